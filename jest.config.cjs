@@ -1,0 +1,10 @@
+/** ts-jest compiles one file at a time; `npm run lint` type-checks the whole. */
+module.exports = {
+  testEnvironment: 'node',
+  roots: ['<rootDir>/test'],
+  testMatch: ['**/*.test.ts'],
+  transform: { '^.+\\.ts$': ['ts-jest', { tsconfig: 'tsconfig.json', diagnostics: false }] },
+  // The addon owns a process-wide thread pool; two workers on two cores would only fight over it.
+  maxWorkers: 1,
+  testTimeout: 60_000,
+};

@@ -1,0 +1,57 @@
+import { RepfuseError } from '../errors';
+import { DTYPES, type DType, type TensorData } from './dtype';
+
+/** Number of elements of a shape; 1 for the empty shape (a scalar). */
+export function elementCount(shape: readonly number[]): number {
+  return shape.reduce((product, dim) => product * dim, 1);
+}
+
+/** `[2, 3]` as text, for messages. */
+export function formatShape(shape: readonly number[]): string {
+  return `[${shape.join(', ')}]`;
+}
+
+/**
+ * A dense, row-major, contiguous tensor over a plain typed array. It owns nothing native and needs no disposal.
+ * Weights are OIHW, activations NCHW, as in PyTorch.
+ */
+export class Tensor {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly data: TensorData;
+
+  /** @throws ERR_REPFUSE_SHAPE if `data` does not hold exactly the elements of `shape`. */
+  constructor(dtype: DType, shape: readonly number[], data: TensorData) {
+    if (!shape.every((dim) => Number.isSafeInteger(dim) && dim >= 0)) {
+      throw new RepfuseError('ERR_REPFUSE_SHAPE', `Expected non-negative integers for shape but received ${formatShape(shape)}`);
+    }
+    if (!(data instanceof DTYPES[dtype].array)) {
+      throw new RepfuseError(
+        'ERR_REPFUSE_INVALID_ARGUMENT',
+        `Expected ${DTYPES[dtype].array.name} for ${dtype} data but received ${data?.constructor?.name ?? typeof data}`,
+      );
+    }
+    if (data.length !== elementCount(shape)) {
+      throw new RepfuseError(
+        'ERR_REPFUSE_SHAPE',
+        `Expected ${elementCount(shape)} elements for shape ${formatShape(shape)} but received ${data.length}`,
+      );
+    }
+    this.dtype = dtype;
+    this.shape = Object.freeze([...shape]);
+    this.data = data;
+  }
+
+  /** A float32 tensor over `data` (not copied), or over a new zeroed array. */
+  static f32(shape: readonly number[], data: Float32Array | readonly number[] = new Float32Array(elementCount(shape))): Tensor {
+    return new Tensor('F32', shape, data instanceof Float32Array ? data : Float32Array.from(data));
+  }
+
+  get size(): number {
+    return this.data.length;
+  }
+
+  get bytes(): number {
+    return this.data.byteLength;
+  }
+}
