@@ -3,13 +3,16 @@
  * is thrown somewhere and that nothing throws a code that is not listed here.
  */
 export const ERROR_CODES = {
-  ERR_REPFUSE_NO_NATIVE: 'The native addon could not be loaded; every path tried and the command that helps are listed.',
+  ERR_REPFUSE_NO_NATIVE:
+    'The native addon could not be loaded; every path tried and the command that helps are listed.',
   ERR_REPFUSE_NATIVE: 'The native core reported a failure (out of memory, a CPU level that this machine lacks).',
   ERR_REPFUSE_INVALID_ARGUMENT: 'An argument or option has the wrong type, value or shape.',
   ERR_REPFUSE_SHAPE: 'Tensor shapes do not fit together.',
   ERR_REPFUSE_ABORTED: 'The operation was cancelled through its AbortSignal.',
-  ERR_REPFUSE_INEXACT: 'The requested rewrite is not an identity, so it is refused (allowInexactBorder lifts it where that makes sense).',
-  ERR_REPFUSE_NOT_FUSABLE: 'A branch is not an affine convolution that can be fused (missing statistics, var + eps <= 0, ...).',
+  ERR_REPFUSE_INEXACT:
+    'The requested rewrite is not an identity, so it is refused (allowInexactBorder lifts it where that makes sense).',
+  ERR_REPFUSE_NOT_FUSABLE:
+    'A branch is not an affine convolution that can be fused (missing statistics, var + eps <= 0, ...).',
   ERR_REPFUSE_NOT_FINITE: 'A tensor to be fused holds NaN or infinity, or the fused value would overflow.',
   ERR_REPFUSE_FILE: 'A file could not be read or written.',
   ERR_REPFUSE_EXISTS: 'The output file exists and overwriting was not asked for.',

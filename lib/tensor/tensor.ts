@@ -23,9 +23,13 @@ export class Tensor {
   /** @throws ERR_REPFUSE_SHAPE if `data` does not hold exactly the elements of `shape`. */
   constructor(dtype: DType, shape: readonly number[], data: TensorData) {
     if (!shape.every((dim) => Number.isSafeInteger(dim) && dim >= 0)) {
-      throw new RepfuseError('ERR_REPFUSE_SHAPE', `Expected non-negative integers for shape but received ${formatShape(shape)}`);
+      throw new RepfuseError(
+        'ERR_REPFUSE_SHAPE',
+        `Expected non-negative integers for shape but received ${formatShape(shape)}`,
+      );
     }
-    if (!(data instanceof DTYPES[dtype].array)) {
+    // By tag, not instanceof: the array may come from another realm (a vm context, jest).
+    if (data?.[Symbol.toStringTag] !== DTYPES[dtype].array.name) {
       throw new RepfuseError(
         'ERR_REPFUSE_INVALID_ARGUMENT',
         `Expected ${DTYPES[dtype].array.name} for ${dtype} data but received ${data?.constructor?.name ?? typeof data}`,
@@ -43,7 +47,10 @@ export class Tensor {
   }
 
   /** A float32 tensor over `data` (not copied), or over a new zeroed array. */
-  static f32(shape: readonly number[], data: Float32Array | readonly number[] = new Float32Array(elementCount(shape))): Tensor {
+  static f32(
+    shape: readonly number[],
+    data: Float32Array | readonly number[] = new Float32Array(elementCount(shape)),
+  ): Tensor {
     return new Tensor('F32', shape, data instanceof Float32Array ? data : Float32Array.from(data));
   }
 
