@@ -1,0 +1,48 @@
+import type { TensorData } from '../tensor/dtype';
+
+/** What a native operator returns when it did not succeed; see `Code` in native/include/repfuse/status.h. */
+export interface NativeStatus {
+  readonly code: number;
+  readonly message: string;
+  readonly where: number;
+}
+
+/** An asynchronous call under way; `promise` resolves with null on success. */
+export interface NativeCall {
+  readonly id: number;
+  readonly promise: Promise<NativeStatus | null>;
+}
+
+export type Isa = 'scalar' | 'avx2' | 'avx512';
+
+export interface NativeInfo {
+  /** The level whose kernels run. */
+  readonly isa: Isa;
+  readonly isasAvailable: readonly Isa[];
+  /** min(CPU affinity, ceil(cgroup CPU quota)). */
+  readonly defaultThreads: number;
+  /** Pool threads started so far in this process. */
+  readonly poolThreads: number;
+  readonly cpuQuota: number | null;
+  readonly pendingJobs: number;
+}
+
+/** The argument object of a native operator: plain numbers, shapes, typed arrays, and nothing else. */
+export type NativeArguments = Readonly<Record<string, unknown>>;
+
+/** Names of the operators; each has a twin `nameAsync(args, borrow)`. */
+export type NativeOperator = 'relu' | 'add';
+
+/** The typed shape of repfuse.node. */
+export type Addon = {
+  info(): NativeInfo;
+  setIsa(name: string): boolean;
+  cancel(id: number): void;
+} & { readonly [Name in NativeOperator]: (args: NativeArguments) => NativeStatus | null } & {
+  readonly [Name in NativeOperator as `${Name}Async`]: (
+    args: NativeArguments,
+    borrow?: boolean,
+  ) => NativeCall | NativeStatus;
+};
+
+export type { TensorData };

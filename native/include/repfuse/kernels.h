@@ -1,0 +1,29 @@
+// The kernel table: one function pointer per micro-kernel, filled per ISA in src/cpu/dispatch.cc and nowhere else.
+// Operators fetch the table once per call, so a change of level never splits an operation.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "repfuse/cpu.h"
+
+namespace repfuse {
+
+// y[i] = max(x[i], 0); NaN stays NaN. x may equal y.
+using UnaryF32 = void (*)(const float* x, float* y, size_t n);
+// y[i] = a[i] + b[i].
+using BinaryF32 = void (*)(const float* a, const float* b, float* y, size_t n);
+
+struct KernelTable {
+  Isa isa;
+
+  UnaryF32 relu;
+  BinaryF32 add;
+};
+
+// The table in force. REPFUSE_ISA reaches the core through SetIsa.
+const KernelTable& Kernels();
+// Forces a level; false (and nothing changes) when this CPU lacks it.
+bool SetIsa(Isa isa);
+
+}  // namespace repfuse

@@ -1,0 +1,78 @@
+// Reads the one argument object of an exported function into plain C++ values and views, so that an operator never
+// sees a JavaScript value. Meaning is checked in TypeScript; here only what memory safety needs: types, lengths, overlap.
+#pragma once
+
+#include <napi.h>
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <vector>
+
+#include "repfuse/aligned_buffer.h"
+#include "repfuse/status.h"
+
+namespace repfuse::addon {
+
+// A typed array as an operator sees it. `data` is V8's memory in a synchronous call, a private copy in an asynchronous
+// one: JavaScript may detach or resize its buffer while a worker reads.
+struct Operand {
+  void* data = nullptr;
+  size_t count = 0;  // elements
+  napi_typedarray_type type = napi_float32_array;
+  bool writable = false;
+
+  const float* f32() const { return static_cast<const float*>(data); }
+  float* out_f32() const { return static_cast<float*>(data); }
+};
+
+class Arguments {
+ public:
+  explicit Arguments(Napi::Object object) : object_(object) {}
+
+  int64_t Int(const char* name, int64_t low, int64_t high);
+  double Double(const char* name);
+  bool Bool(const char* name);
+  // Exactly `count` integers in [low, high].
+  std::vector<int64_t> Ints(const char* name, size_t count, int64_t low, int64_t high);
+  // Any number of integers in [low, high].
+  std::vector<int64_t> Shape(const char* name, int64_t low = 0, int64_t high = int64_t{1} << 31);
+  // A Float32Array of exactly `count` elements; null is allowed for the optional one.
+  const Operand* F32(const char* name, int64_t count);
+  const Operand* OptionalF32(const char* name, int64_t count);
+  const Operand* OutF32(const char* name, int64_t count);
+  // A floating-point typed array of any length (Float32Array, Float64Array, Uint16Array), registered like the others.
+  Operand* Array(Napi::Value value, const char* name, bool writable);
+  // Nested argument objects.
+  Napi::Value Get(const char* name) { return object_.Get(name); }
+  Arguments Child(Napi::Object object) { return Arguments(object, *this); }
+
+  // The first thing that was wrong.
+  const Status& status() const { return root_->status_; }
+  void Fail(const char* name);
+
+  // For an asynchronous run: copies inputs, gives outputs memory of their own, and holds on to the JavaScript arrays.
+  // With `borrow` the arrays are used where they lie: the caller has promised to leave them alone.
+  Status Keep(bool borrow);
+  // On the JavaScript thread, after the run: fills the caller's output arrays; false if one was detached meanwhile.
+  bool Deliver();
+
+  Arguments(Arguments&&) = delete;
+
+ private:
+  Arguments(Napi::Object object, Arguments& parent) : object_(object), root_(parent.root_) {}
+
+  struct Kept {
+    Operand view;
+    Napi::TypedArray array;               // valid during the call that made it
+    Napi::Reference<Napi::Value> handle;  // set by Keep
+    AlignedBuffer copy;
+  };
+
+  Napi::Object object_;
+  Arguments* root_ = this;
+  Status status_;
+  std::deque<Kept> operands_;  // a deque: operators hold pointers into it
+};
+
+}  // namespace repfuse::addon

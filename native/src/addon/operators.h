@@ -1,0 +1,10 @@
+// The exported operators, one registration function per file of this folder.
+#pragma once
+
+#include <napi.h>
+
+namespace repfuse::addon {
+
+void ExportElementwise(Napi::Env env, Napi::Object exports);
+
+}  // namespace repfuse::addon

@@ -1,0 +1,58 @@
+// The one place that maps CPU -> kernels.
+#include <atomic>
+
+#include "../kernels/elementwise/elementwise.h"
+#include "repfuse/kernels.h"
+
+namespace repfuse {
+namespace {
+
+constexpr KernelTable kScalarTable = {
+    .isa = Isa::kScalar,
+    .relu = Relu__scalar,
+    .add = Add__scalar,
+};
+
+#if defined(__x86_64__)
+constexpr KernelTable kAvx2Table = {
+    .isa = Isa::kAvx2,
+    .relu = Relu__avx2,
+    .add = Add__avx2,
+};
+
+constexpr KernelTable kAvx512Table = {
+    .isa = Isa::kAvx512,
+    .relu = Relu__avx512,
+    .add = Add__avx512,
+};
+#endif
+
+const KernelTable* TableFor(Isa isa) {
+#if defined(__x86_64__)
+  if (isa == Isa::kAvx512) return &kAvx512Table;
+  if (isa == Isa::kAvx2) return &kAvx2Table;
+#endif
+  return &kScalarTable;
+}
+
+std::atomic<const KernelTable*> g_table{nullptr};
+
+}  // namespace
+
+const KernelTable& Kernels() {
+  const KernelTable* table = g_table.load(std::memory_order_acquire);
+  if (table == nullptr) {
+    table = TableFor(BestIsa());
+    const KernelTable* expected = nullptr;  // a concurrent SetIsa wins
+    if (!g_table.compare_exchange_strong(expected, table)) table = expected;
+  }
+  return *table;
+}
+
+bool SetIsa(Isa isa) {
+  if (!IsaSupported(isa)) return false;
+  g_table.store(TableFor(isa), std::memory_order_release);
+  return true;
+}
+
+}  // namespace repfuse

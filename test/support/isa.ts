@@ -1,0 +1,22 @@
+import type { Isa } from '../../lib/native/addon';
+import { loadAddon } from '../../lib/native/load';
+
+/** Every level, lowest first. What this machine lacks is reported by name in `.ci/run`'s summary. */
+export const ALL_ISAS: readonly Isa[] = ['scalar', 'avx2', 'avx512'];
+
+/** The levels that this machine can run. */
+export function availableIsas(): readonly Isa[] {
+  return loadAddon().info().isasAvailable;
+}
+
+/** Runs `body` with the kernels of one level, then restores the level that was in force. */
+export function withIsa<T>(isa: Isa, body: () => T): T {
+  const addon = loadAddon();
+  const before = addon.info().isa;
+  if (!addon.setIsa(isa)) throw new Error(`this machine lacks ${isa}`);
+  try {
+    return body();
+  } finally {
+    addon.setIsa(before);
+  }
+}
