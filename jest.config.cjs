@@ -6,5 +6,6 @@ module.exports = {
   transform: { '^.+\\.ts$': ['ts-jest', { tsconfig: 'tsconfig.json', diagnostics: false }] },
   // The addon owns a process-wide thread pool; two workers on two cores would only fight over it.
   maxWorkers: 1,
+  reporters: ['default', '<rootDir>/test/reporter.cjs'],
   testTimeout: 60_000,
 };
