@@ -93,7 +93,7 @@ function solutionsFor(error: Error): string[] {
   const glibc = /version `?(GLIBC(?:XX)?_[\d.]+)'? not found/.exec(text);
   if (glibc) found.push(`the binary wants ${glibc[1]}, newer than this system has: rebuild it here (npm run build)`);
   if (
-    /wrong ELF class|invalid ELF header|cannot open shared object|Module did not self-register|undefined symbol/.test(
+    /wrong ELF class|invalid ELF header|file too short|cannot open shared object|Module did not self-register|undefined symbol/.test(
       text,
     )
   ) {

@@ -1,7 +1,7 @@
-import { version } from '../package.json';
-import type { NativeInfo } from './native/addon';
-import { loadAddon } from './native/load';
-import { resolveThreads } from './native/threads';
+import { version } from '../../package.json';
+import type { NativeInfo } from './addon';
+import { loadAddon } from './load';
+import { resolveThreads } from './threads';
 
 /** What runs on this machine. */
 export interface Info extends Omit<NativeInfo, 'defaultThreads'> {
