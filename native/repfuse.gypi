@@ -1,0 +1,16 @@
+{
+  # What both gyp files share: binding.gyp of the repository, native/binding.gyp of the published package.
+  "target_defaults": {
+    "defines": [
+      "NAPI_VERSION=9",
+      "NODE_ADDON_API_DISABLE_DEPRECATED",
+      "NODE_ADDON_API_CPP_EXCEPTIONS",
+      "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"
+    ],
+    "cflags!": ["-fno-exceptions"],
+    "cflags_cc!": ["-fno-exceptions", "-std=gnu++17", "-std=gnu++20"],
+    # No FMA contraction: fused tensors are bit-equal on every CPU. -Wno-maybe-uninitialized: g++ 12 reports its own AVX-512 headers.
+    "cflags_cc": ["-std=gnu++20", "-O3", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-maybe-uninitialized"],
+    "ldflags": ["-Wl,-Bsymbolic", "-Wl,--exclude-libs,ALL"]
+  }
+}
