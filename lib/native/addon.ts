@@ -31,7 +31,7 @@ export interface NativeInfo {
 export type NativeArguments = Readonly<Record<string, unknown>>;
 
 /** Names of the operators; each has a twin `nameAsync(args, borrow)`. */
-export type NativeOperator = 'relu' | 'add';
+export type NativeOperator = 'fuse' | 'relu' | 'add';
 
 /** The typed shape of repfuse.node. */
 export type Addon = {

@@ -14,8 +14,18 @@ using UnaryF32 = void (*)(const float* x, float* y, size_t n);
 // y[i] = a[i] + b[i].
 using BinaryF32 = void (*)(const float* a, const float* b, float* y, size_t n);
 
+// Inner loops of fusing, see src/kernels/fuse/rows.h.
+using FuseScaleRow = void (*)(double* acc, const float* w, double scale, size_t n);
+using FuseRoundRow = void (*)(const double* acc, float* out, size_t n);
+using FuseScanRow = uint32_t (*)(const float* w, size_t n);
+
 struct KernelTable {
   Isa isa;
+
+  FuseScaleRow fuse_scale;
+  FuseScaleRow fuse_accumulate;
+  FuseRoundRow fuse_round;
+  FuseScanRow fuse_scan;
 
   UnaryF32 relu;
   BinaryF32 add;

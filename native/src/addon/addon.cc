@@ -54,6 +54,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("setIsa", Napi::Function::New(env, SetIsaByName, "setIsa"));
   exports.Set("cancel", Napi::Function::New(env, Cancel, "cancel"));
   ExportElementwise(env, exports);
+  ExportFuse(env, exports);
   return exports;
 }
 

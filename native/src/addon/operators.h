@@ -6,5 +6,6 @@
 namespace repfuse::addon {
 
 void ExportElementwise(Napi::Env env, Napi::Object exports);
+void ExportFuse(Napi::Env env, Napi::Object exports);
 
 }  // namespace repfuse::addon

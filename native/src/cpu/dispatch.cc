@@ -2,6 +2,7 @@
 #include <atomic>
 
 #include "../kernels/elementwise/elementwise.h"
+#include "../kernels/fuse/rows.h"
 #include "repfuse/kernels.h"
 
 namespace repfuse {
@@ -9,6 +10,10 @@ namespace {
 
 constexpr KernelTable kScalarTable = {
     .isa = Isa::kScalar,
+    .fuse_scale = FuseScale__scalar,
+    .fuse_accumulate = FuseAccumulate__scalar,
+    .fuse_round = FuseRound__scalar,
+    .fuse_scan = FuseScan__scalar,
     .relu = Relu__scalar,
     .add = Add__scalar,
 };
@@ -16,12 +21,20 @@ constexpr KernelTable kScalarTable = {
 #if defined(__x86_64__)
 constexpr KernelTable kAvx2Table = {
     .isa = Isa::kAvx2,
+    .fuse_scale = FuseScale__avx2,
+    .fuse_accumulate = FuseAccumulate__avx2,
+    .fuse_round = FuseRound__avx2,
+    .fuse_scan = FuseScan__avx2,
     .relu = Relu__avx2,
     .add = Add__avx2,
 };
 
 constexpr KernelTable kAvx512Table = {
     .isa = Isa::kAvx512,
+    .fuse_scale = FuseScale__avx512,
+    .fuse_accumulate = FuseAccumulate__avx512,
+    .fuse_round = FuseRound__avx512,
+    .fuse_scan = FuseScan__avx512,
     .relu = Relu__avx512,
     .add = Add__avx512,
 };

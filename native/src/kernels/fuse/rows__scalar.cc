@@ -1,0 +1,31 @@
+// Inner loops of fusing, one value at a time.
+#include <algorithm>
+#include <cstring>
+
+#include "rows.h"
+
+namespace repfuse {
+
+void FuseScale__scalar(double* acc, const float* w, double scale, size_t n) {
+  for (size_t i = 0; i < n; ++i) acc[i] = 0.0 + scale * static_cast<double>(w[i]);
+}
+
+void FuseAccumulate__scalar(double* acc, const float* w, double scale, size_t n) {
+  for (size_t i = 0; i < n; ++i) acc[i] += scale * static_cast<double>(w[i]);
+}
+
+void FuseRound__scalar(const double* acc, float* out, size_t n) {
+  for (size_t i = 0; i < n; ++i) out[i] = static_cast<float>(acc[i]);
+}
+
+uint32_t FuseScan__scalar(const float* w, size_t n) {
+  uint32_t largest = 0;
+  for (size_t i = 0; i < n; ++i) {
+    uint32_t bits;
+    std::memcpy(&bits, w + i, sizeof bits);
+    largest = std::max(largest, bits & 0x7fffffffu);
+  }
+  return largest;
+}
+
+}  // namespace repfuse
