@@ -19,6 +19,8 @@ export interface NativeInfo {
   /** The level whose kernels run. */
   readonly isa: Isa;
   readonly isasAvailable: readonly Isa[];
+  /** Names of the micro-kernels in force, by family. */
+  readonly kernels: { readonly gemm: string };
   /** min(CPU affinity, ceil(cgroup CPU quota)). */
   readonly defaultThreads: number;
   /** Pool threads started so far in this process. */
@@ -31,7 +33,22 @@ export interface NativeInfo {
 export type NativeArguments = Readonly<Record<string, unknown>>;
 
 /** Names of the operators; each has a twin `nameAsync(args, borrow)`. */
-export type NativeOperator = 'fuse' | 'relu' | 'add';
+export type NativeOperator =
+  | 'add'
+  | 'avgPool2d'
+  | 'conv2d'
+  | 'frame'
+  | 'fuse'
+  | 'gate'
+  | 'globalAvgPool'
+  | 'hardswish'
+  | 'linear'
+  | 'maxPool2d'
+  | 'normalize'
+  | 'relu'
+  | 'sigmoid'
+  | 'silu'
+  | 'softmax';
 
 /** The typed shape of repfuse.node. */
 export type Addon = {

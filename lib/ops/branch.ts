@@ -1,14 +1,11 @@
-import type { Tensor } from '../tensor/tensor';
+import { toFloat64 } from '../tensor/half';
+import { Tensor } from '../tensor/tensor';
+import { type BatchNorm, batchNorm, batchNormAffine, batchNormAsync } from './batch-norm';
+import { conv2d, conv2dAsync } from './conv2d';
+import { padBorder, padBorderAsync } from './frame';
 import type { Padding4 } from './geometry';
-
-/** Running statistics and affine parameters of a BatchNorm in evaluation: missing weight is 1, missing bias 0. All [C]. */
-export interface BatchNorm {
-  readonly runningMean: Tensor;
-  readonly runningVar: Tensor;
-  readonly weight?: Tensor | null;
-  readonly bias?: Tensor | null;
-  readonly eps: number;
-}
+import { avgPool2d, avgPool2dAsync } from './pool';
+import type { AsyncOpOptions, OpOptions } from './run';
 
 /** Plain convolution stage: weight OIHW [O, I/groups, kh, kw], bias [O]. */
 export interface ConvStage {
@@ -49,4 +46,102 @@ export interface Branch {
   /** Name in the block, such as `rbr_dense`; used in messages and reports. */
   readonly name: string;
   readonly stages: readonly Stage[];
+}
+
+/**
+ * Runs a branch as it stands, stage by stage, with running statistics: the training form's path, which shares nothing with
+ * the algebra that fuses it.
+ *
+ * @param input [N, C, H, W]
+ * @throws as the operators
+ */
+export function runBranch({ stages }: Branch, input: Tensor, options: OpOptions = {}): Tensor {
+  let x = input;
+  stages.forEach((stage, index) => {
+    switch (stage.kind) {
+      case 'conv2d':
+        x = conv2d(x, stageWeight(stage), stage.bias, { ...options, ...geometryOf(stage) });
+        break;
+      case 'batch_norm':
+        x = batchNorm(x, stage, options);
+        break;
+      case 'pad_border':
+        x = padBorder(x, zeroResponse(stages.slice(0, index), x.shape[1]!), stage.padding, options);
+        break;
+      case 'avg_pool2d':
+        x = avgPool2d(x, { ...options, ...stage });
+        break;
+      case 'scale':
+        x = batchNorm(x, scaleAsBatchNorm(stage.scale), options);
+    }
+  });
+  return x;
+}
+
+/** `runBranch` on the pool. */
+export async function runBranchAsync(
+  { stages }: Branch,
+  input: Tensor,
+  options: OpOptions & AsyncOpOptions = {},
+): Promise<Tensor> {
+  let x = input;
+  for (const [index, stage] of stages.entries()) {
+    switch (stage.kind) {
+      case 'conv2d':
+        x = await conv2dAsync(x, stageWeight(stage), stage.bias, { ...options, ...geometryOf(stage) });
+        break;
+      case 'batch_norm':
+        x = await batchNormAsync(x, stage, options);
+        break;
+      case 'pad_border':
+        x = await padBorderAsync(x, zeroResponse(stages.slice(0, index), x.shape[1]!), stage.padding, options);
+        break;
+      case 'avg_pool2d':
+        x = await avgPool2dAsync(x, { ...options, ...stage });
+        break;
+      case 'scale':
+        x = await batchNormAsync(x, scaleAsBatchNorm(stage.scale), options);
+    }
+  }
+  return x;
+}
+
+function geometryOf({ stride, padding, dilation, groups }: ConvStage) {
+  return { stride, padding, dilation, groups };
+}
+
+/** The kernel that a stage convolves with: the stored one, plus the identity where only the difference is stored. */
+export function stageWeight({ weight, groups, plusIdentity = false }: ConvStage): Tensor {
+  if (!plusIdentity) return weight;
+  const perGroup = weight.shape[1]!;
+  const data = Float32Array.from(weight.data as Float32Array);
+  for (let channel = 0; channel < perGroup * groups; channel++) {
+    const index = channel * perGroup + (channel % perGroup);
+    data[index] = data[index]! + 1;
+  }
+  return Tensor.f32(weight.shape, data);
+}
+
+/** What the stages make of an all-zero input away from any border, [C]: the value of the frame that `pad_border` adds. */
+function zeroResponse(stages: readonly Stage[], channels: number): Tensor {
+  const last = stages.at(-1);
+  const values = Float32Array.from({ length: channels }, () => 0);
+  if (last?.kind === 'batch_norm') {
+    const before = zeroResponse(stages.slice(0, -1), channels).data as Float32Array;
+    const { scale, shift, mean } = batchNormAffine(last);
+    for (let c = 0; c < channels; c++) values[c] = (before[c]! - mean[c]!) * scale[c]! + shift[c]!;
+  } else if (last?.kind === 'conv2d') {
+    // Its input is zero: DBB puts nothing before the first convolution that could make it otherwise.
+    if (last.bias != null) values.set(toFloat64(last.bias));
+  }
+  return Tensor.f32([channels], values);
+}
+
+function scaleAsBatchNorm(scale: Tensor): BatchNorm {
+  return {
+    runningMean: Tensor.f32(scale.shape),
+    runningVar: Tensor.f32(scale.shape, new Float32Array(scale.size).fill(1)),
+    weight: scale,
+    eps: 0,
+  };
 }

@@ -19,8 +19,24 @@ using FuseScaleRow = void (*)(double* acc, const float* w, double scale, size_t 
 using FuseRoundRow = void (*)(const double* acc, float* out, size_t n);
 using FuseScanRow = uint32_t (*)(const float* w, size_t n);
 
+// A tile of the packed matrix product with its register blocking, see src/kernels/gemm/gemm.h.
+struct GemmTile;
+struct GemmKernel {
+  const char* name;
+  int rows, columns;  // MR, NR
+  int64_t k_block;    // rows of B in one panel, so that the panel stays in L1
+  void (*run)(const GemmTile& tile);
+};
+using DotF32 = float (*)(const float* a, const float* b, size_t n);
+// One tap of a depthwise filter, see src/kernels/depthwise/rows.h.
+using TapRowF32 = void (*)(float* y, const float* x, float w, size_t n, size_t stride);
+
 struct KernelTable {
   Isa isa;
+
+  GemmKernel gemm;
+  DotF32 dot;
+  TapRowF32 tap_row;
 
   FuseScaleRow fuse_scale;
   FuseScaleRow fuse_accumulate;

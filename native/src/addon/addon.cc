@@ -22,6 +22,9 @@ Napi::Value Info(const Napi::CallbackInfo& info) {
     if (IsaSupported(isa)) available.Set(available.Length(), IsaName(isa));
   }
   out.Set("isasAvailable", available);
+  Napi::Object kernels = Napi::Object::New(env);
+  kernels.Set("gemm", Kernels().gemm.name);
+  out.Set("kernels", kernels);
   out.Set("defaultThreads", DefaultThreads());
   out.Set("poolThreads", PoolThreads());
   const double quota = CgroupCpuQuota();
@@ -54,6 +57,8 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("setIsa", Napi::Function::New(env, SetIsaByName, "setIsa"));
   exports.Set("cancel", Napi::Function::New(env, Cancel, "cancel"));
   ExportElementwise(env, exports);
+  ExportConv(env, exports);
+  ExportPool(env, exports);
   ExportFuse(env, exports);
   return exports;
 }

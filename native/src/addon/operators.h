@@ -6,6 +6,8 @@
 namespace repfuse::addon {
 
 void ExportElementwise(Napi::Env env, Napi::Object exports);
+void ExportConv(Napi::Env env, Napi::Object exports);
+void ExportPool(Napi::Env env, Napi::Object exports);
 void ExportFuse(Napi::Env env, Napi::Object exports);
 
 }  // namespace repfuse::addon

@@ -1,8 +1,10 @@
 // The one place that maps CPU -> kernels.
 #include <atomic>
 
+#include "../kernels/depthwise/rows.h"
 #include "../kernels/elementwise/elementwise.h"
 #include "../kernels/fuse/rows.h"
+#include "../kernels/gemm/gemm.h"
 #include "repfuse/kernels.h"
 
 namespace repfuse {
@@ -10,6 +12,9 @@ namespace {
 
 constexpr KernelTable kScalarTable = {
     .isa = Isa::kScalar,
+    .gemm = {.name = "gemm-f32-4x4__scalar", .rows = 4, .columns = 4, .k_block = 256, .run = GemmTile__scalar},
+    .dot = Dot__scalar,
+    .tap_row = TapRow__scalar,
     .fuse_scale = FuseScale__scalar,
     .fuse_accumulate = FuseAccumulate__scalar,
     .fuse_round = FuseRound__scalar,
@@ -21,6 +26,9 @@ constexpr KernelTable kScalarTable = {
 #if defined(__x86_64__)
 constexpr KernelTable kAvx2Table = {
     .isa = Isa::kAvx2,
+    .gemm = {.name = "gemm-f32-4x24__avx2", .rows = 4, .columns = 24, .k_block = 256, .run = GemmTile__avx2},
+    .dot = Dot__avx2,
+    .tap_row = TapRow__avx2,
     .fuse_scale = FuseScale__avx2,
     .fuse_accumulate = FuseAccumulate__avx2,
     .fuse_round = FuseRound__avx2,
@@ -31,6 +39,9 @@ constexpr KernelTable kAvx2Table = {
 
 constexpr KernelTable kAvx512Table = {
     .isa = Isa::kAvx512,
+    .gemm = {.name = "gemm-f32-8x48__avx512", .rows = 8, .columns = 48, .k_block = 192, .run = GemmTile__avx512},
+    .dot = Dot__avx512,
+    .tap_row = TapRow__avx512,
     .fuse_scale = FuseScale__avx512,
     .fuse_accumulate = FuseAccumulate__avx512,
     .fuse_round = FuseRound__avx512,

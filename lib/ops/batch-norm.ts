@@ -1,0 +1,120 @@
+import { RepfuseError } from '../errors';
+import { toFloat64 } from '../tensor/half';
+import { formatShape, Tensor } from '../tensor/tensor';
+import { type AsyncOpOptions, type OpOptions, type PreparedOp, prepare, run, runAsync, sizesOf } from './run';
+
+/** Running statistics and affine parameters of a BatchNorm in evaluation: missing weight is 1, missing bias 0. All [C]. */
+export interface BatchNorm {
+  readonly runningMean: Tensor;
+  readonly runningVar: Tensor;
+  readonly weight?: Tensor | null;
+  readonly bias?: Tensor | null;
+  /** Added to the variance, inside the root, once. Not stored in state dicts. */
+  readonly eps: number;
+}
+
+/** y = x * scale + shift in float64, per channel. */
+export interface ChannelAffine {
+  readonly scale: Float64Array;
+  readonly shift: Float64Array;
+  readonly mean: Float64Array;
+}
+
+/**
+ * scale = weight / sqrt(runningVar + eps), mean and bias of a BatchNorm, in float64: y = (x - mean) * scale + shift.
+ *
+ * @throws ERR_REPFUSE_NOT_FUSABLE without running statistics, with var + eps <= 0 or a bad eps; ERR_REPFUSE_NOT_FINITE;
+ *   ERR_REPFUSE_SHAPE. `details.tensor` names the member at fault, `details.channel` the channel.
+ */
+export function batchNormAffine(bn: BatchNorm): ChannelAffine {
+  if (bn.runningMean == null || bn.runningVar == null) {
+    const tensor = bn.runningMean == null ? 'running_mean' : 'running_var';
+    throw new RepfuseError(
+      'ERR_REPFUSE_NOT_FUSABLE',
+      `Expected ${tensor} but it is missing: without running statistics a BatchNorm uses those of the batch, which is no affine map`,
+      { tensor },
+    );
+  }
+  if (!(Number.isFinite(bn.eps) && bn.eps >= 0)) {
+    throw new RepfuseError('ERR_REPFUSE_NOT_FUSABLE', `Expected a finite eps of at least 0 but received ${bn.eps}`, {
+      tensor: 'eps',
+    });
+  }
+  const channels = bn.runningVar.size;
+  const mean = channelValues(bn.runningMean, 'running_mean', channels);
+  const variance = channelValues(bn.runningVar, 'running_var', channels);
+  const gamma = bn.weight == null ? null : channelValues(bn.weight, 'weight', channels);
+  const shift = bn.bias == null ? new Float64Array(channels) : channelValues(bn.bias, 'bias', channels);
+  const scale = new Float64Array(channels);
+  for (let c = 0; c < channels; c++) {
+    const total = variance[c]! + bn.eps;
+    if (!(total > 0)) {
+      throw new RepfuseError(
+        'ERR_REPFUSE_NOT_FUSABLE',
+        `Expected running_var + eps > 0 but channel ${c} has ${variance[c]} + ${bn.eps}`,
+        { tensor: 'running_var', channel: c },
+      );
+    }
+    scale[c] = (gamma === null ? 1 : gamma[c]!) / Math.sqrt(total);
+  }
+  return { scale, shift, mean };
+}
+
+function channelValues(tensor: Tensor, name: string, channels: number): Float64Array {
+  if (tensor.shape.length !== 1 || tensor.size !== channels) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_SHAPE',
+      `Expected [${channels}] for ${name} but received ${formatShape(tensor.shape)}`,
+      { tensor: name },
+    );
+  }
+  const values = toFloat64(tensor);
+  const channel = values.findIndex((value) => !Number.isFinite(value));
+  if (channel >= 0) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_NOT_FINITE',
+      `Expected finite values for ${name} but channel ${channel} has ${values[channel]}`,
+      {
+        tensor: name,
+        channel,
+      },
+    );
+  }
+  return values;
+}
+
+/**
+ * BatchNorm in evaluation, with running statistics only: y = (x - mean) / sqrt(var + eps) * weight + bias, in float64,
+ * rounded once. [N, C, H, W] -> the same.
+ *
+ * @throws as `batchNormAffine`
+ */
+export function batchNorm(input: Tensor, bn: BatchNorm, options: OpOptions = {}): Tensor {
+  return run(prepareBatchNorm(input, bn, options));
+}
+
+/** `batchNorm` on the pool. */
+export async function batchNormAsync(
+  input: Tensor,
+  bn: BatchNorm,
+  options: OpOptions & AsyncOpOptions = {},
+): Promise<Tensor> {
+  return runAsync(prepareBatchNorm(input, bn, options), options);
+}
+
+function prepareBatchNorm(input: Tensor, bn: BatchNorm, options: OpOptions): PreparedOp {
+  const [batch, channels, height, width] = sizesOf(input);
+  const { scale, shift, mean } = batchNormAffine(bn);
+  if (scale.length !== channels) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_SHAPE',
+      `Expected ${scale.length} input channels for the BatchNorm but received ${channels}`,
+    );
+  }
+  return prepare(
+    'normalize',
+    { batch, channels, size: height * width, input: input.data, mean, scale, shift },
+    Tensor.f32(input.shape),
+    options,
+  );
+}

@@ -1,0 +1,87 @@
+import { RepfuseError } from '../errors';
+import { formatShape, Tensor } from '../tensor/tensor';
+import { type Padding, toPadding4 } from './geometry';
+import {
+  type AsyncOpOptions,
+  expectShape,
+  type OpOptions,
+  type PreparedOp,
+  prepare,
+  run,
+  runAsync,
+  sizesOf,
+} from './run';
+
+/**
+ * Adds a frame filled with one value per channel (DBB's BNAndPad fills it with what its BN makes of zero).
+ * [N, C, H, W] -> [N, C, H + top + bottom, W + left + right].
+ *
+ * @param values [C]
+ * @throws ERR_REPFUSE_SHAPE, ERR_REPFUSE_INVALID_ARGUMENT
+ */
+export function padBorder(input: Tensor, values: Tensor, padding: Padding, options: OpOptions = {}): Tensor {
+  return run(preparePad(input, values, padding, options));
+}
+
+/** `padBorder` on the pool. */
+export async function padBorderAsync(
+  input: Tensor,
+  values: Tensor,
+  padding: Padding,
+  options: OpOptions & AsyncOpOptions = {},
+): Promise<Tensor> {
+  return runAsync(preparePad(input, values, padding, options), options);
+}
+
+/** Drops rows and columns at the edges: `sides` as a padding, all at least 0. @throws ERR_REPFUSE_SHAPE */
+export function crop(input: Tensor, sides: Padding, options: OpOptions = {}): Tensor {
+  return run(prepareCrop(input, sides, options));
+}
+
+/** `crop` on the pool. */
+export async function cropAsync(
+  input: Tensor,
+  sides: Padding,
+  options: OpOptions & AsyncOpOptions = {},
+): Promise<Tensor> {
+  return runAsync(prepareCrop(input, sides, options), options);
+}
+
+function preparePad(input: Tensor, values: Tensor, padding: Padding, options: OpOptions): PreparedOp {
+  expectShape(values, 'values', [sizesOf(input)[1]]);
+  return prepareFrame(input, values, nonNegative(padding, 'padding'), options);
+}
+
+function prepareCrop(input: Tensor, sides: Padding, options: OpOptions): PreparedOp {
+  const dropped = nonNegative(sides, 'sides').map((side) => (side === 0 ? 0 : -side));
+  return prepareFrame(input, Tensor.f32([sizesOf(input)[1]]), dropped, options);
+}
+
+function prepareFrame(input: Tensor, fill: Tensor, padding: readonly number[], options: OpOptions): PreparedOp {
+  const [batch, channels, height, width] = sizesOf(input);
+  const [top, left, bottom, right] = padding as [number, number, number, number];
+  const outSize = [height + top + bottom, width + left + right] as const;
+  if (outSize[0] < 1 || outSize[1] < 1) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_SHAPE',
+      `Expected pixels to remain but received ${formatShape(padding)} for ${height}x${width}`,
+    );
+  }
+  return prepare(
+    'frame',
+    { batch, channels, inSize: [height, width], origin: [top, left], outSize, input: input.data, fill: fill.data },
+    Tensor.f32([batch, channels, ...outSize]),
+    options,
+  );
+}
+
+function nonNegative(padding: Padding, name: string): readonly number[] {
+  const sides = toPadding4(padding, name);
+  if (sides.some((side) => side < 0)) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_INVALID_ARGUMENT',
+      `Expected integers of at least 0 for ${name} but received ${formatShape(sides)}`,
+    );
+  }
+  return sides;
+}

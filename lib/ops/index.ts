@@ -1,0 +1,32 @@
+export {
+  add,
+  addAsync,
+  hardswish,
+  hardswishAsync,
+  relu,
+  reluAsync,
+  sigmoid,
+  sigmoidAsync,
+  silu,
+  siluAsync,
+  softmax,
+  softmaxAsync,
+} from './activation';
+export { type BatchNorm, batchNorm, batchNormAsync } from './batch-norm';
+export { type Branch, type ConvStage, runBranch, runBranchAsync, type Stage } from './branch';
+export { type Conv2dOptions, conv2d, conv2dAsync } from './conv2d';
+export { crop, cropAsync, padBorder, padBorderAsync } from './frame';
+export type { Padding, Padding4, Pair } from './geometry';
+export { linear, linearAsync } from './linear';
+export {
+  type AvgPool2dOptions,
+  avgPool2d,
+  avgPool2dAsync,
+  globalAvgPool,
+  globalAvgPoolAsync,
+  type MaxPool2dOptions,
+  maxPool2d,
+  maxPool2dAsync,
+} from './pool';
+export type { AsyncOpOptions, OpOptions } from './run';
+export { type SqueezeExcite, squeezeExcite, squeezeExciteAsync } from './squeeze-excite';

@@ -1,0 +1,136 @@
+import { RepfuseError } from '../errors';
+import { Tensor } from '../tensor/tensor';
+import { type Padding, type Pair, toPadding4, toPair } from './geometry';
+import { type AsyncOpOptions, type OpOptions, type PreparedOp, prepare, run, runAsync, sizesOf } from './run';
+
+export interface MaxPool2dOptions extends OpOptions {
+  readonly kernel: Pair;
+  /** Default: the kernel. */
+  readonly stride?: Pair | undefined;
+  /** Default 0. */
+  readonly padding?: Padding | undefined;
+  /** Round the output size up: a last window may hang over the edge, if it begins inside the input or its left padding. */
+  readonly ceilMode?: boolean | undefined;
+}
+
+export interface AvgPool2dOptions extends MaxPool2dOptions {
+  /** Whether padding counts in the mean. Default true, as in PyTorch (ONNX: false). */
+  readonly countIncludePad?: boolean | undefined;
+  /** Divides by this instead of the window's size. */
+  readonly divisorOverride?: number | undefined;
+}
+
+/**
+ * Largest value of each window; padding counts as minus infinity. [N, C, H, W] -> [N, C, H', W'].
+ *
+ * @throws ERR_REPFUSE_SHAPE, ERR_REPFUSE_INVALID_ARGUMENT
+ */
+export function maxPool2d(input: Tensor, options: MaxPool2dOptions): Tensor {
+  return run(prepareWindowPool('maxPool2d', input, options, {}));
+}
+
+/** `maxPool2d` on the pool of threads. */
+export async function maxPool2dAsync(input: Tensor, options: MaxPool2dOptions & AsyncOpOptions): Promise<Tensor> {
+  return runAsync(prepareWindowPool('maxPool2d', input, options, {}), options);
+}
+
+/**
+ * Mean of each window, summed in float64. What hangs over the padded edge (`ceilMode`) never counts. [N, C, H, W] -> [N, C, H', W'].
+ *
+ * @throws ERR_REPFUSE_SHAPE, ERR_REPFUSE_INVALID_ARGUMENT
+ */
+export function avgPool2d(input: Tensor, options: AvgPool2dOptions): Tensor {
+  return run(prepareAvgPool(input, options));
+}
+
+/** `avgPool2d` on the pool of threads. */
+export async function avgPool2dAsync(input: Tensor, options: AvgPool2dOptions & AsyncOpOptions): Promise<Tensor> {
+  return runAsync(prepareAvgPool(input, options), options);
+}
+
+/** Mean of each map, summed in float64. [N, C, H, W] -> [N, C, 1, 1]. @throws ERR_REPFUSE_SHAPE */
+export function globalAvgPool(input: Tensor, options: OpOptions = {}): Tensor {
+  return run(prepareGlobalPool(input, options));
+}
+
+/** `globalAvgPool` on the pool of threads. */
+export async function globalAvgPoolAsync(input: Tensor, options: OpOptions & AsyncOpOptions = {}): Promise<Tensor> {
+  return runAsync(prepareGlobalPool(input, options), options);
+}
+
+function prepareAvgPool(input: Tensor, options: AvgPool2dOptions): PreparedOp {
+  const { countIncludePad = true, divisorOverride = 0 } = options;
+  if (!Number.isSafeInteger(divisorOverride) || divisorOverride < 0 || options.divisorOverride === 0) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_INVALID_ARGUMENT',
+      `Expected a positive integer for divisorOverride but received ${options.divisorOverride}`,
+    );
+  }
+  return prepareWindowPool('avgPool2d', input, options, { countIncludePad, divisor: divisorOverride });
+}
+
+function prepareWindowPool(
+  operator: 'maxPool2d' | 'avgPool2d',
+  input: Tensor,
+  options: MaxPool2dOptions,
+  extra: Record<string, unknown>,
+): PreparedOp {
+  const [batch, channels, height, width] = sizesOf(input);
+  const kernel = toPair(options.kernel, 'kernel');
+  const stride = toPair(options.stride ?? kernel, 'stride');
+  const padding = toPadding4(options.padding ?? 0);
+  const ceilMode = options.ceilMode ?? false;
+  const outSize = [
+    pooledSize(height, kernel[0], stride[0], padding[0], padding[2], ceilMode),
+    pooledSize(width, kernel[1], stride[1], padding[1], padding[3], ceilMode),
+  ] as const;
+  return prepare(
+    operator,
+    {
+      planes: batch * channels,
+      inSize: [height, width],
+      kernel,
+      stride,
+      padding,
+      outSize,
+      input: input.data,
+      ...extra,
+    },
+    Tensor.f32([batch, channels, ...outSize]),
+    options,
+  );
+}
+
+/** Output size of a pooling along one axis. @throws ERR_REPFUSE_SHAPE, ERR_REPFUSE_INVALID_ARGUMENT (padding beyond half a window) */
+export function pooledSize(
+  size: number,
+  kernel: number,
+  stride: number,
+  before: number,
+  after: number,
+  ceilMode: boolean,
+): number {
+  if (before < 0 || after < 0 || 2 * before > kernel || 2 * after > kernel) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_INVALID_ARGUMENT',
+      `Expected padding from 0 to half of the window of ${kernel} but received ${Math.min(before, after) < 0 ? Math.min(before, after) : Math.max(before, after)}`,
+    );
+  }
+  const free = size + before + after - kernel;
+  let count = (ceilMode ? Math.ceil(free / stride) : Math.floor(free / stride)) + 1;
+  if (ceilMode && (count - 1) * stride >= size + before) count--; // that window would begin in the right padding
+  if (count < 1) {
+    throw new RepfuseError('ERR_REPFUSE_SHAPE', `Expected an input of at least ${kernel} pixels but received ${size}`);
+  }
+  return count;
+}
+
+function prepareGlobalPool(input: Tensor, options: OpOptions): PreparedOp {
+  const [batch, channels, height, width] = sizesOf(input);
+  return prepare(
+    'globalAvgPool',
+    { planes: batch * channels, size: height * width, input: input.data },
+    Tensor.f32([batch, channels, 1, 1]),
+    options,
+  );
+}

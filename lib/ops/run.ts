@@ -1,0 +1,80 @@
+import { RepfuseError } from '../errors';
+import type { NativeArguments, NativeOperator } from '../native/addon';
+import { callNative, callNativeAsync } from '../native/call';
+import { resolveThreads } from '../native/threads';
+import { formatShape, type Tensor } from '../tensor/tensor';
+
+/** Options of every operator. */
+export interface OpOptions {
+  /** Threads of this call; default `REPFUSE_NUM_THREADS`, else min(CPU affinity, cgroup quota). Never changes the result. */
+  readonly threads?: number | undefined;
+}
+
+/** Options of the asynchronous twins. */
+export interface AsyncOpOptions {
+  /** Rejects with ERR_REPFUSE_ABORTED; work already begun stops between two shares. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A checked call: what to run, on which arguments, into which tensor. */
+export interface PreparedOp {
+  readonly operator: NativeOperator;
+  readonly args: NativeArguments;
+  readonly output: Tensor;
+}
+
+/** Completes the arguments of a call with its output and thread count. */
+export function prepare(
+  operator: NativeOperator,
+  args: NativeArguments,
+  output: Tensor,
+  { threads }: OpOptions,
+): PreparedOp {
+  return { operator, args: { ...args, output: output.data, threads: resolveThreads(threads) }, output };
+}
+
+/** Runs on the calling thread, helped by the pool. */
+export function run({ operator, args, output }: PreparedOp): Tensor {
+  callNative(operator, args);
+  return output;
+}
+
+/** Runs on the pool: inputs are copied first, so they may be changed while the call is under way. */
+export async function runAsync({ operator, args, output }: PreparedOp, { signal }: AsyncOpOptions): Promise<Tensor> {
+  await callNativeAsync(operator, args, { signal });
+  return output;
+}
+
+/** @throws ERR_REPFUSE_INVALID_ARGUMENT unless a float32 tensor; ERR_REPFUSE_SHAPE unless of `rank` axes, none empty. */
+export function expectF32(tensor: Tensor, name: string, rank: number): Tensor {
+  if (tensor?.dtype !== 'F32') {
+    throw new RepfuseError(
+      'ERR_REPFUSE_INVALID_ARGUMENT',
+      `Expected a float32 tensor for ${name} but received ${tensor?.dtype ?? typeof tensor}`,
+    );
+  }
+  if (tensor.shape.length !== rank || tensor.shape.includes(0)) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_SHAPE',
+      `Expected ${rank} non-empty axes for ${name} but received ${formatShape(tensor.shape)}`,
+    );
+  }
+  return tensor;
+}
+
+/** @throws ERR_REPFUSE_SHAPE unless the tensor has this very shape. */
+export function expectShape(tensor: Tensor, name: string, shape: readonly number[]): Tensor {
+  expectF32(tensor, name, shape.length);
+  if (shape.some((dim, axis) => dim !== tensor.shape[axis])) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_SHAPE',
+      `Expected ${formatShape(shape)} for ${name} but received ${formatShape(tensor.shape)}`,
+    );
+  }
+  return tensor;
+}
+
+/** [N, C, H, W] of a checked activation. */
+export function sizesOf(input: Tensor): readonly [number, number, number, number] {
+  return expectF32(input, 'input', 4).shape as unknown as readonly [number, number, number, number];
+}

@@ -1,0 +1,85 @@
+// 4 x 24 tile: 12 accumulators, 3 vectors of B, one broadcast of A; 16 ymm registers. Narrow edges use 1 or 2 vectors of columns; the
+// last vector is stored through a mask. Called by the convolution driver through the kernel table.
+#include "gemm.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,f16c")
+
+namespace repfuse {
+namespace {
+
+constexpr int kRows = 4, kLanes = 8, kColumns = 24;
+
+inline __m256i LaneMask(int count) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+template <int kVectors>
+inline void Run(const GemmTile& t) {
+  __m256 acc[kRows][kVectors];
+  const __m256i mask = LaneMask(t.columns - (kVectors - 1) * kLanes);
+  for (int r = 0; r < kRows; ++r) {
+    for (int j = 0; j < kVectors; ++j) {
+      if (t.start != nullptr) {
+        acc[r][j] = _mm256_set1_ps(t.start[r]);
+      } else if (r >= t.rows) {
+        acc[r][j] = _mm256_setzero_ps();
+      } else {
+        const float* c = t.c + r * t.ldc + j * kLanes;
+        acc[r][j] = j + 1 < kVectors ? _mm256_loadu_ps(c) : _mm256_maskload_ps(c, mask);
+      }
+    }
+  }
+  const float* a = t.a;
+  const float* b = t.b;
+  for (int64_t k = 0; k < t.k; ++k, a += kRows, b += kColumns) {
+    __m256 columns[kVectors];
+#pragma GCC unroll 3
+    for (int j = 0; j < kVectors; ++j) columns[j] = _mm256_loadu_ps(b + j * kLanes);
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) {
+      const __m256 row = _mm256_broadcast_ss(a + r);
+#pragma GCC unroll 3
+      for (int j = 0; j < kVectors; ++j) acc[r][j] = _mm256_fmadd_ps(row, columns[j], acc[r][j]);
+    }
+  }
+  const __m256 zero = _mm256_setzero_ps();
+  for (int r = 0; r < t.rows; ++r) {
+    for (int j = 0; j < kVectors; ++j) {
+      const __m256 value = t.relu ? _mm256_max_ps(zero, acc[r][j]) : acc[r][j];  // NaN is the second operand: kept
+      float* c = t.c + r * t.ldc + j * kLanes;
+      if (j + 1 < kVectors) _mm256_storeu_ps(c, value);
+      else _mm256_maskstore_ps(c, mask, value);
+    }
+  }
+}
+
+}  // namespace
+
+void GemmTile__avx2(const GemmTile& t) {
+  if (t.columns > 2 * kLanes) return Run<3>(t);
+  if (t.columns > kLanes) return Run<2>(t);
+  Run<1>(t);
+}
+
+float Dot__avx2(const float* a, const float* b, size_t n) {
+  __m256 s0 = _mm256_setzero_ps(), s1 = s0;
+  size_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    s0 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i), s0);
+    s1 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 8), _mm256_loadu_ps(b + i + 8), s1);
+  }
+  alignas(32) float lanes[8];
+  _mm256_store_ps(lanes, _mm256_add_ps(s0, s1));
+  float sum = ((lanes[0] + lanes[4]) + (lanes[1] + lanes[5])) + ((lanes[2] + lanes[6]) + (lanes[3] + lanes[7]));
+  for (; i < n; ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+}  // namespace repfuse
+
+#pragma GCC pop_options
+#endif

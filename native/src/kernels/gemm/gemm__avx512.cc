@@ -1,0 +1,76 @@
+// 8 x 48 tile: 24 accumulators, 3 vectors of B, one broadcast of A folded into the FMA; 32 zmm registers. Narrow edges use 1 or 2 vectors of columns; the
+// last vector is stored through a mask. Called by the convolution driver through the kernel table.
+#include "gemm.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c")
+
+namespace repfuse {
+namespace {
+
+constexpr int kRows = 8, kLanes = 16, kColumns = 48;
+
+template <int kVectors>
+inline void Run(const GemmTile& t) {
+  __m512 acc[kRows][kVectors];
+  const __mmask16 mask = static_cast<__mmask16>((1u << (t.columns - (kVectors - 1) * kLanes)) - 1u);
+  for (int r = 0; r < kRows; ++r) {
+    for (int j = 0; j < kVectors; ++j) {
+      if (t.start != nullptr) {
+        acc[r][j] = _mm512_set1_ps(t.start[r]);
+      } else if (r >= t.rows) {
+        acc[r][j] = _mm512_setzero_ps();
+      } else {
+        acc[r][j] = _mm512_maskz_loadu_ps(j + 1 < kVectors ? static_cast<__mmask16>(0xffff) : mask, t.c + r * t.ldc + j * kLanes);
+      }
+    }
+  }
+  const float* a = t.a;
+  const float* b = t.b;
+  for (int64_t k = 0; k < t.k; ++k, a += kRows, b += kColumns) {
+    __m512 columns[kVectors];
+#pragma GCC unroll 3
+    for (int j = 0; j < kVectors; ++j) columns[j] = _mm512_loadu_ps(b + j * kLanes);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      const __m512 row = _mm512_set1_ps(a[r]);
+#pragma GCC unroll 3
+      for (int j = 0; j < kVectors; ++j) acc[r][j] = _mm512_fmadd_ps(row, columns[j], acc[r][j]);
+    }
+  }
+  const __m512 zero = _mm512_setzero_ps();
+  for (int r = 0; r < t.rows; ++r) {
+    for (int j = 0; j < kVectors; ++j) {
+      const __m512 value = t.relu ? _mm512_max_ps(zero, acc[r][j]) : acc[r][j];  // NaN is the second operand: kept
+      _mm512_mask_storeu_ps(t.c + r * t.ldc + j * kLanes, j + 1 < kVectors ? static_cast<__mmask16>(0xffff) : mask, value);
+    }
+  }
+}
+
+}  // namespace
+
+void GemmTile__avx512(const GemmTile& t) {
+  if (t.columns > 2 * kLanes) return Run<3>(t);
+  if (t.columns > kLanes) return Run<2>(t);
+  Run<1>(t);
+}
+
+float Dot__avx512(const float* a, const float* b, size_t n) {
+  __m512 s0 = _mm512_setzero_ps(), s1 = s0;
+  size_t i = 0;
+  for (; i + 32 <= n; i += 32) {
+    s0 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i), _mm512_loadu_ps(b + i), s0);
+    s1 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i + 16), _mm512_loadu_ps(b + i + 16), s1);
+  }
+  float sum = _mm512_reduce_add_ps(_mm512_add_ps(s0, s1));
+  for (; i < n; ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+}  // namespace repfuse
+
+#pragma GCC pop_options
+#endif
