@@ -148,7 +148,7 @@ function checkEntry(name: string, value: unknown): SafetensorsEntry {
     throw field(`dtype ${JSON.stringify(dtype)} is not supported`, 'dtype');
   if (!Array.isArray(shape) || !shape.every(isSize))
     throw field(`shape ${JSON.stringify(shape)} is not a list of sizes (negative or not whole)`, 'shape');
-  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize) || offsets[0] > offsets[1]) {
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize) || offsets[0]! > offsets[1]!) {
     throw field(`offsets ${JSON.stringify(offsets)} are not a range (negative, not whole or reversed)`, 'data_offsets');
   }
   const [begin, end] = offsets as [number, number];
