@@ -28,11 +28,12 @@ export interface FamilyRule {
 }
 
 export interface BranchRule {
+  /** Also the key prefix under which every tensor must belong to the branch. */
   readonly name: string;
   /** `optional`: there when any of its tensors is. `repeated`: one per index of `{i}`, at least one. */
   readonly presence: 'required' | 'optional' | 'repeated';
-  /** Input first. */
-  readonly stages: readonly StageRule[];
+  /** Chains of stages, input first; the first chain whose first tensor exists is the branch. */
+  readonly chains: readonly (readonly StageRule[])[];
 }
 
 export type StageRule =
@@ -40,10 +41,10 @@ export type StageRule =
    * Key prefix of a convolution (`.weight`, optional `.bias`). `aligned`: works on the block's input, its taps centred on the
    * block's kernel, with the block's stride. `pointwise`: 1x1, stride 1, no padding. `valid`: the block's stride, no padding.
    */
-  | { readonly conv: string; readonly geometry: 'aligned' | 'pointwise' | 'valid'; readonly plusIdentity?: boolean; readonly unless?: string }
+  | { readonly conv: string; readonly geometry: 'aligned' | 'pointwise' | 'valid'; readonly plusIdentity?: boolean }
   /** Key prefix of a BatchNorm (`.running_mean`, `.running_var`, optional `.weight` and `.bias`). */
   | { readonly batchNorm: string }
   /** A frame of the block's padding, filled with what the stages before yield for zero input. */
-  | { readonly padBorder: true; readonly unless?: string }
+  | { readonly padBorder: true }
   /** Average pooling with the block's kernel and stride; `aligned` pads as the block does, `valid` does not. */
   | { readonly avgPool: 'aligned' | 'valid' };

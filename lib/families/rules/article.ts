@@ -1,0 +1,54 @@
+import type { FamilyRule } from '../rule';
+
+const ARTICLE = 'xmu-xiaoma666/External-Attention-pytorch, model/rep';
+
+/** The article's ACNet. */
+export const ARTICLE_ACNET: FamilyRule = {
+  family: 'seed-acnet',
+  source: ARTICLE,
+  anchor: 'brb_3x3.conv.weight',
+  distinguishedBy: 'brb_1x3.conv.weight',
+  branches: [
+    {
+      name: 'brb_1x3',
+      presence: 'required',
+      chains: [[{ conv: 'brb_1x3.conv', geometry: 'aligned' }, { batchNorm: 'brb_1x3.bn' }]],
+    },
+    {
+      name: 'brb_3x1',
+      presence: 'required',
+      chains: [[{ conv: 'brb_3x1.conv', geometry: 'aligned' }, { batchNorm: 'brb_3x1.bn' }]],
+    },
+    {
+      name: 'brb_3x3',
+      presence: 'required',
+      chains: [[{ conv: 'brb_3x3.conv', geometry: 'aligned' }, { batchNorm: 'brb_3x3.bn' }]],
+    },
+  ],
+  deploy: { weight: 'brb_rep.weight', bias: 'brb_rep.bias' },
+  deployIsEvident: true,
+  eps: 1e-5,
+};
+
+/** The article's RepBlock (its RepVGG). */
+export const ARTICLE_REPVGG: FamilyRule = {
+  family: 'seed-repvgg',
+  source: ARTICLE,
+  anchor: 'brb_3x3.conv.weight',
+  branches: [
+    {
+      name: 'brb_3x3',
+      presence: 'required',
+      chains: [[{ conv: 'brb_3x3.conv', geometry: 'aligned' }, { batchNorm: 'brb_3x3.bn' }]],
+    },
+    {
+      name: 'brb_1x1',
+      presence: 'required',
+      chains: [[{ conv: 'brb_1x1.conv', geometry: 'aligned' }, { batchNorm: 'brb_1x1.bn' }]],
+    },
+    { name: 'brb_identity', presence: 'optional', chains: [[{ batchNorm: 'brb_identity' }]] },
+  ],
+  deploy: { weight: 'brb_rep.weight', bias: 'brb_rep.bias' },
+  deployIsEvident: true,
+  eps: 1e-5,
+};
