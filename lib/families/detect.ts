@@ -38,6 +38,8 @@ export interface DetectedBlock {
   readonly branches: readonly Branch[];
   /** Names of the branches found, also of a block with a problem. */
   readonly branchNames: readonly string[];
+  /** Weight of the main convolution, in training form. */
+  readonly anchorKey: string;
   /** Every key of the training form that is there. */
   readonly trainKeys: readonly string[];
   /** Where the fused tensors go. */
@@ -131,6 +133,7 @@ function examine(
   const common = {
     prefix: prefix.replace(/\.$/, ''),
     family: rule.family,
+    anchorKey: prefix + rule.anchor,
     deployKeys,
     outChannels,
     inPerGroup,

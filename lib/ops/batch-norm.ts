@@ -102,6 +102,38 @@ export async function batchNormAsync(
   return runAsync(prepareBatchNorm(input, bn, options), options);
 }
 
+/** How raw pixels become a network's input, per channel: (x * scale - mean) / std; mean defaults to 0, std to 1. */
+export interface PixelNormalization {
+  readonly scale: number;
+  readonly mean?: readonly number[];
+  readonly std?: readonly number[];
+}
+
+/** (x * scale - mean) / std in float64, rounded once. [N, C, H, W] -> the same. @throws ERR_REPFUSE_SHAPE */
+export function normalizePixels(
+  input: Tensor,
+  { scale, mean, std }: PixelNormalization,
+  options: OpOptions = {},
+): Tensor {
+  const [batch, channels, height, width] = sizesOf(input);
+  for (const [name, values] of Object.entries({ mean, std })) {
+    if (values !== undefined && values.length !== channels) {
+      throw new RepfuseError(
+        'ERR_REPFUSE_SHAPE',
+        `Expected ${channels} values for ${name} but received ${values.length}`,
+      );
+    }
+  }
+  const perChannel = (f: (channel: number) => number) => Float64Array.from({ length: channels }, (_, c) => f(c));
+  const args = {
+    mean: perChannel((c) => (mean?.[c] ?? 0) / scale),
+    scale: perChannel((c) => scale / (std?.[c] ?? 1)),
+    shift: new Float64Array(channels),
+  };
+  const sizes = { batch, channels, size: height * width };
+  return run(prepare('normalize', { ...sizes, input: input.data, ...args }, Tensor.f32(input.shape), options));
+}
+
 function prepareBatchNorm(input: Tensor, bn: BatchNorm, options: OpOptions): PreparedOp {
   const [batch, channels, height, width] = sizesOf(input);
   const { scale, shift, mean } = batchNormAffine(bn);

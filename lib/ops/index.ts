@@ -12,7 +12,7 @@ export {
   softmax,
   softmaxAsync,
 } from './activation';
-export { type BatchNorm, batchNorm, batchNormAsync } from './batch-norm';
+export { type BatchNorm, batchNorm, batchNormAsync, normalizePixels, type PixelNormalization } from './batch-norm';
 export { type Branch, type ConvStage, runBranch, runBranchAsync, type Stage } from './branch';
 export { type Conv2dOptions, conv2d, conv2dAsync } from './conv2d';
 export { crop, cropAsync, padBorder, padBorderAsync } from './frame';
