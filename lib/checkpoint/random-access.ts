@@ -1,5 +1,7 @@
+import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { RepfuseError } from '../errors';
+import { throwIfAborted } from '../native/call';
 
 /** Bytes that can be read anywhere: a file or memory. */
 export interface RandomAccess {
@@ -8,14 +10,25 @@ export interface RandomAccess {
   read(offset: number, into: Uint8Array): Promise<void>;
 }
 
+export interface ReadProgress {
+  readonly phase: 'read';
+  /** Bytes of the file. */
+  readonly done: number;
+  readonly total: number;
+}
+
+/** Bytes between two looks at the signal, and between two progress reports. */
+const CHUNK = 1 << 24;
+
 /** Opens a file, hands it to `body`, closes it. @throws ERR_REPFUSE_FILE naming the file */
 export async function withFile<T>(file: string, body: (source: RandomAccess) => Promise<T>): Promise<T> {
-  const handle = await open(file, 'r').catch((cause) => {
-    throw new RepfuseError('ERR_REPFUSE_FILE', `Cannot read ${file}: ${(cause as Error).message}`, { file }, { cause });
-  });
+  // O_NONBLOCK: opening a named pipe that nobody writes to would never return.
+  const handle = await attempt(file, open(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)));
   try {
-    const stat = await handle.stat();
-    if (!stat.isFile()) throw new RepfuseError('ERR_REPFUSE_FILE', `Expected a file but ${file} is none`, { file });
+    const stat = await attempt(file, handle.stat());
+    if (!stat.isFile()) {
+      throw new RepfuseError('ERR_REPFUSE_FILE', `Expected a regular file but ${file} is none`, { file });
+    }
     return await body({ size: stat.size, read: (offset, into) => readFully(handle, file, offset, into) });
   } finally {
     await handle.close();
@@ -30,12 +43,65 @@ export function memoryAccess(bytes: Uint8Array): RandomAccess {
   };
 }
 
-const CHUNK = 1 << 26; // one read call takes at most 2 GiB
+/** The same bytes, with every read counted and stopped once the signal has fired (ERR_REPFUSE_ABORTED). */
+export function observed(
+  source: RandomAccess,
+  signal: AbortSignal | undefined,
+  onProgress: ((progress: ReadProgress) => void) | undefined,
+): RandomAccess {
+  let done = 0;
+  return {
+    size: source.size,
+    read: async (offset, into) => {
+      throwIfAborted(signal);
+      await source.read(offset, into);
+      throwIfAborted(signal);
+      // Containers have a few bytes that are read twice or never.
+      done = Math.min(done + into.length, source.size);
+      onProgress?.({ phase: 'read', done, total: source.size });
+    },
+  };
+}
+
+/**
+ * Reads a range into memory of its own, in chunks; `onChunk` sees each as it arrives.
+ *
+ * @throws ERR_REPFUSE_FORMAT if the range leaves the file or does not fit in memory
+ */
+export async function readBytes(
+  source: RandomAccess,
+  offset: number,
+  length: number,
+  onChunk: (chunk: Uint8Array) => void = () => {},
+): Promise<Uint8Array<ArrayBuffer>> {
+  if (offset + length > source.size) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_FORMAT',
+      `truncated: ${length} bytes at offset ${offset} go beyond the end of the file (${source.size} bytes)`,
+      { offset },
+    );
+  }
+  const bytes = allocate(length);
+  for (let at = 0; at < length; at += CHUNK) {
+    const chunk = bytes.subarray(at, Math.min(at + CHUNK, length));
+    await source.read(offset + at, chunk);
+    onChunk(chunk);
+  }
+  return bytes;
+}
+
+/** Zeroed memory. @throws ERR_REPFUSE_FORMAT where the engine has none to give */
+export function allocate(length: number): Uint8Array<ArrayBuffer> {
+  try {
+    return new Uint8Array(length);
+  } catch (cause) {
+    throw new RepfuseError('ERR_REPFUSE_FORMAT', `${length} bytes are too large for memory`, {}, { cause });
+  }
+}
 
 async function readFully(handle: FileHandle, file: string, offset: number, into: Uint8Array): Promise<void> {
   for (let done = 0; done < into.length; ) {
-    const length = Math.min(CHUNK, into.length - done);
-    const { bytesRead } = await handle.read(into, done, length, offset + done);
+    const { bytesRead } = await attempt(file, handle.read(into, done, into.length - done, offset + done));
     if (bytesRead === 0) {
       throw new RepfuseError('ERR_REPFUSE_FILE', `${file} became shorter while it was read`, {
         file,
@@ -44,4 +110,10 @@ async function readFully(handle: FileHandle, file: string, offset: number, into:
     }
     done += bytesRead;
   }
+}
+
+function attempt<T>(file: string, work: Promise<T>): Promise<T> {
+  return work.catch((cause) => {
+    throw new RepfuseError('ERR_REPFUSE_FILE', `Cannot read ${file}: ${(cause as Error).message}`, { file }, { cause });
+  });
 }

@@ -1,7 +1,7 @@
 import { RepfuseError } from '../errors';
 import { DTYPES, type DType, isDType } from '../tensor/dtype';
 import { Tensor } from '../tensor/tensor';
-import type { RandomAccess } from './random-access';
+import { type RandomAccess, readBytes } from './random-access';
 import type { StateDict } from './state-dict';
 
 const MAX_HEADER = 100_000_000;
@@ -48,20 +48,24 @@ export async function readSafetensorsHeader(source: RandomAccess): Promise<Safet
   return { entries, metadata, dataStart };
 }
 
-/** Reads every tensor into memory of its own. `onBytes` is told after each. @throws as `readSafetensorsHeader` */
+/** Reads one tensor into memory of its own. `dataStart` as in the header that the entry comes from. */
+export async function readSafetensorsTensor(
+  source: RandomAccess,
+  { dtype, shape, begin, end }: SafetensorsEntry,
+  dataStart: number,
+): Promise<Tensor> {
+  const bytes = await readBytes(source, dataStart + begin, end - begin);
+  const { array, bytes: width } = DTYPES[dtype];
+  return new Tensor(dtype, shape, new array(bytes.buffer, 0, bytes.length / width));
+}
+
+/** Reads every tensor. @throws as `readSafetensorsHeader` */
 export async function readSafetensors(
   source: RandomAccess,
-  onBytes: (count: number) => void = () => {},
 ): Promise<{ tensors: StateDict; metadata: Readonly<Record<string, string>> }> {
   const { entries, metadata, dataStart } = await readSafetensorsHeader(source);
   const tensors: StateDict = new Map();
-  for (const { name, dtype, shape, begin, end } of entries) {
-    const bytes = new Uint8Array(end - begin);
-    await source.read(dataStart + begin, bytes);
-    const { array, bytes: width } = DTYPES[dtype];
-    tensors.set(name, new Tensor(dtype, shape, new array(bytes.buffer, 0, bytes.length / width)));
-    onBytes(bytes.length);
-  }
+  for (const entry of entries) tensors.set(entry.name, await readSafetensorsTensor(source, entry, dataStart));
   return { tensors, metadata };
 }
 

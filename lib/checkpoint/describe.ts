@@ -1,0 +1,48 @@
+import { formatShape } from '../tensor/tensor';
+import { PyFloat, PyGlobal, PyObject, PyTuple, type PyValue } from './pickle';
+import { TorchStorage, TorchTensor, torchDType, UnsupportedTensor } from './torch-pickle';
+
+const SHOWN = 40;
+
+/** What a value of a pickle is, in a few words: `dict of 3`, `number 12`, `argparse.Namespace (not executed)`. */
+export function describe(value: PyValue): string {
+  if (value === null) return 'None';
+  if (typeof value === 'string') return `string ${JSON.stringify(shorten(value))}`;
+  if (typeof value === 'boolean') return value ? 'True' : 'False';
+  if (typeof value === 'number') return `number ${value}`;
+  if (typeof value === 'bigint') return value.toString(16).length > SHOWN ? 'a huge number' : `number ${value}`;
+  if (value instanceof PyFloat) return `number ${value.value}`;
+  if (value instanceof TorchTensor) return describeTensor(value);
+  if (value instanceof UnsupportedTensor) return value.kind;
+  if (value instanceof TorchStorage) return `storage ${shorten(value.className)}`;
+  if (value instanceof PyGlobal) return `name ${shorten(value.name)}`;
+  if (value instanceof PyObject) return `${shorten(className(value))} (not executed)`;
+  if (value instanceof PyTuple) return `tuple of ${value.items.length}`;
+  if (Array.isArray(value)) return `list of ${value.length}`;
+  if (value instanceof Map) return `dict of ${value.size}`;
+  if (value instanceof Set) return `set of ${value.size}`;
+  if (value instanceof Uint8Array) return `${value.length} bytes`;
+  return 'an object';
+}
+
+/** The class of an inert object; protocols 0 and 1 hide it in the arguments of a helper. */
+export function className(value: PyObject): string {
+  const [first] = value.args;
+  return value.className === 'copyreg._reconstructor' || value.className === 'copy_reg._reconstructor'
+    ? first instanceof PyGlobal
+      ? first.name
+      : value.className
+    : value.className;
+}
+
+/** A key or name of any length, fit for a message. */
+export function shorten(text: string): string {
+  return text.length <= SHOWN ? text : `${text.slice(0, SHOWN)}...`;
+}
+
+function describeTensor(tensor: TorchTensor): string {
+  const { dtype, name } = torchDType(tensor);
+  const size = tensor.size instanceof PyTuple ? tensor.size.items : [];
+  const shape = size.filter((dim) => typeof dim === 'number').slice(0, 8);
+  return `tensor ${dtype ?? shorten(name)} ${formatShape(shape)}`;
+}

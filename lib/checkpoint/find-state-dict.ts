@@ -1,0 +1,197 @@
+import { RepfuseError } from '../errors';
+import { className, describe, shorten } from './describe';
+import { type PyDict, PyObject, type PyValue } from './pickle';
+import type { SkippedEntry } from './state-dict';
+import { TorchTensor, UnsupportedTensor } from './torch-pickle';
+
+/** One set of weights in a checkpoint. */
+export interface FoundStateDict {
+  readonly keyPath: readonly string[];
+  readonly tensors: ReadonlyMap<string, TorchTensor | UnsupportedTensor>;
+  readonly alternatives: readonly (readonly string[])[];
+  readonly skipped: readonly SkippedEntry[];
+}
+
+interface Candidate {
+  readonly keyPath: readonly string[];
+  readonly dict: PyDict;
+  readonly tensorCount: number;
+}
+
+/** How training scripts call the weights, the best first; averaged weights (EMA) come after the plain ones. */
+const PLAIN_NAMES = ['state_dict', 'model_state_dict', 'model_state', 'model', 'net', 'network', 'params', 'weights'];
+const AVERAGED_NAMES = ['state_dict_ema', 'model_ema', 'params_ema', 'ema_state_dict', 'ema_model', 'ema'];
+/** May stand between a name and its weights: `ema.module`. */
+const WRAPPERS = ['module', 'state_dict', 'model', 'shadow'];
+/** Hold tensors, but never a network. */
+const NOT_WEIGHTS = /optim|sched|scaler|^amp$|rng|loss|criterion|callback/i;
+const MAX_DEPTH = 4;
+
+/**
+ * Finds the weights by content: dicts from names to tensors, at the root or nested. One at a customary place wins, plain weights before
+ * averaged ones; otherwise the only one there is.
+ *
+ * @param keyPath where to look instead
+ * @throws ERR_REPFUSE_AMBIGUOUS naming the choices; ERR_REPFUSE_KEY if `keyPath` leads nowhere;
+ * ERR_REPFUSE_UNSUPPORTED_FORMAT for a pickled module; ERR_REPFUSE_FORMAT if there are no weights
+ */
+export function findStateDict(root: PyValue, keyPath?: readonly string[]): FoundStateDict {
+  const candidates = collectCandidates(root);
+  const chosen = keyPath === undefined ? choose(root, candidates) : follow(root, keyPath, candidates);
+  const alternatives = candidates
+    .filter((other) => other.dict !== chosen.dict && isComparable(other, chosen))
+    .map((other) => other.keyPath);
+  const tensors = new Map<string, TorchTensor | UnsupportedTensor>();
+  const skipped = skippedBeside(root, chosen.keyPath, alternatives);
+  for (const [key, value] of chosen.dict) {
+    if (typeof key === 'string' && isTensor(value)) tensors.set(key, value);
+    else if (!isAlternative([...chosen.keyPath, String(key)], alternatives)) {
+      skipped.push({ path: [...chosen.keyPath, keyText(key)].join('.'), what: describe(value) });
+    }
+  }
+  return { keyPath: chosen.keyPath, tensors, alternatives, skipped };
+}
+
+function isTensor(value: PyValue): value is TorchTensor | UnsupportedTensor {
+  return value instanceof TorchTensor || value instanceof UnsupportedTensor;
+}
+
+/** Every dict with a named tensor, outermost first. Lists and objects are not entered, nor a dict twice. */
+function collectCandidates(root: PyValue): Candidate[] {
+  const found: Candidate[] = [];
+  const seen = new Set<PyValue>();
+  let level: { keyPath: readonly string[]; value: PyValue }[] = [{ keyPath: [], value: root }];
+  for (let depth = 0; depth <= MAX_DEPTH; depth++) {
+    const next: typeof level = [];
+    for (const { keyPath, value } of level) {
+      if (!(value instanceof Map) || seen.has(value)) continue;
+      seen.add(value);
+      let tensorCount = 0;
+      for (const [key, item] of value) {
+        if (typeof key !== 'string') continue;
+        if (isTensor(item)) tensorCount++;
+        else if (!NOT_WEIGHTS.test(key)) next.push({ keyPath: [...keyPath, key], value: item });
+      }
+      if (tensorCount > 0) found.push({ keyPath, dict: value, tensorCount });
+    }
+    level = next;
+  }
+  return found;
+}
+
+/** Whether `other` is large enough to be a second set of weights, rather than a few tensors kept beside them. */
+function isComparable(other: Candidate, chosen: Candidate): boolean {
+  return 2 * other.tensorCount >= chosen.tensorCount;
+}
+
+/** Place in the order of preference; undefined for a place that no convention knows. */
+function rank({ keyPath: [name, ...inner] }: Candidate): number | undefined {
+  if (name === undefined) return 0;
+  if (!inner.every((wrapper) => WRAPPERS.includes(wrapper))) return undefined;
+  const at = [...PLAIN_NAMES, ...AVERAGED_NAMES].indexOf(name);
+  return at < 0 ? undefined : at + 1;
+}
+
+function choose(root: PyValue, candidates: readonly Candidate[]): Candidate {
+  if (candidates.length === 0) throw noWeights(root);
+  const largest = candidates.reduce((a, b) => (b.tensorCount > a.tensorCount ? b : a));
+  const customary = candidates
+    .filter((candidate) => rank(candidate) !== undefined && isComparable(candidate, largest))
+    .sort((a, b) => rank(a)! - rank(b)!);
+  const chosen = customary[0] ?? (candidates.length === 1 ? candidates[0] : undefined);
+  if (chosen !== undefined) return chosen;
+  const choices = candidates.map(({ keyPath }) => keyPath);
+  const named = choices.map((path) => path.map(shorten).join('.') || '(the root)');
+  throw new RepfuseError(
+    'ERR_REPFUSE_AMBIGUOUS',
+    `Expected one set of weights but received ${choices.length}: ${named.slice(0, 12).join(', ')}. Name one with keyPath`,
+    { choices, option: 'keyPath' },
+  );
+}
+
+function follow(root: PyValue, keyPath: readonly string[], candidates: readonly Candidate[]): Candidate {
+  let value = root;
+  for (const [depth, key] of keyPath.entries()) {
+    const inner = value instanceof Map ? value.get(key) : undefined;
+    if (inner === undefined) {
+      const here = value instanceof Map ? `has ${keyList(value)}` : `is ${describe(value)}`;
+      const where = depth === 0 ? 'the file' : `${JSON.stringify(keyPath.slice(0, depth).join('.'))}`;
+      throw new RepfuseError(
+        'ERR_REPFUSE_KEY',
+        `Expected a key ${JSON.stringify(shorten(key))} for keyPath but ${where} ${here}`,
+        { keyPath, choices: candidates.map((candidate) => candidate.keyPath) },
+      );
+    }
+    value = inner;
+  }
+  const tensorCount = value instanceof Map ? [...value.values()].filter(isTensor).length : 0;
+  if (!(value instanceof Map) || tensorCount === 0) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_KEY',
+      `Expected a dict of tensors at keyPath ${JSON.stringify(keyPath.join('.'))} but received ${describe(value)}`,
+      { keyPath, choices: candidates.map((candidate) => candidate.keyPath) },
+    );
+  }
+  return { keyPath, dict: value, tensorCount };
+}
+
+/** Why there is nothing to read: a pickled module, or no dict of tensors at all. */
+function noWeights(root: PyValue): RepfuseError {
+  const inside = root instanceof Map ? [...PLAIN_NAMES, ...AVERAGED_NAMES].map((name) => root.get(name) ?? null) : [];
+  const module = [root, ...inside].find(isModule);
+  if (module !== undefined) {
+    const name = className(module);
+    return new RepfuseError(
+      'ERR_REPFUSE_UNSUPPORTED_FORMAT',
+      `Expected a state dict but received a whole pickled module of class ${name}: save model.state_dict() instead`,
+      { received: name },
+    );
+  }
+  const what = root instanceof Map && root.size > 0 ? `${describe(root)} (${keyList(root)})` : describe(root);
+  return new RepfuseError('ERR_REPFUSE_FORMAT', `Expected a state dict (names to tensors) but received ${what}`, {
+    received: what,
+  });
+}
+
+/** An object with the attributes of torch.nn.Module. */
+function isModule(value: PyValue): value is PyObject {
+  return value instanceof PyObject && value.state instanceof Map && value.state.has('_modules');
+}
+
+/** What lies beside the way to the chosen dict. */
+function skippedBeside(
+  root: PyValue,
+  keyPath: readonly string[],
+  alternatives: readonly (readonly string[])[],
+): SkippedEntry[] {
+  const skipped: SkippedEntry[] = [];
+  let value = root;
+  for (const [depth, taken] of keyPath.entries()) {
+    if (!(value instanceof Map)) break;
+    for (const [key, item] of value) {
+      const path = [...keyPath.slice(0, depth), keyText(key)];
+      if (key !== taken && !isAlternative(path, alternatives))
+        skipped.push({ path: path.join('.'), what: describe(item) });
+    }
+    value = value.get(taken) ?? null;
+  }
+  return skipped;
+}
+
+/** Whether the path is, or leads to, one of the sets of weights that are listed as alternatives. */
+function isAlternative(path: readonly string[], alternatives: readonly (readonly string[])[]): boolean {
+  return alternatives.some((other) => path.every((key, depth) => other[depth] === key));
+}
+
+function keyText(key: PyValue): string {
+  return typeof key === 'string'
+    ? key
+    : typeof key === 'number' || typeof key === 'bigint'
+      ? String(key)
+      : describe(key);
+}
+
+function keyList(dict: PyDict): string {
+  const keys = [...dict.keys()].slice(0, 8).map((key) => shorten(keyText(key)));
+  return `the keys ${keys.join(', ') || '(none)'}${dict.size > 8 ? ', ...' : ''}`;
+}

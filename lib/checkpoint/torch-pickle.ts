@@ -1,0 +1,140 @@
+import type { DType } from '../tensor/dtype';
+import { type PickleHost, PyGlobal, PyTuple, type PyValue } from './pickle';
+
+/** A record of raw bytes beside the pickle. */
+export class TorchStorage {
+  constructor(
+    /** Class in the file, such as `torch.FloatStorage`. */
+    readonly className: string,
+    readonly key: string,
+  ) {}
+}
+
+/** A tensor as the pickle describes it: a strided window on a storage. Nothing in it has been checked yet. */
+export class TorchTensor {
+  constructor(
+    readonly storage: PyValue,
+    readonly offset: PyValue,
+    readonly size: PyValue,
+    readonly stride: PyValue,
+    /** Set where the storage has no type of its own (`_rebuild_tensor_v3`). */
+    readonly dtype: PyValue = null,
+  ) {}
+}
+
+/** A kind of tensor that this package does not read (quantised, sparse, on the meta device). */
+export class UnsupportedTensor {
+  constructor(readonly kind: string) {}
+}
+
+const STORAGES: Readonly<Record<string, DType>> = {
+  DoubleStorage: 'F64',
+  FloatStorage: 'F32',
+  HalfStorage: 'F16',
+  BFloat16Storage: 'BF16',
+  LongStorage: 'I64',
+  IntStorage: 'I32',
+  ShortStorage: 'I16',
+  CharStorage: 'I8',
+  ByteStorage: 'U8',
+  BoolStorage: 'BOOL',
+};
+
+const DTYPE_NAMES: Readonly<Record<string, DType>> = {
+  float64: 'F64',
+  float32: 'F32',
+  float16: 'F16',
+  bfloat16: 'BF16',
+  int64: 'I64',
+  int32: 'I32',
+  int16: 'I16',
+  int8: 'I8',
+  uint8: 'U8',
+  bool: 'BOOL',
+};
+
+/** The dtype of a tensor, or undefined with the name that stands in the file. */
+export function torchDType(tensor: TorchTensor): { dtype: DType | undefined; name: string } {
+  if (tensor.dtype instanceof PyGlobal) {
+    const name = tensor.dtype.name;
+    return { dtype: lookUp(DTYPE_NAMES, name.replace(/^torch\./, '')), name };
+  }
+  const name = tensor.storage instanceof TorchStorage ? tensor.storage.className : 'no storage';
+  return { dtype: lookUp(STORAGES, name.replace(/^torch\.(?:cuda\.)?/, '')), name };
+}
+
+function lookUp(table: Readonly<Record<string, DType>>, name: string): DType | undefined {
+  return Object.hasOwn(table, name) ? table[name] : undefined;
+}
+
+/** What torch's own constructors mean as data. */
+const CONSTRUCTORS: ReadonlyMap<string, (args: readonly PyValue[]) => PyValue | undefined> = new Map([
+  ['torch._utils._rebuild_tensor', strided],
+  ['torch._utils._rebuild_tensor_v2', strided],
+  ['torch._utils._rebuild_tensor_v3', (args) => strided(args, args[6])],
+  ['torch._utils._rebuild_parameter', (args) => args[0]],
+  ['torch._utils._rebuild_parameter_with_state', (args) => args[0]],
+  ['torch.nn.parameter.Parameter', (args) => args[0]],
+  ['torch._tensor._rebuild_from_type_v2', rebuildFromType],
+  ['torch._utils._rebuild_qtensor', () => new UnsupportedTensor('a quantised tensor')],
+  ['torch._utils._rebuild_sparse_tensor', () => new UnsupportedTensor('a sparse tensor')],
+  ['torch._utils._rebuild_sparse_csr_tensor', () => new UnsupportedTensor('a sparse tensor')],
+  ['torch._utils._rebuild_nested_tensor', () => new UnsupportedTensor('a nested tensor')],
+  ['torch._utils._rebuild_meta_tensor_no_storage', () => new UnsupportedTensor('a meta tensor without values')],
+  ['torch._utils._rebuild_wrapper_subclass', () => new UnsupportedTensor('a tensor subclass')],
+  ['torch._utils._rebuild_device_tensor_from_numpy', () => new UnsupportedTensor('a tensor of an accelerator')],
+  ['torch._utils._rebuild_device_tensor_from_cpu_tensor', () => new UnsupportedTensor('a tensor of an accelerator')],
+  ['torch.Size', (args) => (args[0] instanceof PyTuple ? args[0] : undefined)],
+  ['collections.OrderedDict', mapOf],
+  ['collections.defaultdict', () => new Map()],
+  ['collections.Counter', mapOf],
+  ['builtins.set', setOf],
+  ['__builtin__.set', setOf],
+  ['builtins.frozenset', setOf],
+  ['__builtin__.frozenset', setOf],
+] satisfies [string, (args: readonly PyValue[]) => PyValue | undefined][]);
+
+/** Teaches the pickle machine torch's vocabulary. */
+export const TORCH_HOST: PickleHost = {
+  construct: (name, args) => CONSTRUCTORS.get(name)?.(args),
+
+  /** `('storage', class, key, location, number of elements[, view])` */
+  persistent(id) {
+    if (!(id instanceof PyTuple)) return undefined;
+    const [tag, type, key] = id.items;
+    if (tag !== 'storage' || !(type instanceof PyGlobal) || typeof key !== 'string') return undefined;
+    return new TorchStorage(type.name, key);
+  },
+};
+
+function strided([storage, offset, size, stride]: readonly PyValue[], dtype: PyValue = null): PyValue | undefined {
+  if (storage === undefined || offset === undefined || size === undefined || stride === undefined) return undefined;
+  return new TorchTensor(storage, offset, size, stride, dtype);
+}
+
+/** `(function, class, arguments, state)`: a tensor with Python attributes, which carry no weights. */
+function rebuildFromType([callable, , args]: readonly PyValue[]): PyValue | undefined {
+  if (!(callable instanceof PyGlobal && args instanceof PyTuple)) return undefined;
+  if (callable.name === 'torch._tensor._rebuild_from_type_v2') return undefined;
+  return CONSTRUCTORS.get(callable.name)?.(args.items);
+}
+
+/** Empty, from a dict, or from a sequence of pairs. */
+function mapOf([content]: readonly PyValue[]): PyValue | undefined {
+  if (content === undefined) return new Map();
+  if (content instanceof Map) return new Map(content);
+  const pairs = Array.isArray(content) ? content : content instanceof PyTuple ? content.items : undefined;
+  if (pairs === undefined) return undefined;
+  const map = new Map<PyValue, PyValue>();
+  for (const pair of pairs) {
+    const [key, value] = Array.isArray(pair) ? pair : pair instanceof PyTuple ? pair.items : [];
+    if (key === undefined || value === undefined) return undefined;
+    map.set(key, value);
+  }
+  return map;
+}
+
+function setOf([content]: readonly PyValue[]): PyValue | undefined {
+  if (content === undefined) return new Set();
+  return Array.isArray(content) || content instanceof Set ? new Set(content) : undefined;
+}

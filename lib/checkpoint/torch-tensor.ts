@@ -1,0 +1,139 @@
+import { RepfuseError } from '../errors';
+import { DTYPES, type DType } from '../tensor/dtype';
+import { formatShape, Tensor } from '../tensor/tensor';
+import { PyTuple, type PyValue } from './pickle';
+import { allocate } from './random-access';
+import { TorchStorage, type TorchTensor, torchDType } from './torch-pickle';
+
+const MAX_RANK = 64;
+
+/** Where storages come from. */
+export interface StorageReader {
+  /** Size in bytes; undefined if the file has no such storage. */
+  sizeOf(key: string): number | undefined;
+  /** The bytes, always the same memory for the same key. */
+  read(key: string): Promise<Uint8Array<ArrayBuffer>>;
+  /** Takes bytes from what the file may become in memory. @throws ERR_REPFUSE_FORMAT when it is used up */
+  reserve(bytes: number): void;
+}
+
+/**
+ * Turns a described tensor into a dense one. Everything is checked before memory is taken. A contiguous window stays a view of
+ * the storage's memory, so tensors that share a storage share an ArrayBuffer; any other is gathered into memory of its own.
+ *
+ * @throws ERR_REPFUSE_FORMAT, ERR_REPFUSE_UNSUPPORTED_FORMAT naming the tensor (`details.tensor`)
+ */
+export async function materialize(name: string, described: TorchTensor, storages: StorageReader): Promise<Tensor> {
+  const { dtype, key, offset, shape, stride } = check(name, described, storages);
+  const { array, bytes: width } = DTYPES[dtype];
+  const count = shape.reduce((product, dim) => product * dim, 1);
+  if (count === 0) return new Tensor(dtype, shape, new array(0));
+  if (isContiguous(shape, stride)) {
+    const { buffer } = await storages.read(key);
+    return new Tensor(dtype, shape, new array(buffer, offset * width, count));
+  }
+  storages.reserve(count * width);
+  const { buffer } = await storages.read(key);
+  const gathered = gather(buffer, width, offset, shape, stride, count);
+  return new Tensor(dtype, shape, new array(gathered, 0, count));
+}
+
+interface Window {
+  readonly dtype: DType;
+  readonly key: string;
+  /** In elements, as are the strides. */
+  readonly offset: number;
+  readonly shape: readonly number[];
+  readonly stride: readonly number[];
+}
+
+function check(name: string, described: TorchTensor, storages: StorageReader): Window {
+  const bad = (field: string, problem: string) =>
+    new RepfuseError('ERR_REPFUSE_FORMAT', `Bad tensor ${JSON.stringify(name)}: ${problem}`, { tensor: name, field });
+  const integer = (field: string, value: PyValue): number => {
+    if (typeof value === 'bigint') throw bad(field, `${field} ${value.toString().slice(0, 24)} is too large`);
+    if (typeof value !== 'number' || !Number.isSafeInteger(value)) throw bad(field, `${field} is no integer`);
+    if (value < 0) throw bad(field, `${field} ${value} is negative`);
+    return value;
+  };
+  const integers = (field: string, value: PyValue): number[] => {
+    const items = value instanceof PyTuple ? value.items : Array.isArray(value) ? (value as PyValue[]) : undefined;
+    if (items === undefined) throw bad(field, `${field} is no tuple of integers`);
+    if (items.length > MAX_RANK) throw bad(field, `${field} has ${items.length} dimensions (limit ${MAX_RANK})`);
+    return items.map((item) => integer(field, item));
+  };
+
+  const { dtype, name: dtypeName } = torchDType(described);
+  if (dtype === undefined) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_UNSUPPORTED_FORMAT',
+      `Tensor ${JSON.stringify(name)} is of dtype ${dtypeName}, which is not supported`,
+      { tensor: name, field: 'dtype', received: dtypeName },
+    );
+  }
+  const { storage } = described;
+  if (!(storage instanceof TorchStorage)) throw bad('storage', 'it has no storage');
+  const { key } = storage;
+  const offset = integer('offset', described.offset);
+  const shape = integers('shape', described.size);
+  const stride = integers('stride', described.stride);
+  if (shape.length !== stride.length) {
+    throw bad('stride', `shape ${formatShape(shape)} and stride ${formatShape(stride)} have different lengths`);
+  }
+  const bytes = storages.sizeOf(key);
+  if (bytes === undefined) throw bad('storage', `its storage data/${key} is missing from the file`);
+
+  // Products of integers are exact below 2^53 and stay above it once there, so that comparing them is safe.
+  const { bytes: width } = DTYPES[dtype];
+  const extent = shape.reduce((product, dim) => product * Math.max(dim, 1), width);
+  if (extent > Number.MAX_SAFE_INTEGER) throw bad('shape', `shape ${formatShape(shape)} is too large`);
+  const last = shape.reduce((index, dim, axis) => index + (dim - 1) * stride[axis]!, offset);
+  if (!shape.includes(0) && (last + 1) * width > bytes) {
+    throw bad(
+      'stride',
+      `shape ${formatShape(shape)}, stride ${formatShape(stride)} and offset ${offset} reach element ${last}, out of the ` +
+        `bounds of storage data/${key}, which holds ${Math.floor(bytes / width)}`,
+    );
+  }
+  return { dtype, key, offset, shape, stride };
+}
+
+/** Row-major without gaps; the stride of an axis of one element does not matter. */
+function isContiguous(shape: readonly number[], stride: readonly number[]): boolean {
+  let expected = 1;
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    if (shape[axis] !== 1 && stride[axis] !== expected) return false;
+    expected *= shape[axis]!;
+  }
+  return true;
+}
+
+/** Copies elements by their bit patterns (a NaN keeps its payload), last axis innermost. */
+function gather(
+  storage: ArrayBuffer,
+  width: number,
+  offset: number,
+  shape: readonly number[],
+  stride: readonly number[],
+  count: number,
+): ArrayBuffer {
+  const { buffer } = allocate(count * width);
+  const array = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array, 8: BigUint64Array }[width]!;
+  const source = new array(storage, 0, Math.floor(storage.byteLength / width));
+  const target = new array(buffer);
+  const rank = shape.length;
+  const columns = shape[rank - 1]!;
+  const step = stride[rank - 1]!;
+  const index = new Array<number>(rank).fill(0);
+  let from = offset;
+  for (let to = 0; to < count; ) {
+    for (let column = 0; column < columns; column++) target[to++] = source[from + column * step]!;
+    for (let axis = rank - 2; axis >= 0; axis--) {
+      from += stride[axis]!;
+      if (++index[axis]! < shape[axis]!) break;
+      from -= shape[axis]! * stride[axis]!;
+      index[axis] = 0;
+    }
+  }
+  return buffer;
+}

@@ -1,0 +1,86 @@
+import { RepfuseError } from '../errors';
+import { type PyValue, unpickle } from './pickle';
+import type { RandomAccess } from './random-access';
+import { TORCH_HOST } from './torch-pickle';
+import type { StorageReader } from './torch-tensor';
+import { expansionLimit, openZip, type ZipArchive } from './zip';
+
+const MAX_PICKLE = 1 << 28;
+
+export interface TorchFile {
+  /** What was saved: usually a dict. */
+  readonly root: PyValue;
+  readonly storages: StorageReader;
+}
+
+/**
+ * Opens a zip checkpoint as `torch.save` writes it since 1.6: `<name>/data.pkl` beside one record a storage, `<name>/data/<key>`.
+ * Storages are read when they are asked for.
+ *
+ * @throws ERR_REPFUSE_FORMAT for a damaged archive; ERR_REPFUSE_UNSUPPORTED_FORMAT for other zip files (TorchScript, npz) and
+ * big-endian ones; ERR_REPFUSE_PICKLE
+ */
+export async function openTorchZip(source: RandomAccess): Promise<TorchFile> {
+  const zip = await openZip(source);
+  const root = findRoot(zip);
+  if (zip.sizeOf(`${root}byteorder`) !== undefined) await checkByteOrder(zip, `${root}byteorder`);
+  const pickleBytes = zip.sizeOf(`${root}data.pkl`)!;
+  if (pickleBytes > MAX_PICKLE) {
+    throw new RepfuseError('ERR_REPFUSE_FORMAT', `data.pkl of ${pickleBytes} bytes is too large (limit ${MAX_PICKLE})`);
+  }
+  return {
+    root: unpickle(await zip.read(`${root}data.pkl`), TORCH_HOST),
+    storages: storageReader(zip, root, expansionLimit(source.size)),
+  };
+}
+
+/** The folder that holds data.pkl: its name is that of the file when it was saved, and no evidence of anything. */
+function findRoot(zip: ZipArchive): string {
+  const has = (pattern: RegExp) => zip.names.find((name) => pattern.test(name));
+  const script = has(/(?:^|\/)constants\.pkl$/) ?? has(/(?:^|\/)code\/__torch__/);
+  if (script !== undefined) {
+    throw unsupported(`a TorchScript archive (torch.jit.save, it holds ${script})`, 'save model.state_dict() instead');
+  }
+  const pickles = zip.names.filter((name) => /(?:^|\/)data\.pkl$/.test(name));
+  if (pickles.length === 1) return pickles[0]!.slice(0, -'data.pkl'.length);
+  if (pickles.length > 1) throw unsupported(`a zip with several data.pkl (${pickles.slice(0, 4).join(', ')})`);
+  if (zip.names.length > 0 && zip.names.every((name) => name.endsWith('.npy')))
+    throw unsupported('a NumPy .npz archive');
+  throw unsupported(`a zip archive without data.pkl (it holds ${zip.names.slice(0, 4).join(', ') || 'nothing'})`);
+}
+
+function unsupported(what: string, advice?: string): RepfuseError {
+  const tail = advice === undefined ? '' : `: ${advice}`;
+  return new RepfuseError('ERR_REPFUSE_UNSUPPORTED_FORMAT', `Expected a torch checkpoint but received ${what}${tail}`, {
+    received: what,
+  });
+}
+
+async function checkByteOrder(zip: ZipArchive, name: string): Promise<void> {
+  if (zip.sizeOf(name)! > 16) throw new RepfuseError('ERR_REPFUSE_FORMAT', 'the byteorder record is no word');
+  const order = new TextDecoder().decode(await zip.read(name)).trim();
+  if (order === 'little') return;
+  throw unsupported(`one whose byteorder is ${JSON.stringify(order)}`, 'only little endian is read');
+}
+
+function storageReader(zip: ZipArchive, root: string, limit: number): StorageReader {
+  const loaded = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
+  const nameOf = (key: string) => `${root}data/${key}`;
+  let left = limit;
+  return {
+    sizeOf: (key) => zip.sizeOf(nameOf(key)),
+    read(key) {
+      const bytes = loaded.get(key) ?? zip.read(nameOf(key));
+      loaded.set(key, bytes);
+      return bytes;
+    },
+    reserve(bytes) {
+      left -= bytes;
+      if (left >= 0) return;
+      throw new RepfuseError(
+        'ERR_REPFUSE_FORMAT',
+        `expanded tensors take more than ${limit} bytes: too large for this file`,
+      );
+    },
+  };
+}

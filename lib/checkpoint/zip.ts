@@ -1,0 +1,137 @@
+import { promisify } from 'node:util';
+import { crc32, inflateRaw } from 'node:zlib';
+import { type Entry, fromRandomAccessReaderPromise, RandomAccessReader, type ZipFile } from 'yauzl';
+import { RepfuseError } from '../errors';
+import { allocate, type RandomAccess, readBytes } from './random-access';
+
+const MAX_ENTRIES = 100_000;
+
+/** A zip archive whose directory has been read and checked. */
+export interface ZipArchive {
+  readonly names: readonly string[];
+  /** Size of an entry once inflated, as the directory claims it; undefined if there is no such entry. */
+  sizeOf(name: string): number | undefined;
+  /** An entry's bytes in memory of their own, CRC-32 checked. */
+  read(name: string): Promise<Uint8Array<ArrayBuffer>>;
+}
+
+/**
+ * How many bytes a file may become in memory. Weights hardly shrink, so a file that grows more than this is an attack (a zip
+ * bomb, a scalar expanded to a huge shape) and not a checkpoint.
+ */
+export function expansionLimit(fileBytes: number): number {
+  return 64 * fileBytes + (1 << 26);
+}
+
+/**
+ * Opens a zip archive: stored and deflated entries, zip64. Nothing is read but the directory.
+ *
+ * @throws ERR_REPFUSE_FORMAT for a damaged archive, one with too many entries or two of one name, or one whose entries claim
+ * more bytes than the file can hold
+ */
+export async function openZip(source: RandomAccess): Promise<ZipArchive> {
+  const { zip, entries } = await readDirectory(source);
+  const find = (name: string): Entry => {
+    const entry = entries.get(name);
+    if (entry === undefined) throw bad(`there is no entry ${name}`, { entry: name });
+    return entry;
+  };
+  return {
+    names: [...entries.keys()],
+    sizeOf: (name) => entries.get(name)?.uncompressedSize,
+    read: (name) => readEntry(source, zip, find(name)),
+  };
+}
+
+async function readDirectory(source: RandomAccess): Promise<{ zip: ZipFile; entries: Map<string, Entry> }> {
+  const entries = new Map<string, Entry>();
+  const reader = new Reader(source);
+  try {
+    const zip = await fromRandomAccessReaderPromise(reader, source.size, { autoClose: false });
+    if (zip.entryCount > MAX_ENTRIES) throw bad(`${zip.entryCount} entries (limit ${MAX_ENTRIES})`);
+    let compressed = 0;
+    let inflated = 0;
+    for await (const entry of zip.eachEntry()) {
+      if (entries.has(entry.fileName)) throw bad(`two entries ${entry.fileName}`, { entry: entry.fileName });
+      entries.set(entry.fileName, entry);
+      compressed += entry.compressedSize;
+      inflated += entry.uncompressedSize;
+    }
+    // Entries that share bytes, or that inflate without end, are how zip bombs are made.
+    if (compressed > source.size) throw bad(`its entries claim ${compressed} bytes of ${source.size}: they overlap`);
+    if (inflated > expansionLimit(source.size)) throw bad(`its entries inflate to ${inflated} bytes: too large`);
+    return { zip, entries };
+  } catch (error) {
+    throw reader.failure ?? asFormatError(error);
+  }
+}
+
+async function readEntry(source: RandomAccess, zip: ZipFile, entry: Entry): Promise<Uint8Array<ArrayBuffer>> {
+  const { fileName, compressionMethod, compressedSize, uncompressedSize } = entry;
+  const details = { entry: fileName };
+  if (!entry.canDecodeFileData()) {
+    const how = entry.isEncrypted() ? 'encrypted' : `of compression method ${compressionMethod}`;
+    throw bad(`entry ${fileName} is ${how}: only stored and deflated entries are supported`, details);
+  }
+  const { fileDataStart } = await zip.readLocalFileHeaderPromise(entry, { minimal: true }).catch((error) => {
+    throw asFormatError(error, details);
+  });
+  let crc = 0;
+  const raw = await readBytes(source, fileDataStart, compressedSize, (chunk) => {
+    if (compressionMethod === 0) crc = crc32(chunk, crc);
+  });
+  const bytes = compressionMethod === 0 ? raw : await inflate(raw, uncompressedSize, fileName);
+  if (compressionMethod !== 0) crc = crc32(bytes);
+  if (crc !== entry.crc32) throw bad(`entry ${fileName} is corrupt: its CRC-32 checksum does not match`, details);
+  return bytes;
+}
+
+async function inflate(raw: Uint8Array, size: number, name: string): Promise<Uint8Array<ArrayBuffer>> {
+  const inflated = await promisify(inflateRaw)(raw, { maxOutputLength: Math.max(size, 1) }).catch((cause: Error) => {
+    throw asFormatError(cause, { entry: name });
+  });
+  if (inflated.length !== size)
+    throw bad(`entry ${name} holds ${inflated.length} bytes instead of ${size}`, { entry: name });
+  // zlib may hand out a slice of a shared pool; weights need a buffer that is theirs alone.
+  const bytes = allocate(size);
+  bytes.set(inflated);
+  return bytes;
+}
+
+/** yauzl's view of a RandomAccess. It reads the directory and local headers; entry data never pass through it. */
+class Reader extends RandomAccessReader {
+  /** What the source threw, so that an abort or a read error is not taken for a damaged archive. */
+  failure: unknown;
+
+  constructor(private readonly source: RandomAccess) {
+    super();
+  }
+
+  override read(
+    buffer: Buffer,
+    offset: number,
+    length: number,
+    position: number,
+    callback: (error: Error | null, bytesRead?: number) => void,
+  ): void {
+    if (position < 0 || position + length > this.source.size) {
+      callback(new Error('truncated: the directory points beyond the end of the file'));
+      return;
+    }
+    this.source.read(position, buffer.subarray(offset, offset + length)).then(
+      () => callback(null, length),
+      (error) => {
+        this.failure = error;
+        callback(error);
+      },
+    );
+  }
+}
+
+function bad(problem: string, details: Record<string, unknown> = {}, cause?: unknown): RepfuseError {
+  return new RepfuseError('ERR_REPFUSE_FORMAT', `Bad zip archive: ${problem}`, details, { cause });
+}
+
+function asFormatError(error: unknown, details: Record<string, unknown> = {}): RepfuseError {
+  return error instanceof RepfuseError ? error : bad((error as Error).message, details, error);
+}
