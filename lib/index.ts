@@ -1,3 +1,7 @@
+export type { ReadProgress } from './checkpoint/random-access';
+export { type ReadCheckpointOptions, readCheckpoint } from './checkpoint/read-checkpoint';
+export type { Checkpoint, CheckpointFormat, SkippedEntry, StateDict } from './checkpoint/state-dict';
+export { type WriteSafetensorsOptions, writeSafetensors } from './checkpoint/write-safetensors';
 export { ERROR_CODES, type ErrorCode, RepfuseError } from './errors';
 export { type Info, info } from './native/info';
 export * as ops from './ops';
