@@ -42,11 +42,13 @@ export function findStateDict(root: PyValue, keyPath?: readonly string[]): Found
     .filter((other) => other.dict !== chosen.dict && isComparable(other, chosen))
     .map((other) => other.keyPath);
   const tensors = new Map<string, TorchTensor | UnsupportedTensor>();
-  const skipped = skippedBeside(root, chosen.keyPath, alternatives);
+  const listed = pathsTo(alternatives);
+  const skipped = skippedBeside(root, chosen.keyPath, listed);
   for (const [key, value] of chosen.dict) {
     if (typeof key === 'string' && isTensor(value)) tensors.set(key, value);
-    else if (!isAlternative([...chosen.keyPath, String(key)], alternatives)) {
-      skipped.push({ path: [...chosen.keyPath, keyText(key)].join('.'), what: describe(value) });
+    else {
+      const path = [...chosen.keyPath, keyText(key)];
+      if (!listed.has(JSON.stringify(path))) skipped.push({ path: path.join('.'), what: describe(value) });
     }
   }
   return { keyPath: chosen.keyPath, tensors, alternatives, skipped };
@@ -159,28 +161,25 @@ function isModule(value: PyValue): value is PyObject {
 }
 
 /** What lies beside the way to the chosen dict. */
-function skippedBeside(
-  root: PyValue,
-  keyPath: readonly string[],
-  alternatives: readonly (readonly string[])[],
-): SkippedEntry[] {
+function skippedBeside(root: PyValue, keyPath: readonly string[], listed: ReadonlySet<string>): SkippedEntry[] {
   const skipped: SkippedEntry[] = [];
   let value = root;
   for (const [depth, taken] of keyPath.entries()) {
     if (!(value instanceof Map)) break;
     for (const [key, item] of value) {
       const path = [...keyPath.slice(0, depth), keyText(key)];
-      if (key !== taken && !isAlternative(path, alternatives))
+      if (key !== taken && !listed.has(JSON.stringify(path))) {
         skipped.push({ path: path.join('.'), what: describe(item) });
+      }
     }
     value = value.get(taken) ?? null;
   }
   return skipped;
 }
 
-/** Whether the path is, or leads to, one of the sets of weights that are listed as alternatives. */
-function isAlternative(path: readonly string[], alternatives: readonly (readonly string[])[]): boolean {
-  return alternatives.some((other) => path.every((key, depth) => other[depth] === key));
+/** Every path that is, or leads to, one of these; as JSON. */
+function pathsTo(keyPaths: readonly (readonly string[])[]): Set<string> {
+  return new Set(keyPaths.flatMap((path) => path.map((_, depth) => JSON.stringify(path.slice(0, depth + 1)))));
 }
 
 function keyText(key: PyValue): string {

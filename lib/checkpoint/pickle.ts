@@ -52,8 +52,11 @@ export interface PickleHost {
   persistent(id: PyValue): PyValue | undefined;
 }
 
+// Far above what checkpoints need, and low enough that no pickle can fill the heap.
 const MAX_STACK = 1 << 20;
-const MAX_MEMO = 1 << 22;
+const MAX_MEMO = 1 << 21;
+const MAX_OBJECTS = 1 << 20;
+const MAX_INTEGER_BYTES = 1 << 10;
 
 /** Modules whose functions act when called: a pickle that calls one is an attack, whatever else the file holds. */
 const ACTING_MODULES =
@@ -81,6 +84,7 @@ class Machine {
   private opcodeAt = 0;
   private readonly stack: (PyValue | typeof MARK)[] = [];
   private readonly memo = new Map<number, PyValue>();
+  private objects = 0;
 
   constructor(
     private readonly bytes: Uint8Array,
@@ -147,20 +151,31 @@ class Machine {
     return this.view.getFloat64(this.at - 8, false);
   }
 
-  line(): string {
+  rawLine(): Uint8Array {
     const end = this.bytes.indexOf(0x0a, this.at);
     if (end < 0) throw this.error('truncated: a line without end');
-    const text = decodeText(this.bytes.subarray(this.at, end));
+    const line = this.bytes.subarray(this.at, end);
     this.at = end + 1;
-    return text;
+    return line;
+  }
+
+  line(): string {
+    return this.utf8(this.rawLine());
   }
 
   text(length: number): string {
-    return decodeText(this.take(length, 'a string'));
+    return this.utf8(this.take(length, 'a string'));
+  }
+
+  private utf8(bytes: Uint8Array): string {
+    const text = decodeUtf8(bytes);
+    if (text === undefined) throw this.error('a string that is not UTF-8');
+    return text;
   }
 
   /** Two's complement, little endian. */
   long(length: number): number | bigint {
+    if (length > MAX_INTEGER_BYTES) throw this.error(`an integer of ${length} bytes (limit ${MAX_INTEGER_BYTES})`);
     const digits = this.take(length, 'an integer');
     let value = 0n;
     for (let i = digits.length - 1; i >= 0; i--) value = (value << 8n) | BigInt(digits[i]!);
@@ -170,8 +185,20 @@ class Machine {
 
   // Stack and memo
 
-  push(value: PyValue): void {
+  /** Puts a value that was on the stack before. */
+  again(value: PyValue): void {
     this.stack.push(value);
+  }
+
+  /** Puts a new value. */
+  push(value: PyValue): void {
+    if (typeof value === 'object' && value !== null) this.count(1);
+    this.stack.push(value);
+  }
+
+  private count(objects: number): void {
+    this.objects += objects;
+    if (this.objects > MAX_OBJECTS) throw this.error(`it makes more than ${MAX_OBJECTS} objects`);
   }
 
   mark(): void {
@@ -212,7 +239,7 @@ class Machine {
   load(index: number): void {
     const value = this.memo.get(index);
     if (value === undefined) throw this.error(`memo ${index} was never stored`);
-    this.push(value);
+    this.again(value);
   }
 
   // Building
@@ -255,6 +282,8 @@ class Machine {
     const name =
       callable instanceof PyGlobal ? callable.name : callable instanceof PyObject ? callable.className : undefined;
     if (name === undefined) throw this.error('a call of something that is no class');
+    // A constructor may copy its arguments, again and again if the pickle says so.
+    for (const arg of args) this.count(Array.isArray(arg) ? arg.length : arg instanceof PyTuple ? arg.items.length : 0);
     const known = callable instanceof PyGlobal ? this.host.construct(name, args) : undefined;
     if (known !== undefined) {
       this.push(known);
@@ -286,10 +315,23 @@ class Machine {
   }
 }
 
-const decoder = new TextDecoder('utf-8');
+const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-function decodeText(bytes: Uint8Array): string {
-  return decoder.decode(bytes);
+function decodeUtf8(bytes: Uint8Array): string | undefined {
+  try {
+    return UTF8.decode(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Strings of Python 2 are bytes of no stated encoding. */
+function decodeBytes(bytes: Uint8Array): string {
+  return decodeUtf8(bytes) ?? latin1(bytes);
+}
+
+function latin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
 }
 
 function narrow(value: bigint): number | bigint {
@@ -321,12 +363,28 @@ function parseIndex(m: Machine, text: string): number {
   return Number(text);
 }
 
-/** Protocol 0 strings are Python literals; escapes beyond the quotes do not occur in key names. */
+const ESCAPES: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t', '\\': '\\', "'": "'", '"': '"' };
+
+/** Protocol 0 strings are Python literals. */
 function unquote(m: Machine, text: string): string {
   const quote = text[0];
-  if ((quote !== "'" && quote !== '"') || text.length < 2 || text.at(-1) !== quote)
+  if ((quote !== "'" && quote !== '"') || text.length < 2 || text.at(-1) !== quote) {
     throw m.error('a string without quotes');
-  return text.slice(1, -1);
+  }
+  return text.slice(1, -1).replace(/\\(?:x([0-9a-f]{2})|(.?))/gi, (_, hex: string | undefined, char: string) => {
+    const value = hex === undefined ? ESCAPES[char] : String.fromCharCode(Number.parseInt(hex, 16));
+    if (value === undefined) throw m.error(`a string with the escape \\${char}`);
+    return value;
+  });
+}
+
+/** Protocol 0 unicode: Latin-1 with `\uXXXX` and `\UXXXXXXXX`. */
+function unescapeUnicode(m: Machine, text: string): string {
+  return text.replace(/\\u([0-9a-f]{4})|\\U([0-9a-f]{8})/g, (_, short: string | undefined, long: string) => {
+    const point = Number.parseInt(short ?? long, 16);
+    if (point > 0x10ffff) throw m.error(`a string with the code point 0x${long}`);
+    return String.fromCodePoint(point);
+  });
 }
 
 const OPCODES: { readonly [opcode: number]: (m: Machine) => void } = {
@@ -340,7 +398,7 @@ const OPCODES: { readonly [opcode: number]: (m: Machine) => void } = {
   40: (m) => m.mark(),
   48: (m) => m.discard(),
   49: (m) => void m.popToMark(),
-  50: (m) => m.push(m.top()),
+  50: (m) => m.again(m.top()), // DUP
   // Constants and numbers
   78: (m) => m.push(null),
   136: (m) => m.push(true),
@@ -356,9 +414,9 @@ const OPCODES: { readonly [opcode: number]: (m: Machine) => void } = {
   71: (m) => m.push(float(m.f64())), // BINFLOAT
   // Strings and bytes
   83: (m) => m.push(unquote(m, m.line())), // STRING
-  84: (m) => m.push(m.text(m.i32())), // BINSTRING
-  85: (m) => m.push(m.text(m.u8())), // SHORT_BINSTRING
-  86: (m) => m.push(m.line()), // UNICODE
+  84: (m) => m.push(decodeBytes(m.take(m.i32(), 'a string'))), // BINSTRING
+  85: (m) => m.push(decodeBytes(m.take(m.u8(), 'a string'))), // SHORT_BINSTRING
+  86: (m) => m.push(unescapeUnicode(m, latin1(m.rawLine()))), // UNICODE
   88: (m) => m.push(m.text(m.u32())), // BINUNICODE
   140: (m) => m.push(m.text(m.u8())), // SHORT_BINUNICODE
   141: (m) => m.push(m.text(m.u64())), // BINUNICODE8

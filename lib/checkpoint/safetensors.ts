@@ -5,6 +5,8 @@ import { type RandomAccess, readBytes } from './random-access';
 import type { StateDict } from './state-dict';
 
 const MAX_HEADER = 100_000_000;
+/** Objects and lists in a header: three a tensor are needed, and each costs far more memory than text. */
+const MAX_VALUES = 1 << 22;
 
 /** Where one tensor lies; offsets count from the end of the header. */
 export interface SafetensorsEntry {
@@ -35,10 +37,8 @@ export async function readSafetensorsHeader(source: RandomAccess): Promise<Safet
   if (length > BigInt(MAX_HEADER)) throw bad(`header length ${length} is too large (limit ${MAX_HEADER})`);
   const headerBytes = Number(length);
   if (8 + headerBytes > source.size) throw bad(`truncated: header of ${headerBytes} bytes in a file of ${source.size}`);
-  const bytes = new Uint8Array(headerBytes);
-  await source.read(8, bytes);
-  const text = new TextDecoder('utf-8').decode(bytes);
-  const header = parseHeader(text);
+  const bytes = await readBytes(source, 8, headerBytes);
+  const header = parseHeader(decodeHeader(bytes));
   const dataStart = 8 + headerBytes;
   const metadata = checkMetadata(header.__metadata__);
   const entries = Object.keys(header)
@@ -73,6 +73,23 @@ function bad(problem: string, details: Record<string, unknown> = {}): RepfuseErr
   return new RepfuseError('ERR_REPFUSE_FORMAT', `Bad safetensors file: ${problem}`, details);
 }
 
+function decodeHeader(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    throw bad('the header is not UTF-8', { field: 'header' });
+  }
+}
+
+/** A value of the header for a message: short, however large or deep it is. */
+function show(value: unknown): string {
+  try {
+    return (JSON.stringify(value) ?? 'nothing').slice(0, 80);
+  } catch {
+    return 'something deeply nested';
+  }
+}
+
 /** JSON.parse keeps the last of two equal names in silence, and gives `__proto__` a meaning; both are handled here. */
 function parseHeader(text: string): Record<string, unknown> {
   if (!text.startsWith('{')) throw bad('the header is no JSON object', { field: 'header' });
@@ -88,44 +105,49 @@ function parseHeader(text: string): Record<string, unknown> {
       { cause },
     );
   }
-  if (duplicate !== undefined)
-    throw bad(`duplicate name ${JSON.stringify(duplicate)} in the header`, { tensor: duplicate });
+  if (duplicate !== undefined) throw bad(`duplicate name ${show(duplicate)} in the header`, { tensor: duplicate });
   // JSON.parse makes __proto__ an own property, so copying entries keeps it a mere name.
   return Object.assign(Object.create(null), Object.fromEntries(Object.entries(parsed as object)));
 }
 
-/** The first key that occurs twice at the top level of a JSON object's text. */
+/** The first key that an object of a JSON text has twice; undefined also for text that is not JSON. */
 function duplicateKey(text: string): string | undefined {
-  const seen = new Set<string>();
-  let depth = 0;
+  /** Keys of the objects around the cursor; undefined for a list. */
+  const open: (Set<string> | undefined)[] = [];
+  let values = 0;
   let expectKey = false;
   for (let i = 0; i < text.length; i++) {
     const c = text[i]!;
     if (c === '"') {
       let end = i + 1;
       while (end < text.length && text[end] !== '"') end += text[end] === '\\' ? 2 : 1;
-      if (depth === 1 && expectKey) {
-        let key: string;
-        try {
-          key = JSON.parse(text.slice(i, end + 1));
-        } catch {
-          return undefined; // not JSON: reported as such
-        }
-        if (seen.has(key)) return key;
-        seen.add(key);
+      if (expectKey) {
+        const key = parseString(text.slice(i, end + 1));
+        const keys = open.at(-1);
+        if (key === undefined || keys?.has(key)) return key;
+        keys?.add(key);
         expectKey = false;
       }
       i = end;
     } else if (c === '{' || c === '[') {
-      depth++;
-      expectKey = depth === 1;
+      open.push(c === '{' ? new Set() : undefined);
+      expectKey = c === '{';
+      if (++values > MAX_VALUES) throw bad(`more than ${MAX_VALUES} values in the header`, { field: 'header' });
     } else if (c === '}' || c === ']') {
-      depth--;
-    } else if (c === ',' && depth === 1) {
-      expectKey = true;
+      open.pop();
+    } else if (c === ',') {
+      expectKey = open.at(-1) !== undefined;
     }
   }
   return undefined;
+}
+
+function parseString(literal: string): string | undefined {
+  try {
+    return JSON.parse(literal);
+  } catch {
+    return undefined;
+  }
 }
 
 function checkMetadata(value: unknown): Readonly<Record<string, string>> {
@@ -133,8 +155,7 @@ function checkMetadata(value: unknown): Readonly<Record<string, string>> {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw bad('__metadata__ is no object', { field: '__metadata__' });
   for (const [key, item] of Object.entries(value)) {
-    if (typeof item !== 'string')
-      throw bad(`__metadata__ entry ${JSON.stringify(key)} is no string`, { field: '__metadata__' });
+    if (typeof item !== 'string') throw bad(`__metadata__ entry ${show(key)} is no string`, { field: '__metadata__' });
   }
   return value as Record<string, string>;
 }
@@ -145,21 +166,20 @@ function isSize(value: unknown): value is number {
 
 function checkEntry(name: string, value: unknown): SafetensorsEntry {
   const field = (problem: string, which: string) =>
-    bad(`tensor ${JSON.stringify(name)}: ${problem}`, { tensor: name, field: which });
+    bad(`tensor ${show(name)}: ${problem}`, { tensor: name, field: which });
   if (typeof value !== 'object' || value === null) throw field('its entry is no object', 'entry');
   const { dtype, shape, data_offsets: offsets } = value as Record<string, unknown>;
-  if (typeof dtype !== 'string' || !isDType(dtype))
-    throw field(`dtype ${JSON.stringify(dtype)} is not supported`, 'dtype');
+  if (typeof dtype !== 'string' || !isDType(dtype)) throw field(`dtype ${show(dtype)} is not supported`, 'dtype');
   if (!Array.isArray(shape) || !shape.every(isSize))
-    throw field(`shape ${JSON.stringify(shape)} is not a list of sizes (negative or not whole)`, 'shape');
+    throw field(`shape ${show(shape)} is not a list of sizes (negative or not whole)`, 'shape');
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize) || offsets[0]! > offsets[1]!) {
-    throw field(`offsets ${JSON.stringify(offsets)} are not a range (negative, not whole or reversed)`, 'data_offsets');
+    throw field(`offsets ${show(offsets)} are not a range (negative, not whole or reversed)`, 'data_offsets');
   }
   const [begin, end] = offsets as [number, number];
   const bytes = shape.reduce((product: number, dim: number) => product * dim, DTYPES[dtype].bytes);
   if (bytes !== end - begin)
     throw field(
-      `shape ${JSON.stringify(shape)} of ${dtype} has a size of ${bytes} bytes but the offsets span ${end - begin}`,
+      `shape ${show(shape)} of ${dtype} has a size of ${bytes} bytes but the offsets span ${end - begin}`,
       'shape',
     );
   return { name, dtype, shape, begin, end };
@@ -170,17 +190,17 @@ function checkLayout(entries: readonly SafetensorsEntry[], dataBytes: number): v
   let at = 0;
   for (const { name, begin, end } of [...entries].sort((a, b) => a.begin - b.begin || a.end - b.end)) {
     if (begin < at)
-      throw bad(`tensor ${JSON.stringify(name)}: offset ${begin} makes it overlap the one before`, {
+      throw bad(`tensor ${show(name)}: offset ${begin} makes it overlap the one before`, {
         tensor: name,
         field: 'data_offsets',
       });
     if (begin > at)
-      throw bad(`tensor ${JSON.stringify(name)}: a hole of ${begin - at} bytes before its offset ${begin}`, {
+      throw bad(`tensor ${show(name)}: a hole of ${begin - at} bytes before its offset ${begin}`, {
         tensor: name,
         field: 'data_offsets',
       });
     if (end > dataBytes)
-      throw bad(`truncated: tensor ${JSON.stringify(name)} ends at byte ${end} of ${dataBytes} (out of bounds)`, {
+      throw bad(`truncated: tensor ${show(name)} ends at byte ${end} of ${dataBytes} (out of bounds)`, {
         tensor: name,
         field: 'data_offsets',
       });

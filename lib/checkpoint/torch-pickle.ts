@@ -72,18 +72,12 @@ const CONSTRUCTORS: ReadonlyMap<string, (args: readonly PyValue[]) => PyValue | 
   ['torch._utils._rebuild_tensor', strided],
   ['torch._utils._rebuild_tensor_v2', strided],
   ['torch._utils._rebuild_tensor_v3', (args) => strided(args, args[6])],
-  ['torch._utils._rebuild_parameter', (args) => args[0]],
-  ['torch._utils._rebuild_parameter_with_state', (args) => args[0]],
-  ['torch.nn.parameter.Parameter', (args) => args[0]],
+  ['torch._utils._rebuild_parameter', first],
+  ['torch._utils._rebuild_parameter_with_state', first],
+  ['torch.nn.parameter.Parameter', first],
   ['torch._tensor._rebuild_from_type_v2', rebuildFromType],
   ['torch._utils._rebuild_qtensor', () => new UnsupportedTensor('a quantised tensor')],
   ['torch._utils._rebuild_sparse_tensor', () => new UnsupportedTensor('a sparse tensor')],
-  ['torch._utils._rebuild_sparse_csr_tensor', () => new UnsupportedTensor('a sparse tensor')],
-  ['torch._utils._rebuild_nested_tensor', () => new UnsupportedTensor('a nested tensor')],
-  ['torch._utils._rebuild_meta_tensor_no_storage', () => new UnsupportedTensor('a meta tensor without values')],
-  ['torch._utils._rebuild_wrapper_subclass', () => new UnsupportedTensor('a tensor subclass')],
-  ['torch._utils._rebuild_device_tensor_from_numpy', () => new UnsupportedTensor('a tensor of an accelerator')],
-  ['torch._utils._rebuild_device_tensor_from_cpu_tensor', () => new UnsupportedTensor('a tensor of an accelerator')],
   ['torch.Size', (args) => (args[0] instanceof PyTuple ? args[0] : undefined)],
   ['collections.OrderedDict', mapOf],
   ['collections.defaultdict', () => new Map()],
@@ -94,9 +88,14 @@ const CONSTRUCTORS: ReadonlyMap<string, (args: readonly PyValue[]) => PyValue | 
   ['__builtin__.frozenset', setOf],
 ] satisfies [string, (args: readonly PyValue[]) => PyValue | undefined][]);
 
+const TENSOR_BUILDER = /^torch\.(?:_utils|_tensor)\._rebuild_/;
+
 /** Teaches the pickle machine torch's vocabulary. */
 export const TORCH_HOST: PickleHost = {
-  construct: (name, args) => CONSTRUCTORS.get(name)?.(args),
+  construct: (name, args) =>
+    CONSTRUCTORS.get(name)?.(args) ??
+    // Never an inert object: a weight must not vanish among the things that are skipped.
+    (TENSOR_BUILDER.test(name) ? new UnsupportedTensor(`built by ${name}`) : undefined),
 
   /** `('storage', class, key, location, number of elements[, view])` */
   persistent(id) {
@@ -106,6 +105,11 @@ export const TORCH_HOST: PickleHost = {
     return new TorchStorage(type.name, key);
   },
 };
+
+/** A parameter is its tensor. */
+function first(args: readonly PyValue[]): PyValue | undefined {
+  return args[0];
+}
 
 function strided([storage, offset, size, stride]: readonly PyValue[], dtype: PyValue = null): PyValue | undefined {
   if (storage === undefined || offset === undefined || size === undefined || stride === undefined) return undefined;

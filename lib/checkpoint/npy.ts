@@ -1,0 +1,111 @@
+import { RepfuseError } from '../errors';
+import { DTYPES, type DType } from '../tensor/dtype';
+import { Tensor } from '../tensor/tensor';
+import { type RandomAccess, readBytes } from './random-access';
+
+/** NumPy's own limit is 10,000 unless told otherwise. */
+const MAX_HEADER = 1 << 16;
+const MAX_RANK = 64;
+const MAGIC = '\x93NUMPY';
+
+/** numpy's `descr`; `|` marks types without a byte order. */
+const DESCRIPTIONS: Readonly<Record<string, DType>> = {
+  '<f8': 'F64',
+  '<f4': 'F32',
+  '<f2': 'F16',
+  '<i8': 'I64',
+  '<i4': 'I32',
+  '<i2': 'I16',
+  '|i1': 'I8',
+  '|u1': 'U8',
+  '|b1': 'BOOL',
+};
+
+/**
+ * Reads a NumPy array (`.npy`, format versions 1 to 3): little endian, C order, a plain number type. Every size is checked before
+ * memory is taken.
+ *
+ * @throws ERR_REPFUSE_FORMAT for a damaged file, ERR_REPFUSE_UNSUPPORTED_FORMAT for another type or order; `details.field` names what is wrong
+ */
+export async function readNpy(source: RandomAccess): Promise<Tensor> {
+  const { header, dataStart } = await readHeader(source);
+  const { dtype, shape } = parseHeader(header);
+  const { array, bytes: width } = DTYPES[dtype];
+  const length = shape.reduce((product, dim) => product * dim, width);
+  const left = source.size - dataStart;
+  if (length !== left) {
+    const problem = length > left ? 'truncated' : `${left - length} trailing bytes`;
+    throw bad('shape', `${problem}: shape (${shape.join(', ')}) of ${dtype} takes ${length} bytes of ${left}`);
+  }
+  const { buffer } = await readBytes(source, dataStart, length);
+  return new Tensor(dtype, shape, new array(buffer, 0, length / width));
+}
+
+async function readHeader(source: RandomAccess): Promise<{ header: string; dataStart: number }> {
+  const start = await readBytes(source, 0, Math.min(12, source.size));
+  if (start.length < 12 || latin1(start.subarray(0, 6)) !== MAGIC)
+    throw bad('magic', 'it does not begin as a .npy file');
+  const version = start[6]!;
+  if (version < 1 || version > 3) {
+    throw unsupported('version', `a .npy file of version ${version}.${start[7]}, newer than 3.0`);
+  }
+  const view = new DataView(start.buffer);
+  const headerStart = version === 1 ? 10 : 12;
+  const length = version === 1 ? view.getUint16(8, true) : view.getUint32(8, true);
+  if (length > MAX_HEADER) throw bad('header', `header of ${length} bytes is too large (limit ${MAX_HEADER})`);
+  return { header: latin1(await readBytes(source, headerStart, length)), dataStart: headerStart + length };
+}
+
+/** The header is the text of a Python dict with exactly three keys, in any order. */
+function parseHeader(text: string): { dtype: DType; shape: readonly number[] } {
+  const entry = /\s*'(descr|fortran_order|shape)'\s*:\s*('[^']*'|True|False|\([\d\sL,]*\)|\[.*\])\s*(,|(?=\}))/y;
+  const fields = new Map<string, string>();
+  const open = /^\s*\{/.exec(text);
+  let at = open === null ? -1 : open[0].length;
+  while (at >= 0) {
+    entry.lastIndex = at;
+    const match = entry.exec(text);
+    if (match === null) break;
+    if (fields.has(match[1]!)) throw bad('header', `duplicate key ${match[1]} in the header`);
+    fields.set(match[1]!, match[2]!);
+    at = entry.lastIndex;
+  }
+  const [descr, order, shape] = ['descr', 'fortran_order', 'shape'].map((key) => fields.get(key));
+  if (descr === undefined || order === undefined || shape === undefined || !/^\s*\}\s*$/.test(text.slice(at))) {
+    throw bad('header', `header ${JSON.stringify(text.slice(0, 80))} is no dict of descr, fortran_order and shape`);
+  }
+  if (order !== 'False')
+    throw unsupported('fortran_order', 'an array in Fortran order: save numpy.ascontiguousarray(a)');
+  const name = descr.slice(1, -1);
+  if (!Object.hasOwn(DESCRIPTIONS, name)) {
+    throw unsupported(
+      'descr',
+      `an array of type ${descr.slice(0, 40)}: save a.astype('<f4') or another plain number type`,
+    );
+  }
+  return { dtype: DESCRIPTIONS[name]!, shape: parseShape(shape) };
+}
+
+function parseShape(text: string): readonly number[] {
+  const inner = text.slice(1, -1).trim();
+  const items = inner === '' ? [] : inner.replace(/,$/, '').split(',');
+  const shape = items.map((item) => (/^\s*\d+L?\s*$/.test(item) ? Number.parseInt(item, 10) : Number.NaN));
+  if (shape.length > MAX_RANK || !shape.every(Number.isSafeInteger)) {
+    throw bad('shape', `shape ${text.slice(0, 80)} is no tuple of sizes`);
+  }
+  return shape;
+}
+
+function latin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
+}
+
+function bad(field: string, problem: string): RepfuseError {
+  return new RepfuseError('ERR_REPFUSE_FORMAT', `Bad .npy file: ${problem}`, { field });
+}
+
+function unsupported(field: string, what: string): RepfuseError {
+  return new RepfuseError('ERR_REPFUSE_UNSUPPORTED_FORMAT', `Expected a plain .npy array but received ${what}`, {
+    field,
+  });
+}
