@@ -1,5 +1,5 @@
 import { formatShape } from '../tensor/tensor';
-import { PyFloat, PyGlobal, PyObject, PyTuple, type PyValue } from './pickle';
+import { PyFloat, PyGlobal, PyObject, PyTuple, type PyValue } from './python-values';
 import { TorchStorage, TorchTensor, torchDType, UnsupportedTensor } from './torch-pickle';
 
 const SHOWN = 40;

@@ -1,6 +1,6 @@
 import { RepfuseError } from '../errors';
 import { className, describe, shorten } from './describe';
-import { type PyDict, PyObject, type PyValue } from './pickle';
+import { type PyDict, PyObject, type PyValue } from './python-values';
 import type { SkippedEntry } from './state-dict';
 import { TorchTensor, UnsupportedTensor } from './torch-pickle';
 

@@ -1,48 +1,7 @@
 import { RepfuseError } from '../errors';
-
-/** A Python tuple (a list stays an array). */
-export class PyTuple {
-  constructor(readonly items: readonly PyValue[]) {}
-}
-
-/** A Python float that holds a whole number, so that `1.0` is not taken for an integer. */
-export class PyFloat {
-  constructor(readonly value: number) {}
-}
-
-/** The name of a class or function; nothing is ever imported. */
-export class PyGlobal {
-  constructor(readonly name: string) {}
-}
-
-/** An object of a class that this machine does not know: its name and parts, inert. */
-export class PyObject {
-  state: PyValue = null;
-  readonly items: [PyValue, PyValue][] = [];
-
-  constructor(
-    readonly className: string,
-    readonly args: readonly PyValue[],
-  ) {}
-}
-
-export type PyDict = Map<PyValue, PyValue>;
-/** What a pickle can hold. Integers beyond 2^53 are bigint; other values that the host made are `object`. */
-export type PyValue =
-  | null
-  | boolean
-  | number
-  | bigint
-  | string
-  | Uint8Array
-  | PyFloat
-  | PyTuple
-  | PyGlobal
-  | PyObject
-  | PyValue[]
-  | PyDict
-  | Set<PyValue>
-  | object;
+import { decodeInteger, decodeUtf8 } from './pickle-literals';
+import { OPCODES } from './pickle-opcodes';
+import { PyGlobal, PyObject, PyTuple, type PyValue } from './python-values';
 
 /** What the reader of a format adds to the machine. Both return undefined for what they do not know. */
 export interface PickleHost {
@@ -78,7 +37,8 @@ export function unpickle(bytes: Uint8Array, host: PickleHost): PyValue {
   return new Machine(bytes, host).run();
 }
 
-class Machine {
+/** The state of one run; the opcodes act on it. */
+export class Machine {
   private readonly view: DataView;
   private at = 0;
   private opcodeAt = 0;
@@ -160,27 +120,22 @@ class Machine {
   }
 
   line(): string {
-    return this.utf8(this.rawLine());
+    return this.valid(decodeUtf8(this.rawLine()), 'UTF-8 text');
   }
 
   text(length: number): string {
-    return this.utf8(this.take(length, 'a string'));
+    return this.valid(decodeUtf8(this.take(length, 'a string')), 'UTF-8 text');
   }
 
-  private utf8(bytes: Uint8Array): string {
-    const text = decodeUtf8(bytes);
-    if (text === undefined) throw this.error('a string that is not UTF-8');
-    return text;
+  /** The value, unless it could not be read. */
+  valid<T>(value: T | undefined, expected: string): T {
+    if (value === undefined) throw this.error(`expected ${expected} but received something else`);
+    return value;
   }
 
-  /** Two's complement, little endian. */
   long(length: number): number | bigint {
     if (length > MAX_INTEGER_BYTES) throw this.error(`an integer of ${length} bytes (limit ${MAX_INTEGER_BYTES})`);
-    const digits = this.take(length, 'an integer');
-    let value = 0n;
-    for (let i = digits.length - 1; i >= 0; i--) value = (value << 8n) | BigInt(digits[i]!);
-    if (digits.length > 0 && digits[digits.length - 1]! & 0x80) value -= 1n << BigInt(8 * digits.length);
-    return narrow(value);
+    return decodeInteger(this.take(length, 'an integer'));
   }
 
   // Stack and memo
@@ -283,7 +238,7 @@ class Machine {
       callable instanceof PyGlobal ? callable.name : callable instanceof PyObject ? callable.className : undefined;
     if (name === undefined) throw this.error('a call of something that is no class');
     // A constructor may copy its arguments, again and again if the pickle says so.
-    for (const arg of args) this.count(Array.isArray(arg) ? arg.length : arg instanceof PyTuple ? arg.items.length : 0);
+    for (const arg of args) this.count(lengthOf(arg));
     const known = callable instanceof PyGlobal ? this.host.construct(name, args) : undefined;
     if (known !== undefined) {
       this.push(known);
@@ -315,177 +270,8 @@ class Machine {
   }
 }
 
-const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-
-function decodeUtf8(bytes: Uint8Array): string | undefined {
-  try {
-    return UTF8.decode(bytes);
-  } catch {
-    return undefined;
-  }
+function lengthOf(value: PyValue): number {
+  if (Array.isArray(value)) return value.length;
+  if (value instanceof PyTuple) return value.items.length;
+  return value instanceof Map || value instanceof Set ? value.size : 0;
 }
-
-/** Strings of Python 2 are bytes of no stated encoding. */
-function decodeBytes(bytes: Uint8Array): string {
-  return decodeUtf8(bytes) ?? latin1(bytes);
-}
-
-function latin1(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
-}
-
-function narrow(value: bigint): number | bigint {
-  return value >= BigInt(Number.MIN_SAFE_INTEGER) && value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : value;
-}
-
-function float(value: number): PyValue {
-  return Number.isInteger(value) ? new PyFloat(value) : value;
-}
-
-/** Text integers of protocol 0; 00 and 01 are booleans there. */
-function parseInteger(m: Machine, text: string): PyValue {
-  if (text === '00') return false;
-  if (text === '01') return true;
-  if (!/^-?\d{1,400}L?$/.test(text))
-    throw m.error(`expected an integer but received ${JSON.stringify(text.slice(0, 20))}`);
-  return narrow(BigInt(text.replace(/L$/, '')));
-}
-
-function parseFloat64(m: Machine, text: string): PyValue {
-  const value = Number(text);
-  if (text.trim() === '' || Number.isNaN(value))
-    throw m.error(`expected a number but received ${JSON.stringify(text.slice(0, 20))}`);
-  return float(value);
-}
-
-function parseIndex(m: Machine, text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw m.error('a memo index that is no number');
-  return Number(text);
-}
-
-const ESCAPES: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t', '\\': '\\', "'": "'", '"': '"' };
-
-/** Protocol 0 strings are Python literals. */
-function unquote(m: Machine, text: string): string {
-  const quote = text[0];
-  if ((quote !== "'" && quote !== '"') || text.length < 2 || text.at(-1) !== quote) {
-    throw m.error('a string without quotes');
-  }
-  return text.slice(1, -1).replace(/\\(?:x([0-9a-f]{2})|(.?))/gi, (_, hex: string | undefined, char: string) => {
-    const value = hex === undefined ? ESCAPES[char] : String.fromCharCode(Number.parseInt(hex, 16));
-    if (value === undefined) throw m.error(`a string with the escape \\${char}`);
-    return value;
-  });
-}
-
-/** Protocol 0 unicode: Latin-1 with `\uXXXX` and `\UXXXXXXXX`. */
-function unescapeUnicode(m: Machine, text: string): string {
-  return text.replace(/\\u([0-9a-f]{4})|\\U([0-9a-f]{8})/g, (_, short: string | undefined, long: string) => {
-    const point = Number.parseInt(short ?? long, 16);
-    if (point > 0x10ffff) throw m.error(`a string with the code point 0x${long}`);
-    return String.fromCodePoint(point);
-  });
-}
-
-const OPCODES: { readonly [opcode: number]: (m: Machine) => void } = {
-  // Framing and protocol
-  128: (m) => {
-    const protocol = m.u8();
-    if (protocol > 5) throw m.error(`protocol ${protocol} is not known`);
-  },
-  149: (m) => void m.u64(), // FRAME
-  // Stack
-  40: (m) => m.mark(),
-  48: (m) => m.discard(),
-  49: (m) => void m.popToMark(),
-  50: (m) => m.again(m.top()), // DUP
-  // Constants and numbers
-  78: (m) => m.push(null),
-  136: (m) => m.push(true),
-  137: (m) => m.push(false),
-  73: (m) => m.push(parseInteger(m, m.line())), // INT
-  76: (m) => m.push(parseInteger(m, m.line())), // LONG
-  74: (m) => m.push(m.i32()), // BININT
-  75: (m) => m.push(m.u8()), // BININT1
-  77: (m) => m.push(m.u16()), // BININT2
-  138: (m) => m.push(m.long(m.u8())), // LONG1
-  139: (m) => m.push(m.long(m.i32())), // LONG4
-  70: (m) => m.push(parseFloat64(m, m.line())), // FLOAT
-  71: (m) => m.push(float(m.f64())), // BINFLOAT
-  // Strings and bytes
-  83: (m) => m.push(unquote(m, m.line())), // STRING
-  84: (m) => m.push(decodeBytes(m.take(m.i32(), 'a string'))), // BINSTRING
-  85: (m) => m.push(decodeBytes(m.take(m.u8(), 'a string'))), // SHORT_BINSTRING
-  86: (m) => m.push(unescapeUnicode(m, latin1(m.rawLine()))), // UNICODE
-  88: (m) => m.push(m.text(m.u32())), // BINUNICODE
-  140: (m) => m.push(m.text(m.u8())), // SHORT_BINUNICODE
-  141: (m) => m.push(m.text(m.u64())), // BINUNICODE8
-  66: (m) => m.push(m.take(m.u32(), 'bytes')), // BINBYTES
-  67: (m) => m.push(m.take(m.u8(), 'bytes')), // SHORT_BINBYTES
-  142: (m) => m.push(m.take(m.u64(), 'bytes')), // BINBYTES8
-  150: (m) => m.push(m.take(m.u64(), 'bytes')), // BYTEARRAY8
-  // Tuples, lists, dicts, sets
-  41: (m) => m.push(new PyTuple([])),
-  133: (m) => m.push(new PyTuple([m.pop()])),
-  134: (m) => {
-    const second = m.pop();
-    m.push(new PyTuple([m.pop(), second]));
-  },
-  135: (m) => {
-    const third = m.pop();
-    const second = m.pop();
-    m.push(new PyTuple([m.pop(), second, third]));
-  },
-  116: (m) => m.push(new PyTuple(m.popToMark())),
-  93: (m) => m.push([]),
-  108: (m) => m.push(m.popToMark()),
-  97: (m) => m.append([m.pop()]),
-  101: (m) => m.append(m.popToMark()),
-  125: (m) => m.push(new Map()),
-  100: (m) => {
-    const items = m.popToMark();
-    m.push(new Map());
-    m.setItems(items);
-  },
-  115: (m) => {
-    const value = m.pop();
-    m.setItems([m.pop(), value]);
-  },
-  117: (m) => m.setItems(m.popToMark()),
-  143: (m) => m.push(new Set()),
-  144: (m) => m.addItems(m.popToMark()),
-  145: (m) => m.push(new Set(m.popToMark())),
-  // Memo
-  112: (m) => m.store(parseIndex(m, m.line())),
-  113: (m) => m.store(m.u8()),
-  114: (m) => m.store(m.u32()),
-  148: (m) => m.memoize(),
-  103: (m) => m.load(parseIndex(m, m.line())),
-  104: (m) => m.load(m.u8()),
-  106: (m) => m.load(m.u32()),
-  // Globals and objects
-  99: (m) => m.global(m.line(), m.line()),
-  147: (m) => {
-    const name = m.pop();
-    m.global(m.pop(), name);
-  },
-  82: (m) => m.reduce(),
-  129: (m) => m.reduce(), // NEWOBJ
-  146: (m) => {
-    m.pop(); // NEWOBJ_EX: keyword arguments say nothing about weights
-    m.reduce();
-  },
-  105: (m) => {
-    m.global(m.line(), m.line()); // INST
-    const callable = m.pop();
-    m.call(callable, m.popToMark());
-  },
-  111: (m) => {
-    const [callable, ...args] = m.popToMark(); // OBJ
-    if (callable === undefined) throw m.error('an object without a class');
-    m.call(callable, args);
-  },
-  98: (m) => m.build(),
-  80: (m) => m.persist(m.line()),
-  81: (m) => m.persist(m.pop()),
-};

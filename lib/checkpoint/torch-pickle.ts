@@ -1,5 +1,6 @@
 import type { DType } from '../tensor/dtype';
-import { type PickleHost, PyGlobal, PyTuple, type PyValue } from './pickle';
+import type { PickleHost } from './pickle';
+import { PyGlobal, PyTuple, type PyValue } from './python-values';
 
 /** A record of raw bytes beside the pickle. */
 export class TorchStorage {
@@ -119,7 +120,8 @@ function strided([storage, offset, size, stride]: readonly PyValue[], dtype: PyV
 /** `(function, class, arguments, state)`: a tensor with Python attributes, which carry no weights. */
 function rebuildFromType([callable, , args]: readonly PyValue[]): PyValue | undefined {
   if (!(callable instanceof PyGlobal && args instanceof PyTuple)) return undefined;
-  if (callable.name === 'torch._tensor._rebuild_from_type_v2') return undefined;
+  // Not itself again: a pickle can nest that as deep as it likes.
+  if (!TENSOR_BUILDER.test(callable.name) || callable.name.endsWith('_rebuild_from_type_v2')) return undefined;
   return CONSTRUCTORS.get(callable.name)?.(args.items);
 }
 

@@ -1,7 +1,7 @@
 import { RepfuseError } from '../errors';
 import { DTYPES, type DType } from '../tensor/dtype';
 import { formatShape, Tensor } from '../tensor/tensor';
-import { PyTuple, type PyValue } from './pickle';
+import { PyTuple, type PyValue } from './python-values';
 import { allocate } from './random-access';
 import { TorchStorage, type TorchTensor, torchDType } from './torch-pickle';
 

@@ -1,5 +1,6 @@
 import { RepfuseError } from '../errors';
-import { type PyValue, unpickle } from './pickle';
+import { unpickle } from './pickle';
+import type { PyValue } from './python-values';
 import type { RandomAccess } from './random-access';
 import { TORCH_HOST } from './torch-pickle';
 import type { StorageReader } from './torch-tensor';
