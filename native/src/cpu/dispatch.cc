@@ -26,7 +26,7 @@ constexpr KernelTable kScalarTable = {
 #if defined(__x86_64__)
 constexpr KernelTable kAvx2Table = {
     .isa = Isa::kAvx2,
-    .gemm = {.name = "gemm-f32-4x24__avx2", .rows = 4, .columns = 24, .k_block = 256, .run = GemmTile__avx2},
+    .gemm = {.name = "gemm-f32-6x16__avx2", .rows = 6, .columns = 16, .k_block = 256, .run = GemmTile__avx2},
     .dot = Dot__avx2,
     .tap_row = TapRow__avx2,
     .fuse_scale = FuseScale__avx2,

@@ -1,4 +1,4 @@
-// 4 x 24 tile: 12 accumulators, 3 vectors of B, one broadcast of A; 16 ymm registers. Narrow edges use 1 or 2 vectors of columns; the
+// 6 x 16 tile: 12 accumulators, 2 vectors of B, one broadcast of A; 16 ymm registers. Narrow edges use 1 vector of columns; the
 // last vector is stored through a mask. Called by the convolution driver through the kernel table.
 #include "gemm.h"
 
@@ -11,7 +11,7 @@
 namespace repfuse {
 namespace {
 
-constexpr int kRows = 4, kLanes = 8, kColumns = 24;
+constexpr int kRows = 6, kLanes = 8, kColumns = 16;
 
 inline __m256i LaneMask(int count) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
@@ -21,7 +21,10 @@ template <int kVectors>
 inline void Run(const GemmTile& t) {
   __m256 acc[kRows][kVectors];
   const __m256i mask = LaneMask(t.columns - (kVectors - 1) * kLanes);
+  // Every loop over the tile has constant bounds and is unrolled: the accumulators then stay in registers.
+#pragma GCC unroll 6
   for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 2
     for (int j = 0; j < kVectors; ++j) {
       if (t.start != nullptr) {
         acc[r][j] = _mm256_set1_ps(t.start[r]);
@@ -37,17 +40,20 @@ inline void Run(const GemmTile& t) {
   const float* b = t.b;
   for (int64_t k = 0; k < t.k; ++k, a += kRows, b += kColumns) {
     __m256 columns[kVectors];
-#pragma GCC unroll 3
+#pragma GCC unroll 2
     for (int j = 0; j < kVectors; ++j) columns[j] = _mm256_loadu_ps(b + j * kLanes);
-#pragma GCC unroll 4
+#pragma GCC unroll 6
     for (int r = 0; r < kRows; ++r) {
       const __m256 row = _mm256_broadcast_ss(a + r);
-#pragma GCC unroll 3
+#pragma GCC unroll 2
       for (int j = 0; j < kVectors; ++j) acc[r][j] = _mm256_fmadd_ps(row, columns[j], acc[r][j]);
     }
   }
   const __m256 zero = _mm256_setzero_ps();
-  for (int r = 0; r < t.rows; ++r) {
+#pragma GCC unroll 6
+  for (int r = 0; r < kRows; ++r) {
+    if (r >= t.rows) break;
+#pragma GCC unroll 2
     for (int j = 0; j < kVectors; ++j) {
       const __m256 value = t.relu ? _mm256_max_ps(zero, acc[r][j]) : acc[r][j];  // NaN is the second operand: kept
       float* c = t.c + r * t.ldc + j * kLanes;
@@ -60,7 +66,6 @@ inline void Run(const GemmTile& t) {
 }  // namespace
 
 void GemmTile__avx2(const GemmTile& t) {
-  if (t.columns > 2 * kLanes) return Run<3>(t);
   if (t.columns > kLanes) return Run<2>(t);
   Run<1>(t);
 }

@@ -17,7 +17,10 @@ template <int kVectors>
 inline void Run(const GemmTile& t) {
   __m512 acc[kRows][kVectors];
   const __mmask16 mask = static_cast<__mmask16>((1u << (t.columns - (kVectors - 1) * kLanes)) - 1u);
+  // Every loop over the tile has constant bounds and is unrolled: the accumulators then stay in registers.
+#pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 3
     for (int j = 0; j < kVectors; ++j) {
       if (t.start != nullptr) {
         acc[r][j] = _mm512_set1_ps(t.start[r]);
@@ -42,7 +45,10 @@ inline void Run(const GemmTile& t) {
     }
   }
   const __m512 zero = _mm512_setzero_ps();
-  for (int r = 0; r < t.rows; ++r) {
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+    if (r >= t.rows) break;
+#pragma GCC unroll 3
     for (int j = 0; j < kVectors; ++j) {
       const __m512 value = t.relu ? _mm512_max_ps(zero, acc[r][j]) : acc[r][j];  // NaN is the second operand: kept
       _mm512_mask_storeu_ps(t.c + r * t.ldc + j * kLanes, j + 1 < kVectors ? static_cast<__mmask16>(0xffff) : mask, value);
