@@ -2,6 +2,7 @@
 // in float64 from the original tensors and rounded once.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -9,58 +10,60 @@
 
 namespace repfuse {
 
+// What the values of a kernel are. kConstant is a depthwise kernel whose every tap is `value` (identity, average pooling).
+enum class FuseType { kConstant, kF32, kF64, kF16, kBf16 };
+
 // One link of a chain: a convolution kernel OIHW [out_channels, in_per_group, kernel_h, kernel_w], then a scale per output channel.
 struct FuseFactor {
-  // The kernel's values, float or double; null for a depthwise kernel whose every tap is `value` (identity, average pooling).
+  FuseType type = FuseType::kConstant;
   const void* data = nullptr;
-  bool is_f64 = false;
   double value = 1.0;
-  int64_t out_channels = 0;
-  int64_t in_per_group = 0;
-  int64_t kernel_h = 1, kernel_w = 1;
-  int64_t groups = 1;
+  int64_t out_channels = 0, in_per_group = 1, kernel_h = 1, kernel_w = 1, groups = 1;
   const double* scale = nullptr;  // [out_channels], null for 1
   // Where its channels lie in the numbering of the maps on either side (concatenation, split input).
   int64_t out_begin = 0, in_begin = 0;
-  // Distance of neighbouring taps on the target grid.
+  // Distance of neighbouring taps on the grid of the fused kernel.
   int64_t step_h = 1, step_w = 1;
 };
 
-// A product of factors, the one nearest the output first. Its tap (0, 0) lands on (origin_h, origin_w) of the target.
+// A product of factors, given as indices, the one nearest the output first. Its tap (0, 0) lands on (origin_h, origin_w).
 struct FuseChain {
-  std::vector<FuseFactor> factors;
+  std::vector<size_t> factors;
   int64_t origin_h = 0, origin_w = 0;
 };
 
-// A constant added per channel, seen through the factors that follow it (none: it is an output bias).
+// A constant on channels begin .. begin + count of a map, seen through the factors that follow it (none: an output bias).
 struct FuseBias {
-  std::vector<FuseFactor> factors;
-  const double* constant = nullptr;  // [count], channels begin .. begin + count of the map it is added to
+  std::vector<size_t> factors;
+  const double* constant = nullptr;
   int64_t begin = 0, count = 0;
 };
 
 struct FusePlan {
-  // Target kernel OIHW [out_channels, in_per_group, kernel_h, kernel_w] and bias [out_channels].
+  // The fused kernel OIHW [out_channels, in_per_group, kernel_h, kernel_w] and its bias [out_channels].
   int64_t out_channels = 0, in_per_group = 0, kernel_h = 1, kernel_w = 1, groups = 1;
+  std::vector<FuseFactor> factors;
   std::vector<FuseChain> chains;
   std::vector<FuseBias> biases;
-  float* weight = nullptr;  // may be the buffer of one first factor: see CheckPlan
+  // May be the float32 buffer of factors that stand first in their chains and have rows of the same size: fusing in place.
+  float* weight = nullptr;
   float* bias = nullptr;
 };
 
 struct FuseStats {
-  // Float64 scratch of one thread beyond the fixed tile that stays in L1.
+  // Float64 scratch of one thread: a tile of a row if every chain is one factor, a row if the longest is two, and two more
+  // rows of a map in between for longer ones.
   int64_t scratch_bytes_per_thread = 0;
   bool in_place = false;
 };
 
-// Checks the plan for memory safety: every tap inside the target, every channel inside its map, sizes that do not wrap, and that
-// `weight` overlaps no operand except, row for row, the kernel of one first factor (fusing in place).
-Status CheckPlan(const FusePlan& plan);
+// Checks the plan for memory safety: every tap inside the fused kernel, every channel inside its map, sizes that do not wrap,
+// and no result that overlaps an operand except row for row. `where` is the index of the factor, chain or bias at fault.
+Status CheckPlan(const FusePlan& plan, bool* in_place = nullptr);
 
-// CheckPlan, then a check that every value read is finite and no result overflows, and only then the one pass that writes.
-// A failed check leaves everything untouched; its `where` is the index of the factor (in order of the chains) or channel at fault.
-// Terms are added in the order of `chains`, never contracted to FMA: results are bit-equal for every ISA and thread count.
-Status Fuse(const FusePlan& plan, int threads, FuseStats* stats);
+// CheckPlan, then a check that every value read is finite and that no result overflows, and only then the one pass that
+// writes: a failed check leaves everything untouched. `where` of kNotFinite is the index of the factor, or -1 for an overflow.
+// Terms are added in a fixed order, never contracted to FMA: results are bit-equal for every ISA and thread count.
+Status Fuse(const FusePlan& plan, int threads, FuseStats* stats = nullptr);
 
 }  // namespace repfuse

@@ -18,6 +18,8 @@ using BinaryF32 = void (*)(const float* a, const float* b, float* y, size_t n);
 using FuseScaleRow = void (*)(double* acc, const float* w, double scale, size_t n);
 using FuseRoundRow = void (*)(const double* acc, float* out, size_t n);
 using FuseScanRow = uint32_t (*)(const float* w, size_t n);
+using FuseProducts = void (*)(const double* c, size_t rows, size_t taps, const float* w, size_t pitch, size_t columns, double* out);
+inline constexpr size_t kFuseTaps = 16, kFuseColumns = 32;
 
 // A tile of the packed matrix product with its register blocking, see src/kernels/gemm/gemm.h.
 struct GemmTile;
@@ -42,6 +44,7 @@ struct KernelTable {
   FuseScaleRow fuse_accumulate;
   FuseRoundRow fuse_round;
   FuseScanRow fuse_scan;
+  FuseProducts fuse_products;
 
   UnaryF32 relu;
   BinaryF32 add;

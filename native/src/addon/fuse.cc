@@ -1,15 +1,19 @@
-// fuse: {outChannels, inPerGroup, kernel, groups, chains, biases, weight, bias, threads, stats}. `stats` is a Float64Array of two that
-// receives scratch bytes per thread and whether the result lies in an operand's buffer. See repfuse/fuse.h for the fields.
-#include "repfuse/fuse.h"
+// fuse: the argument object holds a FusePlan (repfuse/fuse.h) as plain numbers and arrays:
+// {outChannels, inPerGroup, kernel, groups, arrays, factors, chains, biases, weight, bias, stats, threads}.
+// A factor names its values by index in `arrays`, so that an array that several factors share is passed, and copied, once.
+#include <memory>
 
 #include "job.h"
 #include "operators.h"
+#include "repfuse/checked.h"
+#include "repfuse/fuse.h"
 #include "repfuse/parallel.h"
 
 namespace repfuse::addon {
 namespace {
 
 constexpr int64_t kMaxDim = int64_t{1} << 31;
+constexpr size_t kMaxParts = 1 << 20;  // factors, chains or biases of one plan
 
 class FuseJob final : public Job {
  public:
@@ -21,124 +25,115 @@ class FuseJob final : public Job {
     plan_.in_per_group = arguments.Int("inPerGroup", 1, kMaxDim);
     plan_.groups = arguments.Int("groups", 1, kMaxDim);
     const auto kernel = arguments.Ints("kernel", 2, 1, kMaxDim);
-    plan_.kernel_h = kernel[0];
-    plan_.kernel_w = kernel[1];
-    ForEach(arguments, "chains", [&](Arguments& item) {
-      FuseChain& chain = plan_.chains.emplace_back();
-      const auto origin = item.Ints("origin", 2, 0, kMaxDim);
-      chain.origin_h = origin[0];
-      chain.origin_w = origin[1];
-      ReadFactors(item, &chain.factors);
+    plan_.kernel_h = kernel[0], plan_.kernel_w = kernel[1];
+    ForEach("arrays", [&](Napi::Value item, Arguments&) { arrays_.push_back(arguments.Array(item, "arrays", false)); });
+    ForEach("factors", [&](Napi::Value, Arguments& factor) { ReadFactor(factor); });
+    ForEach("chains", [&](Napi::Value, Arguments& chain) {
+      const auto origin = chain.Ints("origin", 2, 0, kMaxDim);
+      plan_.chains.push_back({Indices(chain), origin[0], origin[1]});
     });
-    ForEach(arguments, "biases", [&](Arguments& item) {
-      FuseBias& bias = plan_.biases.emplace_back();
-      const Operand* constant = Doubles(item, "constant");
-      bias.begin = item.Int("begin", 0, kMaxDim);
-      bias.count = constant == nullptr ? 0 : static_cast<int64_t>(constant->count);
+    ForEach("biases", [&](Napi::Value, Arguments& bias) {
+      const Operand* constant = F64(bias, "constant", -1);
       constants_.push_back(constant);
-      ReadFactors(item, &bias.factors);
+      plan_.biases.push_back({Indices(bias), nullptr, bias.Int("begin", 0, kMaxDim), constant == nullptr ? 0 : static_cast<int64_t>(constant->count)});
     });
-    int64_t size = 0;
-    if (__builtin_mul_overflow(plan_.out_channels * plan_.in_per_group, kernel[0] * kernel[1], &size)) arguments.Fail("kernel");
+    int64_t size;
+    if (!CheckedProduct({plan_.out_channels, plan_.in_per_group, plan_.kernel_h, plan_.kernel_w}, &size)) arguments.Fail("kernel");
+    if (!arguments.status().ok()) return arguments.status();
     weight_ = arguments.OutF32("weight", size);
     bias_ = arguments.OutF32("bias", plan_.out_channels);
     stats_ = arguments.Array(arguments.Get("stats"), "stats", true);
-    if (stats_ != nullptr && (stats_->type != napi_float64_array || stats_->count != 2)) arguments.Fail("stats");
-    return arguments.status();
+    if (stats_ != nullptr && (stats_->type != napi_float64_array || stats_->count != 1)) arguments.Fail("stats");
+    if (!arguments.status().ok()) return arguments.status();
+    Resolve();
+    return CheckPlan(plan_, &in_place_);
   }
 
   Status Run() override {
-    // Operands have their final place only now: an asynchronous call may have copied them.
-    size_t next = 0;
-    for (FuseChain& chain : plan_.chains) Bind(&chain.factors, &next);
-    for (size_t i = 0; i < plan_.biases.size(); ++i) {
-      plan_.biases[i].constant = static_cast<const double*>(constants_[i]->data);
-      Bind(&plan_.biases[i].factors, &next);
-    }
-    plan_.weight = weight_->out_f32();
-    plan_.bias = bias_->out_f32();
+    Resolve();  // an asynchronous call has its own copies by now
     FuseStats stats;
     const Status status = Fuse(plan_, threads_, &stats);
-    double* out = static_cast<double*>(stats_->data);
-    out[0] = static_cast<double>(stats.scratch_bytes_per_thread);
-    out[1] = stats.in_place ? 1 : 0;
+    static_cast<double*>(stats_->data)[0] = static_cast<double>(stats.scratch_bytes_per_thread);
     return status;
   }
 
-  bool cancellable() const override { return false; }  // half a fused tensor is worse than none
+  // Half a fused kernel in the place of the original would be worth nothing.
+  bool cancellable() const override { return !in_place_; }
 
  private:
-  struct FactorOperands {
-    const Operand* data;
-    const Operand* scale;
-  };
-
   template <typename Body>
-  static void ForEach(Arguments& parent, const char* name, const Body& body) {
-    const Napi::Value value = parent.Get(name);
-    if (!value.IsArray()) return parent.Fail(name);
-    const Napi::Array items = value.As<Napi::Array>();
-    for (uint32_t i = 0; i < items.Length(); ++i) {
-      const Napi::Value item = items.Get(i);
-      if (!item.IsObject()) return parent.Fail(name);
-      Arguments child = parent.Child(item.As<Napi::Object>());
-      body(child);
+  void ForEach(const char* name, const Body& body) {
+    const Napi::Value value = arguments.Get(name);
+    if (!value.IsArray() || value.As<Napi::Array>().Length() > kMaxParts) return arguments.Fail(name);
+    const Napi::Array array = value.As<Napi::Array>();
+    for (uint32_t i = 0; i < array.Length() && arguments.status().ok(); ++i) {
+      const Napi::Value item = array.Get(i);
+      if (!item.IsObject()) return arguments.Fail(name);
+      Arguments child = arguments.Child(item.As<Napi::Object>());
+      body(item, child);
     }
   }
 
-  static const Operand* Doubles(Arguments& item, const char* name) {
-    const Operand* view = item.Array(item.Get(name), name, false);
-    if (view != nullptr && view->type != napi_float64_array) item.Fail(name);
+  std::vector<size_t> Indices(Arguments& part) {
+    const auto indices = part.Shape("factors", 0, static_cast<int64_t>(plan_.factors.size()) - 1);
+    return {indices.begin(), indices.end()};
+  }
+
+  // A Float64Array of `count` elements (any number if negative); null stays null.
+  const Operand* F64(Arguments& from, const char* name, int64_t count) {
+    const Napi::Value value = from.Get(name);
+    if (value.IsNull()) return nullptr;
+    const Operand* view = from.Array(value, name, false);
+    if (view != nullptr && (view->type != napi_float64_array || (count >= 0 && view->count != static_cast<size_t>(count)))) from.Fail(name);
     return view;
   }
 
-  void ReadFactors(Arguments& item, std::vector<FuseFactor>* factors) {
-    ForEach(item, "factors", [&](Arguments& from) {
-      FuseFactor& f = factors->emplace_back();
-      f.value = from.Double("value");
-      f.out_channels = from.Int("outChannels", 1, kMaxDim);
-      f.in_per_group = from.Int("inPerGroup", 1, kMaxDim);
-      f.groups = from.Int("groups", 1, kMaxDim);
-      const auto kernel = from.Ints("kernel", 2, 1, kMaxDim), step = from.Ints("step", 2, 1, kMaxDim);
-      f.kernel_h = kernel[0];
-      f.kernel_w = kernel[1];
-      f.step_h = step[0];
-      f.step_w = step[1];
-      f.out_begin = from.Int("outBegin", 0, kMaxDim);
-      f.in_begin = from.Int("inBegin", 0, kMaxDim);
-      FactorOperands operands{nullptr, nullptr};
-      if (!from.Get("data").IsNull()) {
-        operands.data = from.Array(from.Get("data"), "data", false);
-        int64_t size = 0;
-        if (operands.data != nullptr) {
-          f.is_f64 = operands.data->type == napi_float64_array;
-          if ((!f.is_f64 && operands.data->type != napi_float32_array) ||
-              __builtin_mul_overflow(f.out_channels * f.in_per_group, kernel[0] * kernel[1], &size) ||
-              operands.data->count != static_cast<size_t>(size)) {
-            from.Fail("data");
-          }
-        }
+  void ReadFactor(Arguments& from) {
+    FuseFactor f;
+    const auto shape = from.Ints("shape", 4, 1, kMaxDim);
+    f.out_channels = shape[0], f.in_per_group = shape[1], f.kernel_h = shape[2], f.kernel_w = shape[3];
+    f.groups = from.Int("groups", 1, kMaxDim);
+    f.value = from.Double("value");
+    f.out_begin = from.Int("outBegin", 0, kMaxDim);
+    f.in_begin = from.Int("inBegin", 0, kMaxDim);
+    const auto step = from.Ints("step", 2, 1, kMaxDim);
+    f.step_h = step[0], f.step_w = step[1];
+    const int64_t array = from.Int("array", -1, static_cast<int64_t>(arrays_.size()) - 1);
+    const bool bf16 = from.Bool("bf16");
+    if (array >= 0) {
+      const Operand* values = arrays_[static_cast<size_t>(array)];
+      int64_t size;
+      if (values == nullptr || !CheckedProduct({shape[0], shape[1], shape[2], shape[3]}, &size) || values->count != static_cast<size_t>(size)) {
+        return from.Fail("array");
       }
-      if (!from.Get("scale").IsNull()) {
-        operands.scale = Doubles(from, "scale");
-        if (operands.scale != nullptr && operands.scale->count != static_cast<size_t>(f.out_channels)) from.Fail("scale");
+      switch (values->type) {
+        case napi_float32_array: f.type = FuseType::kF32; break;
+        case napi_float64_array: f.type = FuseType::kF64; break;
+        case napi_uint16_array: f.type = bf16 ? FuseType::kBf16 : FuseType::kF16; break;
+        default: return from.Fail("array");
       }
-      factors_.push_back(operands);
-    });
-  }
-
-  void Bind(std::vector<FuseFactor>* factors, size_t* next) {
-    for (FuseFactor& f : *factors) {
-      const FactorOperands& operands = factors_[(*next)++];
-      f.data = operands.data == nullptr ? nullptr : operands.data->data;
-      f.scale = operands.scale == nullptr ? nullptr : static_cast<const double*>(operands.scale->data);
     }
+    factor_arrays_.push_back(array);
+    scales_.push_back(F64(from, "scale", shape[0]));
+    plan_.factors.push_back(f);
   }
 
-  int threads_ = 1;
+  void Resolve() {
+    for (size_t i = 0; i < plan_.factors.size(); ++i) {
+      plan_.factors[i].data = factor_arrays_[i] < 0 ? nullptr : arrays_[static_cast<size_t>(factor_arrays_[i])]->data;
+      plan_.factors[i].scale = scales_[i] == nullptr ? nullptr : static_cast<const double*>(scales_[i]->data);
+    }
+    for (size_t i = 0; i < plan_.biases.size(); ++i) plan_.biases[i].constant = static_cast<const double*>(constants_[i]->data);
+    plan_.weight = weight_->out_f32();
+    plan_.bias = bias_->out_f32();
+  }
+
   FusePlan plan_;
-  std::vector<FactorOperands> factors_;  // in order of the chains, then the biases
-  std::vector<const Operand*> constants_;
+  int threads_ = 1;
+  bool in_place_ = false;
+  std::vector<Operand*> arrays_;
+  std::vector<int64_t> factor_arrays_;
+  std::vector<const Operand*> scales_, constants_;
   const Operand* weight_ = nullptr;
   const Operand* bias_ = nullptr;
   Operand* stats_ = nullptr;

@@ -19,6 +19,7 @@ constexpr KernelTable kScalarTable = {
     .fuse_accumulate = FuseAccumulate__scalar,
     .fuse_round = FuseRound__scalar,
     .fuse_scan = FuseScan__scalar,
+    .fuse_products = FuseProducts__scalar,
     .relu = Relu__scalar,
     .add = Add__scalar,
 };
@@ -33,6 +34,7 @@ constexpr KernelTable kAvx2Table = {
     .fuse_accumulate = FuseAccumulate__avx2,
     .fuse_round = FuseRound__avx2,
     .fuse_scan = FuseScan__avx2,
+    .fuse_products = FuseProducts__avx2,
     .relu = Relu__avx2,
     .add = Add__avx2,
 };
@@ -46,6 +48,7 @@ constexpr KernelTable kAvx512Table = {
     .fuse_accumulate = FuseAccumulate__avx512,
     .fuse_round = FuseRound__avx512,
     .fuse_scan = FuseScan__avx512,
+    .fuse_products = FuseProducts__avx512,
     .relu = Relu__avx512,
     .add = Add__avx512,
 };

@@ -1,11 +1,13 @@
-// Inner loops of fusing, 8 doubles a vector, two vectors a step; tails one by one. Multiply and add stay separate, as in the
-// other levels.
+// Inner loops of fusing, 8 doubles a vector, two vectors a step; tails one by one. Products: 4 vectors of columns by 3 taps in
+// registers, short columns masked. Multiply and add stay separate, as in the other levels.
 #include "rows.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 
 #include <cstring>
+
+#include "repfuse/kernels.h"
 
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c")
@@ -42,13 +44,19 @@ void FuseRound__avx512(const double* acc, float* out, size_t n) {
 
 uint32_t FuseScan__avx512(const float* w, size_t n) {
   const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
-  __m512i a = _mm512_setzero_si512(), b = a;
+  const __mmask16 all = 0xffff;  // g++ 12 warns of its own unmasked maximum
+  __m512i most[4];
+  for (int k = 0; k < 4; ++k) most[k] = _mm512_setzero_si512();
   size_t i = 0;
-  for (; i + 32 <= n; i += 32) {
-    a = _mm512_max_epu32(a, _mm512_and_si512(magnitude, _mm512_loadu_si512(w + i)));
-    b = _mm512_max_epu32(b, _mm512_and_si512(magnitude, _mm512_loadu_si512(w + i + 16)));
+  for (; i + 64 <= n; i += 64) {
+    for (int k = 0; k < 4; ++k) {
+      most[k] = _mm512_maskz_max_epu32(all, most[k], _mm512_and_si512(magnitude, _mm512_loadu_si512(w + i + 16 * k)));
+    }
   }
-  uint32_t largest = _mm512_reduce_max_epu32(_mm512_max_epu32(a, b));
+  alignas(64) uint32_t lanes[64];
+  for (int k = 0; k < 4; ++k) _mm512_store_si512(lanes + 16 * k, most[k]);
+  uint32_t largest = 0;
+  for (uint32_t lane : lanes) largest = lane > largest ? lane : largest;
   for (; i < n; ++i) {
     uint32_t bits;
     std::memcpy(&bits, w + i, sizeof bits);
@@ -56,6 +64,46 @@ uint32_t FuseScan__avx512(const float* w, size_t n) {
     largest = bits > largest ? bits : largest;
   }
   return largest;
+}
+
+void FuseProducts__avx512(const double* c, size_t rows, size_t taps, const float* w, size_t pitch, size_t columns, double* out) {
+  __mmask8 mask[4];
+  for (size_t k = 0; k < 4; ++k) {
+    const size_t left = columns > 8 * k ? columns - 8 * k : 0;
+    mask[k] = static_cast<__mmask8>(left >= 8 ? 0xff : (1u << left) - 1u);
+  }
+  size_t t = 0;
+  for (; t + 3 <= taps; t += 3) {
+    __m512d s0[4], s1[4], s2[4];
+    for (int k = 0; k < 4; ++k) s0[k] = s1[k] = s2[k] = _mm512_setzero_pd();
+    for (size_t m = 0; m < rows; ++m) {
+      const double* row = c + m * kFuseTaps + t;
+      const __m512d c0 = _mm512_set1_pd(row[0]), c1 = _mm512_set1_pd(row[1]), c2 = _mm512_set1_pd(row[2]);
+      for (int k = 0; k < 4; ++k) {
+        const __m512d value = _mm512_cvtps_pd(_mm256_maskz_loadu_ps(mask[k], w + m * pitch + 8 * k));
+        s0[k] = _mm512_add_pd(s0[k], _mm512_mul_pd(c0, value));
+        s1[k] = _mm512_add_pd(s1[k], _mm512_mul_pd(c1, value));
+        s2[k] = _mm512_add_pd(s2[k], _mm512_mul_pd(c2, value));
+      }
+    }
+    for (int k = 0; k < 4; ++k) {
+      double* sums = out + t * kFuseColumns + 8 * k;
+      _mm512_storeu_pd(sums, s0[k]);
+      _mm512_storeu_pd(sums + kFuseColumns, s1[k]);
+      _mm512_storeu_pd(sums + 2 * kFuseColumns, s2[k]);
+    }
+  }
+  for (; t < taps; ++t) {
+    __m512d sum[4];
+    for (int k = 0; k < 4; ++k) sum[k] = _mm512_setzero_pd();
+    for (size_t m = 0; m < rows; ++m) {
+      const __m512d factor = _mm512_set1_pd(c[m * kFuseTaps + t]);
+      for (int k = 0; k < 4; ++k) {
+        sum[k] = _mm512_add_pd(sum[k], _mm512_mul_pd(factor, _mm512_cvtps_pd(_mm256_maskz_loadu_ps(mask[k], w + m * pitch + 8 * k))));
+      }
+    }
+    for (int k = 0; k < 4; ++k) _mm512_storeu_pd(out + t * kFuseColumns + 8 * k, sum[k]);
+  }
 }
 
 }  // namespace repfuse

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "rows.h"
+#include "repfuse/kernels.h"
 
 namespace repfuse {
 
@@ -26,6 +27,16 @@ uint32_t FuseScan__scalar(const float* w, size_t n) {
     largest = std::max(largest, bits & 0x7fffffffu);
   }
   return largest;
+}
+
+void FuseProducts__scalar(const double* c, size_t rows, size_t taps, const float* w, size_t pitch, size_t columns, double* out) {
+  for (size_t t = 0; t < taps; ++t) {
+    double* sum = out + t * kFuseColumns;
+    std::fill_n(sum, columns, 0.0);
+    for (size_t m = 0; m < rows; ++m) {
+      for (size_t j = 0; j < columns; ++j) sum[j] += c[m * kFuseTaps + t] * static_cast<double>(w[m * pitch + j]);
+    }
+  }
 }
 
 }  // namespace repfuse

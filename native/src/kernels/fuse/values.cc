@@ -3,8 +3,6 @@
 #include <atomic>
 #include <cfloat>
 #include <cmath>
-#include <cstring>
-#include <deque>
 #include <vector>
 
 #include "plan.h"
@@ -14,50 +12,9 @@
 namespace repfuse::fuse {
 namespace {
 
-constexpr int64_t kShare = 1 << 16;  // elements of one index of the loop
-constexpr uint32_t kInfinityBits = 0x7f800000u;
+constexpr int64_t kShare = 1 << 16;  // values of one index of the loop
 
-int64_t FactorSize(const FuseFactor& f) { return f.out_channels * f.in_per_group * f.kernel_h * f.kernel_w; }
-
-struct Scan {
-  const FuseFactor* factor;
-  std::atomic<uint32_t> bits{0};   // of the largest |w|, float kernels
-  std::atomic<double> largest{0};  // double kernels; infinity for NaN
-  explicit Scan(const FuseFactor* f) : factor(f) {}
-};
-
-void RaiseTo(std::atomic<double>& target, double value) {
-  double seen = target.load(std::memory_order_relaxed);
-  while (seen < value && !target.compare_exchange_weak(seen, value, std::memory_order_relaxed)) {
-  }
-}
-
-void RaiseTo(std::atomic<uint32_t>& target, uint32_t value) {
-  uint32_t seen = target.load(std::memory_order_relaxed);
-  while (seen < value && !target.compare_exchange_weak(seen, value, std::memory_order_relaxed)) {
-  }
-}
-
-void ScanShare(Scan& scan, int64_t begin, int64_t size, FuseScanRow kernel) {
-  if (!scan.factor->is_f64) {
-    RaiseTo(scan.bits, kernel(static_cast<const float*>(scan.factor->data) + begin, static_cast<size_t>(size)));
-    return;
-  }
-  const double* w = static_cast<const double*>(scan.factor->data) + begin;
-  double largest = 0;
-  for (int64_t i = 0; i < size; ++i) largest = std::isfinite(w[i]) ? std::max(largest, std::fabs(w[i])) : INFINITY;
-  RaiseTo(scan.largest, largest);
-}
-
-double Largest(const Scan& scan) {
-  if (scan.factor->data == nullptr) return std::fabs(scan.factor->value);
-  if (scan.factor->is_f64) return scan.largest.load();
-  const uint32_t bits = scan.bits.load();
-  if (bits >= kInfinityBits) return INFINITY;
-  float value;
-  std::memcpy(&value, &bits, sizeof value);
-  return value;
-}
+int64_t Size(const FuseFactor& f) { return f.out_channels * RowSize(f); }
 
 double LargestOf(const double* values, int64_t count) {
   double largest = 0;
@@ -65,49 +22,91 @@ double LargestOf(const double* values, int64_t count) {
   return largest;
 }
 
-// A factor can multiply the size of a value by at most this.
-double Gain(const FuseFactor& f, double largest) {
-  const double scale = f.scale == nullptr ? 1.0 : LargestOf(f.scale, f.out_channels);
-  return largest * scale * static_cast<double>(f.in_per_group) * static_cast<double>(f.kernel_h * f.kernel_w);
+// Largest |value| of `count` values; infinity if one is not finite.
+double LargestOf(const FuseFactor& f, int64_t begin, int64_t count, FuseScanRow scan) {
+  if (f.type == FuseType::kF32) {
+    const double largest = FloatFromBits(scan(static_cast<const float*>(f.data) + begin, static_cast<size_t>(count)));
+    return std::isfinite(largest) ? largest : INFINITY;
+  }
+  double largest = 0;
+  WithReader(f, [&](auto read) {
+    for (int64_t i = begin; i < begin + count; ++i) largest = std::isfinite(read(i)) ? std::max(largest, std::fabs(read(i))) : INFINITY;
+  });
+  return largest;
+}
+
+void RaiseTo(std::atomic<double>& target, double value) {
+  double seen = target.load(std::memory_order_relaxed);
+  while (seen < value && !target.compare_exchange_weak(seen, value, std::memory_order_relaxed)) {
+  }
+}
+
+// The largest |value| of every factor's kernel; factors over the same array share one scan.
+std::vector<double> ScanKernels(const FusePlan& plan, int threads) {
+  const size_t count = plan.factors.size();
+  std::vector<std::atomic<double>> largest(count);
+  std::vector<size_t> same(count);
+  struct Share {
+    size_t factor;
+    int64_t begin;
+  };
+  std::vector<Share> shares;
+  for (size_t i = 0; i < count; ++i) {
+    const FuseFactor& f = plan.factors[i];
+    same[i] = i;
+    for (size_t j = 0; j < i && f.data != nullptr; ++j) {
+      const FuseFactor& earlier = plan.factors[j];
+      if (earlier.data == f.data && earlier.type == f.type && Size(earlier) == Size(f)) same[i] = same[j];
+    }
+    if (same[i] == i && f.type != FuseType::kConstant) {
+      for (int64_t begin = 0; begin < Size(f); begin += kShare) shares.push_back({i, begin});
+    }
+  }
+  const FuseScanRow scan = Kernels().fuse_scan;
+  const int64_t last = static_cast<int64_t>(shares.size()) - 1;
+  // Last share first: what the pass reads first is then what was read last, and still in cache.
+  ParallelFor(last + 1, threads, [&](int64_t i, int) {
+    const Share& share = shares[static_cast<size_t>(last - i)];
+    const FuseFactor& f = plan.factors[share.factor];
+    RaiseTo(largest[share.factor], LargestOf(f, share.begin, std::min(kShare, Size(f) - share.begin), scan));
+  });
+  std::vector<double> result(count);
+  for (size_t i = 0; i < count; ++i) {
+    result[i] = plan.factors[i].type == FuseType::kConstant ? LargestOf(&plan.factors[i].value, 1) : largest[same[i]].load();
+  }
+  return result;
 }
 
 }  // namespace
 
 Status CheckValues(const FusePlan& plan, int threads, bool* may_overflow) {
-  std::deque<Scan> scans;
-  for (const FuseChain& chain : plan.chains) {
-    for (const FuseFactor& f : chain.factors) scans.emplace_back(&f);
+  const std::vector<double> largest = ScanKernels(plan, threads);
+  std::vector<double> term(plan.factors.size());  // bound of |scale * weight|
+  for (size_t i = 0; i < plan.factors.size(); ++i) {
+    const FuseFactor& f = plan.factors[i];
+    const double scale = f.scale == nullptr ? 1.0 : LargestOf(f.scale, f.out_channels);
+    if (!std::isfinite(largest[i])) return {Code::kNotFinite, "a weight is NaN or infinite", static_cast<long long>(i)};
+    if (!std::isfinite(scale)) return {Code::kNotFinite, "a scale is NaN or infinite", static_cast<long long>(i)};
+    term[i] = largest[i] * scale;
   }
-  std::vector<std::pair<size_t, int64_t>> shares;  // (scan, first element)
-  for (size_t i = 0; i < scans.size(); ++i) {
-    if (scans[i].factor->data == nullptr) continue;
-    for (int64_t begin = 0; begin < FactorSize(*scans[i].factor); begin += kShare) shares.emplace_back(i, begin);
-  }
-  const FuseScanRow kernel = Kernels().fuse_scan;
-  ParallelFor(static_cast<int64_t>(shares.size()), threads, [&](int64_t i, int) {
-    Scan& scan = scans[shares[i].first];
-    ScanShare(scan, shares[i].second, std::min(kShare, FactorSize(*scan.factor) - shares[i].second), kernel);
-  });
-
-  double weight_bound = 0;
-  size_t index = 0;
+  // A weight is a sum of at most RowSize terms per factor but the last; a bias of RowSize terms per factor.
+  double weight_bound = 0, bias_bound = 0;
   for (const FuseChain& chain : plan.chains) {
     double bound = 1;
-    for (const FuseFactor& f : chain.factors) {
-      const double largest = Largest(scans[index]);
-      if (!std::isfinite(largest)) return {Code::kNotFinite, "a weight is NaN or infinite", static_cast<long long>(index)};
-      if (f.scale != nullptr && !std::isfinite(LargestOf(f.scale, f.out_channels))) {
-        return {Code::kNotFinite, "a scale is NaN or infinite", static_cast<long long>(index)};
-      }
-      bound *= Gain(f, largest);
-      ++index;
+    for (size_t k = 0; k < chain.factors.size(); ++k) {
+      const bool inner = k + 1 < chain.factors.size();
+      bound *= term[chain.factors[k]] * (inner ? static_cast<double>(RowSize(plan.factors[chain.factors[k]])) : 1.0);
     }
     weight_bound += bound;
   }
-  *may_overflow = !(weight_bound <= FLT_MAX);
   for (const FuseBias& bias : plan.biases) {
-    if (!std::isfinite(LargestOf(bias.constant, bias.count))) return {Code::kNotFinite, "a bias is NaN or infinite"};
+    double bound = LargestOf(bias.constant, bias.count);
+    if (!std::isfinite(bound)) return {Code::kNotFinite, "a bias is NaN or infinite"};
+    for (size_t i : bias.factors) bound *= term[i] * static_cast<double>(RowSize(plan.factors[i]));
+    bias_bound += bound;
   }
+  // Half the range leaves room for the rounding of the bounds themselves.
+  *may_overflow = !(weight_bound <= FLT_MAX / 2 && bias_bound <= FLT_MAX / 2);
   return Ok();
 }
 
