@@ -1,0 +1,110 @@
+import { RepfuseError } from '../errors';
+import type { Branch, ConvStage, Stage } from '../ops';
+import type { Padding4 } from '../ops/geometry';
+import { formatShape } from '../tensor/tensor';
+import { addBranches } from './add';
+import { AffineConv } from './affine-conv';
+import { averagePool } from './average-pool';
+import { foldBatchNorm, scale } from './batch-norm';
+import { fitsGroups } from './chain';
+import { composeSequential, padInput, padOutput } from './compose';
+import { conv, depthwise, identity } from './conv';
+
+export interface FromBranchOptions {
+  /** Layout of the result. Default: that of its convolutions, depthwise without any. */
+  readonly groups?: number | undefined;
+  /** Needed for a branch in which no tensor tells it (an identity, average pooling alone). */
+  readonly channels?: number | undefined;
+  /** Accept a result that differs where windows reach over the border. */
+  readonly allowInexactBorder?: boolean | undefined;
+}
+
+const NO_PADDING: Padding4 = [0, 0, 0, 0];
+
+/**
+ * The one convolution that a branch is: a chain of convolutions, BatchNorms, average pooling, scales and bias-filled borders.
+ *
+ * @throws ERR_REPFUSE_INEXACT, ERR_REPFUSE_NOT_FUSABLE, ERR_REPFUSE_NOT_FINITE, ERR_REPFUSE_SHAPE as the operations do, naming
+ *   branch and stage; ERR_REPFUSE_INVALID_ARGUMENT if nothing tells the channels.
+ */
+export function fromBranch(branch: Branch, options: FromBranchOptions = {}): AffineConv {
+  const { allowInexactBorder } = options;
+  const channels = options.channels ?? inputChannels(branch.stages);
+  if (channels === undefined) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_INVALID_ARGUMENT',
+      `Expected the option channels for branch ${branch.name}, of which no tensor tells them, but received none`,
+      { branch: branch.name },
+    );
+  }
+  let fused: AffineConv | undefined; // undefined is the identity
+  let frame = NO_PADDING; // of pad_border, not yet applied
+  branch.stages.forEach((stage, index) => {
+    const name = `${branch.name} stage ${index} (${stage.kind})`;
+    switch (stage.kind) {
+      case 'batch_norm':
+        fused = foldBatchNorm(fused ?? identity(channels, channels), stage, { name });
+        break;
+      case 'scale':
+        fused = scale(fused ?? identity(channels, channels), stage.scale, { name });
+        break;
+      case 'pad_border':
+        frame = plus(frame, stage.padding);
+        break;
+      case 'conv2d':
+      case 'avg_pool2d': {
+        const next =
+          stage.kind === 'conv2d'
+            ? convOf(stage, name)
+            : averagePool({ ...stage, channels: fused?.outChannels ?? channels, allowInexactBorder });
+        // Zeros of its own around the frame make it another border than the frame's.
+        const border = next.padding.some((p) => p > 0) ? 'zero' : 'bias';
+        const padded = padInput(next, frame);
+        fused = fused === undefined ? padded : composeSequential(fused, padded, { border, allowInexactBorder });
+        frame = NO_PADDING;
+      }
+    }
+  });
+  return regroup(padOutput(fused ?? identity(channels, channels), frame), options.groups, branch.name);
+}
+
+function plus(a: Padding4, b: Padding4): Padding4 {
+  return a.map((side, i) => side + b[i]!) as unknown as Padding4;
+}
+
+/** Input channels of the first stage whose tensors tell them. */
+function inputChannels(stages: readonly Stage[]): number | undefined {
+  for (const stage of stages) {
+    if (stage.kind === 'conv2d') return (stage.weight.shape[1] ?? 0) * stage.groups;
+    if (stage.kind === 'batch_norm') return stage.runningMean?.size;
+    if (stage.kind === 'scale') return stage.scale.size;
+  }
+  return undefined;
+}
+
+function convOf(stage: ConvStage, name: string): AffineConv {
+  const stored = conv(stage.weight, stage.bias, { ...stage, name: `${name} weight` });
+  if (!stage.plusIdentity) return stored;
+  if (stored.inChannels !== stored.outChannels || stored.kernel[0] !== 1 || stored.kernel[1] !== 1) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_SHAPE',
+      `Expected a 1x1 kernel with as many inputs as outputs for ${name}, which is a difference to the identity, but received ${formatShape(stage.weight.shape)} in ${stage.groups} groups`,
+      { tensor: stage.weight, name },
+    );
+  }
+  const one = depthwise(`the identity of ${name}`, stored.inChannels, [1, 1], 1, stored.groups, stage);
+  return addBranches([stored, one]);
+}
+
+function regroup(fused: AffineConv, groups: number | undefined, name: string): AffineConv {
+  if (groups === undefined || groups === fused.groups) return fused;
+  const { outChannels, inChannels, value } = fused;
+  if (!Number.isSafeInteger(groups) || groups < 1 || !fitsGroups(value.chains, outChannels, inChannels, groups)) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_SHAPE',
+      `Expected groups into which the ${inChannels} -> ${outChannels} channels of ${name} fit but received ${groups}`,
+      { name, groups },
+    );
+  }
+  return new AffineConv({ ...fused, groups }, value);
+}

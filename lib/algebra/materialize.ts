@@ -1,0 +1,83 @@
+import { callNative, callNativeAsync } from '../native/call';
+import { resolveThreads } from '../native/threads';
+import { elementCount, Tensor } from '../tensor/tensor';
+import type { AffineConv } from './affine-conv';
+import { largestBranch } from './largest-branch';
+import { planOf } from './plan';
+
+export interface MaterializeOptions {
+  /**
+   * Where the weight goes: `'largest-branch'` writes it into the very buffer of the largest branch's weight (if that is
+   * F32, of the result's size, and no other operand lies in it; else into a new one), an array of the right length into
+   * that array. Default: a new array.
+   */
+  readonly into?: 'largest-branch' | Float32Array | undefined;
+  readonly threads?: number | undefined;
+}
+
+export interface Materialized {
+  /** F32 OIHW `[outChannels, inChannels / groups, kh, kw]`. */
+  readonly weight: Tensor;
+  /** F32 `[outChannels]`. */
+  readonly bias: Tensor;
+  /** Whether the weight lies in the buffer of the largest branch. */
+  readonly inPlace: boolean;
+  /** Float64 working memory of each thread: at most one output row, unless three or more kernels follow each other. */
+  readonly scratchBytesPerThread: number;
+}
+
+/**
+ * Evaluates the description in one native pass: every output row in float64 from the original tensors, terms added in a
+ * fixed order without FMA, rounded once to float32. The result is within 1 ulp of `max(|exact|, 2^-28 * sum |terms|)`, and
+ * bit-equal for every CPU level and thread count.
+ *
+ * @throws ERR_REPFUSE_NOT_FINITE if a tensor holds NaN or infinity (`details.tensor`, `details.name`) or a fused value would
+ *   overflow, ERR_REPFUSE_INVALID_ARGUMENT if `into` has another length or overlaps an operand; nothing is then written.
+ */
+export function materialize(conv: AffineConv, options: MaterializeOptions = {}): Materialized {
+  const call = prepare(conv, options);
+  try {
+    callNative('fuse', call.args);
+  } catch (error) {
+    throw call.named(error);
+  }
+  return call.result();
+}
+
+/**
+ * `materialize` on the thread pool. With `into: 'largest-branch'` the tensors are used where they lie: leave them alone until
+ * the promise settles. Aborting stops it, unless it writes in place and has begun.
+ */
+export async function materializeAsync(
+  conv: AffineConv,
+  options: MaterializeOptions & { readonly signal?: AbortSignal | undefined } = {},
+): Promise<Materialized> {
+  const call = prepare(conv, options);
+  try {
+    await callNativeAsync('fuse', call.args, { signal: options.signal, borrow: call.inPlace });
+  } catch (error) {
+    throw call.named(error);
+  }
+  return call.result();
+}
+
+function prepare(conv: AffineConv, { into, threads }: MaterializeOptions) {
+  const shape = [conv.outChannels, conv.inChannels / conv.groups, ...conv.kernel];
+  const size = elementCount(shape);
+  const own = into === 'largest-branch' ? largestBranch(conv, size) : undefined;
+  const weight = own ?? (into === undefined || into === 'largest-branch' ? new Float32Array(size) : into);
+  const bias = new Float32Array(conv.outChannels);
+  const stats = new Float64Array(1);
+  const plan = planOf(conv);
+  return {
+    args: { ...plan.args, weight, bias, stats, threads: resolveThreads(threads) },
+    named: plan.named,
+    inPlace: own !== undefined,
+    result: (): Materialized => ({
+      weight: new Tensor('F32', shape, weight),
+      bias: new Tensor('F32', [conv.outChannels], bias),
+      inPlace: own !== undefined,
+      scratchBytesPerThread: stats[0]!,
+    }),
+  };
+}
