@@ -3,7 +3,16 @@
 const { mkdtempSync, readFileSync, rmSync } = require('node:fs');
 const { tmpdir } = require('node:os');
 const { join, resolve } = require('node:path');
-const { convert, evaluate, info, normalizeInput, parseGraph, readCheckpoint, readGraphMetadata, Tensor } = require('repfuse');
+const {
+  convert,
+  evaluate,
+  info,
+  normalizeInput,
+  parseGraph,
+  readCheckpoint,
+  readGraphMetadata,
+  Tensor,
+} = require('repfuse');
 
 const FIXTURES = resolve(__dirname, '..', 'test', 'fixtures', 'trained');
 const NETWORKS = ['digits-repvgg', 'digits-acnet', 'digits-dbb'];
@@ -55,7 +64,15 @@ async function runNetwork(name, output) {
       accuracy[form] = predictions.filter((digit, i) => digit === labels[i]).length / labels.length;
     }
   }
-  return { name, report, accuracy, wrong, train: median(times.train), deploy: median(times.deploy), images: labels.length };
+  return {
+    name,
+    report,
+    accuracy,
+    wrong,
+    train: median(times.train),
+    deploy: median(times.deploy),
+    images: labels.length,
+  };
 }
 
 function bestClasses({ shape: [count, classes], data }) {
@@ -74,7 +91,9 @@ function printReport(name, { blocks, verification }) {
   const errors = new Map(verification.blocks.map(({ prefix, relative }) => [prefix, relative]));
   for (const { prefix, family, status, branches, parameters } of blocks) {
     const what = `${branches.length} branches, ${parameters.before} -> ${parameters.after} parameters`;
-    console.log(`  ${prefix.padEnd(16)} ${family.padEnd(7)} ${status}  ${what}, error ${errors.get(prefix).toExponential(1)}`);
+    console.log(
+      `  ${prefix.padEnd(16)} ${family.padEnd(7)} ${status}  ${what}, error ${errors.get(prefix).toExponential(1)}`,
+    );
   }
   const { equal, network } = verification;
   console.log(`  end to end: error ${network.relative.toExponential(1)}: ${equal ? 'EQUAL' : 'NOT EQUAL'}\n`);

@@ -1,8 +1,24 @@
+export * as algebra from './algebra';
+export * from './blocks';
 export type { ReadProgress } from './checkpoint/random-access';
 export { type ReadCheckpointOptions, readCheckpoint } from './checkpoint/read-checkpoint';
 export type { Checkpoint, CheckpointFormat, SkippedEntry, StateDict } from './checkpoint/state-dict';
 export { type WriteSafetensorsOptions, writeSafetensors } from './checkpoint/write-safetensors';
+export * from './convert';
 export { ERROR_CODES, type ErrorCode, RepfuseError } from './errors';
+export { type DetectedBlock, detectBlocks, FAMILY_RULES, type FamilyRule } from './families';
+export {
+  deployGraph,
+  evaluate,
+  evaluateAsync,
+  type Graph,
+  type GraphNode,
+  graphMetadata,
+  inferShapes,
+  normalizeInput,
+  parseGraph,
+  readGraphMetadata,
+} from './graph';
 export { type Info, info } from './native/info';
 export * as ops from './ops';
 export type { DType, TensorData } from './tensor/dtype';

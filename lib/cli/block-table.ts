@@ -1,0 +1,65 @@
+import type { BlockReport, InspectReport } from '../convert';
+import { formatCount, formatTable } from './table';
+
+/** The per-block report of `inspect` and `convert`, for people. */
+export function formatReport(report: InspectReport, tense: 'planned' | 'done'): string {
+  const { blocks, parameters, macs, notes, skipped } = report;
+  const lines: string[] = [];
+  if (blocks.length > 0) {
+    lines.push(
+      formatTable(
+        ['block', 'family', 'form', 'status', 'branches', 'BN', 'kernel', 'eps', 'params', 'fused'],
+        blocks.map((block) => row(block, tense)),
+      ),
+      '',
+    );
+  }
+  lines.push(
+    `${blocks.length} blocks, ${report.otherTensors} other tensors; parameters ${formatCount(parameters.before)} -> ${formatCount(parameters.after)}`,
+  );
+  if (macs !== null)
+    lines.push(`multiply-accumulates of one image ${formatCount(macs.before)} -> ${formatCount(macs.after)}`);
+  for (const eps of distinctEps(blocks)) lines.push(eps);
+  for (const { prefix, reason, warning } of blocks) {
+    if (reason !== undefined) lines.push(`${prefix || '(root)'}: ${reason}`);
+    if (warning !== undefined) lines.push(`warning: ${prefix || '(root)'}: ${warning}`);
+  }
+  for (const note of notes) lines.push(`note: ${note}`);
+  if (skipped.length > 0) lines.push(`left out: ${skipped.map(({ path, what }) => `${path} (${what})`).join(', ')}`);
+  return lines.join('\n');
+}
+
+function row(block: BlockReport, tense: 'planned' | 'done'): (string | number)[] {
+  const [out, inPerGroup, kh, kw] = block.kernel;
+  return [
+    block.prefix || '(root)',
+    block.family,
+    block.form,
+    tense === 'planned' && block.status === 'converted' ? 'convertible' : block.status,
+    block.branches.join(' + ') || '-',
+    block.batchNorms,
+    `${inPerGroup}->${out} ${kh}x${kw}${block.groups !== null && block.groups > 1 ? ` g${block.groups}` : ''}`,
+    formatEps(block.eps.value),
+    block.parameters.before,
+    block.parameters.after,
+  ];
+}
+
+/** 0.00001 as `1e-5`. */
+function formatEps(eps: number): string {
+  return eps.toExponential();
+}
+
+/** Each choice of eps with its source and what another would change. */
+function distinctEps(blocks: readonly BlockReport[]): string[] {
+  const effects = new Map<string, number>();
+  for (const { eps, epsEffect } of blocks) {
+    if (epsEffect === null) continue;
+    const key = `eps ${formatEps(eps.value)} (${eps.source})`;
+    effects.set(key, Math.max(effects.get(key) ?? 0, epsEffect));
+  }
+  return [...effects].map(
+    ([key, effect]) =>
+      `${key}; 1e-5 and 1e-3 would differ by up to ${(100 * effect).toPrecision(2)} % in a fused weight`,
+  );
+}

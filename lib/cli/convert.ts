@@ -1,0 +1,65 @@
+import { Command } from 'commander';
+import { convert } from '../convert';
+import { formatReport } from './block-table';
+import { collect, keyPath, positiveInteger, positiveNumber, readJson } from './options';
+import { ProgressDisplay } from './progress';
+import { EXIT, type Session } from './session';
+import { formatVerification } from './verify';
+
+interface ConvertFlags {
+  readonly output: string;
+  readonly eps?: number;
+  readonly graph?: string;
+  readonly keyPath?: string[];
+  readonly keep?: string[];
+  readonly requireChange?: true;
+  readonly verify?: true;
+  readonly force?: true;
+  readonly threads?: number;
+  readonly json?: true;
+}
+
+export function convertCommand(session: Session): Command {
+  return new Command('convert')
+    .description('Fuse the branches of every block of a checkpoint and write the deploy form as safetensors.')
+    .argument('<file>', 'training checkpoint: torch zip (.pth) or safetensors')
+    .requiredOption('-o, --output <file>', 'safetensors file to write')
+    .option('--eps <number>', 'BatchNorm eps of every block (default: by family)', positiveNumber)
+    .option('--graph <file>', 'the training network as JSON: the output becomes a model file that runs')
+    .option('--key-path <path>', 'where the weights lie in the file, such as state_dict', keyPath)
+    .option('--keep <block>', 'leave this block as it is (may be given several times)', collect)
+    .option('--require-change', 'fail if no block was fused')
+    .option('--verify', 'compare both files block by block afterwards')
+    .option('--force', 'overwrite the output')
+    .option('--threads <number>', 'threads (default: CPUs and quota)', positiveInteger)
+    .option('--json', 'print the whole report as JSON')
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ repfuse convert test/fixtures/trained/digits-acnet.pth -o digits-acnet.deploy.safetensors --verify',
+    )
+    .action(async (file: string, flags: ConvertFlags) => {
+      session.json = flags.json === true;
+      const progress = new ProgressDisplay();
+      await session.run(async () => {
+        const graph = flags.graph === undefined ? undefined : await readJson(flags.graph);
+        const { output, keep, json: _, ...options } = flags;
+        const report = await convert(file, output, {
+          ...options,
+          keepBlocks: keep,
+          graph,
+          signal: session.signal,
+          onProgress: progress.update,
+        }).finally(progress.end);
+        if (session.json) session.jsonResult(report);
+        else session.result(formatReport(report, 'done'));
+        session.note(
+          report.output === null
+            ? 'nothing was written'
+            : `wrote ${report.output} in ${Math.round(report.milliseconds)} ms`,
+        );
+        if (report.verification === null) return;
+        if (!session.json) session.result(formatVerification(report.verification));
+        if (!report.verification.equal) session.exitCode = EXIT.notEqual;
+      });
+    });
+}

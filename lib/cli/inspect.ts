@@ -1,0 +1,32 @@
+import { Command } from 'commander';
+import { inspect } from '../convert';
+import { formatReport } from './block-table';
+import { keyPath, positiveNumber, readJson } from './options';
+import type { Session } from './session';
+
+interface InspectFlags {
+  readonly eps?: number;
+  readonly graph?: string;
+  readonly keyPath?: string[];
+  readonly json?: true;
+}
+
+export function inspectCommand(session: Session): Command {
+  return new Command('inspect')
+    .description('Show the re-parameterizable blocks of a checkpoint: family, form, branches, parameters.')
+    .argument('<file>', 'checkpoint: torch zip (.pth) or safetensors')
+    .option('--eps <number>', 'BatchNorm eps of every block (default: by family)', positiveNumber)
+    .option('--graph <file>', 'the network as JSON, for multiply-accumulates')
+    .option('--key-path <path>', 'where the weights lie in the file, such as state_dict', keyPath)
+    .option('--json', 'print the whole report as JSON')
+    .addHelpText('after', '\nExample:\n  $ repfuse inspect test/fixtures/trained/digits-acnet.pth')
+    .action(async (file: string, flags: InspectFlags) => {
+      session.json = flags.json === true;
+      await session.run(async () => {
+        const graph = flags.graph === undefined ? undefined : await readJson(flags.graph);
+        const report = await inspect(file, { eps: flags.eps, keyPath: flags.keyPath, graph, signal: session.signal });
+        if (session.json) session.jsonResult(report);
+        else session.result(formatReport(report, 'planned'));
+      });
+    });
+}

@@ -1,0 +1,42 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from 'commander';
+import { version } from '../../package.json';
+import { buildNativeCommand } from './build-native';
+import { convertCommand } from './convert';
+import { doctorCommand } from './doctor';
+import { inspectCommand } from './inspect';
+import { runCommand } from './run';
+import { EXIT, Session } from './session';
+import { verifyCommand } from './verify';
+
+async function main(): Promise<number> {
+  const session = new Session();
+  const program = new Command('repfuse')
+    .description('Fuse RepVGG, ACNet, DBB and MobileOne checkpoints into plain convolutions, exactly, and run them.')
+    .version(version)
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 ok, 1 failed, 2 usage, 3 not equal, 130 interrupted.\n\nExample:\n  $ repfuse inspect test/fixtures/trained/digits-repvgg.pth',
+    );
+  const commands = [inspectCommand, convertCommand, verifyCommand, runCommand, doctorCommand, buildNativeCommand];
+  for (const command of commands) program.addCommand(command(session));
+  for (const command of [program, ...program.commands])
+    command.exitOverride().showHelpAfterError('(repfuse --help shows the commands and options)');
+  try {
+    await program.parseAsync();
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  }
+  return session.exitCode;
+}
+
+main().then(
+  (code) => {
+    process.exitCode = code;
+  },
+  (error) => {
+    process.stderr.write(`${(error as Error).stack}\n`);
+    process.exitCode = EXIT.failed;
+  },
+);

@@ -1,0 +1,45 @@
+import { readFile } from 'node:fs/promises';
+import { InvalidArgumentError } from 'commander';
+import { RepfuseError } from '../errors';
+
+/** A positive number on the command line. */
+export function positiveNumber(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !Number.isFinite(value) || value < 0)
+    throw new InvalidArgumentError('expected a number of at least 0');
+  return value;
+}
+
+/** A positive integer on the command line. */
+export function positiveInteger(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 1) throw new InvalidArgumentError('expected an integer of at least 1');
+  return value;
+}
+
+/** `state_dict.model` as a path of keys. */
+export function keyPath(text: string): string[] {
+  return text.split('.');
+}
+
+/** Collects an option that may be given several times. */
+export function collect(text: string, before: string[] = []): string[] {
+  return [...before, text];
+}
+
+/** The parsed JSON of a file. @throws ERR_REPFUSE_FILE, ERR_REPFUSE_GRAPH */
+export async function readJson(file: string): Promise<unknown> {
+  const text = await readFile(file, 'utf8').catch((cause) => {
+    throw new RepfuseError('ERR_REPFUSE_FILE', `Cannot read ${file}: ${cause.message}`, { file }, { cause });
+  });
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_GRAPH',
+      `Expected JSON in ${file} but received ${(cause as Error).message}`,
+      { file },
+      { cause },
+    );
+  }
+}

@@ -1,0 +1,73 @@
+import type { CheckpointFormat, SkippedEntry } from '../checkpoint/state-dict';
+import type { EpsChoice } from '../families';
+import type { VerifyReport } from './verify';
+
+/** How a block ends (see DESIGN: conversion contract). */
+export type BlockStatus =
+  | 'converted'
+  | 'already-deployed'
+  | 'stale-placeholder'
+  | 'kept'
+  | 'partial'
+  | 'ambiguous'
+  | 'unsupported';
+
+/** Smallest and largest value of a tensor. */
+export interface Range {
+  readonly min: number;
+  readonly max: number;
+}
+
+export interface BlockReport {
+  /** Dotted path, '' at the root. */
+  readonly prefix: string;
+  readonly family: string;
+  /** The form in which the file holds it. */
+  readonly form: 'train' | 'deploy' | 'mixed';
+  /** What it became; in an inspection what it would become. */
+  readonly status: BlockStatus;
+  /** Why, where the status does not say enough; names the tensors. */
+  readonly reason?: string;
+  /** Names of the training branches. */
+  readonly branches: readonly string[];
+  readonly batchNorms: number;
+  /** OIHW of the fused kernel. */
+  readonly kernel: readonly [number, number, number, number];
+  /** null where no tensor tells: the fused values do not depend on it then. */
+  readonly groups: number | null;
+  /** Learnable parameters: training form (0 if the file lacks it) and deploy form. */
+  readonly parameters: { readonly before: number; readonly after: number };
+  readonly eps: EpsChoice;
+  /** Largest relative change of a BatchNorm's scale between eps 1e-5 and 1e-3; null without BatchNorm. */
+  readonly epsEffect: number | null;
+  /** Set where the choice of eps matters (a variance below 100 eps). */
+  readonly warning?: string;
+  /** Range of the main branch's weights before, of the fused weights after. */
+  readonly weightRange?: { readonly before: Range; readonly after: Range };
+}
+
+/** What `inspect` and `convert` found in a file. */
+export interface InspectReport {
+  readonly file: string;
+  readonly format: CheckpointFormat;
+  readonly keyPath: readonly string[];
+  readonly droppedPrefix: string;
+  readonly alternatives: readonly (readonly string[])[];
+  readonly blocks: readonly BlockReport[];
+  /** Tensors that belong to no block. */
+  readonly otherTensors: number;
+  /** Learnable parameters of the whole network. */
+  readonly parameters: { readonly before: number; readonly after: number };
+  /** Multiply-accumulates of one image, where the file or the options have a graph with an input shape. */
+  readonly macs: { readonly before: number; readonly after: number } | null;
+  /** Entries of the file that are no weights, left out of a conversion. */
+  readonly skipped: readonly SkippedEntry[];
+  readonly notes: readonly string[];
+}
+
+export interface ConvertReport extends InspectReport {
+  /** The file written, or null if there was nothing to convert. */
+  readonly output: string | null;
+  readonly milliseconds: number;
+  readonly verification: VerifyReport | null;
+}
