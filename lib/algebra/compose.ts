@@ -1,8 +1,8 @@
 import { RepfuseError } from '../errors';
 import type { Padding4 } from '../ops/geometry';
 import { greatestCommonDivisor } from './add';
-import { AffineConv, axes, paddingOf } from './affine-conv';
-import { type Chain, type Factor, finestGroups } from './chain';
+import { AffineConv, axes, type ConvValue, paddingOf } from './affine-conv';
+import { type Axes, type Chain, type Factor, finestGroups } from './chain';
 
 export interface ComposeOptions {
   /**
@@ -32,10 +32,9 @@ export function composeSequential(first: AffineConv, second: AffineConv, options
   if (!options.allowInexactBorder) checkBorder(first, second.padding, options.border ?? 'zero');
   const { outChannels } = second;
   const { inChannels } = first;
-  const chains = second.value.chains.flatMap((outer) =>
-    first.value.chains.map((inner) => through(first, outer, inner)),
-  );
-  const seen = second.value.chains.flatMap(({ factors }) => [
+  const outer = spread(second.value, first.stride);
+  const chains = outer.chains.flatMap((last) => first.value.chains.map((inner) => through(last, inner)));
+  const seen = outer.chains.flatMap(({ factors }) => [
     ...(isZero(first.value.bias) ? [] : [{ factors, constant: first.value.bias, begin: 0 }]),
     ...first.value.biasTerms.map((term) => ({ ...term, factors: [...factors, ...term.factors] })),
   ]);
@@ -51,7 +50,7 @@ export function composeSequential(first: AffineConv, second: AffineConv, options
       dilation,
       groups: first.groups === second.groups ? first.groups : finestGroups(chains, outChannels, inChannels),
     },
-    { chains, bias: second.value.bias, biasTerms: [...second.value.biasTerms, ...seen] },
+    { chains, bias: outer.bias, biasTerms: [...outer.biasTerms, ...seen] },
   );
 }
 
@@ -81,15 +80,28 @@ function outerPadding(conv: AffineConv, padding: Padding4): Padding4 {
   return conv.padding.map((own, side) => own + conv.stride[side % 2]! * padding[side]!) as unknown as Padding4;
 }
 
-/** The chain of two chains, the inner one in the convolution `first`. */
-function through(first: AffineConv, outer: Chain, inner: Chain): Chain {
-  const spread = (factor: Factor): Factor => ({
-    ...factor,
-    step: axes((axis) => factor.step[axis]! * first.stride[axis]!),
-  });
+/** What a convolution is to the input of another of that stride before it: its taps lie `stride` times as far apart. */
+function spread({ chains, bias, biasTerms }: ConvValue, stride: Axes): ConvValue {
+  const known = new Map<Factor, Factor>();
+  const spreadFactor = (factor: Factor) => {
+    const wide = known.get(factor) ?? { ...factor, step: axes((axis) => factor.step[axis]! * stride[axis]!) };
+    known.set(factor, wide);
+    return wide;
+  };
   return {
-    factors: [...outer.factors.map(spread), ...inner.factors],
-    offset: axes((axis) => outer.offset[axis]! * first.stride[axis]! + inner.offset[axis]!),
+    chains: chains.map(({ factors, offset }) => ({
+      factors: factors.map(spreadFactor),
+      offset: axes((axis) => offset[axis]! * stride[axis]!),
+    })),
+    bias,
+    biasTerms: biasTerms.map((term) => ({ ...term, factors: term.factors.map(spreadFactor) })),
+  };
+}
+
+function through(outer: Chain, inner: Chain): Chain {
+  return {
+    factors: [...outer.factors, ...inner.factors],
+    offset: axes((axis) => outer.offset[axis]! + inner.offset[axis]!),
   };
 }
 
