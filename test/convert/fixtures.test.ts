@@ -1,0 +1,163 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { readCheckpoint } from '../../lib/checkpoint/read-checkpoint';
+import { writeSafetensors } from '../../lib/checkpoint/write-safetensors';
+import { convert, inspect, verify } from '../../lib/convert';
+import { evaluate, normalizeInput, parseGraph, readGraphMetadata } from '../../lib/graph';
+import { Tensor } from '../../lib/tensor/tensor';
+import { peakError } from '../support/compare';
+import {
+  type FixtureGroup,
+  fixtureCases,
+  fixturePath,
+  type Manifest,
+  readFixtureTensors,
+  readManifest,
+} from '../support/fixtures';
+
+const folder = mkdtempSync(join(tmpdir(), 'repfuse-convert-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Cases whose container this version reads; what it refuses is tested with the reader. */
+const readable = (group: FixtureGroup) =>
+  fixtureCases(group).filter((name) => {
+    const { op, config } = readManifest(group, name);
+    return op !== 'onnx' && config?.container !== 'legacy';
+  });
+
+const checkpoints = readable('checkpoints').map((name) => ['checkpoints', name] as const);
+const trained = fixtureCases('trained').map((name) => ['trained', name] as const);
+
+/** The golden deploy file of a case: its own, or that of the case that holds the same network. */
+function deployFile(group: FixtureGroup, manifest: Manifest): string {
+  if (manifest.files.deploy_safetensors) return fixturePath(group, manifest.files.deploy_safetensors);
+  const twin = fixtureCases(group)
+    .map((name) => readManifest(group, name))
+    .find(({ config, files }) => config?.net === manifest.config.net && files.deploy_safetensors);
+  return fixturePath(group, twin?.files.deploy_safetensors ?? 'repvgg-plain.deploy.safetensors');
+}
+
+function logitsOf(
+  group: FixtureGroup,
+  manifest: Manifest,
+  graph: ReturnType<typeof parseGraph>,
+  tensors: ReadonlyMap<string, Tensor>,
+) {
+  const golden = readFixtureTensors(fixturePath(group, manifest.files.tensors));
+  if (group === 'checkpoints') {
+    const { shape, data } = golden.get('input')!;
+    const got = evaluate(graph, tensors, Tensor.f32(shape, data as Float32Array));
+    return { got: got.data as Float32Array, want: golden.get('logits@f64')!.data as Float64Array };
+  }
+  const { shape, data } = readFixtureTensors(fixturePath(group, manifest.files.test)).get('images')!;
+  const images = Tensor.f32(shape, Float32Array.from(data as Uint8Array));
+  const got = evaluate(graph, tensors, normalizeInput(graph, images)).data as Float32Array;
+  return {
+    got,
+    want: golden.get('logits_all')!.data as Float32Array,
+    predictions: golden.get('predictions')!.data as Uint8Array,
+  };
+}
+
+describe.each([...checkpoints, ...trained])('%s/%s', (group, name) => {
+  const manifest = readManifest(group, name);
+  const input = fixturePath(group, manifest.files.checkpoint);
+  const output = join(folder, `${group}-${name}.safetensors`);
+  const normalization = group === 'trained' ? { normalization: { scale: 1 / 16 } } : {};
+  const trainGraph = { ...manifest.train_graph, ...normalization };
+  const eps = typeof manifest.bn_eps === 'number' ? manifest.bn_eps : undefined;
+
+  test('converts to the golden deploy file, and both forms give the golden logits', async () => {
+    const { tensors: train } = await readCheckpoint(input);
+    const before = logitsOf(group, manifest, parseGraph(trainGraph), train);
+    expect(peakError(before.got, before.want)).toBeLessThanOrEqual(manifest.tolerance.train_output_rel_peak_f32);
+
+    const report = await convert(input, output, { eps, graph: trainGraph, verify: true });
+    const statuses = Object.fromEntries(report.blocks.map(({ prefix, status }) => [prefix, status]));
+    expect(statuses).toEqual(Object.fromEntries(manifest.blocks.map(({ prefix }: Manifest) => [prefix, 'converted'])));
+    expect(report.verification).toMatchObject({ equal: true, otherTensors: [] });
+
+    const { tensors, metadata } = await readCheckpoint(output);
+    const golden = readFixtureTensors(deployFile(group, manifest));
+    expect(new Set([...tensors.keys()].filter((key) => !/num_batches_tracked$/.test(key)))).toEqual(
+      new Set([...golden.keys()].filter((key) => !/num_batches_tracked$/.test(key))),
+    );
+    const fused = new Set(manifest.blocks.flatMap(({ weight_key, bias_key }: Manifest) => [weight_key, bias_key]));
+    for (const [key, { data }] of golden) {
+      if (fused.has(key))
+        expect(peakError(tensors.get(key)!.data as Float32Array, data as Float32Array)).toBeLessThanOrEqual(
+          manifest.tolerance.fused_weight_rel,
+        );
+    }
+    for (const [key, tensor] of tensors) if (!fused.has(key)) expect(tensor).toEqual(train.get(key));
+
+    const after = logitsOf(group, manifest, readGraphMetadata(metadata)!, tensors);
+    expect(peakError(after.got, after.want)).toBeLessThanOrEqual(manifest.tolerance.deploy_output_rel_peak_f32);
+    if (after.predictions !== undefined) {
+      for (const { got } of [before, after]) {
+        const best = [...after.predictions].map((_, i) => {
+          const row = [...got.subarray(i * 10, i * 10 + 10)];
+          return row.indexOf(Math.max(...row));
+        });
+        expect(best).toEqual([...after.predictions]);
+      }
+      expect(report.parameters).toEqual({
+        before: manifest.result.parameters_train,
+        after: manifest.result.parameters_deploy,
+      });
+    }
+  });
+
+  test('converting the result again changes no byte', async () => {
+    const again = join(folder, `${group}-${name}.again.safetensors`);
+    const report = await convert(output, again);
+    expect(report.blocks.every(({ status }) => status === 'already-deployed' || status === 'converted')).toBe(true);
+    expect(readFileSync(again).equals(readFileSync(output))).toBe(true);
+  });
+});
+
+describe('checkpoints/bad, what conversion must notice', () => {
+  const cases = fixtureCases('checkpoints/bad').filter((name) => {
+    const { stage, files } = readManifest('checkpoints/bad', name);
+    return stage === 'convert' && !String(files.checkpoint).endsWith('.onnx');
+  });
+
+  test.each(cases)('checkpoints/bad/%s', async (name) => {
+    const manifest = readManifest('checkpoints/bad', name);
+    const input = fixturePath('checkpoints/bad', manifest.files.checkpoint);
+    const output = join(folder, `${name}.safetensors`);
+    const outcome = await convert(input, output).then(
+      (report) => report.notes.join('\n'),
+      (error) => {
+        expect(error.code).toBe('ERR_REPFUSE_BLOCK');
+        return error.message.replaceAll(input, '');
+      },
+    );
+    expect(() => readFileSync(output)).toThrow('ENOENT');
+    for (const part of manifest.error_names_all ?? []) expect(outcome).toContain(part);
+    expect(manifest.error_mentions_any.some((word: string) => outcome.toLowerCase().includes(word.toLowerCase()))).toBe(
+      true,
+    );
+    // Inspecting such a file is no error: it says what it would say.
+    expect((await inspect(input)).file).toBe(input);
+  });
+});
+
+test('verify sees one weight changed by 1e-3 of its peak, and names the block', async () => {
+  const train = fixturePath('trained', 'digits-repvgg.pth');
+  const deploy = fixturePath('trained', 'digits-repvgg.deploy.safetensors');
+  expect((await verify(train, deploy)).equal).toBe(true);
+  for (const block of ['features.0', 'features.1', 'features.2', 'features.3']) {
+    const { tensors } = await readCheckpoint(deploy);
+    const weights = tensors.get(`${block}.rbr_reparam.weight`)!.data as Float32Array;
+    const peak = weights.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
+    weights[weights.length >> 1]! += 1e-3 * peak;
+    const changed = join(folder, `changed-${block}.safetensors`);
+    await writeSafetensors(changed, tensors);
+    const report = await verify(train, changed);
+    expect(report.equal).toBe(false);
+    expect(report.blocks[0]).toMatchObject({ prefix: block, equal: false });
+    expect(report.blocks.slice(1).every(({ equal }) => equal)).toBe(true);
+  }
+});
