@@ -119,7 +119,7 @@ test('run: classes from a model file, input from safetensors or npy', async () =
   expect(classes).toEqual(predictions);
 
   const pixels = (await readCheckpoint(images)).tensors.get('images')!.data as Uint8Array;
-  const header = "{'descr': '|u1', 'fortran_order': False, 'shape': (3, 1, 8, 8), }".padEnd(117) + '\n';
+  const header = `${"{'descr': '|u1', 'fortran_order': False, 'shape': (3, 1, 8, 8), }".padEnd(117)}\n`;
   const npy = Buffer.concat([
     Buffer.from('\x93NUMPY\x01\x00', 'latin1'),
     Buffer.from([header.length, 0]),
