@@ -1,6 +1,7 @@
 #include "repfuse/pool.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "repfuse/checked.h"
@@ -61,7 +62,7 @@ Status MaxPool2d(const PoolShape& s, const float* x, float* y, int threads) {
     for (int64_t iy = rows.begin; iy < rows.end; ++iy) {
       const float* row = x + (plane * s.height + iy) * s.width;
       for (int64_t ix = columns.begin; ix < columns.end; ++ix) {
-        if (!(row[ix] <= largest)) largest = row[ix];  // NaN wins, as in PyTorch
+        if (row[ix] > largest || std::isnan(row[ix])) largest = row[ix];  // NaN wins and stays, as in PyTorch
       }
     }
     return largest;
