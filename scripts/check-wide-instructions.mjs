@@ -9,7 +9,8 @@ const ROOT = resolve(import.meta.dirname, '..');
 const BUILDS = ['build/Release/obj.target', 'build-cmake/CMakeFiles'].map((folder) => join(ROOT, folder));
 const KERNEL = /__(avx2|avx512)\.(cc\.)?o$/;
 /** VEX- and EVEX-encoded instructions all begin with v in this disassembler; ymm, zmm and mask registers occur in no others. */
-const WIDE = /^\s*[0-9a-f]+:\s+(v[a-z0-9]+\s.*%[xyz]mm|.*%[yz]mm\d|k(mov|or|and|not|shift|unpck|test|xor|add)[a-z0-9]*\s)/;
+const WIDE =
+  /^\s*[0-9a-f]+:\s+(v[a-z0-9]+\s.*%[xyz]mm|.*%[yz]mm\d|k(mov|or|and|not|shift|unpck|test|xor|add)[a-z0-9]*\s)/;
 
 function objectFiles(folder) {
   return readdirSync(folder, { recursive: true, encoding: 'utf8' })
@@ -38,9 +39,15 @@ for (const file of folders.flatMap(objectFiles)) {
   if (isKernel) kernels++;
   else baseline++;
   const found = isKernel ? weakSymbols(file) : wideInstructions(file);
-  if (found.length > 0) problems.push(`${basename(file)}: ${isKernel ? 'weak symbol' : 'wide instruction'}, first of ${found.length}: ${found[0].trim()}`);
+  if (found.length > 0)
+    problems.push(
+      `${basename(file)}: ${isKernel ? 'weak symbol' : 'wide instruction'}, first of ${found.length}: ${found[0].trim()}`,
+    );
 }
-if (baseline === 0 || kernels === 0) problems.push(`expected object files of baseline and kernels in ${folders.join(', ')} but found ${baseline} and ${kernels}`);
+if (baseline === 0 || kernels === 0)
+  problems.push(
+    `expected object files of baseline and kernels in ${folders.join(', ')} but found ${baseline} and ${kernels}`,
+  );
 for (const problem of problems) console.error(problem);
 console.log(`${baseline} baseline and ${kernels} kernel objects checked, ${problems.length} problems`);
 process.exitCode = problems.length === 0 ? 0 : 1;

@@ -37,6 +37,8 @@ export type NativeOperator =
   | 'add'
   | 'avgPool2d'
   | 'conv2d'
+  | 'copyProbe'
+  | 'fmaProbe'
   | 'frame'
   | 'fuse'
   | 'gate'

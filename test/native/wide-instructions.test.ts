@@ -7,7 +7,8 @@ const SCRIPT = resolve(__dirname, '..', '..', 'scripts', 'check-wide-instruction
 const folder = mkdtempSync(join(tmpdir(), 'repfuse-objects-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const INTRINSICS = '#include <immintrin.h>\n__attribute__((target("avx2"))) void f(float* x) { _mm256_storeu_ps(x, _mm256_setzero_ps()); }\n';
+const INTRINSICS =
+  '#include <immintrin.h>\n__attribute__((target("avx2"))) void f(float* x) { _mm256_storeu_ps(x, _mm256_setzero_ps()); }\n';
 const INLINE = 'inline int g(int x) { return x + 1; }\nint h(int x) { return g(x); }\nint (*p)(int) = g;\n';
 const PLAIN = 'int plain(int x) { return x * 3; }\n';
 
@@ -25,12 +26,16 @@ function check(sources: Record<string, string>) {
 const onX64 = process.arch === 'x64';
 
 test('plain baseline and kernel objects pass', () => {
-  expect(check({ plain: PLAIN, kernel__avx2: onX64 ? INTRINSICS.replace('void f', 'void kernel') : PLAIN })).toMatchObject({ status: 0 });
+  expect(
+    check({ plain: PLAIN, kernel__avx2: onX64 ? INTRINSICS.replace('void f', 'void kernel') : PLAIN }),
+  ).toMatchObject({ status: 0 });
 });
 
 test('a wide instruction in a baseline object is found', () => {
   const { status, text } = check({ leak: onX64 ? INTRINSICS : PLAIN, kernel__avx2: PLAIN });
-  expect({ status, leak: /leak\.o: wide instruction/.test(text) }).toEqual(onX64 ? { status: 1, leak: true } : { status: 0, leak: false });
+  expect({ status, leak: /leak\.o: wide instruction/.test(text) }).toEqual(
+    onX64 ? { status: 1, leak: true } : { status: 0, leak: false },
+  );
 });
 
 test('a weak symbol in a kernel object is found', () => {

@@ -33,12 +33,16 @@ using DotF32 = float (*)(const float* a, const float* b, size_t n);
 // One tap of a depthwise filter, see src/kernels/depthwise/rows.h.
 using TapRowF32 = void (*)(float* y, const float* x, float w, size_t n, size_t stride);
 
+// Multiply-adds in registers, see src/kernels/probe/fma.h.
+using FmaProbe = double (*)(int64_t rounds, float* sink);
+
 struct KernelTable {
   Isa isa;
 
   GemmKernel gemm;
   DotF32 dot;
   TapRowF32 tap_row;
+  FmaProbe fma_probe;
 
   FuseScaleRow fuse_scale;
   FuseScaleRow fuse_accumulate;

@@ -59,6 +59,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportElementwise(env, exports);
   ExportConv(env, exports);
   ExportPool(env, exports);
+  ExportProbes(env, exports);
   ExportFuse(env, exports);
   return exports;
 }

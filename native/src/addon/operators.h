@@ -8,6 +8,7 @@ namespace repfuse::addon {
 void ExportElementwise(Napi::Env env, Napi::Object exports);
 void ExportConv(Napi::Env env, Napi::Object exports);
 void ExportPool(Napi::Env env, Napi::Object exports);
+void ExportProbes(Napi::Env env, Napi::Object exports);
 void ExportFuse(Napi::Env env, Napi::Object exports);
 
 }  // namespace repfuse::addon

@@ -5,6 +5,7 @@
 #include "../kernels/elementwise/elementwise.h"
 #include "../kernels/fuse/rows.h"
 #include "../kernels/gemm/gemm.h"
+#include "../kernels/probe/fma.h"
 #include "repfuse/kernels.h"
 
 namespace repfuse {
@@ -15,6 +16,7 @@ constexpr KernelTable kScalarTable = {
     .gemm = {.name = "gemm-f32-4x4__scalar", .rows = 4, .columns = 4, .k_block = 256, .run = GemmTile__scalar},
     .dot = Dot__scalar,
     .tap_row = TapRow__scalar,
+    .fma_probe = FmaProbe__scalar,
     .fuse_scale = FuseScale__scalar,
     .fuse_accumulate = FuseAccumulate__scalar,
     .fuse_round = FuseRound__scalar,
@@ -30,6 +32,7 @@ constexpr KernelTable kAvx2Table = {
     .gemm = {.name = "gemm-f32-6x16__avx2", .rows = 6, .columns = 16, .k_block = 256, .run = GemmTile__avx2},
     .dot = Dot__avx2,
     .tap_row = TapRow__avx2,
+    .fma_probe = FmaProbe__avx2,
     .fuse_scale = FuseScale__avx2,
     .fuse_accumulate = FuseAccumulate__avx2,
     .fuse_round = FuseRound__avx2,
@@ -44,6 +47,7 @@ constexpr KernelTable kAvx512Table = {
     .gemm = {.name = "gemm-f32-8x48__avx512", .rows = 8, .columns = 48, .k_block = 192, .run = GemmTile__avx512},
     .dot = Dot__avx512,
     .tap_row = TapRow__avx512,
+    .fma_probe = FmaProbe__avx512,
     .fuse_scale = FuseScale__avx512,
     .fuse_accumulate = FuseAccumulate__avx512,
     .fuse_round = FuseRound__avx512,

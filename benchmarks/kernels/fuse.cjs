@@ -1,0 +1,123 @@
+// Fusing RepVGG-B3's blocks in place, beside memcpy of their KxK bytes into warm memory.
+const { algebra, Tensor } = require('repfuse');
+const { callNative } = require('../../dist/native/call.js');
+const { loadAddon } = require('../../dist/native/load.js');
+const { interleave } = require('../interleave.cjs');
+
+const ROUNDS = 7;
+/** [in, out, identity] of the 28 blocks: widths 64, 192, 384, 768, 2560; 1, 4, 6, 16, 1 blocks a stage. */
+const BLOCKS = [
+  [3, 64, 1],
+  [64, 192, 4],
+  [192, 384, 6],
+  [384, 768, 16],
+  [768, 2560, 1],
+].flatMap(([first, width, count]) =>
+  Array.from({ length: count }, (_, i) => ({
+    inChannels: i === 0 ? first : width,
+    outChannels: width,
+    identity: i > 0,
+  })),
+);
+
+function vector(size, value) {
+  return Tensor.f32(
+    [size],
+    Float32Array.from({ length: size }, (_, i) => value(i)),
+  );
+}
+
+function batchNorm(channels, scale) {
+  return {
+    kind: 'batch_norm',
+    weight: vector(channels, (i) => scale * (1 + (i % 5) * 1e-3)),
+    bias: vector(channels, () => 0.1),
+    runningMean: vector(channels, (i) => (i % 3) * 0.01),
+    runningVar: vector(channels, (i) => 1 + (i % 7) * 1e-3),
+    eps: 1e-5,
+  };
+}
+
+function kernel(outChannels, inChannels, size) {
+  const data = Float32Array.from({ length: outChannels * inChannels * size * size }, (_, i) => ((i % 17) - 8) * 0.01);
+  return Tensor.f32([outChannels, inChannels, size, size], data);
+}
+
+function makeBlock({ inChannels, outChannels, identity }) {
+  const conv = (size) => ({
+    kind: 'conv2d',
+    weight: kernel(outChannels, inChannels, size),
+    stride: [1, 1],
+    padding: Array(4).fill(size >> 1),
+    dilation: [1, 1],
+    groups: 1,
+  });
+  // Scales below one: the same buffers are fused again and again, and must stay finite.
+  const branches = [
+    { name: '3x3', stages: [conv(3), batchNorm(outChannels, 0.9)] },
+    { name: '1x1', stages: [conv(1), batchNorm(outChannels, 0.05)] },
+  ];
+  if (identity) branches.push({ name: 'identity', stages: [batchNorm(outChannels, 0.05)] });
+  return branches;
+}
+
+function fuse(branches, threads) {
+  const sum = algebra.addBranches(branches.map((branch) => algebra.fromBranch(branch)));
+  const { inPlace } = algebra.materialize(sum, { into: 'largest-branch', threads });
+  if (!inPlace) throw new Error('not fused in place');
+}
+
+function run(print) {
+  const blocks = BLOCKS.map(makeBlock);
+  const kernels = blocks.map(([{ stages }]) => stages[0].weight.data);
+  const targets = kernels.map((data) => new Float32Array(data.length).fill(1));
+  const bytes = kernels.reduce((sum, { byteLength }) => sum + byteLength, 0);
+  const read = blocks
+    .flat()
+    .flatMap(({ stages }) => stages)
+    .reduce((sum, { weight, kind }) => sum + (kind === 'conv2d' ? weight.bytes : 0), 0);
+  print(
+    `${blocks.length} blocks, ${(read / 1e6).toFixed(0)} MB read, ${(bytes / 1e6).toFixed(0)} MB of KxK kernels written in place`,
+  );
+  const addon = loadAddon();
+  const before = addon.info().isa;
+  const rows = [];
+  for (const isa of addon.info().isasAvailable) {
+    for (const threads of [1, 2]) {
+      addon.setIsa(isa);
+      const { milliseconds, ratio } = interleave(
+        {
+          fuse: () => {
+            for (const block of blocks) fuse(block, threads);
+          },
+          memcpy: () => {
+            for (const [i, input] of kernels.entries())
+              callNative('copyProbe', { count: input.length, threads, input, output: targets[i] });
+          },
+        },
+        ROUNDS,
+      );
+      const row = {
+        isa,
+        threads,
+        fuseMilliseconds: milliseconds.fuse,
+        memcpyMilliseconds: milliseconds.memcpy,
+        fuseGBps: bytes / milliseconds.fuse / 1e6,
+        memcpyGBps: bytes / milliseconds.memcpy / 1e6,
+        speedOverMemcpy: ratio('memcpy', 'fuse'),
+      };
+      rows.push(row);
+      print(
+        `${isa.padEnd(7)} ${threads} threads: fuse ${row.fuseGBps.toFixed(1)} GB/s of KxK bytes, memcpy ${row.memcpyGBps.toFixed(1)} GB/s: ${row.speedOverMemcpy.toFixed(2)}x memcpy`,
+      );
+    }
+  }
+  addon.setIsa(before);
+  return {
+    description:
+      'RepVGG-B3 blocks fused in place against memcpy of the same KxK bytes into warm memory, interleaved, medians',
+    rows,
+  };
+}
+
+module.exports = { run };
