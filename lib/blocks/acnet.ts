@@ -1,11 +1,10 @@
+import { ACNET } from '../families/rules/acnet';
+import { planBranches } from '../families/stages';
 import { ReparameterizableBlock } from './block';
-import { FAMILY } from './family';
 import { BLOCK_OPTIONS, type BlockOptions, resolveGeometry } from './geometry';
-import { checkOptions } from './options';
+import { checkOptions, expectChoice } from './options';
 
 export interface ACNetBlockOptions extends BlockOptions {
-  /** Whether the BatchNorms have weight and bias. Default true. */
-  readonly useAffine?: boolean | undefined;
   /** Activation after the sum; the authors' block has none. Default 'none'. */
   readonly activation?: 'none' | 'relu' | undefined;
 }
@@ -18,29 +17,11 @@ export interface ACNetBlockOptions extends BlockOptions {
 export class ACNetBlock extends ReparameterizableBlock {
   /** @throws ERR_REPFUSE_INVALID_ARGUMENT */
   constructor(options: ACNetBlockOptions) {
-    checkOptions('ACNetBlock', options, [...BLOCK_OPTIONS, 'useAffine', 'activation']);
-    const geometry = resolveGeometry(options);
-    const { inChannels, outChannels } = options;
-    const inPerGroup = inChannels / geometry.groups;
-    const [kh, kw] = geometry.kernel;
-    super(
-      {
-        rule: FAMILY.acnet.rule,
-        branches: FAMILY.acnet.branches(['square', 'ver', 'hor']),
-        convShapes: new Map([
-          ['square_conv', [outChannels, inPerGroup, kh, kw]],
-          ['ver_conv', [outChannels, inPerGroup, kh, 1]],
-          ['hor_conv', [outChannels, inPerGroup, 1, kw]],
-        ]),
-        inChannels,
-        outChannels,
-        geometry,
-        activation: options.activation ?? 'none',
-        squeezeExcite: null,
-        affine: options.useAffine ?? true,
-        eps: options.eps ?? 1e-5,
-      },
-      { deploy: options.deploy ?? false, seed: options.seed ?? 0 },
-    );
+    checkOptions('ACNetBlock', options, [...BLOCK_OPTIONS, 'activation']);
+    super(options, resolveGeometry(options), {
+      rule: ACNET,
+      branches: planBranches(ACNET, { main: 1, vertical: 1, horizontal: 1 }),
+      activation: expectChoice(options.activation, 'activation', ['none', 'relu']),
+    });
   }
 }

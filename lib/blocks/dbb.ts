@@ -1,9 +1,9 @@
 import { RepfuseError } from '../errors';
+import { DBB } from '../families/rules/dbb';
+import { planBranches } from '../families/stages';
 import { ReparameterizableBlock } from './block';
-import type { KernelShape } from './definition';
-import { FAMILY } from './family';
 import { BLOCK_OPTIONS, type BlockOptions, resolveGeometry } from './geometry';
-import { checkOptions, expectInteger } from './options';
+import { checkOptions, expectChoice, expectInteger } from './options';
 
 export interface DiverseBranchBlockOptions extends BlockOptions {
   /** Channels between the 1x1 and the KxK convolution. Default: inChannels, twice that for depthwise blocks. */
@@ -14,7 +14,7 @@ export interface DiverseBranchBlockOptions extends BlockOptions {
 
 /**
  * Diverse Branch Block: KxK, 1x1, 1x1 then average pooling, 1x1 then KxK, each with its BatchNorms, summed. Depthwise blocks
- * (groups = outChannels) have no 1x1 branch and pool their input as it is.
+ * (groups = outChannels) have no 1x1 branch and pool their input as it is. No dilation: pooling has none.
  * Source: Ding et al., Diverse Branch Block, CVPR 2021, section 3.3.
  */
 export class DiverseBranchBlock extends ReparameterizableBlock {
@@ -23,57 +23,37 @@ export class DiverseBranchBlock extends ReparameterizableBlock {
     checkOptions('DiverseBranchBlock', options, [...BLOCK_OPTIONS, 'internalChannels', 'activation']);
     const geometry = resolveGeometry(options);
     const { inChannels, outChannels } = options;
-    const { groups, kernel } = geometry;
-    if (geometry.dilation.some((dilation) => dilation !== 1)) {
-      throw new RepfuseError(
-        'ERR_REPFUSE_INVALID_ARGUMENT',
-        `Expected dilation 1 for DiverseBranchBlock but received ${geometry.dilation}: pooling has none`,
-      );
-    }
+    const { groups, dilation } = geometry;
+    if (dilation[0] !== 1 || dilation[1] !== 1) throw refused('dilation 1', 'dilation', dilation.join('x'));
     const depthwise = groups === outChannels;
-    const internal = expectInteger(
+    if (depthwise && inChannels !== outChannels) {
+      throw refused(`${outChannels}, as many as outChannels in a depthwise block,`, 'inChannels', inChannels);
+    }
+    const internalChannels = expectInteger(
       options.internalChannels ?? (depthwise ? 2 * inChannels : inChannels),
       'internalChannels',
     );
-    if (internal % groups !== 0) {
-      throw new RepfuseError(
-        'ERR_REPFUSE_INVALID_ARGUMENT',
-        `Expected a multiple of ${groups} groups for internalChannels but received ${internal}`,
-      );
+    if (internalChannels % groups !== 0) {
+      throw refused(`a multiple of ${groups} groups`, 'internalChannels', internalChannels);
     }
-    // The authors store the square 1x1 kernel as its difference to the identity, under another name.
-    const first = internal === inChannels ? 'dbb_1x1_kxk.idconv1' : 'dbb_1x1_kxk.conv1';
-    const inPerGroup = inChannels / groups;
-    const shapes: (readonly [string, KernelShape])[] = [
-      ['dbb_origin.conv', [outChannels, inPerGroup, ...kernel]],
-      [first, [internal, inPerGroup, 1, 1]],
-      ['dbb_1x1_kxk.conv2', [outChannels, internal / groups, ...kernel]],
-      ...(depthwise
-        ? []
-        : ([
-            ['dbb_1x1.conv', [outChannels, inPerGroup, 1, 1]],
-            ['dbb_avg.conv', [outChannels, inPerGroup, 1, 1]],
-          ] as const)),
-    ];
-    const names = ['dbb_origin', ...(depthwise ? [] : ['dbb_1x1']), 'dbb_avg', 'dbb_1x1_kxk'];
-    const convs = new Map(shapes);
-    super(
-      {
-        rule: FAMILY.dbb.rule,
-        branches: FAMILY.dbb.branches(
-          names,
-          (key) => !/conv\d?\.weight$/.test(key) || convs.has(key.replace(/\.weight$/, '')),
-        ),
-        convShapes: convs,
-        inChannels,
-        outChannels,
-        geometry,
-        activation: options.activation ?? 'none',
-        squeezeExcite: null,
-        affine: true,
-        eps: options.eps ?? 1e-5,
-      },
-      { deploy: options.deploy ?? false, seed: options.seed ?? 0 },
-    );
+    super(options, geometry, {
+      rule: DBB,
+      branches: planBranches(
+        DBB,
+        { main: 1, pointwise: depthwise ? 0 : 1, average: 1, sequential: 1 },
+        // The rule's second chains: pooling the input itself, and a 1x1 kernel that is stored as it is. The first stores the
+        // difference to the identity, which takes as many channels on both sides.
+        { average: depthwise ? 1 : 0, sequential: internalChannels === inChannels ? 0 : 1 },
+      ),
+      activation: expectChoice(options.activation, 'activation', ['none', 'relu']),
+      internalChannels,
+    });
   }
+}
+
+function refused(expected: string, name: string, value: number | string): RepfuseError {
+  return new RepfuseError(
+    'ERR_REPFUSE_INVALID_ARGUMENT',
+    `Expected ${expected} for ${name} of DiverseBranchBlock but received ${value}`,
+  );
 }

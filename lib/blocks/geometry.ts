@@ -1,13 +1,14 @@
 import { RepfuseError } from '../errors';
 import type { BlockGeometry } from '../families/branches';
 import { type Padding, type Pair, toPadding4, toPair } from '../ops/geometry';
+import type { Eps } from './eps';
 import { expectInteger } from './options';
 
 /** Options that every block shares, in PyTorch's words. */
 export interface BlockOptions {
   readonly inChannels: number;
   readonly outChannels: number;
-  /** Default 3. */
+  /** Odd. Default 3. */
   readonly kernelSize?: Pair | undefined;
   /** Default 1. */
   readonly stride?: Pair | undefined;
@@ -17,11 +18,13 @@ export interface BlockOptions {
   readonly dilation?: Pair | undefined;
   /** Default 1. */
   readonly groups?: number | undefined;
+  /** Whether the BatchNorms have weight and bias. Default true. */
+  readonly affine?: boolean | undefined;
+  /** BatchNorm eps: one value, or one by the BatchNorm's key prefix. Default 1e-5. */
+  readonly eps?: Eps | undefined;
   /** Create the deploy form: one convolution. Default false. */
   readonly deploy?: boolean | undefined;
-  /** BatchNorm eps: one value, or one by the BatchNorm's key prefix. Default 1e-5. */
-  readonly eps?: number | Readonly<Record<string, number>> | undefined;
-  /** Seed of the random initialisation. Default 0. */
+  /** Seed of the random initialisation: the same seed gives the same values everywhere. Default 0. */
   readonly seed?: number | undefined;
 }
 
@@ -33,8 +36,9 @@ export const BLOCK_OPTIONS: readonly (keyof BlockOptions)[] = [
   'padding',
   'dilation',
   'groups',
-  'deploy',
+  'affine',
   'eps',
+  'deploy',
   'seed',
 ];
 
@@ -64,13 +68,12 @@ export function resolveGeometry(options: BlockOptions): BlockGeometry {
 
 /** Whether the output has the input's channels and size, so that the input itself can be a branch. */
 export function keepsShape(
-  { inChannels, outChannels }: BlockOptions,
+  { inChannels, outChannels }: Pick<BlockOptions, 'inChannels' | 'outChannels'>,
   { kernel, stride, padding, dilation }: BlockGeometry,
 ): boolean {
-  const sameSize = [0, 1].every(
-    (axis) =>
-      padding[axis]! + padding[axis + 2]! === dilation[axis]! * (kernel[axis]! - 1) &&
-      padding[axis] === padding[axis + 2],
-  );
-  return inChannels === outChannels && stride[0] === 1 && stride[1] === 1 && sameSize;
+  const isCentred = [0, 1].every((axis) => {
+    const same = (dilation[axis]! * (kernel[axis]! - 1)) / 2;
+    return padding[axis] === same && padding[axis + 2] === same;
+  });
+  return inChannels === outChannels && stride[0] === 1 && stride[1] === 1 && isCentred;
 }

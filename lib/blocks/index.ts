@@ -1,7 +1,9 @@
 export { ACNetBlock, type ACNetBlockOptions } from './acnet';
 export { ACNet, type ArticleBlockOptions, RepBlock } from './article';
-export { type LoadStateDictOptions, ReparameterizableBlock } from './block';
+export { ReparameterizableBlock, type StateDictOptions } from './block';
 export { DiverseBranchBlock, type DiverseBranchBlockOptions } from './dbb';
+export type { Eps } from './eps';
 export type { BlockOptions } from './geometry';
+export type { LoadStateDictOptions } from './load-state-dict';
 export { MobileOneBlock, type MobileOneBlockOptions } from './mobileone';
 export { RepVGGBlock, type RepVGGBlockOptions } from './repvgg';

@@ -1,13 +1,13 @@
 import type { StateDict } from '../checkpoint/state-dict';
 import { seededUniform, uniformValues } from '../tensor/random';
 import { elementCount, Tensor } from '../tensor/tensor';
-import type { TensorSpec } from './definition';
+import type { TensorSpec, TensorSpecs } from './definition';
 
 /**
  * Fresh tensors as PyTorch's constructors make them: convolutions uniform in +-1/sqrt(fan in) (Kaiming uniform with a = sqrt 5),
- * BatchNorms neutral (weight 1, bias 0, mean 0, variance 1).
+ * BatchNorms neutral (weight 1, bias 0, mean 0, variance 1). One generator (`seededUniform`) draws all, in the order of the keys.
  */
-export function initialTensors(specs: ReadonlyMap<string, TensorSpec>, seed: number): StateDict {
+export function initialTensors(specs: TensorSpecs, seed: number): StateDict {
   const uniform = seededUniform(seed);
   return new Map([...specs].map(([key, spec]) => [key, initialTensor(spec, uniform)]));
 }
@@ -26,7 +26,7 @@ function initialTensor({ shape, role, fanIn }: TensorSpec, uniform: () => number
  * Statistics of a network that has been trained, roughly: weight 0.3..2 with a quarter negative, bias and mean within +-1,
  * variance 0.05..5 (log-uniform). With fresh statistics a fused BatchNorm is close to nothing and proves little.
  */
-export function roughStatistics(specs: ReadonlyMap<string, TensorSpec>, seed: number): StateDict {
+export function roughStatistics(specs: TensorSpecs, seed: number): StateDict {
   const uniform = seededUniform(seed);
   const values: StateDict = new Map();
   for (const [key, { role, shape }] of specs) {

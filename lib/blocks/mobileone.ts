@@ -1,7 +1,8 @@
+import { MOBILEONE, TIMM_MOBILEONE } from '../families/rules/mobileone';
+import { planBranches } from '../families/stages';
 import { ReparameterizableBlock } from './block';
-import { FAMILY } from './family';
 import { BLOCK_OPTIONS, type BlockOptions, keepsShape, resolveGeometry } from './geometry';
-import { checkOptions, expectInteger } from './options';
+import { checkOptions, expectBoolean, expectChoice, expectInteger } from './options';
 
 export interface MobileOneBlockOptions extends BlockOptions {
   /** Copies of the main branch. Default 1. */
@@ -21,46 +22,16 @@ export class MobileOneBlock extends ReparameterizableBlock {
   constructor(options: MobileOneBlockOptions) {
     checkOptions('MobileOneBlock', options, [...BLOCK_OPTIONS, 'numConvBranches', 'useSe', 'naming']);
     const geometry = resolveGeometry(options);
-    const { inChannels, outChannels, naming = 'apple' } = options;
-    const family = naming === 'timm' ? FAMILY.timmMobileone : FAMILY.mobileone;
-    const [conv, scale, skip] =
-      naming === 'timm'
-        ? (['conv_kxk', 'conv_scale', 'identity'] as const)
-        : (['rbr_conv', 'rbr_scale', 'rbr_skip'] as const);
-    const copies = Array.from(
-      { length: expectInteger(options.numConvBranches ?? 1, 'numConvBranches') },
-      (_, i) => `${conv}.${i}`,
-    );
-    const hasScale = Math.max(...geometry.kernel) > 1;
-    const inPerGroup = inChannels / geometry.groups;
-    super(
-      {
-        rule: family.rule,
-        branches: family.branches([
-          ...copies,
-          ...(hasScale ? [scale] : []),
-          ...(keepsShape(options, geometry) ? [skip] : []),
-        ]),
-        convShapes: new Map([
-          ...copies.map((name) => [`${name}.conv`, [outChannels, inPerGroup, ...geometry.kernel]] as const),
-          [`${scale}.conv`, [outChannels, inPerGroup, 1, 1]],
-        ]),
-        inChannels,
-        outChannels,
-        geometry,
-        activation: 'relu',
-        squeezeExcite: options.useSe
-          ? {
-              reduce: 'se.reduce',
-              expand: 'se.expand',
-              hidden: Math.max(1, Math.floor(outChannels / 16)),
-              position: 'before-activation',
-            }
-          : null,
-        affine: true,
-        eps: options.eps ?? 1e-5,
-      },
-      { deploy: options.deploy ?? false, seed: options.seed ?? 0 },
-    );
+    const rule = { apple: MOBILEONE, timm: TIMM_MOBILEONE }[expectChoice(options.naming, 'naming', ['apple', 'timm'])];
+    super(options, geometry, {
+      rule,
+      branches: planBranches(rule, {
+        main: expectInteger(options.numConvBranches ?? 1, 'numConvBranches'),
+        pointwise: Math.max(...geometry.kernel) > 1 ? 1 : 0,
+        identity: keepsShape(options, geometry) ? 1 : 0,
+      }),
+      activation: 'relu',
+      squeezeExcite: expectBoolean(options.useSe, 'useSe', false) ? rule.squeezeExcite![0]! : null,
+    });
   }
 }

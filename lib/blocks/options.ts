@@ -2,9 +2,15 @@ import { RepfuseError } from '../errors';
 
 /** @throws ERR_REPFUSE_INVALID_ARGUMENT for an option that does not exist, naming the nearest that does. */
 export function checkOptions(owner: string, options: object, known: readonly string[]): void {
+  if (typeof options !== 'object' || options === null) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_INVALID_ARGUMENT',
+      `Expected an object for the options of ${owner} but received ${options}`,
+    );
+  }
   for (const name of Object.keys(options)) {
     if (known.includes(name)) continue;
-    const nearest = [...known].sort((a, b) => editDistance(name, a) - editDistance(name, b))[0]!;
+    const nearest = nearestOf(name, known);
     throw new RepfuseError(
       'ERR_REPFUSE_INVALID_ARGUMENT',
       `Expected an option of ${owner} but received ${name}: did you mean ${nearest}?`,
@@ -22,6 +28,35 @@ export function expectInteger(value: number, name: string, minimum = 1): number 
     );
   }
   return value;
+}
+
+/** @throws ERR_REPFUSE_INVALID_ARGUMENT unless true, false or absent. */
+export function expectBoolean(value: boolean | undefined, name: string, fallback: boolean): boolean {
+  if (value === undefined) return fallback;
+  if (typeof value !== 'boolean') {
+    throw new RepfuseError(
+      'ERR_REPFUSE_INVALID_ARGUMENT',
+      `Expected true or false for ${name} but received ${JSON.stringify(value)}`,
+    );
+  }
+  return value;
+}
+
+/** @throws ERR_REPFUSE_INVALID_ARGUMENT unless one of `choices`, or absent: then the first. */
+export function expectChoice<T extends string>(value: T | undefined, name: string, choices: readonly [T, ...T[]]): T {
+  if (value === undefined) return choices[0];
+  if (!choices.includes(value)) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_INVALID_ARGUMENT',
+      `Expected ${choices.join(' or ')} for ${name} but received ${JSON.stringify(value)}`,
+    );
+  }
+  return value;
+}
+
+/** The known name that takes the fewest edits to reach. */
+export function nearestOf(name: string, known: readonly string[]): string {
+  return [...known].sort((a, b) => editDistance(name, a) - editDistance(name, b))[0]!;
 }
 
 /** Levenshtein distance, case aside. */

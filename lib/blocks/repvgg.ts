@@ -1,12 +1,15 @@
+import { RepfuseError } from '../errors';
+import type { FamilyRule } from '../families/rule';
+import { REPVGG, TIMM_REPVGG } from '../families/rules/repvgg';
+import { planBranches } from '../families/stages';
 import { ReparameterizableBlock } from './block';
-import { FAMILY } from './family';
 import { BLOCK_OPTIONS, type BlockOptions, keepsShape, resolveGeometry } from './geometry';
-import { checkOptions } from './options';
+import { checkOptions, expectBoolean, expectChoice } from './options';
 
 export interface RepVGGBlockOptions extends BlockOptions {
   /** Squeeze-excite before the activation (RepVGG-D2se). Default false. */
   readonly useSe?: boolean | undefined;
-  /** Squeeze-excite after the activation (RepVGGplus). Default false. */
+  /** Squeeze-excite after the activation (RepVGGplus), under the authors' names only. Default false. */
   readonly usePostSe?: boolean | undefined;
   /** Key names: the authors' or timm's. Default 'authors'. */
   readonly naming?: 'authors' | 'timm' | undefined;
@@ -21,48 +24,26 @@ export class RepVGGBlock extends ReparameterizableBlock {
   constructor(options: RepVGGBlockOptions) {
     checkOptions('RepVGGBlock', options, [...BLOCK_OPTIONS, 'useSe', 'usePostSe', 'naming']);
     const geometry = resolveGeometry(options);
-    const { inChannels, outChannels, naming = 'authors' } = options;
-    const rule = naming === 'timm' ? FAMILY.timmRepvgg : FAMILY.repvgg;
-    const names =
-      naming === 'timm'
-        ? (['conv_kxk', 'conv_1x1', 'identity'] as const)
-        : (['rbr_dense', 'rbr_1x1', 'rbr_identity'] as const);
-    const inPerGroup = inChannels / geometry.groups;
-    super(
-      {
-        rule: rule.rule,
-        branches: rule.branches(keepsShape(options, geometry) ? names : names.slice(0, 2)),
-        convShapes: new Map([
-          [`${names[0]}.conv`, [outChannels, inPerGroup, ...geometry.kernel]],
-          [`${names[1]}.conv`, [outChannels, inPerGroup, 1, 1]],
-        ]),
-        inChannels,
-        outChannels,
-        geometry,
-        activation: 'relu',
-        squeezeExcite: squeezeExciteOf(options),
-        affine: true,
-        eps: options.eps ?? 1e-5,
-      },
-      { deploy: options.deploy ?? false, seed: options.seed ?? 0 },
-    );
+    const rule = { authors: REPVGG, timm: TIMM_REPVGG }[expectChoice(options.naming, 'naming', ['authors', 'timm'])];
+    super(options, geometry, {
+      rule,
+      branches: planBranches(rule, { main: 1, pointwise: 1, identity: keepsShape(options, geometry) ? 1 : 0 }),
+      activation: 'relu',
+      squeezeExcite: squeezeExciteOf(options, rule),
+    });
   }
 }
 
-function squeezeExciteOf({ useSe = false, usePostSe = false, outChannels }: RepVGGBlockOptions) {
-  if (useSe)
-    return {
-      reduce: 'se.down',
-      expand: 'se.up',
-      hidden: Math.floor(outChannels / 16),
-      position: 'before-activation',
-    } as const;
-  if (usePostSe)
-    return {
-      reduce: 'post_se.down',
-      expand: 'post_se.up',
-      hidden: Math.floor(outChannels / 4),
-      position: 'after-activation',
-    } as const;
-  return null;
+function squeezeExciteOf(options: RepVGGBlockOptions, { family, squeezeExcite = [] }: FamilyRule) {
+  const before = expectBoolean(options.useSe, 'useSe', false);
+  const after = expectBoolean(options.usePostSe, 'usePostSe', false);
+  if (!before && !after) return null;
+  const found = squeezeExcite.find(({ position }) => position === `${before ? 'before' : 'after'}-activation`);
+  if (found === undefined || (before && after)) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_INVALID_ARGUMENT',
+      `Expected a squeeze-excite that ${family} has for useSe and usePostSe but received ${before} and ${after}`,
+    );
+  }
+  return found;
 }

@@ -84,7 +84,7 @@ export async function examine(file: string, options: InspectOptions): Promise<Ex
 
 /** What a block becomes, before anything is computed. */
 function judge(block: DetectedBlock, { tensors }: Checkpoint, keepBlocks: readonly string[]): BlockReport {
-  if (block.form === 'deploy') return describeBlock(block, tensors, 'already-deployed');
+  if (block.form === 'deploy' && block.problem === undefined) return describeBlock(block, tensors, 'already-deployed');
   if (keepBlocks.includes(block.prefix)) return describeBlock(block, tensors, 'kept', 'left as it is on request');
   if (block.problem !== undefined) return describeBlock(block, tensors, block.problem.kind, block.problem.reason);
   const problem = valueProblem(block, tensors);

@@ -2,7 +2,8 @@ import type { StateDict } from '../checkpoint/state-dict';
 import { RepfuseError } from '../errors';
 import type { Branch, Padding4, Stage } from '../ops';
 import type { Tensor } from '../tensor/tensor';
-import type { BranchRule, FamilyRule, StageRule } from './rule';
+import type { StageRule } from './rule';
+import type { PlannedBranch } from './stages';
 
 /** What a state dict does not say about a block. Fusing does not depend on it, running does. */
 export interface BlockGeometry {
@@ -13,67 +14,8 @@ export interface BlockGeometry {
   readonly groups: number;
 }
 
-/** BatchNorm eps of one block: one value, or one by the BatchNorm's key prefix. */
+/** BatchNorm eps of one block, by the BatchNorm's key prefix. */
 export type EpsOf = (batchNorm: string) => number;
-
-/** Key prefixes of a stage's tensors: `conv` weights or a BatchNorm. */
-export function stageKey(stage: StageRule): string | undefined {
-  if ('conv' in stage) return stage.conv;
-  if ('batchNorm' in stage) return stage.batchNorm;
-  return undefined;
-}
-
-/** The keys that a stage cannot do without. */
-export function requiredKeys(stage: StageRule): string[] {
-  if ('conv' in stage) return [`${stage.conv}.weight`];
-  if ('batchNorm' in stage) return [`${stage.batchNorm}.running_mean`, `${stage.batchNorm}.running_var`];
-  return [];
-}
-
-/** All keys that a stage may have. */
-export function possibleKeys(stage: StageRule): string[] {
-  if ('conv' in stage) return [...requiredKeys(stage), `${stage.conv}.bias`];
-  if ('batchNorm' in stage) {
-    const prefix = stage.batchNorm;
-    return [`${prefix}.weight`, `${prefix}.bias`, ...requiredKeys(stage), `${prefix}.num_batches_tracked`];
-  }
-  return [];
-}
-
-/** A branch of a rule as it occurs in a block: its index filled in, one chain chosen. */
-export interface PresentBranch {
-  readonly name: string;
-  readonly stages: readonly StageRule[];
-}
-
-/** The branches that a block has, by the keys that are there. `has` is asked for keys relative to the block. */
-export function presentBranches(rule: FamilyRule, has: (key: string) => boolean): PresentBranch[] {
-  return rule.branches.flatMap((branch) => {
-    if (branch.presence === 'repeated') {
-      const found: PresentBranch[] = [];
-      for (let i = 0; anyKey(branch, i, has); i++) found.push(choose(branch, i, has));
-      return found;
-    }
-    return branch.presence === 'required' || anyKey(branch, 0, has) ? [choose(branch, 0, has)] : [];
-  });
-}
-
-function anyKey(branch: BranchRule, index: number, has: (key: string) => boolean): boolean {
-  return branch.chains.some((chain) => chain.some((stage) => possibleKeys(withIndex(stage, index)).some(has)));
-}
-
-function choose(branch: BranchRule, index: number, has: (key: string) => boolean): PresentBranch {
-  const chains = branch.chains.map((chain) => chain.map((stage) => withIndex(stage, index)));
-  const stages = chains.find((chain) => has(chain.flatMap(requiredKeys)[0]!)) ?? chains[0]!;
-  return { name: branch.name.replace('{i}', String(index)), stages };
-}
-
-function withIndex(stage: StageRule, index: number): StageRule {
-  const fill = (key: string) => key.replace('{i}', String(index));
-  if ('conv' in stage) return { ...stage, conv: fill(stage.conv) };
-  if ('batchNorm' in stage) return { batchNorm: fill(stage.batchNorm) };
-  return stage;
-}
 
 /**
  * The branch as data: its stages with their tensors. All required tensors must be there.
@@ -81,22 +23,21 @@ function withIndex(stage: StageRule, index: number): StageRule {
  * @param prefix of the block's keys in `tensors`, with its dot
  */
 export function buildBranch(
-  branch: PresentBranch,
+  branch: PlannedBranch,
   tensors: StateDict,
   prefix: string,
   geometry: BlockGeometry,
   epsOf: EpsOf,
 ): Branch {
-  const get = (key: string): Tensor => {
-    const tensor = tensors.get(prefix + key);
-    if (tensor === undefined)
-      throw new RepfuseError('ERR_REPFUSE_KEY', `Expected a tensor ${prefix}${key} but it is missing`, {
-        tensor: prefix + key,
-      });
-    return tensor;
-  };
   const optional = (key: string): Tensor | null => tensors.get(prefix + key) ?? null;
-  const stages = branch.stages.map((stage): Stage => {
+  const get = (key: string): Tensor => {
+    const tensor = optional(key);
+    if (tensor !== null) return tensor;
+    throw new RepfuseError('ERR_REPFUSE_KEY', `Expected a tensor ${prefix}${key} but it is missing`, {
+      tensor: prefix + key,
+    });
+  };
+  const buildStage = (stage: StageRule): Stage => {
     if ('conv' in stage) {
       const weight = get(`${stage.conv}.weight`);
       return {
@@ -126,8 +67,8 @@ export function buildBranch(
       padding: stage.avgPool === 'aligned' ? geometry.padding : [0, 0, 0, 0],
       countIncludePad: true,
     };
-  });
-  return { name: branch.name, stages };
+  };
+  return { name: branch.name, stages: branch.stages.map(buildStage) };
 }
 
 function convGeometry(kind: 'aligned' | 'pointwise' | 'valid', weight: Tensor, block: BlockGeometry) {

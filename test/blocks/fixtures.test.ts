@@ -1,121 +1,97 @@
-import {
-  ACNet,
-  ACNetBlock,
-  DiverseBranchBlock,
-  MobileOneBlock,
-  type ReparameterizableBlock,
-  RepBlock,
-  RepVGGBlock,
-} from '../../lib/blocks';
+import type { ReparameterizableBlock } from '../../lib/blocks';
+import { readCheckpoint } from '../../lib/checkpoint/read-checkpoint';
+import type { StateDict } from '../../lib/checkpoint/state-dict';
 import { Tensor } from '../../lib/tensor/tensor';
 import { peakError } from '../support/compare';
-import {
-  type FixtureTensor,
-  fixtureCases,
-  fixturePath,
-  type Manifest,
-  readFixtureTensors,
-  readManifest,
-} from '../support/fixtures';
+import { type FixtureTensor, fixtureCases, fixturePath, readFixtureTensors, readManifest } from '../support/fixtures';
 import { availableIsas, withIsa } from '../support/isa';
+import { denseToGroups } from '../support/reference-algebra';
+import { denseBlock } from '../support/reference-branch';
 import { fixtureStateDict } from '../support/tensors';
-
-type Create = (
-  config: Manifest,
-  common: { eps: number | Record<string, number>; deploy: boolean },
-) => ReparameterizableBlock;
-
-const torchNames = (c: Manifest) => ({
-  inChannels: c.in_channels,
-  outChannels: c.out_channels,
-  kernelSize: c.kernel_size,
-  stride: c.stride,
-  padding: c.padding,
-  groups: c.groups,
-});
-
-const timmNames = (c: Manifest) => ({
-  inChannels: c.in_chs,
-  outChannels: c.out_chs,
-  kernelSize: c.kernel_size,
-  stride: c.stride,
-  groups: c.group_size === null ? 1 : c.in_chs / c.group_size,
-});
-
-/** The block that a manifest's `config` (the reference's constructor arguments) stands for. */
-const CREATE: Record<string, Create> = {
-  repvgg: (c, common) => new RepVGGBlock({ ...torchNames(c), useSe: c.use_se, ...common }),
-  repvggplus: (c, common) => new RepVGGBlock({ ...torchNames(c), usePostSe: c.use_post_se, ...common }),
-  'timm-repvgg': (c, common) => new RepVGGBlock({ ...timmNames(c), naming: 'timm', ...common }),
-  acnet: (c, common) => new ACNetBlock({ ...torchNames(c), useAffine: c.use_affine, ...common }),
-  dbb: (c, common) =>
-    new DiverseBranchBlock({
-      ...torchNames(c),
-      internalChannels: c.internal_channels_1x1_3x3,
-      activation: c.nonlinear ?? 'none',
-      ...common,
-    }),
-  mobileone: (c, common) =>
-    new MobileOneBlock({ ...torchNames(c), useSe: c.use_se, numConvBranches: c.num_conv_branches, ...common }),
-  'timm-mobileone': (c, common) =>
-    new MobileOneBlock({ ...timmNames(c), numConvBranches: c.num_conv_branches, naming: 'timm', ...common }),
-  'seed-acnet': (c, common) => new ACNet(c.input_channel, c.output_channel, { groups: c.groups, ...common }),
-  'seed-repvgg': (c, common) => new RepBlock(c.input_channel, c.output_channel, { groups: c.groups, ...common }),
-};
+import { worstUlp } from '../support/ulp';
+import { fixtureBlock } from './fixture-block';
 
 describe.each(fixtureCases('blocks'))('blocks/%s', (name) => {
   const manifest = readManifest('blocks', name);
-  const file = (key: string) => fixturePath('blocks', manifest.files[key]);
-  const tensors = readFixtureTensors(file('tensors'));
+  const path = (file: string) => fixturePath('blocks', manifest.files[file]);
+  const tensors = readFixtureTensors(path('tensors'));
   const { shape, data } = tensors.get('input')!;
   const input = Tensor.f32(shape, data as Float32Array);
-  const train = fixtureStateDict(file('train_safetensors'));
-  const deploy = fixtureStateDict(file('deploy_safetensors'));
+  const train = fixtureStateDict(path('train_safetensors'));
+  const deploy = fixtureStateDict(path('deploy_safetensors'));
   const { train_output_rel_peak_f32: trainTolerance, deploy_output_rel_peak_f32: deployTolerance } = manifest.tolerance;
-  const create = (isDeploy: boolean) =>
-    CREATE[manifest.op]!(manifest.config, { eps: manifest.bn_eps, deploy: isDeploy });
-  const loaded = () => {
-    const block = create(false);
-    block.loadStateDict(train);
+  const { weight: weightKey, bias: biasKey } = manifest.fused_keys;
+
+  const loaded = (stateDict: StateDict = train, isDeploy = false) => {
+    const block = fixtureBlock(manifest, isDeploy);
+    block.loadStateDict(stateDict);
     return block;
   };
   const golden = (key: string) =>
     (tensors.get(`${key}@f64`) ?? (tensors.get(key) as FixtureTensor)).data as Float64Array;
   const expectOutputs = (block: ReparameterizableBlock, tolerance: number) => {
-    expect(peakError(block.forward(input).data as Float32Array, golden('output'))).toBeLessThanOrEqual(tolerance);
-    expect(peakError(block.forwardLinear(input).data as Float32Array, golden('linear_output'))).toBeLessThanOrEqual(
-      tolerance,
-    );
+    const errors = [
+      peakError(block.forward(input).data as Float32Array, golden('output')),
+      peakError(block.forwardLinear(input).data as Float32Array, golden('linear_output')),
+    ];
+    for (const error of errors) expect(error).toBeLessThanOrEqual(tolerance);
   };
 
-  test.each(availableIsas())('both forms at %s', (isa) => {
+  test.each(availableIsas())('both forms yield the output at %s, as does the reference deploy file', (isa) => {
     withIsa(isa, () => {
       const block = loaded();
       expectOutputs(block, trainTolerance);
       block.switchToDeploy();
       expectOutputs(block, deployTolerance);
-      block.switchToDeploy();
-      expectOutputs(block, deployTolerance);
+      expectOutputs(loaded(deploy, true), deployTolerance);
     });
   });
 
-  test('the state dicts are the files, in both forms', async () => {
+  test('the fused tensors are within 1 ulp of the float64 values, in the buffer of the largest branch', () => {
     const block = loaded();
-    expect(new Set(block.stateDict().keys())).toEqual(new Set(train.keys()));
-    for (const [key, tensor] of train) expect(block.stateDict().get(key)).toEqual(tensor);
+    const { branches } = block;
+    const { kernel, padding, dilation, groups } = manifest.fused;
+    const reference = denseBlock(branches, block.inChannels, { kernel, before: padding, dilation });
+    const weightTerms = denseToGroups(reference, reference.weightTerms, groups);
+    const convolutions = branches.flatMap(({ stages }) => stages.filter((stage) => stage.kind === 'conv2d'));
+
     block.switchToDeploy();
-    expect(new Set(block.stateDict().keys())).toEqual(new Set(deploy.keys()));
-    const { weight, bias } = manifest.fused_keys;
-    for (const key of [weight, bias]) {
-      const fused = block.stateDict().get(key)!;
-      expect(fused.shape).toEqual(deploy.get(key)!.shape);
-      expect(
-        peakError(fused.data as Float32Array, tensors.get(`deploy.${key}@f64`)!.data as Float64Array),
-      ).toBeLessThanOrEqual(manifest.tolerance.fused_weight_rel);
+    const own = block.stateDict({ borrow: true });
+    const [weight, bias] = [own.get(weightKey)!, own.get(biasKey)!];
+    expect(weight.shape).toEqual(deploy.get(weightKey)!.shape);
+    const exact = (key: string) => tensors.get(`deploy.${key}@f64`)!.data as Float64Array;
+    // The sums of terms belong to the right computation.
+    expect(peakError(denseToGroups(reference, reference.weight, groups), exact(weightKey))).toBeLessThan(1e-14);
+    expect(peakError(reference.bias, exact(biasKey))).toBeLessThan(1e-14);
+    expect(worstUlp(weight.data as Float32Array, exact(weightKey), weightTerms)).toBeLessThanOrEqual(1);
+    expect(worstUlp(bias.data as Float32Array, exact(biasKey), reference.biasTerms)).toBeLessThanOrEqual(1);
+    const largest = convolutions.filter((stage) => stage.weight.size === weight.size).map((stage) => stage.weight.data);
+    expect(largest.includes(weight.data)).toBe(true);
+  });
+
+  test('the state dicts are the files, in both forms and both formats', async () => {
+    const block = loaded();
+    expect(keysAndTensors(block.stateDict())).toEqual(keysAndTensors(train));
+    block.switchToDeploy();
+    expect([...block.stateDict().keys()].sort()).toEqual([...deploy.keys()].sort());
+    expect(keysAndTensors(loaded(deploy, true).stateDict())).toEqual(keysAndTensors(deploy));
+
+    const fromTorch = loaded((await readCheckpoint(path('train_pth'))).tensors);
+    expect(keysAndTensors(fromTorch.stateDict())).toEqual(keysAndTensors(train));
+    if (manifest.files.deploy_pth !== undefined) {
+      const { tensors: torchDeploy } = await readCheckpoint(path('deploy_pth'));
+      expect(keysAndTensors(loaded(torchDeploy, true).stateDict())).toEqual(keysAndTensors(deploy));
     }
-    const fresh = create(true);
-    fresh.loadStateDict(deploy);
-    expectOutputs(fresh, deployTolerance);
-    expect((await fresh.forwardAsync(input)).data).toEqual(fresh.forward(input).data);
+  });
+
+  test('the asynchronous twin yields the same bits', async () => {
+    const block = loaded();
+    expect((await block.forwardAsync(input)).data).toEqual(block.forward(input).data);
+    block.switchToDeploy();
+    expect((await block.forwardAsync(input)).data).toEqual(block.forward(input).data);
   });
 });
+
+function keysAndTensors(stateDict: ReadonlyMap<string, Tensor>) {
+  return [...stateDict].sort(([a], [b]) => (a < b ? -1 : 1));
+}

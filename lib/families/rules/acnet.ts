@@ -8,16 +8,19 @@ export const ACNET: FamilyRule = {
   branches: [
     {
       name: 'square',
+      role: 'main',
       presence: 'required',
       chains: [[{ conv: 'square_conv', geometry: 'aligned' }, { batchNorm: 'square_bn' }]],
     },
     {
       name: 'ver',
+      role: 'vertical',
       presence: 'required',
       chains: [[{ conv: 'ver_conv', geometry: 'aligned' }, { batchNorm: 'ver_bn' }]],
     },
     {
       name: 'hor',
+      role: 'horizontal',
       presence: 'required',
       chains: [[{ conv: 'hor_conv', geometry: 'aligned' }, { batchNorm: 'hor_bn' }]],
     },
@@ -25,4 +28,11 @@ export const ACNET: FamilyRule = {
   deploy: { weight: 'fused_conv.weight', bias: 'fused_conv.bias' },
   deployIsEvident: true,
   eps: 1e-5,
+  conflicts: [
+    {
+      key: 'last_bn.',
+      kind: 'unsupported',
+      because: "a BatchNorm follows the sum, for which the authors' deploy form has no place",
+    },
+  ],
 };

@@ -8,17 +8,21 @@ export const DBB: FamilyRule = {
   branches: [
     {
       name: 'dbb_origin',
+      role: 'main',
       presence: 'required',
       chains: [[{ conv: 'dbb_origin.conv', geometry: 'aligned' }, { batchNorm: 'dbb_origin.bn' }]],
     },
     {
       // Depthwise blocks have none.
       name: 'dbb_1x1',
+      role: 'pointwise',
       presence: 'optional',
+      requiredBeside: 'dbb_avg.conv.weight',
       chains: [[{ conv: 'dbb_1x1.conv', geometry: 'aligned' }, { batchNorm: 'dbb_1x1.bn' }]],
     },
     {
       name: 'dbb_avg',
+      role: 'average',
       presence: 'required',
       chains: [
         [
@@ -34,6 +38,7 @@ export const DBB: FamilyRule = {
     },
     {
       name: 'dbb_1x1_kxk',
+      role: 'sequential',
       presence: 'required',
       chains: [
         [
@@ -66,10 +71,15 @@ export const DBB_CONV_BN: FamilyRule = {
   family: 'conv-bn',
   source: 'DingXiaoH/DiverseBranchBlock, convnet_utils.py',
   anchor: 'conv.weight',
-  distinguishedBy: 'bn.running_mean',
+  distinguishedBy: ['bn.running_mean'],
   onlyBeside: 'dbb',
   branches: [
-    { name: 'conv', presence: 'required', chains: [[{ conv: 'conv', geometry: 'aligned' }, { batchNorm: 'bn' }]] },
+    {
+      name: 'conv',
+      role: 'main',
+      presence: 'required',
+      chains: [[{ conv: 'conv', geometry: 'aligned' }, { batchNorm: 'bn' }]],
+    },
   ],
   deploy: { weight: 'conv.weight', bias: 'conv.bias' },
   deployIsEvident: false,

@@ -1,5 +1,11 @@
 import type { FamilyRule } from '../rule';
 
+const REPMIXER = {
+  kind: 'unsupported',
+  because:
+    'a RepMixer of FastViT, whose one deploy convolution takes in its norm branch, its layer scale and its input too',
+} as const;
+
 /** Apple's MobileOne: depthwise and pointwise blocks with several copies of the main branch. */
 export const MOBILEONE: FamilyRule = {
   family: 'mobileone',
@@ -8,19 +14,24 @@ export const MOBILEONE: FamilyRule = {
   branches: [
     {
       name: 'rbr_conv.{i}',
+      role: 'main',
       presence: 'repeated',
       chains: [[{ conv: 'rbr_conv.{i}.conv', geometry: 'aligned' }, { batchNorm: 'rbr_conv.{i}.bn' }]],
     },
     {
       name: 'rbr_scale',
+      role: 'pointwise',
       presence: 'optional',
       chains: [[{ conv: 'rbr_scale.conv', geometry: 'aligned' }, { batchNorm: 'rbr_scale.bn' }]],
     },
-    { name: 'rbr_skip', presence: 'optional', chains: [[{ batchNorm: 'rbr_skip' }]] },
+    { name: 'rbr_skip', role: 'identity', presence: 'optional', chains: [[{ batchNorm: 'rbr_skip' }]] },
   ],
   deploy: { weight: 'reparam_conv.weight', bias: 'reparam_conv.bias' },
   deployIsEvident: true,
   eps: 1e-5,
+  leftovers: ['id_tensor'],
+  conflicts: [{ key: '../norm.rbr_skip.', ...REPMIXER }],
+  squeezeExcite: [{ reduce: 'se.reduce', expand: 'se.expand', position: 'before-activation', reduction: 16 }],
 };
 
 /** timm's MobileOneBlock. */
@@ -31,17 +42,28 @@ export const TIMM_MOBILEONE: FamilyRule = {
   branches: [
     {
       name: 'conv_kxk.{i}',
+      role: 'main',
       presence: 'repeated',
       chains: [[{ conv: 'conv_kxk.{i}.conv', geometry: 'aligned' }, { batchNorm: 'conv_kxk.{i}.bn' }]],
     },
     {
       name: 'conv_scale',
+      role: 'pointwise',
       presence: 'optional',
       chains: [[{ conv: 'conv_scale.conv', geometry: 'aligned' }, { batchNorm: 'conv_scale.bn' }]],
     },
-    { name: 'identity', presence: 'optional', chains: [[{ batchNorm: 'identity' }]] },
+    { name: 'identity', role: 'identity', presence: 'optional', chains: [[{ batchNorm: 'identity' }]] },
   ],
   deploy: { weight: 'reparam_conv.weight', bias: 'reparam_conv.bias' },
   deployIsEvident: true,
   eps: 1e-5,
+  conflicts: [
+    { key: '../norm.identity.', ...REPMIXER },
+    {
+      key: 'conv_1x1.',
+      kind: 'unsupported',
+      because: 'PP-LCNetV3 has the same names but sums this 1x1 branch too',
+    },
+  ],
+  squeezeExcite: [{ reduce: 'attn.fc1', expand: 'attn.fc2', position: 'before-activation', reduction: 16, roundTo: 8 }],
 };

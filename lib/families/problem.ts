@@ -1,0 +1,105 @@
+import type { StateDict } from '../checkpoint/state-dict';
+import type { KeyIndex } from './key-index';
+import type { FamilyRule, StageRule } from './rule';
+import { shapeProblem } from './shapes';
+import { type PlannedBranch, possibleKeys, requiredKeys } from './stages';
+
+/** What keeps a block from being fused. */
+export interface BlockProblem {
+  readonly kind: 'partial' | 'ambiguous' | 'unsupported';
+  /** One sentence that names the tensors. */
+  readonly reason: string;
+  readonly tensors: readonly string[];
+}
+
+/** A block in training form, as far as its keys tell. */
+export interface BlockCandidate {
+  readonly rule: FamilyRule;
+  /** Of its keys, with its dot. */
+  readonly prefix: string;
+  readonly branches: readonly PlannedBranch[];
+  /** null where no tensor fixes them. */
+  readonly groups: number | null;
+  readonly deployComplete: boolean;
+}
+
+/** Why the block cannot be fused, or undefined. Values are not looked at. */
+export function findProblem(block: BlockCandidate, tensors: StateDict, keys: KeyIndex): BlockProblem | undefined {
+  return (
+    conflict(block, keys) ??
+    strangers(block, keys) ??
+    withoutStatistics(block, tensors) ??
+    missing(block, tensors) ??
+    misshapen(block, tensors)
+  );
+}
+
+/** Keys that the rule names as telling of other maths. */
+function conflict({ rule, prefix }: BlockCandidate, keys: KeyIndex): BlockProblem | undefined {
+  for (const { key, kind, because } of rule.conflicts ?? []) {
+    const path = resolve(prefix, key);
+    const found = keys.under(path).filter((name) => name === path || path.endsWith('.'));
+    if (found.length > 0) return { kind, reason: `${found.join(', ')}: ${because}`, tensors: found };
+  }
+  return undefined;
+}
+
+function resolve(prefix: string, key: string): string {
+  return key.startsWith('../') ? resolve(prefix.replace(/[^.]*\.$/, ''), key.slice(3)) : prefix + key;
+}
+
+/** Tensors among those of the branches that no stage takes: the block is of another make than it seems. */
+function strangers({ rule, prefix, branches }: BlockCandidate, keys: KeyIndex): BlockProblem | undefined {
+  const known = new Set([...branches.flatMap(({ stages }) => stages.flatMap(possibleKeys)), ...(rule.leftovers ?? [])]);
+  const firstNames = rule.branches.flatMap(({ chains }) => chains.flat().flatMap(possibleKeys).map(firstName));
+  const found = [...new Set(firstNames)]
+    .flatMap((name) => keys.under(`${prefix}${name}.`))
+    .filter((key) => !known.has(key.slice(prefix.length)));
+  if (found.length === 0) return undefined;
+  return {
+    kind: 'unsupported',
+    reason: `tensors that ${rule.family} does not have: ${found.join(', ')}`,
+    tensors: found,
+  };
+}
+
+function firstName(key: string): string {
+  return key.slice(0, key.indexOf('.'));
+}
+
+/** BatchNorms with weight or bias but neither running mean nor variance. */
+function withoutStatistics({ prefix, branches }: BlockCandidate, tensors: StateDict): BlockProblem | undefined {
+  const has = (key: string) => tensors.has(prefix + key);
+  const found = branches
+    .flatMap(({ stages }) => stages)
+    .filter(isBatchNorm)
+    .filter((stage) => possibleKeys(stage).some(has) && !requiredKeys(stage).some(has))
+    .flatMap((stage) => requiredKeys(stage).map((key) => prefix + key));
+  if (found.length === 0) return undefined;
+  return {
+    kind: 'unsupported',
+    reason: `no running statistics (${found.join(', ')}): a GroupNorm, or a BatchNorm that does not track them, is no affine map`,
+    tensors: found,
+  };
+}
+
+function isBatchNorm(stage: StageRule): boolean {
+  return 'batchNorm' in stage;
+}
+
+function missing(block: BlockCandidate, tensors: StateDict): BlockProblem | undefined {
+  const { prefix, branches, deployComplete } = block;
+  const found = branches
+    .flatMap(({ stages }) => stages.flatMap(requiredKeys))
+    .map((key) => prefix + key)
+    .filter((key) => !tensors.has(key));
+  if (found.length === 0) return undefined;
+  const beside = deployComplete ? ', beside complete deploy tensors: is this a file that was converted by halves?' : '';
+  return { kind: 'partial', reason: `training tensors are missing: ${found.join(', ')}${beside}`, tensors: found };
+}
+
+function misshapen({ rule, prefix, branches, groups }: BlockCandidate, tensors: StateDict): BlockProblem | undefined {
+  const wrong = shapeProblem(branches, tensors, prefix, rule.anchor, groups);
+  if (wrong === undefined) return undefined;
+  return { kind: 'unsupported', reason: `${wrong.tensor}: ${wrong.problem}`, tensors: [wrong.tensor] };
+}
