@@ -1,4 +1,4 @@
-// Owned memory, 64-byte aligned, that reports failure instead of throwing.
+// Owned memory, 64-byte aligned, that reports failure instead of throwing. Large blocks are recycled between calls.
 #pragma once
 
 #include <cstddef>
@@ -9,10 +9,9 @@ namespace repfuse {
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;
-  AlignedBuffer(AlignedBuffer&& other) noexcept : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+  AlignedBuffer(AlignedBuffer&& other) noexcept { Swap(other); }
   AlignedBuffer& operator=(AlignedBuffer&& other) noexcept {
-    std::swap(data_, other.data_);
-    std::swap(bytes_, other.bytes_);
+    Swap(other);
     return *this;
   }
   AlignedBuffer(const AlignedBuffer&) = delete;
@@ -24,12 +23,22 @@ class AlignedBuffer {
 
   void* data() const { return data_; }
   template <typename T>
-  T* as() const { return static_cast<T*>(data_); }
+  T* as() const {
+    return static_cast<T*>(data_);
+  }
   size_t bytes() const { return bytes_; }
 
  private:
+  void Release();
+  void Swap(AlignedBuffer& other) {
+    std::swap(data_, other.data_);
+    std::swap(bytes_, other.bytes_);
+    std::swap(capacity_, other.capacity_);
+  }
+
   void* data_ = nullptr;
   size_t bytes_ = 0;
+  size_t capacity_ = 0;
 };
 
 }  // namespace repfuse

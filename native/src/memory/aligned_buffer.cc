@@ -2,21 +2,84 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <mutex>
 
 namespace repfuse {
 namespace {
+
 constexpr size_t kAlignment = 64;
+constexpr size_t kSmallest = 1 << 15;   // smaller blocks are the allocator's business
+constexpr size_t kGranularity = 1 << 16;
+constexpr int kSlots = 32;
+constexpr size_t kMostKept = size_t{64} << 20;
+
+size_t RoundUp(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
+
+// Freed blocks, kept for the next call: fresh pages cost more than the work that a small convolution does in them.
+// Bounded in number and bytes; a block beyond that goes back to the system.
+class BlockCache {
+ public:
+  // A block of at least `bytes` and at most twice that, or null.
+  void* Take(size_t bytes, size_t* capacity) {
+    std::lock_guard lock(mutex_);
+    Block* best = nullptr;
+    for (Block& block : blocks_) {
+      if (block.data != nullptr && block.bytes >= bytes && block.bytes <= 2 * bytes && (best == nullptr || block.bytes < best->bytes)) best = &block;
+    }
+    if (best == nullptr) return nullptr;
+    kept_ -= best->bytes;
+    *capacity = best->bytes;
+    return std::exchange(best->data, nullptr);
+  }
+
+  // Whether the block was kept.
+  bool Keep(void* data, size_t bytes) {
+    std::lock_guard lock(mutex_);
+    if (kept_ + bytes > kMostKept) return false;
+    for (Block& block : blocks_) {
+      if (block.data != nullptr) continue;
+      block = {data, bytes};
+      kept_ += bytes;
+      return true;
+    }
+    return false;
+  }
+
+ private:
+  struct Block {
+    void* data = nullptr;
+    size_t bytes = 0;
+  };
+
+  std::mutex mutex_;
+  Block blocks_[kSlots];
+  size_t kept_ = 0;
+};
+
+BlockCache& Cache() {
+  static BlockCache* const cache = new BlockCache;  // leaked: a pool thread may free a block while the process exits
+  return *cache;
 }
 
-AlignedBuffer::~AlignedBuffer() { std::free(data_); }
+}  // namespace
+
+AlignedBuffer::~AlignedBuffer() { Release(); }
+
+void AlignedBuffer::Release() {
+  if (data_ != nullptr && (capacity_ < kSmallest || !Cache().Keep(data_, capacity_))) std::free(data_);
+  data_ = nullptr;
+  bytes_ = capacity_ = 0;
+}
 
 bool AlignedBuffer::Allocate(size_t bytes) {
-  std::free(std::exchange(data_, nullptr));
-  bytes_ = 0;
-  if (bytes > SIZE_MAX - kAlignment) return false;
-  const size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-  data_ = std::aligned_alloc(kAlignment, rounded == 0 ? kAlignment : rounded);
-  if (data_ == nullptr) return false;
+  Release();
+  if (bytes > SIZE_MAX / 2) return false;
+  if (bytes >= kSmallest) data_ = Cache().Take(bytes, &capacity_);
+  if (data_ == nullptr) {
+    capacity_ = bytes < kSmallest ? RoundUp(bytes + (bytes == 0), kAlignment) : RoundUp(bytes, kGranularity);
+    data_ = std::aligned_alloc(kAlignment, capacity_);
+    if (data_ == nullptr) return false;
+  }
   bytes_ = bytes;
   return true;
 }
