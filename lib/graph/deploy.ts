@@ -1,15 +1,18 @@
 import { RepfuseError } from '../errors';
 import type { DetectedBlock } from '../families';
+import type { Stage } from '../ops';
 import { type Conv2dNode, type Graph, type GraphNode, nodeKeys } from './graph';
 
 /** What the rewriting needs to know of a block that is fused. */
-export type FusedBlock = Pick<DetectedBlock, 'prefix' | 'anchorKey' | 'trainKeys' | 'deployKeys'>;
+export type FusedBlock = Pick<DetectedBlock, 'prefix' | 'anchorKey' | 'trainKeys' | 'deployKeys' | 'branches'>;
 
 /**
  * The graph of the deploy form: every fused block's branches replaced by one convolution, which keeps the id of the sum that it
- * replaces. Geometry is that of the block's main convolution.
+ * replaces. Geometry is that of the block's main convolution. Blocks of which the graph holds nothing (an auxiliary head) are
+ * passed over.
  *
- * @throws ERR_REPFUSE_GRAPH naming the block whose nodes are not one affine piece of the graph with one input and one output
+ * @throws ERR_REPFUSE_GRAPH naming the block whose nodes are not one piece of the graph with one input and one output, or do
+ *   not sum the very branches that were fused (another eps, a branch more or less)
  */
 export function deployGraph(graph: Graph, blocks: readonly FusedBlock[]): Graph {
   return blocks.reduce(replaceBlock, graph);
@@ -17,7 +20,7 @@ export function deployGraph(graph: Graph, blocks: readonly FusedBlock[]): Graph 
 
 function replaceBlock(graph: Graph, block: FusedBlock): Graph {
   const members = membersOf(graph, block);
-  if (members.size === 0) throw wrong(block, 'none of its tensors occurs in the graph');
+  if (members.size === 0) return graph;
   const inside = graph.nodes.filter(({ id }) => members.has(id));
   const inputs = new Set(inside.flatMap((node) => node.inputs).filter((id) => !members.has(id)));
   const readOutside = new Set([
@@ -26,10 +29,14 @@ function replaceBlock(graph: Graph, block: FusedBlock): Graph {
   ]);
   const outputs = inside.filter(({ id }) => readOutside.has(id));
   if (inputs.size !== 1 || outputs.length !== 1) {
-    throw wrong(block, `its nodes have ${inputs.size} inputs and ${outputs.length} outputs instead of one each`);
+    throw wrong(
+      block,
+      `expected one input and one output of its nodes in the graph but received ${inputs.size} and ${outputs.length}`,
+    );
   }
   const main = inside.find((node): node is Conv2dNode => node.op === 'conv2d' && node.weight === block.anchorKey);
-  if (main === undefined) throw wrong(block, `its main convolution ${block.anchorKey} does not occur in the graph`);
+  if (main === undefined) throw wrong(block, `expected a conv2d of ${block.anchorKey} in the graph but there is none`);
+  checkBranches(block, inside, outputs[0]!.id);
   const { stride, padding, dilation, groups } = main;
   const { weight, bias } = block.deployKeys;
   const fused: Conv2dNode = {
@@ -52,18 +59,83 @@ function replaceBlock(graph: Graph, block: FusedBlock): Graph {
  */
 function membersOf(graph: Graph, { trainKeys }: FusedBlock): Set<string> {
   const own = new Set(trainKeys);
-  const reads = (node: GraphNode) => nodeKeys(node).some((key) => own.has(key));
-  const members = new Set(graph.nodes.filter(reads).map(({ id }) => id));
-  for (const node of [...graph.nodes].reverse()) {
-    if (node.op !== 'avg_pool2d' && node.op !== 'crop') continue;
-    const readers = graph.nodes.filter(({ inputs }) => inputs.includes(node.id));
-    if (readers.length > 0 && node.id !== graph.output && readers.every(({ id }) => members.has(id)))
-      members.add(node.id);
+  const members = new Set(graph.nodes.filter((node) => nodeKeys(node).some((key) => own.has(key))).map(({ id }) => id));
+  if (members.size === 0) return members;
+  const readers = new Map<string, GraphNode[]>(graph.nodes.map(({ id }) => [id, []]));
+  for (const node of graph.nodes) for (const id of node.inputs) readers.get(id)?.push(node);
+  for (const { id, op } of [...graph.nodes].reverse()) {
+    if ((op !== 'avg_pool2d' && op !== 'crop') || id === graph.output) continue;
+    const itsReaders = readers.get(id)!;
+    if (itsReaders.length > 0 && itsReaders.every((reader) => members.has(reader.id))) members.add(id);
   }
-  for (const node of graph.nodes) {
-    if (node.op === 'add' && node.inputs.every((id) => members.has(id))) members.add(node.id);
+  for (const { id, op, inputs } of graph.nodes) {
+    if (op === 'add' && inputs.every((input) => members.has(input))) members.add(id);
   }
   return members;
+}
+
+/** The nodes must compute the sum of the block's branches, each once: what was fused. */
+function checkBranches(block: FusedBlock, inside: readonly GraphNode[], output: string): void {
+  const expected = block.branches.map(({ stages }) => stages.map(describeStage).join(', ')).sort();
+  // A node that is summed twice doubles its chains: more of them than branches is wrong already, however many.
+  const atMost = expected.length + 1;
+  const chains = new Map<string, readonly string[]>();
+  for (const node of inside) {
+    const before = node.inputs.map((id) => chains.get(id) ?? ['']);
+    const step = describeNode(node);
+    chains.set(
+      node.id,
+      before
+        .flat()
+        .slice(0, atMost)
+        .map((chain) => [chain, step].filter((part) => part !== '').join(', ')),
+    );
+  }
+  const found = [...chains.get(output)!].sort();
+  if (found.join('; ') === expected.join('; ')) return;
+  throw wrong(
+    block,
+    `expected the branches that are fused (${expected.join('; ')}) but the graph sums (${found.join('; ')}); if eps differs, give the graph's as the option eps`,
+  );
+}
+
+/** What a stage does to the values, apart from keys and geometry. */
+function describeStage(stage: Stage): string {
+  switch (stage.kind) {
+    case 'conv2d':
+      return `conv2d${stage.plusIdentity ? ' plus identity' : ''}${stage.bias == null ? '' : ' with bias'}`;
+    case 'batch_norm':
+      return batchNorm(stage.eps, stage.weight != null);
+    case 'avg_pool2d':
+      return averagePool(stage.kernel, stage.countIncludePad || stage.padding.every((side) => side === 0));
+    default:
+      return stage.kind;
+  }
+}
+
+function describeNode(node: GraphNode): string {
+  switch (node.op) {
+    case 'conv2d':
+      return node.bias === null ? 'conv2d' : 'conv2d with bias';
+    case 'identity_conv1x1':
+      return 'conv2d plus identity';
+    case 'batch_norm':
+      return batchNorm(node.eps, node.affine);
+    case 'bn_pad':
+      return `${batchNorm(node.eps, node.affine)}, pad_border`;
+    case 'avg_pool2d':
+      return averagePool(node.kernel, node.count_include_pad || node.padding.every((side) => side === 0));
+    default:
+      return ''; // sums, and crops, which are geometry
+  }
+}
+
+function batchNorm(eps: number, affine: boolean): string {
+  return `batch_norm eps ${eps}${affine ? '' : ' without affine'}`;
+}
+
+function averagePool(kernel: readonly number[], constantDivisor: boolean): string {
+  return `avg_pool2d ${kernel.join('x')}${constantDivisor ? '' : ' that excludes its padding'}`;
 }
 
 function wrong({ prefix }: FusedBlock, problem: string): RepfuseError {

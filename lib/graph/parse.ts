@@ -2,60 +2,96 @@ import { RepfuseError } from '../errors';
 import type { PixelNormalization } from '../ops';
 import type { Graph, GraphNode } from './graph';
 
-const MAX_NODES = 100_000;
-const MAX_NUMBER = 2 ** 31;
+/** Far above any real network, low enough that a hostile file cannot keep the checks busy for long. */
+const MAX_NODES = 10_000;
+const MAX_NAME_LENGTH = 1000;
+const MAX_LIST_LENGTH = 100_000;
+const MAX_INTEGER = 2 ** 31 - 1;
 
-type Check = (value: unknown) => boolean;
+/** What a field must hold: the words of the error, and the check. */
+interface Rule {
+  readonly expected: string;
+  readonly accepts: (value: unknown) => boolean;
+}
 
-const isString: Check = (value) => typeof value === 'string';
-const isBoolean: Check = (value) => typeof value === 'boolean';
-const isCount = (value: unknown, minimum = 1) =>
-  Number.isSafeInteger(value) && (value as number) >= minimum && (value as number) < MAX_NUMBER;
-const twoOf =
-  (minimum: number): Check =>
-  (value) =>
-    Array.isArray(value) && value.length === 2 && value.every((item) => isCount(item, minimum));
-const optional =
-  (check: Check): Check =>
-  (value) =>
-    value === undefined || check(value);
-const isNullableString: Check = (value) => value === null || isString(value);
-const isPositive: Check = (value) => Number.isFinite(value) && (value as number) >= 0;
+const isName = (value: unknown) => typeof value === 'string' && value.length > 0 && value.length <= MAX_NAME_LENGTH;
+const isInteger = (value: unknown, minimum: number) =>
+  Number.isSafeInteger(value) && (value as number) >= minimum && (value as number) <= MAX_INTEGER;
+const isListOf = (value: unknown, accepts: (item: unknown) => boolean, maximum = MAX_LIST_LENGTH) =>
+  Array.isArray(value) && value.length <= maximum && value.every(accepts);
 
-const WINDOW = { kernel: twoOf(1), stride: twoOf(1), padding: twoOf(0), ceil_mode: optional(isBoolean) };
-const BATCH_NORM = { prefix: isString, eps: isPositive, affine: isBoolean };
+const NAME: Rule = { expected: `a name of 1 to ${MAX_NAME_LENGTH} characters`, accepts: isName };
+const NAME_OR_NULL: Rule = {
+  expected: `a name of 1 to ${MAX_NAME_LENGTH} characters, or null`,
+  accepts: (value) => value === null || isName(value),
+};
+const BOOLEAN: Rule = { expected: 'true or false', accepts: (value) => typeof value === 'boolean' };
+const NOT_NEGATIVE: Rule = {
+  expected: 'a finite number of at least 0',
+  accepts: (value) => Number.isFinite(value) && (value as number) >= 0,
+};
+const NONZERO: Rule = {
+  expected: 'a finite number other than 0',
+  accepts: (value) => Number.isFinite(value) && value !== 0,
+};
+const NUMBERS: Rule = { expected: 'a list of finite numbers', accepts: (value) => isListOf(value, Number.isFinite) };
+const NONZERO_NUMBERS: Rule = {
+  expected: 'a list of finite numbers other than 0',
+  accepts: (value) => isListOf(value, NONZERO.accepts),
+};
+const NAMES: Rule = {
+  expected: `a list of at most ${MAX_LIST_LENGTH} names`,
+  accepts: (value) => isListOf(value, (item) => typeof item === 'string' && item.length <= MAX_NAME_LENGTH),
+};
+
+const integer = (minimum: number): Rule => ({
+  expected: `an integer from ${minimum} to ${MAX_INTEGER}`,
+  accepts: (value) => isInteger(value, minimum),
+});
+const integers = (count: number, minimum: number): Rule => ({
+  expected: `${count} integers from ${minimum} to ${MAX_INTEGER}`,
+  accepts: (value) => isListOf(value, (item) => isInteger(item, minimum), count) && (value as []).length === count,
+});
+const exactly = (word: string): Rule => ({ expected: JSON.stringify(word), accepts: (value) => value === word });
+const optional = ({ expected, accepts }: Rule): Rule => ({
+  expected: `${expected}, or nothing`,
+  accepts: (value) => value === undefined || accepts(value),
+});
+
+const WINDOW = {
+  kernel: integers(2, 1),
+  stride: integers(2, 1),
+  padding: integers(2, 0),
+  ceil_mode: optional(BOOLEAN),
+};
+const BATCH_NORM = { prefix: NAME, eps: NOT_NEGATIVE, affine: BOOLEAN };
+
+type Fields = Readonly<Record<string, Rule>>;
 
 /** The fields of each operator, beside id, op and inputs; and how many inputs it takes. */
-const OPERATORS: Readonly<
-  Record<GraphNode['op'], { readonly inputs: number; readonly fields: Readonly<Record<string, Check>> }>
-> = {
+const OPERATORS: Readonly<Record<GraphNode['op'], { readonly inputs: number; readonly fields: Fields }>> = {
   conv2d: {
     inputs: 1,
     fields: {
-      weight: isString,
-      bias: isNullableString,
-      stride: twoOf(1),
-      padding: twoOf(0),
-      dilation: twoOf(1),
-      groups: (value) => isCount(value),
+      weight: NAME,
+      bias: NAME_OR_NULL,
+      stride: integers(2, 1),
+      padding: integers(2, 0),
+      dilation: integers(2, 1),
+      groups: integer(1),
     },
   },
   batch_norm: { inputs: 1, fields: BATCH_NORM },
-  bn_pad: { inputs: 1, fields: { ...BATCH_NORM, pad: (value) => isCount(value, 0) } },
-  identity_conv1x1: { inputs: 1, fields: { weight: isString, groups: (value) => isCount(value) } },
-  avg_pool2d: { inputs: 1, fields: { ...WINDOW, count_include_pad: isBoolean } },
+  bn_pad: { inputs: 1, fields: { ...BATCH_NORM, pad: integer(0) } },
+  identity_conv1x1: { inputs: 1, fields: { weight: NAME, groups: integer(1) } },
+  avg_pool2d: { inputs: 1, fields: { ...WINDOW, count_include_pad: BOOLEAN } },
   max_pool2d: { inputs: 1, fields: WINDOW },
-  linear: { inputs: 1, fields: { weight: isString, bias: isNullableString } },
+  linear: { inputs: 1, fields: { weight: NAME, bias: NAME_OR_NULL } },
   squeeze_excite: {
     inputs: 1,
-    fields: {
-      reduce: isString,
-      expand: isString,
-      activation: (value) => value === 'relu',
-      gate: (value) => value === 'sigmoid',
-    },
+    fields: { reduce: NAME, expand: NAME, activation: exactly('relu'), gate: exactly('sigmoid') },
   },
-  crop: { inputs: 1, fields: { rows: twoOf(0), cols: twoOf(0) } },
+  crop: { inputs: 1, fields: { rows: integers(2, 0), cols: integers(2, 0) } },
   add: { inputs: 2, fields: {} },
   flatten: { inputs: 1, fields: {} },
   global_avg_pool: { inputs: 1, fields: {} },
@@ -66,15 +102,19 @@ const OPERATORS: Readonly<
   softmax: { inputs: 1, fields: {} },
 };
 
+const GRAPH_FIELDS: Fields = { inputShape: optional(integers(3, 1)), labels: optional(NAMES) };
+const NORMALIZATION: Fields = { scale: NONZERO, mean: optional(NUMBERS), std: optional(NONZERO_NUMBERS) };
+
 /**
- * Checks untrusted JSON and returns it as a Graph of known fields only.
+ * Checks untrusted JSON and returns it as a Graph of known fields only. Nodes come in an order in which they can run, so a
+ * cycle is an input that is not there yet.
  *
  * @throws ERR_REPFUSE_GRAPH naming the node and the field
  */
 export function parseGraph(json: unknown): Graph {
   const graph = expectObject(json, 'the graph');
   const { input, output, nodes } = graph;
-  if (!isString(input) || input === '') throw bad('input', 'a name', input);
+  if (!NAME.accepts(input)) throw bad('input', NAME.expected, input);
   if (!Array.isArray(nodes) || nodes.length === 0 || nodes.length > MAX_NODES)
     throw bad('nodes', `a list of 1 to ${MAX_NODES} nodes`, nodes);
   const known = new Set<string>([input as string]);
@@ -83,55 +123,55 @@ export function parseGraph(json: unknown): Graph {
     known.add(result.id);
     return result;
   });
-  if (!isString(output) || !known.has(output as string)) throw bad('output', 'the id of a node', output);
+  if (output === input || !known.has(output as string)) throw bad('output', 'the id of a node', output);
   return {
-    input: input as string,
-    output: output as string,
+    input,
+    output,
     nodes: parsed,
-    ...optionalField('inputShape', graph.inputShape, isInputShape),
-    ...optionalField('normalization', graph.normalization, isNormalization),
-    ...optionalField('labels', graph.labels, (value) => Array.isArray(value) && value.every(isString)),
+    ...parseFields(graph, GRAPH_FIELDS, (field) => field),
+    ...(graph.normalization === undefined ? {} : { normalization: parseNormalization(graph.normalization) }),
   } as Graph;
 }
 
 function parseNode(json: unknown, index: number, known: ReadonlySet<string>): GraphNode {
   const node = expectObject(json, `node ${index}`);
   const { id, op, inputs } = node;
-  if (!isString(id) || id === '' || known.has(id as string)) throw bad(`id of node ${index}`, 'a new name', id);
+  if (!NAME.accepts(id) || known.has(id as string)) {
+    throw bad(`id of node ${index}`, `${NAME.expected} that no node before it has`, id);
+  }
   const operator =
     typeof op === 'string' && Object.hasOwn(OPERATORS, op) ? OPERATORS[op as GraphNode['op']] : undefined;
-  if (operator === undefined) throw bad(`op of node ${id}`, `one of ${Object.keys(OPERATORS).join(', ')}`, op);
-  if (
-    !Array.isArray(inputs) ||
-    inputs.length !== operator.inputs ||
-    !inputs.every((name) => isString(name) && known.has(name))
-  ) {
-    throw bad(`inputs of node ${id}`, `${operator.inputs} of the ids before it`, inputs);
+  if (operator === undefined) throw bad(`op of node ${id}`, `one of ${Object.keys(OPERATORS).join(', ')}`, op, id);
+  if (!isListOf(inputs, (name) => known.has(name as string)) || (inputs as []).length !== operator.inputs) {
+    throw bad(`inputs of node ${id} (${op})`, `${operator.inputs} of the ids before it`, inputs, id);
   }
-  const result: Record<string, unknown> = { id, op, inputs: [...inputs] };
-  for (const [field, check] of Object.entries(operator.fields)) {
-    const value = Object.hasOwn(node, field) ? node[field] : undefined;
-    if (!check(value)) throw bad(`${field} of node ${id} (${op})`, 'a valid value', value);
+  const fields = parseFields(node, operator.fields, (field) => `${field} of node ${id} (${op})`, id);
+  return { id, op, inputs: [...(inputs as string[])], ...fields } as unknown as GraphNode;
+}
+
+function parseNormalization(json: unknown): PixelNormalization {
+  const fields = parseFields(
+    expectObject(json, 'normalization'),
+    NORMALIZATION,
+    (field) => `${field} of normalization`,
+  );
+  return fields as unknown as PixelNormalization;
+}
+
+/** The listed fields of an object, checked. */
+function parseFields(
+  object: Record<string, unknown>,
+  fields: Fields,
+  nameOf: (field: string) => string,
+  node?: unknown,
+): Record<string, unknown> {
+  const result: Record<string, unknown> = {};
+  for (const [field, { expected, accepts }] of Object.entries(fields)) {
+    const value = object[field];
+    if (!accepts(value)) throw bad(nameOf(field), expected, value, node);
     if (value !== undefined) result[field] = value;
   }
-  return result as unknown as GraphNode;
-}
-
-function optionalField(name: string, value: unknown, check: Check): Record<string, unknown> {
-  if (value === undefined) return {};
-  if (!check(value)) throw bad(name, 'a valid value', value);
-  return { [name]: value };
-}
-
-function isInputShape(value: unknown): boolean {
-  return Array.isArray(value) && value.length === 3 && value.every((item) => isCount(item));
-}
-
-function isNormalization(value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return false;
-  const { scale, mean, std } = value as Partial<PixelNormalization>;
-  const numbers = (list: unknown) => list === undefined || (Array.isArray(list) && list.every(Number.isFinite));
-  return Number.isFinite(scale) && scale !== 0 && numbers(mean) && numbers(std) && !(std ?? []).includes(0);
+  return result;
 }
 
 function expectObject(value: unknown, name: string): Record<string, unknown> {
@@ -139,9 +179,19 @@ function expectObject(value: unknown, name: string): Record<string, unknown> {
   return value as Record<string, unknown>;
 }
 
-function bad(field: string, expected: string, received: unknown): RepfuseError {
-  const text = JSON.stringify(received) ?? 'nothing';
-  return new RepfuseError('ERR_REPFUSE_GRAPH', `Expected ${expected} for ${field} but received ${text.slice(0, 100)}`, {
-    field,
-  });
+function bad(field: string, expected: string, received: unknown, node?: unknown): RepfuseError {
+  return new RepfuseError(
+    'ERR_REPFUSE_GRAPH',
+    `Expected ${expected} for ${field} but received ${describe(received)}`,
+    typeof node === 'string' ? { field, node } : { field },
+  );
+}
+
+/** A value in a few words, however deep or long it is. */
+function describe(value: unknown): string {
+  if (value === undefined) return 'nothing';
+  if (typeof value === 'string') return value.length <= 100 ? JSON.stringify(value) : `${value.length} characters`;
+  if (!Array.isArray(value)) return typeof value === 'object' && value !== null ? 'an object' : String(value);
+  const items = value.slice(0, 4).map((item) => (Array.isArray(item) ? 'a list' : describe(item)));
+  return `[${items.join(', ')}${value.length > 4 ? `, ... ${value.length} items` : ''}]`;
 }

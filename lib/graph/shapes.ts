@@ -1,31 +1,34 @@
 import { RepfuseError } from '../errors';
 import { windowCount } from '../ops/geometry';
 import { pooledSize } from '../ops/pool';
-import { formatShape, type Tensor } from '../tensor/tensor';
+import { DTYPES } from '../tensor/dtype';
+import { elementCount, formatShape, type Tensor } from '../tensor/tensor';
 import { type Graph, type GraphNode, nodeKeys } from './graph';
 
 type Shape = readonly number[];
+type ImageShape = readonly [number, number, number, number];
+
+/** Largest result of a node: a file can ask for any size by its paddings, so the size is checked before memory is taken. */
+const MAX_ELEMENTS = 2 ** 31 - 1;
 
 /**
- * Shape of every node's result, by id, for an input of `inputShape` [N, C, H, W].
+ * Shape of every node's result, by id, for an input of `inputShape` [N, C, H, W]. Every tensor that a node reads is checked
+ * against it: there, floating-point, of the right shape.
  *
- * @throws ERR_REPFUSE_GRAPH naming the node whose weights are missing or whose input does not fit
+ * @throws ERR_REPFUSE_GRAPH naming the node whose weights are missing or whose input does not fit; ERR_REPFUSE_SHAPE if
+ *   `inputShape` is no shape
  */
 export function inferShapes(graph: Graph, inputShape: Shape, tensors: ReadonlyMap<string, Tensor>): Map<string, Shape> {
+  if (!inputShape.every((dim) => Number.isSafeInteger(dim) && dim > 0)) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_SHAPE',
+      `Expected positive integers for the input's shape but received ${formatShape(inputShape)}`,
+    );
+  }
   const shapes = new Map<string, Shape>([[graph.input, inputShape]]);
-  for (const node of graph.nodes) {
-    for (const key of nodeKeys(node)) {
-      if (!tensors.has(key)) throw wrong(node, `its tensor ${key} is missing`);
-    }
-    const inputs = node.inputs.map((id) => shapes.get(id)!);
-    try {
-      shapes.set(
-        node.id,
-        shapeOf(node, inputs, (key) => tensors.get(key)!.shape),
-      );
-    } catch (error) {
-      throw error instanceof RepfuseError && error.code !== 'ERR_REPFUSE_GRAPH' ? wrong(node, error.message) : error;
-    }
+  for (const node of graph.nodes) shapes.set(node.id, nodeShape(node, shapes, tensors));
+  if (!shapes.has(graph.output)) {
+    throw new RepfuseError('ERR_REPFUSE_GRAPH', `Expected the id of a node for output but received ${graph.output}`);
   }
   return shapes;
 }
@@ -36,12 +39,29 @@ export function countMacs(
   shapes: ReadonlyMap<string, Shape>,
   tensors: ReadonlyMap<string, Tensor>,
 ): number {
-  const size = (shape: Shape) => shape.reduce((product, dim) => product * dim, 1);
   return graph.nodes.reduce((sum, node) => {
     if (node.op !== 'conv2d' && node.op !== 'identity_conv1x1' && node.op !== 'linear') return sum;
     const weight = tensors.get(node.weight)!.shape;
-    return sum + size(shapes.get(node.id)!) * size(weight.slice(1));
+    return sum + elementCount(shapes.get(node.id)!) * elementCount(weight.slice(1));
   }, 0);
+}
+
+function nodeShape(node: GraphNode, shapes: ReadonlyMap<string, Shape>, tensors: ReadonlyMap<string, Tensor>): Shape {
+  for (const key of nodeKeys(node)) {
+    const tensor = tensors.get(key);
+    if (tensor === undefined) throw wrong(node, `its tensor ${key} is missing`);
+    if (!DTYPES[tensor.dtype].floating) throw wrong(node, `its tensor ${key} is ${tensor.dtype}, not floating-point`);
+  }
+  const inputs = node.inputs.map((id) => {
+    const shape = shapes.get(id);
+    if (shape === undefined) throw wrong(node, `its input ${id} does not come before it`);
+    return shape;
+  });
+  const shape = shapeOf(node, inputs, (key) => tensors.get(key)!.shape);
+  if (elementCount(shape) > MAX_ELEMENTS) {
+    throw wrong(node, `its result ${formatShape(shape)} would hold more than ${MAX_ELEMENTS} values`);
+  }
+  return shape;
 }
 
 function wrong(node: GraphNode, problem: string): RepfuseError {
@@ -51,74 +71,116 @@ function wrong(node: GraphNode, problem: string): RepfuseError {
 function shapeOf(node: GraphNode, inputs: readonly Shape[], keyShape: (key: string) => Shape): Shape {
   const [input] = inputs as [Shape];
   switch (node.op) {
-    case 'conv2d': {
-      const [n, c, h, w] = image(node, input);
-      const [out, inPerGroup, kh, kw] = keyShape(node.weight) as [number, number, number, number];
-      if (keyShape(node.weight).length !== 4 || inPerGroup * node.groups !== c) {
-        throw wrong(
-          node,
-          `weight ${formatShape(keyShape(node.weight))} in ${node.groups} groups does not fit the input ${formatShape(input)}`,
-        );
-      }
-      const [top, left] = node.padding;
-      const size = [
-        windowCount(h, kh, node.stride[0], top, top, node.dilation[0]),
-        windowCount(w, kw, node.stride[1], left, left, node.dilation[1]),
-      ] as const;
-      if (size[0] < 1 || size[1] < 1)
-        throw wrong(node, `the ${kh}x${kw} kernel does not fit the input ${formatShape(input)}`);
-      return [n, out, ...size];
-    }
-    case 'identity_conv1x1':
-    case 'batch_norm':
-    case 'squeeze_excite':
-      image(node, input);
+    case 'conv2d':
+      return convShape(node, imageShape(node, input), keyShape);
+    case 'identity_conv1x1': {
+      const channels = imageShape(node, input)[1];
+      if (channels % node.groups !== 0)
+        throw wrong(node, `${node.groups} groups do not divide ${channels} input channels`);
+      expectTensor(node, node.weight, [channels, channels / node.groups, 1, 1], keyShape);
       return input;
+    }
+    case 'batch_norm':
     case 'bn_pad': {
-      const [n, c, h, w] = image(node, input);
-      return [n, c, h + 2 * node.pad, w + 2 * node.pad];
+      const [n, c, h, w] = imageShape(node, input);
+      for (const key of nodeKeys(node)) expectTensor(node, key, [c], keyShape);
+      return node.op === 'batch_norm' ? input : [n, c, h + 2 * node.pad, w + 2 * node.pad];
+    }
+    case 'squeeze_excite': {
+      const channels = imageShape(node, input)[1];
+      const [squeezed = 0] = keyShape(`${node.reduce}.weight`);
+      expectTensor(node, `${node.reduce}.weight`, [squeezed, channels, 1, 1], keyShape);
+      expectTensor(node, `${node.reduce}.bias`, [squeezed], keyShape);
+      expectTensor(node, `${node.expand}.weight`, [channels, squeezed, 1, 1], keyShape);
+      expectTensor(node, `${node.expand}.bias`, [channels], keyShape);
+      return input;
     }
     case 'crop': {
-      const [n, c, h, w] = image(node, input);
+      const [n, c, h, w] = imageShape(node, input);
       const size = [h - node.rows[0] - node.rows[1], w - node.cols[0] - node.cols[1]] as const;
-      if (size[0] < 1 || size[1] < 1) throw wrong(node, `nothing remains of ${formatShape(input)}`);
+      if (size[0] < 1 || size[1] < 1) throw wrong(node, `nothing remains of its input ${formatShape(input)}`);
       return [n, c, ...size];
     }
     case 'avg_pool2d':
-    case 'max_pool2d': {
-      const [n, c, h, w] = image(node, input);
-      const [top, left] = node.padding;
-      const ceil = node.ceil_mode ?? false;
-      return [
-        n,
-        c,
-        pooledSize(h, node.kernel[0], node.stride[0], top, top, ceil),
-        pooledSize(w, node.kernel[1], node.stride[1], left, left, ceil),
-      ];
-    }
+    case 'max_pool2d':
+      return pooledShape(node, imageShape(node, input));
     case 'global_avg_pool': {
-      const [n, c] = image(node, input);
+      const [n, c] = imageShape(node, input);
       return [n, c, 1, 1];
     }
     case 'flatten':
-      return [input[0]!, input.slice(1).reduce((product, dim) => product * dim, 1)];
+      return [input[0]!, elementCount(input.slice(1))];
     case 'linear': {
-      const [out, features] = keyShape(node.weight) as [number, number];
-      if (input.length !== 2 || input[1] !== features)
-        throw wrong(node, `weight ${formatShape(keyShape(node.weight))} does not fit the input ${formatShape(input)}`);
+      const [out = 0] = keyShape(node.weight);
+      if (input.length !== 2) throw wrong(node, `expected [N, features] but its input is ${formatShape(input)}`);
+      expectTensor(node, node.weight, [out, input[1]!], keyShape);
+      if (node.bias !== null) expectTensor(node, node.bias, [out], keyShape);
       return [input[0]!, out];
     }
-    case 'add':
-      if (formatShape(inputs[0]!) !== formatShape(inputs[1]!)) {
-        throw wrong(node, `shapes ${formatShape(inputs[0]!)} and ${formatShape(inputs[1]!)} differ`);
-      }
+    case 'add': {
+      const [first, second] = inputs.map(formatShape);
+      if (first !== second) throw wrong(node, `the shapes of its inputs, ${first} and ${second}, differ`);
+      return input;
+    }
+    case 'softmax':
+      if (input.length < 2) throw wrong(node, `expected [N, C, ...] but its input is ${formatShape(input)}`);
       return input;
     default:
       return input;
   }
 }
 
-function image(node: GraphNode, shape: Shape): readonly [number, number, number, number] {
-  if (shape.length !== 4) throw wrong(node, `expected [N, C, H, W] but the input is ${formatShape(shape)}`);
-  return shape as unknown as readonly [number, number, number, number];
+function convShape(
+  node: Extract<GraphNode, { op: 'conv2d' }>,
+  [n, c, h, w]: ImageShape,
+  keyShape: (key: string) => Shape,
+): Shape {
+  const weight = keyShape(node.weight);
+  const [out, inPerGroup, kh, kw] = weight as ImageShape;
+  if (weight.length !== 4 || weight.includes(0) || inPerGroup * node.groups !== c || out % node.groups !== 0) {
+    throw wrong(
+      node,
+      `its tensor ${node.weight} of shape ${formatShape(weight)} does not fit ${c} input channels in ${node.groups} groups`,
+    );
+  }
+  if (node.bias !== null) expectTensor(node, node.bias, [out], keyShape);
+  const [vertical, horizontal] = node.padding;
+  const size = [
+    windowCount(h, kh, node.stride[0], vertical, vertical, node.dilation[0]),
+    windowCount(w, kw, node.stride[1], horizontal, horizontal, node.dilation[1]),
+  ] as const;
+  if (size[0] < 1 || size[1] < 1) {
+    throw wrong(
+      node,
+      `its ${kh}x${kw} kernel with dilation ${formatShape(node.dilation)} does not fit into ${h}x${w} pixels with padding ${formatShape(node.padding)}`,
+    );
+  }
+  return [n, out, ...size];
+}
+
+function pooledShape(
+  node: Extract<GraphNode, { op: 'avg_pool2d' | 'max_pool2d' }>,
+  [n, c, ...pixels]: ImageShape,
+): Shape {
+  const { kernel, stride, padding, ceil_mode = false } = node;
+  try {
+    const size = pixels.map((size, axis) =>
+      pooledSize(size, kernel[axis]!, stride[axis]!, padding[axis]!, padding[axis]!, ceil_mode),
+    );
+    return [n, c, ...size];
+  } catch (error) {
+    throw wrong(node, (error as RepfuseError).message);
+  }
+}
+
+function expectTensor(node: GraphNode, key: string, expected: Shape, keyShape: (key: string) => Shape): void {
+  const shape = keyShape(key);
+  if (formatShape(shape) !== formatShape(expected) || shape.includes(0)) {
+    throw wrong(node, `expected ${formatShape(expected)} for its tensor ${key} but it is ${formatShape(shape)}`);
+  }
+}
+
+function imageShape(node: GraphNode, shape: Shape): ImageShape {
+  if (shape.length !== 4) throw wrong(node, `expected [N, C, H, W] but its input is ${formatShape(shape)}`);
+  return shape as unknown as ImageShape;
 }
