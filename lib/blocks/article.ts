@@ -52,7 +52,7 @@ export class ACNet extends ArticleBlock {
 }
 
 /**
- * The article's RepBlock: ReLU(KxK + BN + 1x1 + BN + BN of the input). Unlike the original its stride and kernel size reach the
+ * The article's RepBlock: ReLU(1x1 + BN + KxK + BN + BN of the input). Unlike the original its stride and kernel size reach the
  * branches, the identity exists only where the shape is kept, and its deploy form keeps the groups; see
  * docs/article-differences.md.
  */

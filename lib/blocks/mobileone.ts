@@ -14,7 +14,7 @@ export interface MobileOneBlockOptions extends BlockOptions {
 }
 
 /**
- * MobileOne: several KxK + BN, a 1x1 + BN if K > 1 and, where the shape is kept, BN of the input; summed, then ReLU.
+ * MobileOne: a 1x1 + BN if K > 1, BN of the input where the shape is kept, and several KxK + BN; summed, then ReLU.
  * Source: Vasu et al., MobileOne: An Improved One Millisecond Mobile Backbone, CVPR 2023, section 3.3.
  */
 export class MobileOneBlock extends ReparameterizableBlock {

@@ -19,7 +19,7 @@ export interface FamilyRule {
    * counts on its own only in a file that has a sure block.
    */
   readonly provingBranches?: number;
-  /** In the order in which they are summed. */
+  /** In the order in which they are summed: that of the authors' forward pass. */
   readonly branches: readonly BranchRule[];
   readonly deploy: { readonly weight: string; readonly bias: string };
   /** The deploy keys alone prove a converted block. False where an ordinary convolution looks the same. */

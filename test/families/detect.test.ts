@@ -158,10 +158,10 @@ describe('branches', () => {
       ['dbb_1x1_kxk', 'conv2d', 'batch_norm', 'pad_border', 'conv2d', 'batch_norm'],
     ]);
     expect(stages(new MobileOneBlock({ ...CHANNELS, numConvBranches: 2 }))).toEqual([
-      ['rbr_conv.0', 'conv2d', 'batch_norm'],
-      ['rbr_conv.1', 'conv2d', 'batch_norm'],
       ['rbr_scale', 'conv2d', 'batch_norm'],
       ['rbr_skip', 'batch_norm'],
+      ['rbr_conv.0', 'conv2d', 'batch_norm'],
+      ['rbr_conv.1', 'conv2d', 'batch_norm'],
     ]);
   });
 

@@ -40,16 +40,16 @@ export const ARTICLE_REPVGG: FamilyRule = {
   anchor: 'brb_3x3.conv.weight',
   branches: [
     {
-      name: 'brb_3x3',
-      role: 'main',
-      presence: 'required',
-      chains: [[{ conv: 'brb_3x3.conv', geometry: 'aligned' }, { batchNorm: 'brb_3x3.bn' }]],
-    },
-    {
       name: 'brb_1x1',
       role: 'pointwise',
       presence: 'required',
       chains: [[{ conv: 'brb_1x1.conv', geometry: 'aligned' }, { batchNorm: 'brb_1x1.bn' }]],
+    },
+    {
+      name: 'brb_3x3',
+      role: 'main',
+      presence: 'required',
+      chains: [[{ conv: 'brb_3x3.conv', geometry: 'aligned' }, { batchNorm: 'brb_3x3.bn' }]],
     },
     { name: 'brb_identity', role: 'identity', presence: 'optional', chains: [[{ batchNorm: 'brb_identity' }]] },
   ],

@@ -13,18 +13,18 @@ export const MOBILEONE: FamilyRule = {
   anchor: 'rbr_conv.0.conv.weight',
   branches: [
     {
-      name: 'rbr_conv.{i}',
-      role: 'main',
-      presence: 'repeated',
-      chains: [[{ conv: 'rbr_conv.{i}.conv', geometry: 'aligned' }, { batchNorm: 'rbr_conv.{i}.bn' }]],
-    },
-    {
       name: 'rbr_scale',
       role: 'pointwise',
       presence: 'optional',
       chains: [[{ conv: 'rbr_scale.conv', geometry: 'aligned' }, { batchNorm: 'rbr_scale.bn' }]],
     },
     { name: 'rbr_skip', role: 'identity', presence: 'optional', chains: [[{ batchNorm: 'rbr_skip' }]] },
+    {
+      name: 'rbr_conv.{i}',
+      role: 'main',
+      presence: 'repeated',
+      chains: [[{ conv: 'rbr_conv.{i}.conv', geometry: 'aligned' }, { batchNorm: 'rbr_conv.{i}.bn' }]],
+    },
   ],
   deploy: { weight: 'reparam_conv.weight', bias: 'reparam_conv.bias' },
   deployIsEvident: true,
@@ -41,16 +41,16 @@ export const TIMM_MOBILEONE: FamilyRule = {
   anchor: 'conv_kxk.0.conv.weight',
   branches: [
     {
-      name: 'conv_kxk.{i}',
-      role: 'main',
-      presence: 'repeated',
-      chains: [[{ conv: 'conv_kxk.{i}.conv', geometry: 'aligned' }, { batchNorm: 'conv_kxk.{i}.bn' }]],
-    },
-    {
       name: 'conv_scale',
       role: 'pointwise',
       presence: 'optional',
       chains: [[{ conv: 'conv_scale.conv', geometry: 'aligned' }, { batchNorm: 'conv_scale.bn' }]],
+    },
+    {
+      name: 'conv_kxk.{i}',
+      role: 'main',
+      presence: 'repeated',
+      chains: [[{ conv: 'conv_kxk.{i}.conv', geometry: 'aligned' }, { batchNorm: 'conv_kxk.{i}.bn' }]],
     },
     { name: 'identity', role: 'identity', presence: 'optional', chains: [[{ batchNorm: 'identity' }]] },
   ],

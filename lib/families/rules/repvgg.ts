@@ -56,16 +56,16 @@ export const TIMM_REPVGG: FamilyRule = {
   provingBranches: 2,
   branches: [
     {
-      name: 'conv_kxk',
-      role: 'main',
-      presence: 'required',
-      chains: [[{ conv: 'conv_kxk.conv', geometry: 'aligned' }, { batchNorm: 'conv_kxk.bn' }]],
-    },
-    {
       name: 'conv_1x1',
       role: 'pointwise',
       presence: 'required',
       chains: [[{ conv: 'conv_1x1.conv', geometry: 'aligned' }, { batchNorm: 'conv_1x1.bn' }]],
+    },
+    {
+      name: 'conv_kxk',
+      role: 'main',
+      presence: 'required',
+      chains: [[{ conv: 'conv_kxk.conv', geometry: 'aligned' }, { batchNorm: 'conv_kxk.bn' }]],
     },
     { name: 'identity', role: 'identity', presence: 'optional', chains: [[{ batchNorm: 'identity' }]] },
   ],
