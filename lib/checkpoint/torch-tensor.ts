@@ -13,8 +13,8 @@ export interface StorageReader {
   sizeOf(key: string): number | undefined;
   /** The bytes, always the same memory for the same key. */
   read(key: string): Promise<Uint8Array<ArrayBuffer>>;
-  /** Takes bytes from what the file may become in memory. @throws ERR_REPFUSE_FORMAT when it is used up */
-  reserve(bytes: number): void;
+  /** Takes bytes from what the file may become in memory; false when that is used up. */
+  reserve(bytes: number): boolean;
 }
 
 /**
@@ -32,10 +32,16 @@ export async function materialize(name: string, described: TorchTensor, storages
     const { buffer } = await storages.read(key);
     return new Tensor(dtype, shape, new array(buffer, offset * width, count));
   }
-  storages.reserve(count * width);
+  if (!storages.reserve(count * width)) {
+    throw bad(name, 'shape', `shape ${formatShape(shape)} repeats its elements, and is too large for this file`);
+  }
   const { buffer } = await storages.read(key);
   const gathered = gather(buffer, width, offset, shape, stride, count);
   return new Tensor(dtype, shape, new array(gathered, 0, count));
+}
+
+function bad(tensor: string, field: string, problem: string): RepfuseError {
+  return new RepfuseError('ERR_REPFUSE_FORMAT', `Bad tensor ${JSON.stringify(tensor)}: ${problem}`, { tensor, field });
 }
 
 interface Window {
@@ -48,18 +54,16 @@ interface Window {
 }
 
 function check(name: string, described: TorchTensor, storages: StorageReader): Window {
-  const bad = (field: string, problem: string) =>
-    new RepfuseError('ERR_REPFUSE_FORMAT', `Bad tensor ${JSON.stringify(name)}: ${problem}`, { tensor: name, field });
   const integer = (field: string, value: PyValue): number => {
-    if (typeof value === 'bigint') throw bad(field, `${field} ${value.toString().slice(0, 24)} is too large`);
-    if (typeof value !== 'number' || !Number.isSafeInteger(value)) throw bad(field, `${field} is no integer`);
-    if (value < 0) throw bad(field, `${field} ${value} is negative`);
+    if (typeof value === 'bigint') throw bad(name, field, `${field} ${value.toString().slice(0, 24)} is too large`);
+    if (typeof value !== 'number' || !Number.isSafeInteger(value)) throw bad(name, field, `${field} is no integer`);
+    if (value < 0) throw bad(name, field, `${field} ${value} is negative`);
     return value;
   };
   const integers = (field: string, value: PyValue): number[] => {
     const items = value instanceof PyTuple ? value.items : Array.isArray(value) ? (value as PyValue[]) : undefined;
-    if (items === undefined) throw bad(field, `${field} is no tuple of integers`);
-    if (items.length > MAX_RANK) throw bad(field, `${field} has ${items.length} dimensions (limit ${MAX_RANK})`);
+    if (items === undefined) throw bad(name, field, `${field} is no tuple of integers`);
+    if (items.length > MAX_RANK) throw bad(name, field, `${field} has ${items.length} dimensions (limit ${MAX_RANK})`);
     return items.map((item) => integer(field, item));
   };
 
@@ -72,24 +76,25 @@ function check(name: string, described: TorchTensor, storages: StorageReader): W
     );
   }
   const { storage } = described;
-  if (!(storage instanceof TorchStorage)) throw bad('storage', 'it has no storage');
+  if (!(storage instanceof TorchStorage)) throw bad(name, 'storage', 'it has no storage');
   const { key } = storage;
   const offset = integer('offset', described.offset);
   const shape = integers('shape', described.size);
   const stride = integers('stride', described.stride);
   if (shape.length !== stride.length) {
-    throw bad('stride', `shape ${formatShape(shape)} and stride ${formatShape(stride)} have different lengths`);
+    throw bad(name, 'stride', `shape ${formatShape(shape)} and stride ${formatShape(stride)} have different lengths`);
   }
   const bytes = storages.sizeOf(key);
-  if (bytes === undefined) throw bad('storage', `its storage data/${key} is missing from the file`);
+  if (bytes === undefined) throw bad(name, 'storage', `its storage data/${key} is missing from the file`);
 
   // Products of integers are exact below 2^53 and stay above it once there, so that comparing them is safe.
   const { bytes: width } = DTYPES[dtype];
   const extent = shape.reduce((product, dim) => product * Math.max(dim, 1), width);
-  if (extent > Number.MAX_SAFE_INTEGER) throw bad('shape', `shape ${formatShape(shape)} is too large`);
+  if (extent > Number.MAX_SAFE_INTEGER) throw bad(name, 'shape', `shape ${formatShape(shape)} is too large`);
   const last = shape.reduce((index, dim, axis) => index + (dim - 1) * stride[axis]!, offset);
   if (!shape.includes(0) && (last + 1) * width > bytes) {
     throw bad(
+      name,
       'stride',
       `shape ${formatShape(shape)}, stride ${formatShape(stride)} and offset ${offset} reach element ${last}, out of the ` +
         `bounds of storage data/${key}, which holds ${Math.floor(bytes / width)}`,
