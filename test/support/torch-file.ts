@@ -129,15 +129,13 @@ export function pickle(root: Item): Buffer {
 export function torchFile(
   root: Item,
   storages: Readonly<Record<string, ArrayBufferView>> = {},
-  extra: readonly ZipEntry[] = [],
+  { deflate = false }: { readonly deflate?: boolean } = {},
 ): Buffer {
-  return zipArchive([
-    { name: 'archive/data.pkl', bytes: pickle(root) },
-    ...Object.entries(storages).map(([key, data]) => ({
-      name: `archive/data/${key}`,
-      bytes: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
-    })),
-    { name: 'archive/version', bytes: Buffer.from('3\n') },
-    ...extra,
-  ]);
+  const records = Object.entries(storages).map(([key, data]) => ({
+    name: `archive/data/${key}`,
+    bytes: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+  }));
+  const pickled = { name: 'archive/data.pkl', bytes: pickle(root) };
+  const version = { name: 'archive/version', bytes: Buffer.from('3\n') };
+  return zipArchive([pickled, ...records, version].map((entry) => ({ ...entry, deflate })));
 }

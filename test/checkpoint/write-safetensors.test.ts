@@ -1,0 +1,215 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { readCheckpoint } from '../../lib/checkpoint/read-checkpoint';
+import { writeSafetensors } from '../../lib/checkpoint/write-safetensors';
+import { DTYPES, type DType } from '../../lib/tensor/dtype';
+import { Tensor } from '../../lib/tensor/tensor';
+import { fixturePath, readFixtureTensors } from '../support/fixtures';
+import { Random } from '../support/random';
+import { refusal } from '../support/refusal';
+import { temporaryFolder } from '../support/temporary';
+
+const folder = temporaryFolder();
+let folders = 0;
+
+/** An empty folder, so that a left-over temporary file is seen. */
+function emptyFolder(): string {
+  const path = folder.path(`out${folders++}`);
+  mkdirSync(path);
+  return path;
+}
+
+const leftIn = (path: string) => readdirSync(dirname(path));
+const one = new Map([['a', Tensor.f32([2], [1, 2])]]);
+
+/** A tensor of random bits. */
+function randomTensor(random: Random, dtype: DType): Tensor {
+  const shape = Array.from({ length: random.int(0, 4) }, () => random.int(0, 5));
+  const size = shape.reduce((product, dim) => product * dim, 1);
+  const { array, bytes } = DTYPES[dtype];
+  const bits = Uint8Array.from({ length: size * bytes }, () => random.int(0, dtype === 'BOOL' ? 1 : 255));
+  return new Tensor(dtype, shape, new array(bits.buffer, 0, size));
+}
+
+const bytesOf = ({ data }: Tensor) => Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+
+describe('round trips', () => {
+  test('every dtype, shape and bit pattern comes back', async () => {
+    const random = new Random(7);
+    for (let round = 0; round < 40; round++) {
+      const dtypes = Object.keys(DTYPES) as DType[];
+      const names = ['a', '__proto__', 'constructor', 'ä€😀', 'with "quotes" \\ and\nlines', '0', '', 'module', 'x.y'];
+      const tensors = new Map(names.map((name) => [name, randomTensor(random, random.pick(dtypes))]));
+      const file = `${emptyFolder()}/x.safetensors`;
+      await writeSafetensors(file, tensors, { metadata: { __proto__x: 'y', 'ä"': '😀' } });
+      const checkpoint = await readCheckpoint(file, { prefix: '' });
+      expect([...checkpoint.tensors.keys()].sort()).toEqual([...names].sort());
+      expect(checkpoint.metadata).toEqual({ __proto__x: 'y', 'ä"': '😀' });
+      for (const [name, want] of tensors) {
+        const got = checkpoint.tensors.get(name)!;
+        expect([got.dtype, got.shape]).toEqual([want.dtype, want.shape]);
+        expect(bytesOf(got).equals(bytesOf(want))).toBe(true);
+      }
+    }
+  });
+
+  test('another reader sees the same', async () => {
+    const { tensors } = await readCheckpoint(fixturePath('checkpoints', 'repvgg-plain.pth'));
+    const file = `${emptyFolder()}/x.safetensors`;
+    await writeSafetensors(file, tensors);
+    const read = readFixtureTensors(file);
+    expect([...read.keys()].sort()).toEqual([...tensors.keys()].sort());
+    for (const [name, want] of tensors) expect(read.get(name)).toMatchObject({ shape: want.shape, data: want.data });
+  });
+
+  test('a view of a larger buffer writes only itself', async () => {
+    const view = new Float32Array(new Float32Array([9, 1, 2, 9]).buffer, 4, 2);
+    const file = `${emptyFolder()}/x.safetensors`;
+    await writeSafetensors(file, new Map([['a', Tensor.f32([2], view)]]));
+    const { tensors } = await readCheckpoint(file);
+    expect([...(tensors.get('a')!.data as Float32Array)]).toEqual([1, 2]);
+  });
+});
+
+describe('layout', () => {
+  test('data begin at 64 bytes, wide elements first, without holes; equal input gives equal bytes', async () => {
+    const tensors = new Map<string, Tensor>([
+      ['u8', new Tensor('U8', [3], Uint8Array.of(1, 2, 3))],
+      ['f16', new Tensor('F16', [1], Uint16Array.of(4))],
+      ['z', Tensor.f32([1], [5])],
+      ['counter', new Tensor('I64', [], BigInt64Array.of(6n))],
+      ['a', Tensor.f32([1], [7])],
+    ]);
+    const path = emptyFolder();
+    await writeSafetensors(`${path}/x`, tensors, { metadata: { a: 'b' } });
+    await writeSafetensors(`${path}/y`, new Map(tensors), { metadata: { a: 'b' } });
+    const bytes = readFileSync(`${path}/x`);
+    expect(bytes.equals(readFileSync(`${path}/y`))).toBe(true);
+    const length = Number(bytes.readBigUInt64LE(0));
+    expect((8 + length) % 64).toBe(0);
+    const header = JSON.parse(bytes.toString('utf8', 8, 8 + length));
+    expect(Object.keys(header)).toEqual(['__metadata__', 'counter', 'z', 'a', 'f16', 'u8']);
+    expect(Object.values<{ data_offsets?: number[] }>(header).map((entry) => entry.data_offsets)).toEqual([
+      undefined,
+      [0, 8],
+      [8, 12],
+      [12, 16],
+      [16, 18],
+      [18, 21],
+    ]);
+    expect(bytes.length).toBe(8 + length + 21);
+  });
+});
+
+describe('the file appears whole or not at all', () => {
+  test('an existing file is left alone without force', async () => {
+    const file = `${emptyFolder()}/x.safetensors`;
+    writeFileSync(file, 'mine');
+    const error = await refusal(writeSafetensors(file, one));
+    expect(error).toMatchObject({ code: 'ERR_REPFUSE_EXISTS', details: { file } });
+    expect(readFileSync(file, 'utf8')).toBe('mine');
+    expect(leftIn(file)).toEqual(['x.safetensors']);
+    await writeSafetensors(file, one, { force: true });
+    expect((await readCheckpoint(file)).tensors.size).toBe(1);
+    expect(leftIn(file)).toEqual(['x.safetensors']);
+  });
+
+  test('a dangling link is a name that is taken', async () => {
+    const file = `${emptyFolder()}/x.safetensors`;
+    symlinkSync('nowhere', file);
+    expect((await refusal(writeSafetensors(file, one))).code).toBe('ERR_REPFUSE_EXISTS');
+  });
+
+  test('a file that appears while writing is not overwritten', async () => {
+    const file = `${emptyFolder()}/x.safetensors`;
+    const onProgress = () => writeFileSync(file, 'theirs');
+    expect((await refusal(writeSafetensors(file, one, { onProgress }))).code).toBe('ERR_REPFUSE_EXISTS');
+    expect(readFileSync(file, 'utf8')).toBe('theirs');
+    expect(leftIn(file)).toEqual(['x.safetensors']);
+  });
+
+  test('of eight writers at once, one wins and the others are told', async () => {
+    const file = `${emptyFolder()}/x.safetensors`;
+    const writers = Array.from({ length: 8 }, (_, i) =>
+      writeSafetensors(file, new Map([['a', Tensor.f32([1000], new Float32Array(1000).fill(i))]])).then(
+        () => i,
+        (error) => error.code,
+      ),
+    );
+    const results = await Promise.all(writers);
+    const winners = results.filter((result) => typeof result === 'number');
+    expect(winners).toHaveLength(1);
+    expect(results.filter((result) => result === 'ERR_REPFUSE_EXISTS')).toHaveLength(7);
+    const { tensors } = await readCheckpoint(file);
+    expect(new Set(tensors.get('a')!.data as Float32Array)).toEqual(new Set(winners));
+    expect(leftIn(file)).toEqual(['x.safetensors']);
+  });
+
+  test('with force, eight writers at once leave one whole file', async () => {
+    const file = `${emptyFolder()}/x.safetensors`;
+    const write = (i: number) =>
+      writeSafetensors(file, new Map([['a', Tensor.f32([1000], new Float32Array(1000).fill(i))]]), { force: true });
+    await Promise.all(Array.from({ length: 8 }, (_, i) => write(i)));
+    expect(new Set((await readCheckpoint(file)).tensors.get('a')!.data as Float32Array).size).toBe(1);
+    expect(leftIn(file)).toEqual(['x.safetensors']);
+  });
+
+  test('an abort before, during and at the end removes the temporary file', async () => {
+    const tensors = new Map(Array.from({ length: 5 }, (_, i) => [`t${i}`, Tensor.f32([4], [i, i, i, i])]));
+    for (const stop of [0, 2, 5]) {
+      const file = `${emptyFolder()}/x.safetensors`;
+      const controller = new AbortController();
+      let calls = 0;
+      const onProgress = () => {
+        if (calls++ === stop) controller.abort(new Error('enough'));
+      };
+      const error = await refusal(writeSafetensors(file, tensors, { signal: controller.signal, onProgress }));
+      expect(error.code).toBe('ERR_REPFUSE_ABORTED');
+      expect(error.cause).toMatchObject({ message: 'enough' });
+      expect(readdirSync(dirname(file))).toEqual([]);
+    }
+    const file = `${emptyFolder()}/x.safetensors`;
+    const error = await refusal(writeSafetensors(file, tensors, { signal: AbortSignal.abort('never') }));
+    expect([error.code, error.cause]).toEqual(['ERR_REPFUSE_ABORTED', 'never']);
+  });
+
+  test('an error of the progress function comes through, and nothing is left', async () => {
+    const file = `${emptyFolder()}/x.safetensors`;
+    const onProgress = () => {
+      throw new TypeError('mine');
+    };
+    await expect(writeSafetensors(file, one, { onProgress })).rejects.toThrow('mine');
+    expect(leftIn(file)).toEqual([]);
+  });
+
+  test('a folder that is missing, or in the way', async () => {
+    const path = emptyFolder();
+    const missing = await refusal(writeSafetensors(`${path}/none/x.safetensors`, one));
+    expect(missing).toMatchObject({ code: 'ERR_REPFUSE_FILE', cause: { code: 'ENOENT' } });
+    mkdirSync(`${path}/taken`);
+    const taken = await refusal(writeSafetensors(`${path}/taken`, one, { force: true }));
+    expect(taken.code).toBe('ERR_REPFUSE_FILE');
+    expect(readdirSync(path)).toEqual(['taken']);
+  });
+
+  test.each<[string, Map<string, Tensor>, Record<string, unknown>]>([
+    ['a tensor called __metadata__', new Map([['__metadata__', Tensor.f32([1])]]), {}],
+    ['metadata that is no text', one, { a: 1 }],
+  ])('%s is refused before anything is written', async (_, tensors, metadata) => {
+    const file = `${emptyFolder()}/x.safetensors`;
+    const error = await refusal(writeSafetensors(file, tensors, { metadata: metadata as Record<string, string> }));
+    expect(error.code).toBe('ERR_REPFUSE_INVALID_ARGUMENT');
+    expect(existsSync(file)).toBe(false);
+    expect(leftIn(file)).toEqual([]);
+  });
+});
+
+test('progress counts the bytes of the file', async () => {
+  const file = `${emptyFolder()}/x.safetensors`;
+  const seen: { phase: string; done: number; total: number }[] = [];
+  await writeSafetensors(file, new Map([['a', Tensor.f32([5 << 20])]]), { onProgress: (p) => seen.push(p) });
+  const size = readFileSync(file).length;
+  expect(seen.length).toBeGreaterThan(2);
+  expect(seen.every(({ phase, total }) => phase === 'write' && total === size)).toBe(true);
+  expect(seen.at(-1)!.done).toBe(size);
+});
