@@ -45,20 +45,23 @@ export interface DetectOptions {
   readonly rules?: readonly FamilyRule[];
   /** Overrides every family's eps. */
   readonly eps?: number | undefined;
+  /** eps of a BatchNorm by its key prefix, where something tells it (a graph does); `eps` comes before it, the family's after. */
+  readonly epsOf?: ((batchNorm: string) => EpsChoice | undefined) | undefined;
 }
 
 /**
  * Finds every block of a known system, at any prefix, in file order. Nothing is computed and no model code is needed: a block
  * is what its keys say. Each comes with its branches (stride 1, taps centred) or with the problem that keeps it from being fused.
  */
-export function detectBlocks(tensors: StateDict, { rules = FAMILY_RULES, eps }: DetectOptions = {}): DetectedBlock[] {
+export function detectBlocks(tensors: StateDict, options: DetectOptions = {}): DetectedBlock[] {
+  const { rules = FAMILY_RULES } = options;
   const keys = new KeyIndex(tensors.keys());
   const claimed = new Set<string>();
   const found: DetectedBlock[] = [];
   for (const rule of rules) {
     if (rule.onlyBeside !== undefined && !found.some(({ family }) => family === rule.onlyBeside)) continue;
     const blocks = blockPrefixes(tensors, rule, claimed).map((prefix) =>
-      examine(tensors, keys, prefix, rule, rules, eps),
+      examine(tensors, keys, prefix, rule, rules, options),
     );
     if (!blocks.some((block) => isSure(block, rule))) continue;
     for (const block of blocks) for (const key of ownKeys(block)) claimed.add(key);
@@ -119,7 +122,7 @@ function examine(
   prefix: string,
   rule: FamilyRule,
   rules: readonly FamilyRule[],
-  epsOption: number | undefined,
+  options: DetectOptions,
 ): DetectedBlock {
   const has = (key: string) => tensors.has(prefix + key);
   const expected = expectedBranches(rule, has, (before) => keys.indicesAfter(prefix + before));
@@ -127,6 +130,11 @@ function examine(
   const deployKeys = { weight: prefix + rule.deploy.weight, bias: prefix + rule.deploy.bias };
   const anchor = tensors.get(prefix + rule.anchor);
   const [outChannels = 0, inPerGroup = 0, kh = 0, kw = 0] = (anchor ?? tensors.get(deployKeys.weight))?.shape ?? [];
+  const choose = (batchNorm: string): EpsChoice =>
+    (options.eps === undefined && options.epsOf?.(prefix + batchNorm)) || chooseEps(rule, prefix, options.eps);
+  const batchNorms = found.flatMap(({ stages }) =>
+    stages.flatMap((stage) => ('batchNorm' in stage ? [stage.batchNorm] : [])),
+  );
   const common = {
     prefix: prefix.replace(/\.$/, ''),
     anchorKey: prefix + rule.anchor,
@@ -134,7 +142,7 @@ function examine(
     outChannels,
     inPerGroup,
     kernel: [kh, kw] as const,
-    eps: chooseEps(rule, prefix, epsOption),
+    eps: summarize(batchNorms.map(choose)) ?? chooseEps(rule, prefix, options.eps),
   };
   if (found.length === 0) return { ...common, ...deployForm(rule, rules, tensors, deployKeys) };
 
@@ -159,7 +167,7 @@ function examine(
     dilation: [1, 1],
     groups: groups ?? 1,
   } as const;
-  const branches = expected.map((branch) => buildBranch(branch, tensors, prefix, geometry, () => common.eps.value));
+  const branches = expected.map((branch) => buildBranch(branch, tensors, prefix, geometry, (key) => choose(key).value));
   return { ...block, branches, groups };
 }
 
@@ -187,6 +195,12 @@ function chooseEps(rule: FamilyRule, prefix: string, option: number | undefined)
   const evidence = rule.epsEvidence?.find(({ pattern }) => new RegExp(pattern).test(prefix));
   if (evidence !== undefined) return { value: evidence.eps, source: evidence.because };
   return { value: rule.eps, source: `default of ${rule.family}` };
+}
+
+/** One choice for the report of a block. */
+function summarize([first, ...others]: readonly EpsChoice[]): EpsChoice | undefined {
+  if (first === undefined || others.every(({ value }) => value === first.value)) return first;
+  return { value: first.value, source: `${first.source}, differing by BatchNorm` };
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { EpsChoice } from '../families';
 import type { PixelNormalization } from '../ops';
 
 /** A convolutional network as a list of operators over tensors named by state dict keys. Plain JSON, stored in model files. */
@@ -122,4 +123,13 @@ export function nodeKeys(node: GraphNode): string[] {
     default:
       return [];
   }
+}
+
+/** What the graph says of a BatchNorm's eps, by key prefix, in the way that `detectBlocks` asks for it. */
+export function batchNormEps({ nodes }: Graph): (batchNorm: string) => EpsChoice | undefined {
+  const known = new Map<string, EpsChoice>();
+  for (const node of nodes) {
+    if (node.op === 'batch_norm' || node.op === 'bn_pad') known.set(node.prefix, { value: node.eps, source: 'graph' });
+  }
+  return (batchNorm) => known.get(batchNorm);
 }

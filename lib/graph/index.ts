@@ -1,6 +1,6 @@
 export { deployGraph, type FusedBlock } from './deploy';
 export { evaluate, evaluateAsync, normalizeInput } from './evaluate';
-export type { Graph, GraphNode } from './graph';
+export { batchNormEps, type Graph, type GraphNode } from './graph';
 export { graphMetadata, parseGraphText, readGraphMetadata } from './model-file';
 export { parseGraph } from './parse';
 export { countMacs, inferShapes } from './shapes';

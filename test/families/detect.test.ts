@@ -342,6 +342,27 @@ describe('eps', () => {
     expect(eps('neck.Rep_p4.block.0.')).toMatchObject({ value: 1e-3 });
     expect(eps('backbone.ERBlock_2.0.', 0.01)).toEqual({ value: 0.01, source: 'option' });
   });
+
+  test('of a single BatchNorm, where something tells it: after the option, before the family', () => {
+    const known = new Map([
+      ['a.rbr_dense.bn', 0.1],
+      ['a.rbr_1x1.bn', 0.2],
+    ]);
+    const epsOf = (batchNorm: string) => {
+      const value = known.get(batchNorm);
+      return value === undefined ? undefined : { value, source: 'told' };
+    };
+    const used = ({ branches }: DetectedBlock) =>
+      branches.flatMap(({ stages }) => stages.flatMap((stage) => (stage.kind === 'batch_norm' ? [stage.eps] : [])));
+    const told = only(detectBlocks(new Map(repvgg('a.')), { epsOf }));
+    expect([...used(told)].sort()).toEqual([1e-5, 0.1, 0.2]);
+    expect(told.eps.source).toMatch(/differing by BatchNorm$/);
+    const elsewhere = only(detectBlocks(new Map(repvgg('b.')), { epsOf }));
+    expect(elsewhere.eps).toEqual({ value: 1e-5, source: 'default of repvgg' });
+    const given = only(detectBlocks(new Map(repvgg('a.')), { epsOf, eps: 0.3 }));
+    expect(used(given)).toEqual([0.3, 0.3, 0.3]);
+    expect(given.eps).toEqual({ value: 0.3, source: 'option' });
+  });
 });
 
 describe('rules', () => {

@@ -1,10 +1,10 @@
 import { readCheckpoint } from '../../lib/checkpoint/read-checkpoint';
 import { detectBlocks } from '../../lib/families';
 import {
+  batchNormEps,
   deployGraph,
   evaluate,
   evaluateAsync,
-  type FusedBlock,
   inferShapes,
   normalizeInput,
   parseGraph,
@@ -43,10 +43,8 @@ describe.each(fixtureCases('blocks'))('graph of blocks/%s', (name) => {
     expect(peakError(given.data as Float32Array, want)).toBeLessThanOrEqual(
       manifest.tolerance.deploy_output_rel_peak_f32,
     );
-    const rewritten = deployGraph(
-      parseGraph(manifest.train_graph),
-      withEps(detectBlocks(train), train, manifest.bn_eps),
-    );
+    const graph = parseGraph(manifest.train_graph);
+    const rewritten = deployGraph(graph, detectBlocks(train, { epsOf: batchNormEps(graph) }));
     expect(rewritten.nodes.map(({ op }) => op)).toEqual(manifest.deploy_graph.nodes.map(({ op }: Manifest) => op));
     expect(evaluate(rewritten, deploy, input).data).toEqual(given.data);
   });
@@ -75,8 +73,8 @@ describe.each(fixtureCases('checkpoints').filter(isCheckpoint))('graph of checkp
     const deploy = fixtureStateDict(deployFile(manifest));
     const given = evaluate(parseGraph(manifest.deploy_graph), deploy, input);
     expect(peakError(given.data as Float32Array, golden(tensors, 'logits'))).toBeLessThanOrEqual(deployTolerance);
-    const blocks = withEps(detectBlocks(train), train, manifest.bn_eps);
-    const rewritten = deployGraph(parseGraph(manifest.train_graph), blocks);
+    const graph = parseGraph(manifest.train_graph);
+    const rewritten = deployGraph(graph, detectBlocks(train, { epsOf: batchNormEps(graph) }));
     expect(evaluate(rewritten, deploy, input).data).toEqual(given.data);
     expect(rewritten.nodes.map(({ op }) => op)).toEqual(manifest.deploy_graph.nodes.map(({ op }: Manifest) => op));
   });
@@ -121,18 +119,4 @@ function deployFile({ config, files }: Manifest): string {
   const twins = fixtureCases('checkpoints').map((name) => readManifest('checkpoints', name));
   const twin = twins.find((other) => other.config.net === config.net && other.files.deploy_safetensors);
   return fixturePath('checkpoints', files.deploy_safetensors ?? twin?.files.deploy_safetensors);
-}
-
-/** The blocks with the eps of the manifest: one number, or one by BatchNorm. */
-function withEps(blocks: FusedBlock[], tensors: Map<string, Tensor>, eps: number | Record<string, number>) {
-  const nameOf = ({ runningMean }: { runningMean: Tensor }) =>
-    [...tensors].find(([, tensor]) => tensor === runningMean)![0].replace(/\.running_mean$/, '');
-  const epsOf = (stage: { runningMean: Tensor }) => (typeof eps === 'number' ? eps : eps[nameOf(stage)]!);
-  return blocks.map((block) => ({
-    ...block,
-    branches: block.branches.map(({ name, stages }) => ({
-      name,
-      stages: stages.map((stage) => (stage.kind === 'batch_norm' ? { ...stage, eps: epsOf(stage) } : stage)),
-    })),
-  }));
 }
