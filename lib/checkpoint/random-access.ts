@@ -3,7 +3,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { RepfuseError } from '../errors';
 import { throwIfAborted } from '../native/call';
 
-/** Bytes that can be read anywhere: a file or memory. */
+/** Bytes that can be read at any place. */
 export interface RandomAccess {
   readonly size: number;
   /** Fills `into` from `offset`; the caller has checked that the bytes exist. */
@@ -33,14 +33,6 @@ export async function withFile<T>(file: string, body: (source: RandomAccess) => 
   } finally {
     await handle.close();
   }
-}
-
-/** The bytes of a typed array, wherever it lies in its buffer. */
-export function memoryAccess(bytes: Uint8Array): RandomAccess {
-  return {
-    size: bytes.length,
-    read: async (offset, into) => into.set(bytes.subarray(offset, offset + into.length)),
-  };
 }
 
 /** The same bytes, with every read counted and stopped once the signal has fired (ERR_REPFUSE_ABORTED). */

@@ -2,7 +2,6 @@ import { RepfuseError } from '../errors';
 import { DTYPES, type DType, isDType } from '../tensor/dtype';
 import { Tensor } from '../tensor/tensor';
 import { type RandomAccess, readBytes } from './random-access';
-import type { StateDict } from './state-dict';
 
 const MAX_HEADER = 100_000_000;
 /** Objects and lists in a header: three a tensor are needed, and each costs far more memory than text. */
@@ -57,16 +56,6 @@ export async function readSafetensorsTensor(
   const bytes = await readBytes(source, dataStart + begin, end - begin);
   const { array, bytes: width } = DTYPES[dtype];
   return new Tensor(dtype, shape, new array(bytes.buffer, 0, bytes.length / width));
-}
-
-/** Reads every tensor. @throws as `readSafetensorsHeader` */
-export async function readSafetensors(
-  source: RandomAccess,
-): Promise<{ tensors: StateDict; metadata: Readonly<Record<string, string>> }> {
-  const { entries, metadata, dataStart } = await readSafetensorsHeader(source);
-  const tensors: StateDict = new Map();
-  for (const entry of entries) tensors.set(entry.name, await readSafetensorsTensor(source, entry, dataStart));
-  return { tensors, metadata };
 }
 
 function bad(problem: string, details: Record<string, unknown> = {}): RepfuseError {

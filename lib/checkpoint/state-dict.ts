@@ -1,6 +1,9 @@
 import type { Tensor } from '../tensor/tensor';
 
-/** Tensors by name, in file order. A Map, so that a key such as `__proto__` is only a name. */
+/**
+ * Tensors by name, in file order. A Map, so that a key such as `__proto__` is only a name. Tensors that share storage in the file (tied
+ * weights, slices of one buffer) share an ArrayBuffer: who writes in place must own `data.buffer` alone.
+ */
 export type StateDict = Map<string, Tensor>;
 
 /** Something in the file that is not a weight of the state dict, listed so that nothing disappears in silence. */

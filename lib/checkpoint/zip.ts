@@ -98,10 +98,14 @@ async function inflate(raw: Uint8Array, size: number, name: string): Promise<Uin
   return bytes;
 }
 
+/** A directory entry takes about a hundred bytes: reading a page at a time saves most of the calls. */
+const PAGE = 4096;
+
 /** yauzl's view of a RandomAccess. It reads the directory and local headers; entry data never pass through it. */
 class Reader extends RandomAccessReader {
   /** What the source threw, so that an abort or a read error is not taken for a damaged archive. */
   failure: unknown;
+  private page: { readonly start: number; readonly bytes: Uint8Array } = { start: 0, bytes: new Uint8Array() };
 
   constructor(private readonly source: RandomAccess) {
     super();
@@ -118,13 +122,28 @@ class Reader extends RandomAccessReader {
       callback(new Error('truncated: the directory points beyond the end of the file'));
       return;
     }
-    this.source.read(position, buffer.subarray(offset, offset + length)).then(
-      () => callback(null, length),
+    this.turnTo(position, length).then(
+      (bytes) => {
+        buffer.set(bytes, offset);
+        callback(null, length);
+      },
       (error) => {
         this.failure = error;
         callback(error);
       },
     );
+  }
+
+  private async turnTo(position: number, length: number): Promise<Uint8Array> {
+    const { start, bytes } = this.page;
+    if (position < start || position + length > start + bytes.length) {
+      const size = Math.min(Math.max(length, PAGE), this.source.size - position);
+      const page = { start: position, bytes: new Uint8Array(size) };
+      await this.source.read(position, page.bytes);
+      this.page = page;
+    }
+    const at = position - this.page.start;
+    return this.page.bytes.subarray(at, at + length);
   }
 }
 

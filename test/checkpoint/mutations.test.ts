@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { deflateRawSync } from 'node:zlib';
 import { readNpy } from '../../lib/checkpoint/npy';
-import { memoryAccess } from '../../lib/checkpoint/random-access';
 import { readCheckpoint } from '../../lib/checkpoint/read-checkpoint';
 import { ERROR_CODES, type RepfuseError } from '../../lib/errors';
 import { fixturePath } from '../support/fixtures';
+import { memoryAccess } from '../support/memory-access';
 import { Random } from '../support/random';
 import { temporaryFolder } from '../support/temporary';
 import { call, dict, instance, item, tensor, torchFile, tuple } from '../support/torch-file';

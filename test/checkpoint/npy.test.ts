@@ -1,5 +1,5 @@
 import { readNpy } from '../../lib/checkpoint/npy';
-import { memoryAccess } from '../../lib/checkpoint/random-access';
+import { memoryAccess } from '../support/memory-access';
 import { refusal } from '../support/refusal';
 
 const read = (bytes: Uint8Array) => readNpy(memoryAccess(bytes));

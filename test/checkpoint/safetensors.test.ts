@@ -1,7 +1,8 @@
 import { truncateSync } from 'node:fs';
-import { memoryAccess } from '../../lib/checkpoint/random-access';
 import { readCheckpoint } from '../../lib/checkpoint/read-checkpoint';
-import { readSafetensors } from '../../lib/checkpoint/safetensors';
+import { readSafetensorsHeader, readSafetensorsTensor } from '../../lib/checkpoint/safetensors';
+import type { Tensor } from '../../lib/tensor/tensor';
+import { memoryAccess } from '../support/memory-access';
 import { refusal } from '../support/refusal';
 import { temporaryFolder } from '../support/temporary';
 
@@ -20,7 +21,16 @@ function header(entries: Record<string, unknown>): string {
 }
 
 const entry = (dtype: unknown, shape: unknown, offsets: unknown) => ({ dtype, shape, data_offsets: offsets });
-const read = (bytes: Uint8Array) => readSafetensors(memoryAccess(bytes));
+
+async function read(
+  bytes: Uint8Array,
+): Promise<{ tensors: Map<string, Tensor>; metadata: Readonly<Record<string, string>> }> {
+  const source = memoryAccess(bytes);
+  const { entries, metadata, dataStart } = await readSafetensorsHeader(source);
+  const tensors = new Map<string, Tensor>();
+  for (const entry of entries) tensors.set(entry.name, await readSafetensorsTensor(source, entry, dataStart));
+  return { tensors, metadata };
+}
 
 describe('reading', () => {
   const data = new Uint8Array(Float32Array.of(1, -2, 3).buffer);

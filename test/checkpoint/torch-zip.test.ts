@@ -86,6 +86,13 @@ describe('the archive', () => {
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(1 << 24);
   });
 
+  test('zip64 directories are read, and their counts not believed', async () => {
+    const whole = archive(data());
+    expect(values(await read(asZip64(whole, 2n)), 'w')).toEqual([0, 1]);
+    expect((await refusal(read(asZip64(whole, 2n ** 40n)))).message).toMatch(/1099511627776 entries \(limit/);
+    expect((await refusal(read(asZip64(whole, 3n)))).message).toMatch(/Bad zip archive/);
+  });
+
   test('a real bomb is refused, not inflated', async () => {
     const zeros = new Uint8Array(1 << 28);
     const bomb = archive(data({ bytes: zeros, deflate: true }));
@@ -103,3 +110,23 @@ describe('the archive', () => {
     expect(values(await read(bytes, { keyPath: ['model'] }), 'w')).toEqual([0, 1]);
   });
 });
+
+/** The same archive with its directory described by a zip64 record, which claims this many entries. */
+function asZip64(archive: Buffer, entries: bigint): Buffer {
+  const end = archive.subarray(archive.length - 22);
+  const directory = end.readUInt32LE(16);
+  const record = Buffer.alloc(56);
+  record.write('PK\x06\x06', 'latin1');
+  record.writeBigUInt64LE(44n, 4);
+  record.writeBigUInt64LE(entries, 24);
+  record.writeBigUInt64LE(entries, 32);
+  record.writeBigUInt64LE(BigInt(end.readUInt32LE(12)), 40);
+  record.writeBigUInt64LE(BigInt(directory), 48);
+  const locator = Buffer.alloc(20);
+  locator.write('PK\x06\x07', 'latin1');
+  locator.writeBigUInt64LE(BigInt(archive.length - 22), 8);
+  locator.writeUInt32LE(1, 16);
+  const tail = Buffer.from(end);
+  tail.fill(0xff, 8, 20);
+  return Buffer.concat([archive.subarray(0, -22), record, locator, tail]);
+}
