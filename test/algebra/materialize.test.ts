@@ -247,7 +247,7 @@ describe('scratch of a thread', () => {
     const block = repvgg(512, weight(512, 512, 3, 3));
     expect(materialize(block, { threads: 2 }).scratchBytesPerThread).toBeLessThanOrEqual(16 * 1024);
     const small = repvgg(12, weight(12, 12, 3, 3));
-    expect(materialize(small).scratchBytesPerThread).toBe(row(small));
+    expect(materialize(small).scratchBytesPerThread).toBeLessThanOrEqual(row(small));
   });
 
   test('one row for two kernels in a row, whichever is the larger', () => {

@@ -53,6 +53,18 @@ const kinds: Record<string, (random: Random) => Expression> = {
     );
     return sum([first, ...others]);
   },
+  'pointwise branches beside a larger kernel': (random) => {
+    const channels = channelsOf(random) * 4;
+    const excess = [0, 0] as const;
+    const wanted = { inChannels: channels, outChannels: channels, stride: [1, 1], excess } as const;
+    const branch = (maxKernel: number) => withBatchNorm(random, randomConv(random, { ...wanted, maxKernel }));
+    return sum([
+      branch(1),
+      branch(random.pick([3, 5, 7])),
+      withBatchNorm(random, identityExpression(channels)),
+      branch(1),
+    ]);
+  },
   'a residual block with pooling': (random) => {
     const channels = channelsOf(random);
     const wanted = {

@@ -16,10 +16,11 @@ using BinaryF32 = void (*)(const float* a, const float* b, float* y, size_t n);
 
 // Inner loops of fusing, see src/kernels/fuse/rows.h.
 using FuseScaleRow = void (*)(double* acc, const float* w, double scale, size_t n);
-using FuseRoundRow = void (*)(const double* acc, float* out, size_t n);
+using FuseFinishRow = void (*)(const double* acc, const float* w, double scale, float* out, size_t n);
+using FusePatchRow = void (*)(const double* acc, size_t taps, size_t tap, const float* w, double scale, float* out, size_t channels);
 using FuseScanRow = uint32_t (*)(const float* w, size_t n);
 using FuseProducts = void (*)(const double* c, size_t rows, size_t taps, const float* w, size_t pitch, size_t columns, double* out);
-inline constexpr size_t kFuseTaps = 16, kFuseColumns = 32;
+inline constexpr size_t kFuseTaps = 16, kFuseColumns = 32, kFusePatchTaps = 64;
 
 // A tile of the packed matrix product with its register blocking, see src/kernels/gemm/gemm.h.
 struct GemmTile;
@@ -46,7 +47,8 @@ struct KernelTable {
 
   FuseScaleRow fuse_scale;
   FuseScaleRow fuse_accumulate;
-  FuseRoundRow fuse_round;
+  FuseFinishRow fuse_finish;
+  FusePatchRow fuse_patch;
   FuseScanRow fuse_scan;
   FuseProducts fuse_products;
 

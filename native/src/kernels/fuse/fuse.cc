@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <vector>
 
 #include "repfuse/aligned_buffer.h"
 #include "repfuse/checked.h"
@@ -15,17 +16,13 @@ namespace {
 
 constexpr int64_t kShare = 1 << 15;  // values of the rows that one index of the loop takes
 
-// Calls body(row, scratch of the thread) for every row.
+// Calls body(row, slot of the thread) for every row.
 template <typename Body>
-void ForRows(const FusePlan& plan, int threads, double* scratch, int64_t scratch_size, const Body& body) {
+void ForRows(const FusePlan& plan, int threads, const Body& body) {
   const int64_t rows = std::max<int64_t>(1, kShare / fuse::RowSize(plan));
   ParallelFor((plan.out_channels + rows - 1) / rows, threads, [&](int64_t share, int slot) {
-    for (int64_t row = share * rows; row < std::min((share + 1) * rows, plan.out_channels); ++row) body(row, scratch + slot * scratch_size);
+    for (int64_t row = share * rows; row < std::min((share + 1) * rows, plan.out_channels); ++row) body(row, slot);
   });
-}
-
-bool FitsF32(const double* values, int64_t count) {
-  return std::all_of(values, values + count, [](double value) { return std::isfinite(static_cast<float>(value)); });
 }
 
 }  // namespace
@@ -49,21 +46,23 @@ Status Fuse(const FusePlan& plan, int threads, FuseStats* stats) {
 
   if (may_overflow) {  // the bound is a coarse one: see what really happens, without writing
     std::atomic<bool> overflow{false};
-    ForRows(plan, threads, scratch.as<double>(), scratch_size, [&](int64_t row, double* own) {
-      const double bias = fuser.Bias(row);
-      if (!FitsF32(&bias, 1)) overflow = true;
-      fuser.Weights(row, own, [&](int64_t, const double* tile, int64_t count) {
-        if (!FitsF32(tile, count)) overflow = true;
+    const int64_t tile_size = fuser.TileSize();
+    std::vector<float> rehearsal(static_cast<size_t>(tile_size * threads));
+    ForRows(plan, threads, [&](int64_t row, int slot) {
+      if (!std::isfinite(static_cast<float>(fuser.Bias(row)))) overflow = true;
+      fuser.Weights(row, scratch.as<double>() + slot * scratch_size, [&](int64_t, int64_t count, const auto& finish) {
+        float* out = rehearsal.data() + slot * tile_size;
+        finish(out);
+        if (!std::all_of(out, out + count, [](float value) { return std::isfinite(value); })) overflow = true;
       });
     });
     if (overflow) return {Code::kNotFinite, "a fused value exceeds the range of float32"};
   }
 
-  const FuseRoundRow round = Kernels().fuse_round;
-  ForRows(plan, threads, scratch.as<double>(), scratch_size, [&](int64_t row, double* own) {
-    plan.bias[row] = static_cast<float>(fuser.Bias(row));
+  ForRows(plan, threads, [&](int64_t row, int slot) {
+    plan.bias[row] = static_cast<float>(fuser.Bias(row));  // before its row of weights, which may overwrite what it reads
     float* out = plan.weight + row * fuse::RowSize(plan);
-    fuser.Weights(row, own, [&](int64_t begin, const double* tile, int64_t count) { round(tile, out + begin, static_cast<size_t>(count)); });
+    fuser.Weights(row, scratch.as<double>() + slot * scratch_size, [&](int64_t begin, int64_t, const auto& finish) { finish(out + begin); });
   });
   return Ok();
 }

@@ -63,8 +63,12 @@ Status CheckChain(const FusePlan& plan, const FuseChain& chain, long long index)
 }
 
 Status CheckBias(const FusePlan& plan, const FuseBias& bias, long long index) {
-  const bool ok = FactorsOk(plan, bias.factors) && bias.constant != nullptr && InRange(bias.begin, 0, kMaxDim) && InRange(bias.count, 0, kMaxDim);
-  return ok ? Ok() : Status{Code::kInvalidArgument, "a bias", index};
+  if (!FactorsOk(plan, bias.factors) || bias.constant == nullptr || !InRange(bias.begin, 0, kMaxDim) || !InRange(bias.count, 0, kMaxDim)) {
+    return {Code::kInvalidArgument, "a bias", index};
+  }
+  const FuseFactor* first = bias.factors.empty() ? nullptr : &plan.factors[bias.factors[0]];
+  const int64_t end = first == nullptr ? bias.begin + bias.count : first->out_begin + first->out_channels;
+  return end <= plan.out_channels ? Ok() : Status{Code::kInvalidArgument, "output channels of a bias", index};
 }
 
 struct Range {

@@ -17,11 +17,6 @@ constexpr int64_t kTaps = kFuseTaps, kColumns = kFuseColumns;
 
 double ScaleAt(const FuseFactor& f, int64_t o) { return f.scale == nullptr ? 1.0 : f.scale[o]; }
 
-// acc[i * stride] += scale * w[i * pitch].
-void AccumulateStrided(double* acc, int64_t stride, const float* w, int64_t pitch, double scale, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) acc[i * stride] += scale * static_cast<double>(w[i * pitch]);
-}
-
 }  // namespace
 
 // Where coefficients of a map are summed: [channel][y][x] from channel `begin` on; tap (0, 0) lands on (origin_h, origin_w).
@@ -69,25 +64,51 @@ struct RowFuser::Coefficients {
 };
 
 RowFuser::RowFuser(const FusePlan& plan) : plan_(plan), kernels_(Kernels()) {
-  const int64_t taps = plan.kernel_h * plan.kernel_w;
-  tile_channels_ = std::clamp<int64_t>(kTileValues / taps, 1, plan.in_per_group);
   for (const FuseChain& chain : plan.chains) {
     if (chain.factors.size() < 2) continue;
     long_chains_ = true;
     if (chain.factors.size() > 2) MeasureMiddle(chain);
   }
-  for (const FuseBias& bias : plan.biases) {
-    Term term{nullptr, {bias.begin, bias.begin + bias.count}, {bias.constant, bias.constant + bias.count}};
-    for (size_t k = bias.factors.size(); k-- > 0;) {
-      const FuseFactor& f = plan.factors[bias.factors[k]];
-      term.factor = &f;
-      if (k == 0) break;  // its rows are read with those of the weight, which may be about to be overwritten
-      const Term behind = std::move(term);
-      term = {nullptr, {f.out_begin, f.out_begin + f.out_channels}, std::vector<double>(static_cast<size_t>(f.out_channels))};
-      for (int64_t o = 0; o < f.out_channels; ++o) term.values[static_cast<size_t>(o)] = TermRow(behind, o);
-    }
-    terms_.push_back(std::move(term));
+  ChooseSumGrid();
+  int64_t channels = std::max<int64_t>(1, kTileValues / (sum_h_ * sum_w_));
+  if (channels > 16) channels -= channels % 16;  // tiles begin at cache lines: stores that straddle two are slow
+  tile_channels_ = std::min(channels, plan.in_per_group);
+  for (const FuseBias& bias : plan.biases) terms_.push_back(CarryTerm(bias));
+}
+
+// Carries the constants of a bias to the input of its first factor, whose rows are read with those of the weight.
+RowFuser::Term RowFuser::CarryTerm(const FuseBias& bias) const {
+  Term term{nullptr, {bias.begin, bias.begin + bias.count}, {bias.constant, bias.constant + bias.count}};
+  std::vector<Span> seen{{0, plan_.out_channels}};  // channels of each map that the next one towards the output looks at
+  for (size_t i : bias.factors) seen.push_back(Reach(plan_.factors[i], seen.back()));
+  for (size_t k = bias.factors.size(); k-- > 1;) {
+    term.factor = &plan_.factors[bias.factors[k]];
+    const int64_t first = std::max(seen[k].begin, term.factor->out_begin);
+    const int64_t last = std::max(first, std::min(seen[k].end, term.factor->out_begin + term.factor->out_channels));
+    std::vector<double> values;
+    for (int64_t channel = first; channel < last; ++channel) values.push_back(TermRow(term, channel - term.factor->out_begin));
+    term = {nullptr, {first, last}, std::move(values)};
   }
+  if (!bias.factors.empty()) term.factor = &plan_.factors[bias.factors[0]];
+  return term;
+}
+
+// Pointwise branches beside a larger kernel (1x1 and identity of a RepVGG block) touch one tap of each channel: then only that one
+// is summed. Every row has a base in that case, or nothing would cover the other taps.
+void RowFuser::ChooseSumGrid() {
+  sum_h_ = plan_.kernel_h, sum_w_ = plan_.kernel_w;
+  const FuseChain* pointwise = nullptr;
+  for (const FuseChain& chain : plan_.chains) {
+    const FuseFactor& f = plan_.factors[chain.factors[0]];
+    if (f.out_channels != plan_.out_channels || chain.factors.size() > 1) return;
+    if (f.type == FuseType::kF32 && RowSize(f) == RowSize(plan_)) continue;
+    const bool same = pointwise == nullptr || (chain.origin_h == pointwise->origin_h && chain.origin_w == pointwise->origin_w);
+    if (Taps(f) > 1 || !same) return;
+    pointwise = &chain;
+  }
+  if (pointwise == nullptr || BaseOf(0) == nullptr || sum_h_ * sum_w_ % 2 == 0 || sum_h_ * sum_w_ > static_cast<int64_t>(kFusePatchTaps)) return;
+  sum_h_ = sum_w_ = 1;
+  sum_top_ = pointwise->origin_h, sum_left_ = pointwise->origin_w;
 }
 
 // Room for the coefficients on the maps behind the factors of a chain.
@@ -108,11 +129,16 @@ void RowFuser::MeasureMiddle(const FuseChain& chain) {
 double RowFuser::TermRow(const Term& term, int64_t o) {
   const FuseFactor& f = *term.factor;
   const int64_t begin = f.in_begin + o / (f.out_channels / f.groups) * f.in_per_group;
+  const int64_t first = std::max(begin, term.channels.begin), last = std::min(begin + f.in_per_group, term.channels.end);
+  const auto constant_of = [&](int64_t channel) { return term.values[static_cast<size_t>(channel - term.channels.begin)]; };
   double sum = 0;
+  if (f.type == FuseType::kConstant) {
+    for (int64_t channel = first; channel < last; ++channel) sum += f.value * static_cast<double>(Taps(f)) * constant_of(channel);
+    return ScaleAt(f, o) * sum;
+  }
   WithReader(f, [&](auto read) {
-    const int64_t first = std::max(begin, term.channels.begin), last = std::min(begin + f.in_per_group, term.channels.end);
     for (int64_t channel = first; channel < last; ++channel) {
-      const double constant = term.values[static_cast<size_t>(channel - term.channels.begin)];
+      const double constant = constant_of(channel);
       const int64_t base = o * RowSize(f) + (channel - begin) * Taps(f);
       for (int64_t t = 0; t < Taps(f); ++t) sum += read(base + t) * constant;
     }
@@ -133,7 +159,7 @@ double RowFuser::Bias(int64_t row) const {
 }
 
 bool RowFuser::ScratchSize(int64_t* doubles) const {
-  const int64_t row = long_chains_ ? RowSize(plan_) : tile_channels_ * plan_.kernel_h * plan_.kernel_w;
+  const int64_t row = long_chains_ ? RowSize(plan_) : tile_channels_ * sum_h_ * sum_w_;
   *doubles = row + 2 * middle_;
   return representable_;
 }
@@ -228,49 +254,79 @@ void RowFuser::PushConstant(const FuseFactor& f, const Coefficients& from, const
   }
 }
 
-// Adds the chains of one factor to the tile of input channels `channels` (counted within the row).
-void RowFuser::ShortChains(int64_t row, Span channels, double* tile, bool clear) const {
-  const int64_t all = plan_.kernel_h * plan_.kernel_w, size = (channels.end - channels.begin) * all;
+// The kernel that is added last, straight from its row to the result's: the last one whose rows are laid out as those of the
+// fused kernel. Null if there is none.
+const FuseFactor* RowFuser::BaseOf(int64_t row) const {
+  const FuseFactor* base = nullptr;
   for (const FuseChain& chain : plan_.chains) {
     const FuseFactor& f = plan_.factors[chain.factors[0]];
-    if (chain.factors.size() > 1 || row < f.out_begin || row >= f.out_begin + f.out_channels) continue;
-    const int64_t o = row - f.out_begin, taps = Taps(f);
-    const double scale = ScaleAt(f, o);
-    // The factor's own channels are shifted by `shift` against those of the row.
+    const bool covers = row >= f.out_begin && row < f.out_begin + f.out_channels && RowSize(f) == RowSize(plan_);
+    if (chain.factors.size() == 1 && f.type == FuseType::kF32 && covers) base = &f;
+  }
+  return base;
+}
+
+void RowFuser::Finish(const FuseFactor* base, int64_t row, int64_t begin, const double* sum, float* out, int64_t count) const {
+  const float* w = nullptr;
+  double scale = 0;
+  if (base != nullptr) {
+    const int64_t o = row - base->out_begin;
+    w = static_cast<const float*>(base->data) + o * RowSize(*base) + begin;
+    scale = ScaleAt(*base, o);
+  }
+  const int64_t taps = plan_.kernel_h * plan_.kernel_w;
+  if (sum == nullptr || sum_h_ * sum_w_ == taps) return kernels_.fuse_finish(sum, w, scale, out, static_cast<size_t>(count));
+  kernels_.fuse_patch(sum, static_cast<size_t>(taps), static_cast<size_t>(sum_top_ * plan_.kernel_w + sum_left_), w, scale, out,
+                      static_cast<size_t>(count / taps));
+}
+
+// Sums the chains of one factor but `base` over the tile of input channels `channels` (counted within the row); false if the
+// tile is all zero and was left alone.
+bool RowFuser::ShortChains(int64_t row, Span channels, const FuseFactor* base, double* tile) const {
+  const int64_t taps = sum_h_ * sum_w_, size = (channels.end - channels.begin) * taps;
+  bool clear = long_chains_;
+  for (const FuseChain& chain : plan_.chains) {
+    const FuseFactor& f = plan_.factors[chain.factors[0]];
+    if (chain.factors.size() > 1 || &f == base || row < f.out_begin || row >= f.out_begin + f.out_channels) continue;
+    const int64_t o = row - f.out_begin, own_taps = Taps(f);
+    // Where the factor's first channel lies among those of the row.
     const int64_t shift = f.in_begin + o / (f.out_channels / f.groups) * f.in_per_group - RowChannels(plan_, row).begin;
-    const int64_t begin = std::max(channels.begin, shift), end = std::min(channels.end, shift + f.in_per_group);
-    if (begin >= end) continue;
-    const int64_t source = o * RowSize(f) + (begin - shift) * taps;
-    const bool whole_taps = f.kernel_h == plan_.kernel_h && f.kernel_w == plan_.kernel_w;  // then origin is 0 and step 1
-    if (f.type == FuseType::kF32 && whole_taps) {
-      const float* w = static_cast<const float*>(f.data) + source;
-      if (clear && begin == channels.begin && end == channels.end) {
-        kernels_.fuse_scale(tile, w, scale, static_cast<size_t>(size));
-        clear = false;
-        continue;
-      }
-      if (clear) std::fill_n(tile, size, 0.0);
-      clear = false;
-      kernels_.fuse_accumulate(tile + (begin - channels.begin) * all, w, scale, static_cast<size_t>((end - begin) * all));
+    const int64_t begin = std::max(channels.begin, shift), count = std::min(channels.end, shift + f.in_per_group) - begin;
+    if (count <= 0) continue;
+    if (!clear) std::fill_n(tile, size, 0.0);
+    clear = true;
+    double* acc = tile + (begin - channels.begin) * taps;
+    const int64_t first = o * RowSize(f) + (begin - shift) * own_taps;
+    if (own_taps == taps && f.type == FuseType::kF32) {  // then the origin is 0 and taps lie side by side
+      kernels_.fuse_accumulate(acc, static_cast<const float*>(f.data) + first, ScaleAt(f, o), static_cast<size_t>(count * taps));
       continue;
     }
-    if (clear) std::fill_n(tile, size, 0.0);
-    clear = false;
+    acc += (chain.origin_h - sum_top_) * sum_w_ + chain.origin_w - sum_left_;
     for (int64_t u = 0; u < f.kernel_h; ++u) {
       for (int64_t v = 0; v < f.kernel_w; ++v) {
-        double* acc = tile + (begin - channels.begin) * all + (chain.origin_h + u * f.step_h) * plan_.kernel_w + chain.origin_w + v * f.step_w;
-        const int64_t first = source + u * f.kernel_w + v;
-        if (f.type == FuseType::kF32) {
-          AccumulateStrided(acc, all, static_cast<const float*>(f.data) + first, taps, scale, end - begin);
-        } else {
-          WithReader(f, [&](auto read) {
-            for (int64_t i = 0; i < end - begin; ++i) acc[i * all] += scale * read(first + i * taps);
-          });
-        }
+        AddTap(f, o, first + u * f.kernel_w + v, count, acc + u * f.step_h * sum_w_ + v * f.step_w);
       }
     }
   }
-  if (clear) std::fill_n(tile, size, 0.0);
+  return clear;
+}
+
+// Adds one tap of filter `o`, found in each of `count` channels from index `first` on, to the same tap of the tile.
+void RowFuser::AddTap(const FuseFactor& f, int64_t o, int64_t first, int64_t count, double* acc) const {
+  const int64_t stride = sum_h_ * sum_w_, pitch = Taps(f);
+  const double scale = ScaleAt(f, o);
+  if (f.type == FuseType::kF32 && pitch == 1) {
+    double products[kTileValues];
+    for (int64_t begin = 0; begin < count; begin += kTileValues) {
+      const int64_t n = std::min(kTileValues, count - begin);
+      kernels_.fuse_scale(products, static_cast<const float*>(f.data) + first + begin, scale, static_cast<size_t>(n));
+      for (int64_t i = 0; i < n; ++i) acc[(begin + i) * stride] += products[i];
+    }
+    return;
+  }
+  WithReader(f, [&](auto read) {
+    for (int64_t i = 0; i < count; ++i) acc[i * stride] += scale * read(first + i * pitch);
+  });
 }
 
 }  // namespace repfuse::fuse

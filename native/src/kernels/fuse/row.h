@@ -11,42 +11,50 @@ namespace repfuse::fuse {
 
 class RowFuser {
  public:
-  // Sizes the scratch and evaluates what the rows share: the constants of bias terms behind more than one factor.
+  // Evaluates what the rows share: the constants of bias terms behind more than one factor.
   explicit RowFuser(const FusePlan& plan);
 
   // Doubles of scratch that one row needs; false if their number is not representable.
   bool ScratchSize(int64_t* doubles) const;
+  // Largest count of a tile.
+  int64_t TileSize() const { return tile_channels_ * plan_.kernel_h * plan_.kernel_w; }
 
   // Bias of output channel `row`.
   double Bias(int64_t row) const;
 
-  // The float64 values of the row, in tiles: calls emit(first index in the row, values, count) for each in order. A tile has
-  // read all that lies under it in the row before it is emitted, and the first tile all that chains of several factors read.
-  template <typename Emit>
-  void Weights(int64_t row, double* scratch, const Emit& emit) const {
-    double* whole = long_chains_ ? scratch : nullptr;
+  // Evaluates the row in tiles: calls store(first index in the row, count, finish) for each in order, where finish(out) rounds
+  // its values to `out`. That may be the row of a kernel that the row is made of: a tile reads nothing before itself.
+  template <typename Store>
+  void Weights(int64_t row, double* scratch, const Store& store) const {
     if (long_chains_) LongChains(row, scratch);
+    const FuseFactor* base = BaseOf(row);
     const int64_t taps = plan_.kernel_h * plan_.kernel_w;
     for (int64_t begin = 0; begin < plan_.in_per_group; begin += tile_channels_) {
-      const int64_t end = std::min(begin + tile_channels_, plan_.in_per_group);
-      double* tile = whole == nullptr ? scratch : whole + begin * taps;
-      ShortChains(row, {begin, end}, tile, whole == nullptr);
-      emit(begin * taps, tile, (end - begin) * taps);
+      const Span channels{begin, std::min(begin + tile_channels_, plan_.in_per_group)};
+      const int64_t count = (channels.end - begin) * taps;
+      double* tile = long_chains_ ? scratch + begin * taps : scratch;
+      const double* sum = ShortChains(row, channels, base, tile) ? tile : nullptr;
+      store(begin * taps, count, [&](float* out) { Finish(base, row, begin * taps, sum, out, count); });
     }
   }
 
  private:
   struct Coefficients;
   struct Grid;
-  struct Term {  // a bias term whose constants have been carried to the input of its first factor
-    const FuseFactor* factor;  // null: the constants are biases
+  struct Term {  // the constants of a bias, on the channels of the map before `factor`
+    const FuseFactor* factor;  // null: on the output
     Span channels;
     std::vector<double> values;
   };
 
   void LongChains(int64_t row, double* scratch) const;
-  void ShortChains(int64_t row, Span channels, double* tile, bool clear) const;
+  const FuseFactor* BaseOf(int64_t row) const;
+  bool ShortChains(int64_t row, Span channels, const FuseFactor* base, double* tile) const;
+  void AddTap(const FuseFactor& f, int64_t o, int64_t first, int64_t count, double* acc) const;
+  void Finish(const FuseFactor* base, int64_t row, int64_t begin, const double* sum, float* out, int64_t count) const;
+  void ChooseSumGrid();
   void MeasureMiddle(const FuseChain& chain);
+  Term CarryTerm(const FuseBias& bias) const;
   static double TermRow(const Term& term, int64_t o);
   void Push(const FuseFactor& f, const Coefficients& from, const Grid& to) const;
   void Products(const FuseFactor& f, const double* c, int64_t rows, int64_t taps, int64_t index, int64_t columns, double* out) const;
@@ -56,6 +64,8 @@ class RowFuser {
   const KernelTable& kernels_;
   bool long_chains_ = false;
   int64_t tile_channels_ = 0;
+  // The chains of one factor besides the base are summed on a grid of their own: the fused kernel's, or the one tap they share.
+  int64_t sum_h_ = 0, sum_w_ = 0, sum_top_ = 0, sum_left_ = 0;
   int64_t middle_ = 0;  // doubles of the largest map between the factors of a chain of three or more
   bool representable_ = true;
   std::vector<Term> terms_;

@@ -6,18 +6,21 @@
 
 namespace repfuse {
 
-// FuseScale:      acc[i] = 0 + scale * w[i]; the zero turns -0 into +0, as adding to a cleared accumulator would.
+// FuseScale:      acc[i] = scale * w[i].
 // FuseAccumulate: acc[i] += scale * w[i].
-// FuseRound:      out[i] = (float)acc[i].
+// FuseFinish:     out[i] = (float)(acc[i] + scale * w[i]); w may be out. Without acc (null) 0 stands for it, which turns -0 into +0;
+//                 without w out[i] = (float)acc[i].
+// FusePatch:      the same over channels of `taps` values each, where acc holds one value a channel, for its tap `tap`; odd taps <= kFusePatchTaps.
 // FuseScan:       the largest bit pattern of |w[i]|; infinities and NaN are above all numbers.
 // FuseProducts:   out[t][j] = sum over m of c[m][t] * w[m * pitch + j], m ascending, for t < taps <= kFuseTaps and
 //                 j < columns <= kFuseColumns; c and out have rows of kFuseTaps and kFuseColumns.
-#define REPFUSE_DECLARE_FUSE(isa)                                                                     \
-  void FuseScale__##isa(double* acc, const float* w, double scale, size_t n);                         \
-  void FuseAccumulate__##isa(double* acc, const float* w, double scale, size_t n);                    \
-  void FuseRound__##isa(const double* acc, float* out, size_t n);                                     \
-  uint32_t FuseScan__##isa(const float* w, size_t n);                                                 \
-  void FuseProducts__##isa(const double* c, size_t rows, size_t taps, const float* w, size_t pitch,   \
+#define REPFUSE_DECLARE_FUSE(isa)                                                                            \
+  void FuseScale__##isa(double* acc, const float* w, double scale, size_t n);                                \
+  void FuseAccumulate__##isa(double* acc, const float* w, double scale, size_t n);                           \
+  void FuseFinish__##isa(const double* acc, const float* w, double scale, float* out, size_t n);             \
+  void FusePatch__##isa(const double* acc, size_t taps, size_t tap, const float* w, double scale, float* out, size_t channels); \
+  uint32_t FuseScan__##isa(const float* w, size_t n);                                                        \
+  void FuseProducts__##isa(const double* c, size_t rows, size_t taps, const float* w, size_t pitch,          \
                            size_t columns, double* out);
 
 REPFUSE_DECLARE_FUSE(scalar)

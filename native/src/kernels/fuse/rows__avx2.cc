@@ -15,14 +15,10 @@
 namespace repfuse {
 
 void FuseScale__avx2(double* acc, const float* w, double scale, size_t n) {
-  const __m256d s = _mm256_set1_pd(scale), zero = _mm256_setzero_pd();
+  const __m256d s = _mm256_set1_pd(scale);
   size_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    const __m256d lo = _mm256_cvtps_pd(_mm_loadu_ps(w + i)), hi = _mm256_cvtps_pd(_mm_loadu_ps(w + i + 4));
-    _mm256_storeu_pd(acc + i, _mm256_add_pd(zero, _mm256_mul_pd(s, lo)));
-    _mm256_storeu_pd(acc + i + 4, _mm256_add_pd(zero, _mm256_mul_pd(s, hi)));
-  }
-  for (; i < n; ++i) acc[i] = 0.0 + scale * static_cast<double>(w[i]);
+  for (; i + 4 <= n; i += 4) _mm256_storeu_pd(acc + i, _mm256_mul_pd(s, _mm256_cvtps_pd(_mm_loadu_ps(w + i))));
+  for (; i < n; ++i) acc[i] = scale * static_cast<double>(w[i]);
 }
 
 void FuseAccumulate__avx2(double* acc, const float* w, double scale, size_t n) {
@@ -36,13 +32,51 @@ void FuseAccumulate__avx2(double* acc, const float* w, double scale, size_t n) {
   for (; i < n; ++i) acc[i] += scale * static_cast<double>(w[i]);
 }
 
-void FuseRound__avx2(const double* acc, float* out, size_t n) {
+void FuseFinish__avx2(const double* acc, const float* w, double scale, float* out, size_t n) {
+  const __m256d s = _mm256_set1_pd(scale), zero = _mm256_setzero_pd();
   size_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    const __m128 lo = _mm256_cvtpd_ps(_mm256_loadu_pd(acc + i)), hi = _mm256_cvtpd_ps(_mm256_loadu_pd(acc + i + 4));
-    _mm256_storeu_ps(out + i, _mm256_set_m128(hi, lo));
+  if (w == nullptr) {
+    for (; i + 4 <= n; i += 4) _mm_storeu_ps(out + i, _mm256_cvtpd_ps(_mm256_loadu_pd(acc + i)));
+    for (; i < n; ++i) out[i] = static_cast<float>(acc[i]);
+    return;
   }
-  for (; i < n; ++i) out[i] = static_cast<float>(acc[i]);
+  for (; i + 4 <= n; i += 4) {
+    const __m256d sum = acc == nullptr ? zero : _mm256_loadu_pd(acc + i);
+    _mm_storeu_ps(out + i, _mm256_cvtpd_ps(_mm256_add_pd(sum, _mm256_mul_pd(s, _mm256_cvtps_pd(_mm_loadu_ps(w + i))))));
+  }
+  for (; i < n; ++i) out[i] = static_cast<float>((acc == nullptr ? 0.0 : acc[i]) + scale * static_cast<double>(w[i]));
+}
+
+void FusePatch__avx2(const double* acc, size_t taps, size_t tap, const float* w, double scale, float* out, size_t channels) {
+  // Four channels are `taps` vectors. As `taps` is odd, their four patched values stand in four different lanes: one permutation
+  // puts the patches there, and a mask a vector keeps those that fall into it.
+  alignas(32) uint64_t mask[kFusePatchTaps][4];
+  for (size_t v = 0; v < taps; ++v) _mm256_store_si256(reinterpret_cast<__m256i*>(mask[v]), _mm256_setzero_si256());
+  alignas(32) uint32_t order[8];
+  for (uint32_t c = 0; c < 4; ++c) {
+    const size_t at = c * taps + tap;
+    mask[at / 4][at % 4] = ~uint64_t{0};
+    order[at % 4 * 2] = 2 * c, order[at % 4 * 2 + 1] = 2 * c + 1;
+  }
+  const __m256i lanes = _mm256_load_si256(reinterpret_cast<const __m256i*>(order));
+  const __m256d s = _mm256_set1_pd(scale);
+  size_t c = 0;
+  for (; c + 4 <= channels; c += 4) {
+    const __m256d patch = _mm256_castps_pd(_mm256_permutevar8x32_ps(_mm256_castpd_ps(_mm256_loadu_pd(acc + c)), lanes));
+    const float* from = w + c * taps;
+    float* to = out + c * taps;
+    for (size_t v = 0; v < taps; ++v) {
+      const __m256d product = _mm256_mul_pd(s, _mm256_cvtps_pd(_mm_loadu_ps(from + 4 * v)));
+      const __m256d own = _mm256_and_pd(patch, _mm256_load_pd(reinterpret_cast<const double*>(mask[v])));
+      _mm_storeu_ps(to + 4 * v, _mm256_cvtpd_ps(_mm256_add_pd(own, product)));
+    }
+  }
+  for (; c < channels; ++c) {
+    for (size_t t = 0; t < taps; ++t) {
+      const double product = scale * static_cast<double>(w[c * taps + t]);
+      out[c * taps + t] = static_cast<float>((t == tap ? acc[c] : 0.0) + product);
+    }
+  }
 }
 
 uint32_t FuseScan__avx2(const float* w, size_t n) {

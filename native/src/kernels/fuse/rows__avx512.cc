@@ -15,14 +15,10 @@
 namespace repfuse {
 
 void FuseScale__avx512(double* acc, const float* w, double scale, size_t n) {
-  const __m512d s = _mm512_set1_pd(scale), zero = _mm512_setzero_pd();
+  const __m512d s = _mm512_set1_pd(scale);
   size_t i = 0;
-  for (; i + 16 <= n; i += 16) {
-    const __m512d lo = _mm512_cvtps_pd(_mm256_loadu_ps(w + i)), hi = _mm512_cvtps_pd(_mm256_loadu_ps(w + i + 8));
-    _mm512_storeu_pd(acc + i, _mm512_add_pd(zero, _mm512_mul_pd(s, lo)));
-    _mm512_storeu_pd(acc + i + 8, _mm512_add_pd(zero, _mm512_mul_pd(s, hi)));
-  }
-  for (; i < n; ++i) acc[i] = 0.0 + scale * static_cast<double>(w[i]);
+  for (; i + 8 <= n; i += 8) _mm512_storeu_pd(acc + i, _mm512_mul_pd(s, _mm512_cvtps_pd(_mm256_loadu_ps(w + i))));
+  for (; i < n; ++i) acc[i] = scale * static_cast<double>(w[i]);
 }
 
 void FuseAccumulate__avx512(double* acc, const float* w, double scale, size_t n) {
@@ -36,10 +32,51 @@ void FuseAccumulate__avx512(double* acc, const float* w, double scale, size_t n)
   for (; i < n; ++i) acc[i] += scale * static_cast<double>(w[i]);
 }
 
-void FuseRound__avx512(const double* acc, float* out, size_t n) {
+void FuseFinish__avx512(const double* acc, const float* w, double scale, float* out, size_t n) {
+  const __m512d s = _mm512_set1_pd(scale), zero = _mm512_setzero_pd();
   size_t i = 0;
-  for (; i + 8 <= n; i += 8) _mm256_storeu_ps(out + i, _mm512_cvtpd_ps(_mm512_loadu_pd(acc + i)));
-  for (; i < n; ++i) out[i] = static_cast<float>(acc[i]);
+  if (w == nullptr) {
+    for (; i + 8 <= n; i += 8) _mm256_storeu_ps(out + i, _mm512_cvtpd_ps(_mm512_loadu_pd(acc + i)));
+    for (; i < n; ++i) out[i] = static_cast<float>(acc[i]);
+    return;
+  }
+  for (; i + 8 <= n; i += 8) {
+    const __m512d sum = acc == nullptr ? zero : _mm512_loadu_pd(acc + i);
+    _mm256_storeu_ps(out + i, _mm512_cvtpd_ps(_mm512_add_pd(sum, _mm512_mul_pd(s, _mm512_cvtps_pd(_mm256_loadu_ps(w + i))))));
+  }
+  for (; i < n; ++i) out[i] = static_cast<float>((acc == nullptr ? 0.0 : acc[i]) + scale * static_cast<double>(w[i]));
+}
+
+void FusePatch__avx512(const double* acc, size_t taps, size_t tap, const float* w, double scale, float* out, size_t channels) {
+  // Eight channels are `taps` vectors. As `taps` is odd, their eight patched values stand in eight different lanes: one
+  // permutation puts the patches there, and a mask a vector adds those that fall into it.
+  alignas(64) uint64_t mask[kFusePatchTaps][8];  // in memory: an AND is cheaper here than a load of a mask register
+  for (size_t v = 0; v < taps; ++v) _mm512_store_si512(mask[v], _mm512_setzero_si512());
+  alignas(64) int64_t order[8];
+  for (size_t c = 0; c < 8; ++c) {
+    const size_t at = c * taps + tap;
+    mask[at / 8][at % 8] = ~uint64_t{0};
+    order[at % 8] = static_cast<int64_t>(c);
+  }
+  const __m512i lanes = _mm512_load_si512(order);
+  const __m512d s = _mm512_set1_pd(scale);
+  size_t c = 0;
+  for (; c + 8 <= channels; c += 8) {
+    const __m512d patch = _mm512_permutexvar_pd(lanes, _mm512_loadu_pd(acc + c));
+    const float* from = w + c * taps;
+    float* to = out + c * taps;
+    for (size_t v = 0; v < taps; ++v) {
+      const __m512d product = _mm512_mul_pd(s, _mm512_cvtps_pd(_mm256_loadu_ps(from + 8 * v)));
+      const __m512d own = _mm512_and_pd(patch, _mm512_load_pd(mask[v]));
+      _mm256_storeu_ps(to + 8 * v, _mm512_cvtpd_ps(_mm512_add_pd(own, product)));
+    }
+  }
+  for (; c < channels; ++c) {
+    for (size_t t = 0; t < taps; ++t) {
+      const double product = scale * static_cast<double>(w[c * taps + t]);
+      out[c * taps + t] = static_cast<float>((t == tap ? acc[c] : 0.0) + product);
+    }
+  }
 }
 
 uint32_t FuseScan__avx512(const float* w, size_t n) {

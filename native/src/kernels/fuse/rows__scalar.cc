@@ -8,15 +8,30 @@
 namespace repfuse {
 
 void FuseScale__scalar(double* acc, const float* w, double scale, size_t n) {
-  for (size_t i = 0; i < n; ++i) acc[i] = 0.0 + scale * static_cast<double>(w[i]);
+  for (size_t i = 0; i < n; ++i) acc[i] = scale * static_cast<double>(w[i]);
 }
 
 void FuseAccumulate__scalar(double* acc, const float* w, double scale, size_t n) {
   for (size_t i = 0; i < n; ++i) acc[i] += scale * static_cast<double>(w[i]);
 }
 
-void FuseRound__scalar(const double* acc, float* out, size_t n) {
-  for (size_t i = 0; i < n; ++i) out[i] = static_cast<float>(acc[i]);
+void FuseFinish__scalar(const double* acc, const float* w, double scale, float* out, size_t n) {
+  if (acc == nullptr) {
+    for (size_t i = 0; i < n; ++i) out[i] = static_cast<float>(0.0 + scale * static_cast<double>(w[i]));
+  } else if (w == nullptr) {
+    for (size_t i = 0; i < n; ++i) out[i] = static_cast<float>(acc[i]);
+  } else {
+    for (size_t i = 0; i < n; ++i) out[i] = static_cast<float>(acc[i] + scale * static_cast<double>(w[i]));
+  }
+}
+
+void FusePatch__scalar(const double* acc, size_t taps, size_t tap, const float* w, double scale, float* out, size_t channels) {
+  for (size_t c = 0; c < channels; ++c) {
+    for (size_t t = 0; t < taps; ++t) {
+      const double product = scale * static_cast<double>(w[c * taps + t]);
+      out[c * taps + t] = static_cast<float>((t == tap ? acc[c] : 0.0) + product);
+    }
+  }
 }
 
 uint32_t FuseScan__scalar(const float* w, size_t n) {

@@ -1,0 +1,339 @@
+// The fuse pass against its definition in float64, the same bits at every level and thread count, and plans that are hostile.
+#include "repfuse/fuse.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+
+#include "isa_levels.h"
+#include "kernels/half/half.h"
+
+namespace repfuse {
+namespace {
+
+class FuseTest : public IsaTest {};
+
+using Floats = std::vector<float>;
+
+std::mt19937& Engine() {
+  static std::mt19937 engine(1);
+  return engine;
+}
+
+Floats Random(int64_t count) {
+  std::uniform_real_distribution<float> uniform(-1, 1);
+  Floats values(static_cast<size_t>(count));
+  for (float& v : values) v = uniform(Engine());
+  return values;
+}
+
+std::vector<double> RandomDoubles(int64_t count) {
+  const Floats values = Random(count);
+  return {values.begin(), values.end()};
+}
+
+FuseFactor Kernel(const Floats& data, int64_t out, int64_t in_per_group, int64_t k, int64_t groups = 1) {
+  FuseFactor f;
+  f.type = FuseType::kF32;
+  f.data = data.data();
+  f.out_channels = out, f.in_per_group = in_per_group, f.kernel_h = f.kernel_w = k, f.groups = groups;
+  return f;
+}
+
+FuseFactor Depthwise(double value, int64_t channels, int64_t k) {
+  FuseFactor f;
+  f.value = value;
+  f.out_channels = f.groups = channels, f.kernel_h = f.kernel_w = k;
+  return f;
+}
+
+double ValueAt(const FuseFactor& f, int64_t index) {
+  switch (f.type) {
+    case FuseType::kConstant: return f.value;
+    case FuseType::kF32: return static_cast<const float*>(f.data)[index];
+    case FuseType::kF64: return static_cast<const double*>(f.data)[index];
+    case FuseType::kF16: return F16ToFloat(static_cast<const uint16_t*>(f.data)[index]);
+    case FuseType::kBf16: return Bf16ToFloat(static_cast<const uint16_t*>(f.data)[index]);
+  }
+  return NAN;
+}
+
+// Adds coefficient times what the factors from the k-th on are, seen from channel `channel` and tap (y, x), to the row.
+void Expand(const FusePlan& plan, const std::vector<size_t>& factors, size_t k, int64_t channel, int64_t y, int64_t x, double coefficient,
+            int64_t row_begin, std::vector<double>* row) {
+  if (k == factors.size()) {
+    (*row)[static_cast<size_t>(((channel - row_begin) * plan.kernel_h + y) * plan.kernel_w + x)] += coefficient;
+    return;
+  }
+  const FuseFactor& f = plan.factors[factors[k]];
+  const int64_t o = channel - f.out_begin;
+  if (o < 0 || o >= f.out_channels) return;
+  const double scaled = f.scale == nullptr ? coefficient : coefficient * f.scale[o];
+  const int64_t first = f.in_begin + o / (f.out_channels / f.groups) * f.in_per_group;
+  for (int64_t i = 0; i < f.in_per_group; ++i) {
+    for (int64_t u = 0; u < f.kernel_h; ++u) {
+      for (int64_t v = 0; v < f.kernel_w; ++v) {
+        const double w = ValueAt(f, ((o * f.in_per_group + i) * f.kernel_h + u) * f.kernel_w + v);
+        Expand(plan, factors, k + 1, first + i, y + u * f.step_h, x + v * f.step_w, scaled * w, row_begin, row);
+      }
+    }
+  }
+}
+
+std::vector<double> Reference(const FusePlan& plan) {
+  std::vector<double> weight;
+  for (int64_t o = 0; o < plan.out_channels; ++o) {
+    std::vector<double> row(static_cast<size_t>(plan.in_per_group * plan.kernel_h * plan.kernel_w));
+    const int64_t begin = o / (plan.out_channels / plan.groups) * plan.in_per_group;
+    for (const FuseChain& chain : plan.chains) Expand(plan, chain.factors, 0, o, chain.origin_h, chain.origin_w, 1.0, begin, &row);
+    weight.insert(weight.end(), row.begin(), row.end());
+  }
+  return weight;
+}
+
+// A plan of an O x I/g x 3 x 3 kernel that owns its operands.
+struct Owned {
+  std::vector<Floats> arrays;
+  std::vector<std::vector<double>> scales;
+  Floats weight, bias;
+  FusePlan plan;
+
+  const Floats& Array(int64_t count) { return arrays.emplace_back(Random(count)); }
+  const double* Scale(int64_t count) { return scales.emplace_back(RandomDoubles(count)).data(); }
+  void Target(int64_t out, int64_t in_per_group, int64_t groups = 1) {
+    arrays.reserve(8), scales.reserve(8);  // their data stays where it is
+    plan.out_channels = out, plan.in_per_group = in_per_group, plan.groups = groups, plan.kernel_h = plan.kernel_w = 3;
+    weight.assign(static_cast<size_t>(out * in_per_group * 9), NAN);
+    bias.assign(static_cast<size_t>(out), NAN);
+    plan.weight = weight.data(), plan.bias = bias.data();
+    plan.biases.push_back({{}, Scale(out), 0, out});
+  }
+  FuseFactor& Add(FuseFactor f) {
+    f.scale = Scale(f.out_channels);
+    return plan.factors.emplace_back(f);
+  }
+};
+
+// 3x3, 1x1 and identity.
+void RepVgg(Owned* o, int64_t channels, int64_t groups) {
+  o->Target(channels, channels / groups, groups);
+  o->Add(Kernel(o->Array(channels * channels / groups * 9), channels, channels / groups, 3, groups));
+  o->Add(Kernel(o->Array(channels * channels / groups), channels, channels / groups, 1, groups));
+  o->Add(Depthwise(1, channels, 1));
+  o->plan.chains = {{{1}, 1, 1}, {{0}, 0, 0}, {{2}, 1, 1}};
+}
+
+// 1x1 then 3x3, 3x3 then 1x1 between depthwise maps, pooling after 1x1, and a 1x3 row.
+void Diverse(Owned* o, int64_t channels, int64_t middle) {
+  o->Target(channels, channels);
+  o->Add(Kernel(o->Array(channels * middle * 9), channels, middle, 3));  // 0
+  o->Add(Kernel(o->Array(middle * channels), middle, channels, 1));      // 1
+  o->Add(Depthwise(1.0 / 9, channels, 3));                               // 2
+  o->Add(Kernel(o->Array(channels * channels), channels, channels, 1));  // 3
+  o->Add(Kernel(o->Array(channels * 9), channels, 1, 3, channels));      // 4
+  FuseFactor& row = o->Add(Kernel(o->Array(channels * channels * 3), channels, channels, 1));
+  row.kernel_w = 3;
+  o->plan.chains = {{{0, 1}, 0, 0}, {{2, 3}, 0, 0}, {{3, 4, 3}, 0, 0}, {{5}, 1, 0}};
+  o->plan.biases.push_back({{0}, o->Scale(middle), 0, middle});
+  o->plan.biases.push_back({{3, 4}, o->Scale(channels), 0, channels});
+}
+
+void ExpectNear(const Floats& got, const std::vector<double>& want) {
+  double peak = 0;
+  for (double v : want) peak = std::max(peak, std::fabs(v));
+  for (size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], want[i], peak * 1e-7) << "at " << i;
+}
+
+TEST_P(FuseTest, MatchesTheDefinitionWithTheBitsOfTheScalarLevel) {
+  for (int64_t channels : {1, 7, 40}) {
+    for (int kind = 0; kind < 4; ++kind) {
+      Owned o;
+      if (kind == 0) RepVgg(&o, channels, 1);
+      if (kind == 1) RepVgg(&o, channels, channels);
+      if (kind == 2) Diverse(&o, channels, 13);
+      if (kind == 3) Diverse(&o, channels, 70);  // more than one block of the map in between
+      ASSERT_TRUE(SetIsa(Isa::kScalar));
+      ASSERT_TRUE(Fuse(o.plan, 1).ok());
+      const Floats weight = o.weight, bias = o.bias;
+      ExpectNear(weight, Reference(o.plan));
+      ASSERT_TRUE(SetIsa(GetParam()));
+      for (int threads : {1, 2, 3, 7}) {
+        ASSERT_TRUE(Fuse(o.plan, threads).ok());
+        ASSERT_EQ(std::memcmp(weight.data(), o.weight.data(), weight.size() * 4), 0);
+        ASSERT_EQ(std::memcmp(bias.data(), o.bias.data(), bias.size() * 4), 0);
+      }
+    }
+  }
+}
+
+TEST_P(FuseTest, InPlaceGivesTheSameBits) {
+  for (int64_t channels : {1, 40, 300}) {
+    for (bool diverse : {false, true}) {
+      if (diverse && channels > 40) continue;
+      Owned o;
+      if (diverse) Diverse(&o, channels, channels);
+      else RepVgg(&o, channels, 1);
+      FuseStats stats;
+      ASSERT_TRUE(Fuse(o.plan, 2, &stats).ok());
+      EXPECT_FALSE(stats.in_place);
+      const Floats weight = o.weight;
+      o.plan.weight = o.arrays[0].data();
+      ASSERT_TRUE(Fuse(o.plan, 2, &stats).ok());
+      EXPECT_TRUE(stats.in_place);
+      ASSERT_EQ(std::memcmp(weight.data(), o.arrays[0].data(), weight.size() * 4), 0);
+    }
+  }
+}
+
+TEST_P(FuseTest, EveryValueIsScanned) {
+  for (float bad : {NAN, INFINITY, -INFINITY}) {
+    for (int64_t at : {0, 1, 31, 32, 63, 64, 1000, 40 * 40 * 9 - 1}) {
+      Owned o;
+      RepVgg(&o, 40, 1);
+      o.arrays[0][static_cast<size_t>(at)] = bad;
+      o.plan.weight = o.arrays[0].data();
+      const Floats before = o.arrays[0];
+      const Status status = Fuse(o.plan, 2);
+      EXPECT_EQ(status.code, Code::kNotFinite);
+      EXPECT_EQ(status.where, 0);
+      EXPECT_EQ(std::memcmp(before.data(), o.arrays[0].data(), before.size() * 4), 0);
+    }
+  }
+}
+
+TEST_P(FuseTest, OverflowIsFoundBeforeAnythingIsWritten) {
+  Owned o;
+  RepVgg(&o, 40, 1);
+  o.arrays[0][40 * 40 * 9 - 1] = 3e38f;
+  o.scales[1].back() = 2.0;  // of the 3x3 kernel
+  o.plan.weight = o.arrays[0].data();
+  const Floats before = o.arrays[0];
+  const Status status = Fuse(o.plan, 2);
+  EXPECT_EQ(status.code, Code::kNotFinite);
+  EXPECT_EQ(status.where, -1);
+  EXPECT_EQ(std::memcmp(before.data(), o.arrays[0].data(), before.size() * 4), 0);
+  o.scales[1].back() = 1.0;  // the same bound is no overflow
+  EXPECT_TRUE(Fuse(o.plan, 2).ok());
+}
+
+TEST_P(FuseTest, HalfTypesWidenExactly) {
+  std::vector<uint16_t> halves;
+  for (uint32_t bits = 0; bits < 0x10000; ++bits) {
+    if ((bits & 0x7c00) != 0x7c00) halves.push_back(static_cast<uint16_t>(bits));
+  }
+  Floats weight(halves.size()), bias(1);
+  const double zero = 0;
+  FusePlan plan;
+  plan.out_channels = 1, plan.in_per_group = static_cast<int64_t>(halves.size());
+  FuseFactor f;
+  f.type = FuseType::kF16, f.data = halves.data(), f.out_channels = 1, f.in_per_group = plan.in_per_group;
+  plan.factors = {f};
+  plan.chains = {{{0}, 0, 0}};
+  plan.biases = {{{}, &zero, 0, 1}};
+  plan.weight = weight.data(), plan.bias = bias.data();
+  ASSERT_TRUE(Fuse(plan, 1).ok());
+  for (size_t i = 0; i < halves.size(); ++i) {
+    const int exponent = halves[i] >> 10 & 31, fraction = halves[i] & 1023;
+    const double magnitude = exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, exponent - 25);
+    ASSERT_EQ(weight[i], halves[i] & 0x8000 ? -magnitude : magnitude);
+  }
+}
+
+// Changes one number of a plan to something that may not fit; never beyond the memory behind the arrays.
+void Mutate(FusePlan* plan, std::mt19937* engine) {
+  const int64_t extremes[] = {-1, 0, 1, 2, 3, 4, 5, 8, 9, 1000, int64_t{1} << 31, (int64_t{1} << 31) + 1, int64_t{1} << 62, INT64_MAX, INT64_MIN};
+  const auto pick = [&](size_t n) { return static_cast<size_t>((*engine)() % n); };
+  const int64_t value = extremes[pick(std::size(extremes))];
+  FuseFactor& f = plan->factors[pick(plan->factors.size())];
+  FuseChain& chain = plan->chains[pick(plan->chains.size())];
+  FuseBias& bias = plan->biases[pick(plan->biases.size())];
+  const auto smaller = [&](int64_t& field) { field = std::min(field, value); };
+  const auto index = [&](std::vector<size_t>& factors) {
+    if (pick(3) == 0) factors.clear();
+    else if (factors.empty() || pick(2) == 0) factors.push_back(static_cast<size_t>(value));
+    else factors[pick(factors.size())] = pick(plan->factors.size() + 1);
+  };
+  switch (pick(20)) {
+    case 0: f.out_begin = value; break;
+    case 1: f.in_begin = value; break;
+    case 2: f.step_h = value; break;
+    case 3: f.step_w = value; break;
+    case 4: f.groups = value; break;
+    case 5: smaller(f.out_channels); break;
+    case 6: smaller(f.in_per_group); break;
+    case 7: smaller(f.kernel_h); break;
+    case 8: smaller(f.kernel_w); break;
+    case 9: f.type == FuseType::kConstant ? f.out_channels = f.groups = value : value; break;
+    case 10: f.type == FuseType::kConstant ? f.kernel_h = value : value; break;
+    case 11: chain.origin_h = value; break;
+    case 12: chain.origin_w = value; break;
+    case 13: index(chain.factors); break;
+    case 14: index(bias.factors); break;
+    case 15: bias.begin = value; break;
+    case 16: smaller(bias.count); break;
+    case 17: plan->groups = value; break;
+    case 18: smaller(plan->kernel_w); break;
+    case 19: smaller(plan->in_per_group); break;
+  }
+}
+
+TEST(FusePlanTest, HostilePlansGetAStatusAndTouchNothingElse) {
+  std::mt19937 engine(5);
+  int refused = 0, ran = 0;
+  for (int round = 0; round < 20000; ++round) {
+    Owned o;
+    if (round % 2 == 0) Diverse(&o, 8, 5);
+    else RepVgg(&o, 8, 2);
+    for (FuseFactor& f : o.plan.factors) f.scale = f.type == FuseType::kConstant ? nullptr : f.scale;  // its channels may grow
+    constexpr size_t kGuard = 64;
+    Floats room(o.weight.size() + 2 * kGuard, 7.0f);
+    o.plan.weight = room.data() + kGuard;
+    if (round % 4 == 1) o.plan.weight = o.arrays[0].data();
+    const std::vector<Floats> before = o.arrays;
+    for (uint32_t n = 1 + engine() % 3; n > 0; --n) Mutate(&o.plan, &engine);
+    const Status status = Fuse(o.plan, 1 + static_cast<int>(engine() % 3));
+    (status.ok() ? ran : refused)++;
+    for (size_t i = 0; i < kGuard; ++i) ASSERT_TRUE(room[i] == 7.0f && room[room.size() - 1 - i] == 7.0f);
+    for (size_t i = 0; i < before.size(); ++i) {
+      if (status.ok() && o.plan.weight == o.arrays[i].data()) continue;
+      ASSERT_EQ(before[i], o.arrays[i]) << "status " << status.message;
+    }
+  }
+  EXPECT_GT(refused, 5000);
+  EXPECT_GT(ran, 1000);
+}
+
+TEST(FusePlanTest, RefusesWhatOverlaps) {
+  Owned o;
+  RepVgg(&o, 8, 1);
+  const auto refused = [&](auto change) {
+    FusePlan plan = o.plan;
+    change(plan);
+    return CheckPlan(plan).code == Code::kInvalidArgument;
+  };
+  float* const large = o.arrays[0].data();
+  EXPECT_FALSE(refused([&](FusePlan& plan) { plan.weight = large; }));
+  EXPECT_TRUE(refused([&](FusePlan& plan) { plan.weight = large + 1; }));
+  EXPECT_TRUE(refused([&](FusePlan& plan) { plan.bias = large; }));
+  EXPECT_TRUE(refused([&](FusePlan& plan) { plan.bias = plan.weight + 3; }));
+  EXPECT_TRUE(refused([&](FusePlan& plan) { plan.weight = o.arrays[1].data(); }));
+  EXPECT_TRUE(refused([&](FusePlan& plan) {
+    plan.weight = large;
+    plan.factors[1].data = large;
+  }));
+  EXPECT_TRUE(refused([&](FusePlan& plan) {
+    plan.weight = large;
+    plan.chains.push_back({{1, 0}, 0, 0});  // read as an inner kernel
+  }));
+  EXPECT_TRUE(refused([&](FusePlan& plan) {
+    plan.weight = large;
+    plan.biases.push_back({{1, 0}, o.Scale(8), 0, 8});
+  }));
+  EXPECT_TRUE(refused([&](FusePlan& plan) { plan.weight = nullptr; }));
+}
+
+REPFUSE_FOR_ISAS(FuseTest);
+
+}  // namespace
+}  // namespace repfuse
