@@ -8,6 +8,7 @@ export * from './convert';
 export { ERROR_CODES, type ErrorCode, RepfuseError } from './errors';
 export { type DetectedBlock, detectBlocks, FAMILY_RULES, type FamilyRule } from './families';
 export {
+  batchNormEps,
   deployGraph,
   evaluate,
   evaluateAsync,

@@ -95,7 +95,7 @@ function checkBranches(block: FusedBlock, inside: readonly GraphNode[], output: 
   if (found.join('; ') === expected.join('; ')) return;
   throw wrong(
     block,
-    `expected the branches that are fused (${expected.join('; ')}) but the graph sums (${found.join('; ')}); if eps differs, give the graph's as the option eps`,
+    `expected the branches that are fused (${expected.join('; ')}) but the graph sums (${found.join('; ')}); where eps differs, the option eps must not say another than the graph`,
   );
 }
 
