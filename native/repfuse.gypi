@@ -10,7 +10,8 @@
     "cflags!": ["-fno-exceptions"],
     "cflags_cc!": ["-fno-exceptions", "-std=gnu++17", "-std=gnu++20"],
     # No FMA contraction: fused tensors are bit-equal on every CPU. -Wno-maybe-uninitialized: g++ 12 reports its own AVX-512 headers.
-    "cflags_cc": ["-std=gnu++20", "-O3", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-maybe-uninitialized"],
+    # (-std=c++20, since the line above also takes out a gnu++20 of ours.)
+    "cflags_cc": ["-std=c++20", "-O3", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-maybe-uninitialized"],
     # nodelete: Node unloads an addon with the last environment that uses it (a worker thread), but the pool's threads live on.
     "ldflags": ["-Wl,-Bsymbolic", "-Wl,--exclude-libs,ALL", "-Wl,-z,nodelete"]
   }
