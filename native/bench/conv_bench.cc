@@ -52,8 +52,8 @@ void BM_Tile(benchmark::State& state, Isa isa) {
   const auto a = Filled(kernel.k_block * kernel.rows), b = Filled(kernel.k_block * kernel.columns), bias = Filled(kernel.rows);
   std::vector<float> c(static_cast<size_t>(kernel.rows * kernel.columns));
   for (auto _ : state) {
-    kernel.run({.k = kernel.k_block, .a = a.data(), .b = b.data(), .c = c.data(), .ldc = kernel.columns, .rows = kernel.rows,
-                .columns = kernel.columns, .start = bias.data(), .relu = true});
+    kernel.run({.k = kernel.k_block, .a = a.data(), .lda = kernel.k_block, .b = b.data(), .c = c.data(), .ldc = kernel.columns,
+                .rows = kernel.rows, .columns = kernel.columns, .accumulate = false, .bias = bias.data(), .relu = true});
     benchmark::ClobberMemory();
   }
   Report(state, 2.0 * static_cast<double>(kernel.k_block * kernel.rows * kernel.columns), 1);

@@ -33,18 +33,6 @@ TEST_P(ElementwiseTest, ReluKeepsNan) {
   for (float v : y) EXPECT_TRUE(std::isnan(v));
 }
 
-TEST_P(ElementwiseTest, DepthwiseTapOfEveryLengthAndStride) {
-  for (size_t stride = 1; stride <= 3; ++stride) {
-    for (size_t n = 0; n < 40; ++n) {
-      std::vector<float> x(n * stride + 1), y(n + 1, 1.0f);
-      for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i) * 0.5f;
-      Kernels().tap_row(y.data(), x.data(), 3.0f, n, stride);
-      for (size_t i = 0; i < n; ++i) ASSERT_EQ(y[i], 1.0f + 3.0f * x[i * stride]);
-      ASSERT_EQ(y[n], 1.0f);
-    }
-  }
-}
-
 REPFUSE_FOR_ISAS(ElementwiseTest);
 
 TEST(FrameTest, PadsWithTheChannelsValueAndCrops) {

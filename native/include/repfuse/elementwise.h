@@ -1,13 +1,15 @@
-// Operators without a window: activations, per-channel scale and shift, frames. Float64 inside, rounded once.
+// Operators without a window: activations, sums, per-channel scale and shift, frames. Float64 inside, rounded once.
 #pragma once
 
 #include <cstdint>
 
 namespace repfuse {
 
-enum class Activation { kSigmoid = 0, kSilu = 1, kHardswish = 2 };
+enum class Activation { kRelu, kSigmoid, kSilu, kHardswish };
 
 void Activate(Activation kind, const float* x, float* y, int64_t count, int threads);
+// y = a + b.
+void Add(const float* a, const float* b, float* y, int64_t count, int threads);
 // Softmax along the middle axis of [outer, channels, inner].
 void Softmax(int64_t outer, int64_t channels, int64_t inner, const float* x, float* y, int threads);
 // y = (x - mean[c]) * scale[c] + shift[c] on [batch, channels, size]: BatchNorm with running statistics.

@@ -27,12 +27,17 @@ struct GemmTile;
 struct GemmKernel {
   const char* name;
   int rows, columns;  // MR, NR
+  int lanes;          // of a vector; columns are a whole number of vectors
   int64_t k_block;    // rows of B in one panel, so that the panel stays in L1
   void (*run)(const GemmTile& tile);
 };
 using DotF32 = float (*)(const float* a, const float* b, size_t n);
-// One tap of a depthwise filter, see src/kernels/depthwise/rows.h.
-using TapRowF32 = void (*)(float* y, const float* x, float w, size_t n, size_t stride);
+// Packs rows of the im2col matrix, see src/kernels/conv/panel.h.
+struct PanelGeometry;
+using PackPanelF32 = void (*)(const PanelGeometry& geometry, const float* channel, int64_t tap, int64_t rows, float* panel);
+// Output rows of a depthwise filter, see src/kernels/depthwise/rows.h.
+struct DepthwiseRows;
+using DepthwiseRowsF32 = void (*)(const DepthwiseRows& rows);
 
 // Multiply-adds in registers, see src/kernels/probe/fma.h.
 using FmaProbe = double (*)(int64_t rounds, float* sink);
@@ -42,7 +47,8 @@ struct KernelTable {
 
   GemmKernel gemm;
   DotF32 dot;
-  TapRowF32 tap_row;
+  PackPanelF32 pack_panel;
+  DepthwiseRowsF32 depthwise_rows;
   FmaProbe fma_probe;
 
   FuseScaleRow fuse_scale;

@@ -1,11 +1,10 @@
 // conv2d: {batch, inChannels, inSize, outChannels, kernel, stride, padding [top, left, bottom, right], dilation, groups, relu, input,
 // weight, bias | null, output, threads}. linear: {rows, inFeatures, outFeatures, input, weight, bias | null, output, threads}.
 #include "repfuse/conv.h"
+#include "repfuse/linear.h"
 
 #include "job.h"
 #include "operators.h"
-#include "repfuse/checked.h"
-#include "repfuse/kernels.h"
 #include "repfuse/parallel.h"
 
 namespace repfuse::addon {
@@ -69,31 +68,25 @@ class LinearJob final : public Job {
 
   Status Prepare() override {
     threads_ = static_cast<int>(arguments.Int("threads", 1, kMaxThreads));
-    rows_ = arguments.Int("rows", 0, kMaxDim);
-    in_ = arguments.Int("inFeatures", 1, kMaxDim);
-    out_ = arguments.Int("outFeatures", 1, kMaxDim);
-    int64_t size;
-    if (!CheckedProduct({rows_, in_, 4}, &size) || !CheckedProduct({rows_, out_, 4}, &size)) arguments.Fail("rows");
+    shape_ = {.rows = arguments.Int("rows", 0, kMaxDim),
+              .in_features = arguments.Int("inFeatures", 1, kMaxDim),
+              .out_features = arguments.Int("outFeatures", 1, kMaxDim)};
     if (!arguments.status().ok()) return arguments.status();
-    input_ = arguments.F32("input", rows_ * in_);
-    weight_ = arguments.F32("weight", out_ * in_);
-    bias_ = arguments.OptionalF32("bias", out_);
-    output_ = arguments.OutF32("output", rows_ * out_);
+    const Status checked = CheckLinearShape(shape_);
+    if (!checked.ok()) return checked;
+    input_ = arguments.F32("input", shape_.rows * shape_.in_features);
+    weight_ = arguments.F32("weight", shape_.out_features * shape_.in_features);
+    bias_ = arguments.OptionalF32("bias", shape_.out_features);
+    output_ = arguments.OutF32("output", shape_.rows * shape_.out_features);
     return arguments.status();
   }
 
   Status Run() override {
-    const DotF32 dot = Kernels().dot;
-    ParallelFor(rows_ * out_, threads_, [&](int64_t i, int) {
-      const int64_t row = i / out_, o = i % out_;
-      const float sum = dot(input_->f32() + row * in_, weight_->f32() + o * in_, static_cast<size_t>(in_));
-      output_->out_f32()[i] = bias_ == nullptr ? sum : sum + bias_->f32()[o];
-    });
-    return Ok();
+    return Linear(shape_, input_->f32(), weight_->f32(), bias_ == nullptr ? nullptr : bias_->f32(), false, output_->out_f32(), threads_);
   }
 
  private:
-  int64_t rows_ = 0, in_ = 0, out_ = 0;
+  LinearShape shape_{};
   int threads_ = 1;
   const Operand* input_ = nullptr;
   const Operand* weight_ = nullptr;

@@ -1,6 +1,7 @@
 // The one place that maps CPU -> kernels.
 #include <atomic>
 
+#include "../kernels/conv/panel.h"
 #include "../kernels/depthwise/rows.h"
 #include "../kernels/elementwise/elementwise.h"
 #include "../kernels/fuse/rows.h"
@@ -13,9 +14,10 @@ namespace {
 
 constexpr KernelTable kScalarTable = {
     .isa = Isa::kScalar,
-    .gemm = {.name = "gemm-f32-4x4__scalar", .rows = 4, .columns = 4, .k_block = 256, .run = GemmTile__scalar},
+    .gemm = {.name = "gemm-f32-4x4__scalar", .rows = 4, .columns = 4, .lanes = 4, .k_block = 256, .run = GemmTile__scalar},
     .dot = Dot__scalar,
-    .tap_row = TapRow__scalar,
+    .pack_panel = PackPanel__scalar,
+    .depthwise_rows = DepthwiseRows__scalar,
     .fma_probe = FmaProbe__scalar,
     .fuse_scale = FuseScale__scalar,
     .fuse_accumulate = FuseAccumulate__scalar,
@@ -30,9 +32,10 @@ constexpr KernelTable kScalarTable = {
 #if defined(__x86_64__)
 constexpr KernelTable kAvx2Table = {
     .isa = Isa::kAvx2,
-    .gemm = {.name = "gemm-f32-6x16__avx2", .rows = 6, .columns = 16, .k_block = 256, .run = GemmTile__avx2},
+    .gemm = {.name = "gemm-f32-6x16__avx2", .rows = 6, .columns = 16, .lanes = 8, .k_block = 256, .run = GemmTile__avx2},
     .dot = Dot__avx2,
-    .tap_row = TapRow__avx2,
+    .pack_panel = PackPanel__avx2,
+    .depthwise_rows = DepthwiseRows__avx2,
     .fma_probe = FmaProbe__avx2,
     .fuse_scale = FuseScale__avx2,
     .fuse_accumulate = FuseAccumulate__avx2,
@@ -46,9 +49,10 @@ constexpr KernelTable kAvx2Table = {
 
 constexpr KernelTable kAvx512Table = {
     .isa = Isa::kAvx512,
-    .gemm = {.name = "gemm-f32-8x48__avx512", .rows = 8, .columns = 48, .k_block = 192, .run = GemmTile__avx512},
+    .gemm = {.name = "gemm-f32-8x48__avx512", .rows = 8, .columns = 48, .lanes = 16, .k_block = 256, .run = GemmTile__avx512},
     .dot = Dot__avx512,
-    .tap_row = TapRow__avx512,
+    .pack_panel = PackPanel__avx512,
+    .depthwise_rows = DepthwiseRows__avx512,
     .fma_probe = FmaProbe__avx512,
     .fuse_scale = FuseScale__avx512,
     .fuse_accumulate = FuseAccumulate__avx512,

@@ -1,4 +1,4 @@
-// The driver: weights packed once, then blocks of output pixels, each (im2col panel -> tiles of output channels).
+// Chooses how to convolve, and drives the packed product: blocks of output pixels, each (im2col panels -> tiles of output channels).
 #include "repfuse/conv.h"
 
 #include <algorithm>
@@ -9,104 +9,120 @@
 #include "repfuse/aligned_buffer.h"
 #include "repfuse/checked.h"
 #include "repfuse/kernels.h"
+#include "repfuse/linear.h"
 #include "repfuse/parallel.h"
 
 namespace repfuse {
 namespace {
 
-constexpr int64_t kBlockPanels = 4;  // panels of one index of the loop: a weight panel in L1 serves them all
+constexpr int64_t kBlockPanels = 4;   // panels packed together: neighbours share input rows and the weights in L1
+constexpr int64_t kPackedRows = 16;   // rows packed into one panel before its neighbours take the same channels
 
 int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Weights [groups][panel][k][MR] and biases [groups][panel][MR], rows past the end zero.
-class PackedWeights {
+// One convolution by im2col and the packed product. An index of its loop is a block of panels of one image and group, times a part of
+// the output channels; a reduction is never split between indices.
+class GemmConv {
  public:
-  PackedWeights(const ConvShape& s, int rows)
-      : rows_(rows),
-        per_group_(s.out_channels / s.groups),
-        k_(s.in_channels / s.groups * s.kernel_h * s.kernel_w),
-        panels_(DivideUp(per_group_, rows)),
-        groups_(s.groups) {}
-
-  bool Pack(const float* weight, const float* bias, int threads) {
-    const int64_t total = groups_ * panels_;
-    if (!weights_.Allocate(static_cast<size_t>(total * k_ * rows_) * sizeof(float)) ||
-        !biases_.Allocate(static_cast<size_t>(total * rows_) * sizeof(float))) {
-      return false;
-    }
-    ParallelFor(total, threads, [&](int64_t index, int) {
-      const int64_t group = index / panels_, first = index % panels_ * rows_;
-      float* panel = weights_.as<float>() + index * k_ * rows_;
-      for (int64_t r = 0; r < rows_; ++r) {
-        const bool real = first + r < per_group_;
-        const int64_t o = group * per_group_ + first + r;
-        biases_.as<float>()[index * rows_ + r] = real && bias != nullptr ? bias[o] : 0.0f;
-        const float* row = weight + o * k_;
-        for (int64_t k = 0; k < k_; ++k) panel[k * rows_ + r] = real ? row[k] : 0.0f;
-      }
-    });
-    return true;
+  GemmConv(const ConvShape& shape, int threads)
+      : s_(shape),
+        kernel_(Kernels().gemm),
+        threads_(threads),
+        in_per_group_(s_.in_channels / s_.groups),
+        out_per_group_(s_.out_channels / s_.groups),
+        taps_(s_.kernel_h * s_.kernel_w),
+        k_total_(in_per_group_ * taps_),
+        pixels_(s_.out_height() * s_.out_width()),
+        panels_(DivideUp(pixels_, kernel_.columns)),
+        tiles_(DivideUp(out_per_group_, kernel_.rows)),
+        panel_size_(std::min(kernel_.k_block, k_total_) * kernel_.columns) {
+    // Small maps make small blocks, and are also split by output channels, so that every thread has work.
+    block_panels_ = std::clamp<int64_t>(s_.batch * s_.groups * panels_ / (2 * threads), 1, kBlockPanels);
+    blocks_ = DivideUp(panels_, block_panels_);
+    const int64_t tasks = s_.batch * s_.groups * blocks_;
+    part_tiles_ = DivideUp(tiles_, std::clamp<int64_t>(DivideUp(2 * threads, tasks), 1, tiles_));
+    parts_ = DivideUp(tiles_, part_tiles_);
   }
 
-  int64_t panels() const { return panels_; }
-  const float* panel(int64_t group, int64_t p, int64_t k) const { return weights_.as<float>() + ((group * panels_ + p) * k_ + k) * rows_; }
-  const float* bias(int64_t group, int64_t p) const { return biases_.as<float>() + (group * panels_ + p) * rows_; }
-  int rows_in(int64_t p) const { return static_cast<int>(std::min<int64_t>(rows_, per_group_ - p * rows_)); }
+  Status Run(const float* x, const float* weight, const float* bias, bool relu, float* y) {
+    const int64_t packers = threads_ * block_panels_;
+    if (!scratch_.Allocate(static_cast<size_t>(packers * panel_size_) * sizeof(float))) return {Code::kOutOfMemory, "im2col panels"};
+    packers_.reserve(static_cast<size_t>(packers));
+    for (int64_t i = 0; i < packers; ++i) packers_.emplace_back(s_, Kernels());
+    ParallelFor(s_.batch * s_.groups * blocks_ * parts_, threads_, [&](int64_t index, int slot) {
+      const int64_t part = index % parts_, block = index / parts_ % blocks_, group = index / parts_ / blocks_ % s_.groups;
+      const int64_t n = index / parts_ / blocks_ / s_.groups, first_channel = group * out_per_group_;
+      RunBlock({.x = x + (n * s_.in_channels + group * in_per_group_) * s_.height * s_.width,
+                .weight = weight + first_channel * k_total_,
+                .bias = bias == nullptr ? nullptr : bias + first_channel,
+                .y = y + (n * s_.out_channels + first_channel) * pixels_,
+                .relu = relu,
+                .first_panel = block * block_panels_,
+                .first_tile = part * part_tiles_},
+               slot);
+    });
+    return Ok();
+  }
 
  private:
-  int64_t rows_, per_group_, k_, panels_, groups_;
-  AlignedBuffer weights_, biases_;
-};
+  // Operands of one image and group.
+  struct Block {
+    const float *x, *weight, *bias;
+    float* y;
+    bool relu;
+    int64_t first_panel, first_tile;
+  };
 
-Status GemmConv2d(const ConvShape& s, const float* x, const float* weight, const float* bias, bool relu, float* y, int threads) {
-  const GemmKernel& kernel = Kernels().gemm;
-  const int64_t k_total = s.in_channels / s.groups * s.kernel_h * s.kernel_w;
-  const int64_t pixels = s.out_height() * s.out_width(), panels = DivideUp(pixels, kernel.columns);
-  const int64_t per_group = s.out_channels / s.groups;
-  PackedWeights weights(s, kernel.rows);
-  if (!weights.Pack(weight, bias, threads)) return {Code::kOutOfMemory, "packed weights"};
+  int ColumnsIn(int64_t panel) const { return static_cast<int>(std::min<int64_t>(kernel_.columns, pixels_ - panel * kernel_.columns)); }
 
-  // Small maps are also split by output channels, so that every thread has work; reductions stay whole.
-  const int64_t block_panels = std::clamp<int64_t>(s.batch * s.groups * panels / (2 * threads), 1, kBlockPanels);
-  const int64_t blocks = DivideUp(panels, block_panels), tasks = s.batch * s.groups * blocks;
-  const int64_t splits = std::clamp<int64_t>(DivideUp(2 * threads, tasks), 1, weights.panels());
-  const int64_t split_panels = DivideUp(weights.panels(), splits);
-
-  const int64_t panel_size = kernel.k_block * kernel.columns;
-  AlignedBuffer scratch;
-  if (!scratch.Allocate(static_cast<size_t>(threads * block_panels * panel_size) * sizeof(float))) return {Code::kOutOfMemory, "im2col panels"};
-  std::vector<std::vector<PanelPacker>> packers(static_cast<size_t>(threads), std::vector<PanelPacker>(static_cast<size_t>(block_panels), PanelPacker(s, kernel.columns)));
-
-  ParallelFor(tasks * splits, threads, [&](int64_t index, int slot) {
-    const int64_t task = index / splits, split = index % splits;
-    const int64_t block = task % blocks, group = task / blocks % s.groups, n = task / blocks / s.groups;
-    const int64_t first_panel = block * block_panels, last_panel = std::min(panels, first_panel + block_panels);
-    const int64_t first_rows = split * split_panels, last_rows = std::min(weights.panels(), first_rows + split_panels);
-    const float* in = x + (n * s.in_channels + group * (s.in_channels / s.groups)) * s.height * s.width;
-    float* out = y + (n * s.out_channels + group * per_group) * pixels;
-    float* packed = scratch.as<float>() + slot * block_panels * panel_size;
-    std::vector<PanelPacker>& packer = packers[static_cast<size_t>(slot)];
-    const auto columns_in = [&](int64_t panel) { return static_cast<int>(std::min<int64_t>(kernel.columns, pixels - panel * kernel.columns)); };
-    for (int64_t p = first_panel; p < last_panel; ++p) packer[static_cast<size_t>(p - first_panel)].SetPixels(p * kernel.columns, columns_in(p));
-    for (int64_t k = 0; k < k_total; k += kernel.k_block) {
-      const int64_t k_end = std::min(k_total, k + kernel.k_block);
-      for (int64_t p = first_panel; p < last_panel; ++p) packer[static_cast<size_t>(p - first_panel)].Pack(in, k, k_end, packed + (p - first_panel) * panel_size);
-      for (int64_t m = first_rows; m < last_rows; ++m) {
-        for (int64_t p = first_panel; p < last_panel; ++p) {
-          kernel.run({.k = k_end - k,
-                      .a = weights.panel(group, m, k),
-                      .b = packed + (p - first_panel) * panel_size,
-                      .c = out + m * kernel.rows * pixels + p * kernel.columns,
-                      .ldc = pixels,
-                      .rows = weights.rows_in(m),
-                      .columns = columns_in(p),
-                      .start = k == 0 ? weights.bias(group, m) : nullptr,
-                      .relu = relu && k_end == k_total});
+  void RunBlock(const Block& b, int slot) {
+    const int64_t count = std::min(block_panels_, panels_ - b.first_panel), last_tile = std::min(tiles_, b.first_tile + part_tiles_);
+    PanelPacker* packers = packers_.data() + slot * block_panels_;
+    float* packed = scratch_.as<float>() + slot * block_panels_ * panel_size_;
+    for (int64_t p = 0; p < count; ++p) packers[p].SetPixels((b.first_panel + p) * kernel_.columns, ColumnsIn(b.first_panel + p));
+    for (int64_t k = 0; k < k_total_; k += kernel_.k_block) {
+      const int64_t k_end = std::min(k_total_, k + kernel_.k_block);
+      PackRows(b.x, k, k_end, packers, count, packed);
+      for (int64_t tile = b.first_tile; tile < last_tile; ++tile) {
+        const int64_t first_row = tile * kernel_.rows;
+        for (int64_t p = 0; p < count; ++p) {
+          kernel_.run({.k = k_end - k,
+                       .a = b.weight + first_row * k_total_ + k,
+                       .lda = k_total_,
+                       .b = packed + p * panel_size_,
+                       .c = b.y + first_row * pixels_ + (b.first_panel + p) * kernel_.columns,
+                       .ldc = pixels_,
+                       .rows = static_cast<int>(std::min<int64_t>(kernel_.rows, out_per_group_ - first_row)),
+                       .columns = ColumnsIn(b.first_panel + p),
+                       .accumulate = k > 0,
+                       .bias = b.bias == nullptr ? nullptr : b.bias + first_row,
+                       .relu = b.relu && k_end == k_total_});
         }
       }
     }
-  });
-  return Ok();
+  }
+
+  // Channel by channel rather than panel by panel: neighbouring panels read the same input rows, which are then still in L1.
+  void PackRows(const float* x, int64_t k_begin, int64_t k_end, const PanelPacker* packers, int64_t count, float* packed) const {
+    for (int64_t k = k_begin; k < k_end;) {
+      const int64_t next = std::min(k_end, (k / taps_ + DivideUp(kPackedRows, taps_)) * taps_);
+      for (int64_t p = 0; p < count; ++p) packers[p].Pack(x, k, next, packed + p * panel_size_ + (k - k_begin) * kernel_.columns);
+      k = next;
+    }
+  }
+
+  const ConvShape s_;
+  const GemmKernel& kernel_;
+  const int threads_;
+  const int64_t in_per_group_, out_per_group_, taps_, k_total_, pixels_, panels_, tiles_, panel_size_;
+  int64_t block_panels_, blocks_, part_tiles_, parts_;
+  AlignedBuffer scratch_;
+  std::vector<PanelPacker> packers_;
+};
+
+// A kernel that covers the whole map once is a fully connected layer.
+bool IsLinear(const ConvShape& s) {
+  return s.groups == 1 && s.kernel_h == s.height && s.kernel_w == s.width && s.pad_top == 0 && s.pad_left == 0 && s.out_height() == 1 && s.out_width() == 1;
 }
 
 }  // namespace
@@ -141,7 +157,11 @@ Status Conv2d(const ConvShape& shape, const float* x, const float* weight, const
     DepthwiseConv2d(shape, x, weight, bias, relu, y, threads);
     return Ok();
   }
-  return GemmConv2d(shape, x, weight, bias, relu, y, threads);
+  if (IsLinear(shape)) {
+    const int64_t features = shape.in_channels * shape.height * shape.width;
+    return Linear({.rows = shape.batch, .in_features = features, .out_features = shape.out_channels}, x, weight, bias, relu, y, threads);
+  }
+  return GemmConv(shape, threads).Run(x, weight, bias, relu, y);
 }
 
 }  // namespace repfuse

@@ -1,64 +1,75 @@
 #include "im2col.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace repfuse {
+namespace {
 
-PanelPacker::PanelPacker(const ConvShape& shape, int columns) : shape_(shape), columns_(columns) {
-  const bool pointwise = shape.kernel_h == 1 && shape.kernel_w == 1 && shape.stride_h == 1 && shape.stride_w == 1 && shape.pad_top == 0 &&
-                         shape.pad_left == 0 && shape.pad_bottom == 0 && shape.pad_right == 0;
-  if (pointwise) {  // the map is one long row
-    shape_.width *= shape_.height;
-    shape_.height = 1;
+// A pointwise convolution sees the map as one long row.
+ConvShape Simplified(ConvShape s) {
+  if (s.kernel_h == 1 && s.kernel_w == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_top == 0 && s.pad_left == 0 && s.pad_bottom == 0 &&
+      s.pad_right == 0) {
+    s.width *= s.height;
+    s.height = 1;
   }
+  return s;
+}
+
+}  // namespace
+
+PanelPacker::PanelPacker(const ConvShape& shape, const KernelTable& kernels)
+    : shape_(Simplified(shape)), pack_(kernels.pack_panel), lanes_(kernels.gemm.lanes) {
+  for (int64_t v = 0; v < shape_.kernel_w; ++v) {
+    inside_.emplace_back(shape_.out_width(), shape_.width, shape_.stride_w, v * shape_.dilation_w - shape_.pad_left);
+  }
+  const size_t taps = static_cast<size_t>(shape_.kernel_w);
+  pieces_.reserve(taps * static_cast<size_t>(kernels.gemm.columns));
+  ends_.reserve(taps * static_cast<size_t>(kernels.gemm.columns / kernels.gemm.lanes));
+  geometry_ = {.channel_size = shape_.height * shape_.width,
+               .height = shape_.height,
+               .kernel_h = shape_.kernel_h,
+               .kernel_w = shape_.kernel_w,
+               .stride = shape_.stride_w,
+               .dilation_h = shape_.dilation_h,
+               .dilated_row = shape_.dilation_h * shape_.width,
+               .pieces = pieces_.data(),
+               .ends = ends_.data(),
+               .vectors = 0,
+               .columns = kernels.gemm.columns};
 }
 
 void PanelPacker::SetPixels(int64_t first, int64_t count) {
-  const int64_t out_w = shape_.out_width();
-  runs_.clear();
-  used_ = count;
-  for (int64_t column = 0; column < count;) {
-    const int64_t pixel = first + column, oy = pixel / out_w, ox = pixel % out_w;
-    const int64_t length = std::min(count - column, out_w - ox);
-    runs_.push_back({column, length, oy * shape_.stride_h - shape_.pad_top, ox * shape_.stride_w - shape_.pad_left});
-    column += length;
-  }
-}
-
-void PanelPacker::PackTap(const float* plane, int64_t u, int64_t v, float* out) const {
-  const int64_t width = shape_.width, stride = shape_.stride_w;
-  for (const Run& run : runs_) {
-    float* to = out + run.column;
-    const int64_t iy = run.row + u * shape_.dilation_h;
-    if (iy < 0 || iy >= shape_.height) {
-      std::fill_n(to, run.count, 0.0f);
-      continue;
-    }
-    const float* from = plane + iy * width;
-    int64_t ix = run.first + v * shape_.dilation_w;
-    int64_t i = 0;
-    for (; i < run.count && ix < 0; ++i, ix += stride) to[i] = 0.0f;
-    if (ix < width) {
-      const int64_t inside = std::min(run.count - i, (width - 1 - ix) / stride + 1);
-      if (stride == 1) {
-        std::memcpy(to + i, from + ix, static_cast<size_t>(inside) * sizeof(float));
-      } else {
-        for (int64_t j = 0; j < inside; ++j) to[i + j] = from[ix + j * stride];
+  const int64_t out_w = shape_.out_width(), first_row = first / out_w, first_column = first % out_w;
+  geometry_.vectors = (count + lanes_ - 1) / lanes_;
+  pieces_.clear();
+  ends_.clear();
+  for (int64_t v = 0; v < shape_.kernel_w; ++v) {
+    int64_t oy = first_row, ox = first_column;
+    for (int64_t done = 0; done < count; done += lanes_) {
+      const int64_t used = std::min(count - done, lanes_);
+      for (int64_t lane = 0; lane < used;) {
+        const int64_t length = std::min(used - lane, out_w - ox), row = oy * shape_.stride_h - shape_.pad_top;
+        const LaneRange inside = inside_[static_cast<size_t>(v)].Within(ox - lane, lane + length);
+        const LaneRange lanes = {std::max(inside.begin, static_cast<int>(lane)), inside.end};
+        if (lanes.begin < lanes.end) {
+          const int64_t column = (ox - lane) * shape_.stride_w - shape_.pad_left + v * shape_.dilation_w;
+          pieces_.push_back({row * shape_.width + column, row, lanes});
+        }
+        lane += length;
+        ox += length;
+        if (ox == out_w) {
+          ox = 0;
+          ++oy;
+        }
       }
-      i += inside;
+      ends_.push_back(static_cast<int64_t>(pieces_.size()));
     }
-    for (; i < run.count; ++i) to[i] = 0.0f;
   }
-  std::fill(out + used_, out + columns_, 0.0f);
 }
 
 void PanelPacker::Pack(const float* x, int64_t k_begin, int64_t k_end, float* panel) const {
-  const int64_t taps = shape_.kernel_h * shape_.kernel_w, plane = shape_.height * shape_.width;
-  for (int64_t k = k_begin; k < k_end; ++k, panel += columns_) {
-    const int64_t tap = k % taps;
-    PackTap(x + k / taps * plane, tap / shape_.kernel_w, tap % shape_.kernel_w, panel);
-  }
+  const int64_t taps = shape_.kernel_h * shape_.kernel_w;
+  pack_(geometry_, x + k_begin / taps * geometry_.channel_size, k_begin % taps, k_end - k_begin, panel);
 }
 
 }  // namespace repfuse

@@ -4,34 +4,31 @@
 #include <cstdint>
 #include <vector>
 
+#include "panel.h"
 #include "repfuse/conv.h"
+#include "repfuse/kernels.h"
 
 namespace repfuse {
 
 class PanelPacker {
  public:
-  // `columns` is the panel width NR of the kernel.
-  PanelPacker(const ConvShape& shape, int columns);
+  PanelPacker(const ConvShape& shape, const KernelTable& kernels);
+  PanelPacker(PanelPacker&&) = default;  // no copies: geometry_ points into the vectors
 
-  // Output pixels [first, first + count) of one image and group become the panel's columns.
+  // Output pixels [first, first + count) of one image become the panel's columns. Never allocates.
   void SetPixels(int64_t first, int64_t count);
   // Rows [k_begin, k_end) of the im2col matrix (k = (channel, u, v), as in the weight) -> panel [k_end - k_begin][columns].
   // `x` is the first input channel of the group.
   void Pack(const float* x, int64_t k_begin, int64_t k_end, float* panel) const;
 
  private:
-  // Neighbouring output pixels of one output row.
-  struct Run {
-    int64_t column, count;     // place in the panel
-    int64_t row, first;        // input row and column of its first pixel at tap (0, 0)
-  };
-
-  void PackTap(const float* plane, int64_t u, int64_t v, float* out) const;
-
   ConvShape shape_;
-  int columns_;
-  int64_t used_ = 0;
-  std::vector<Run> runs_;
+  PackPanelF32 pack_;
+  int64_t lanes_;
+  std::vector<OutputRange> inside_;  // by column of the kernel
+  std::vector<PanelPiece> pieces_;
+  std::vector<int64_t> ends_;
+  PanelGeometry geometry_;
 };
 
 }  // namespace repfuse

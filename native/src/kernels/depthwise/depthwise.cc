@@ -1,23 +1,42 @@
-// Direct: each output row starts at the bias and takes the taps one after the other while it is in L1.
+// Direct: output rows are made in registers from the input rows under the kernel.
 #include "depthwise.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "repfuse/kernels.h"
 #include "repfuse/parallel.h"
+#include "rows.h"
 
 namespace repfuse {
 namespace {
 
-// Outputs [first, last) whose input index `i * stride + offset` lies in [0, size).
-struct Inside {
-  int64_t first, last;
+// Output rows [begin, end) that meet the map with the same rows of the kernel.
+struct RowGroup {
+  int64_t begin, end;
+  OutputRange taps;
 };
 
-Inside InsideRange(int64_t outputs, int64_t size, int64_t stride, int64_t offset) {
-  const int64_t first = offset >= 0 ? 0 : (-offset + stride - 1) / stride;
-  const int64_t last = offset >= size ? 0 : (size - 1 - offset) / stride + 1;
-  return {std::min(first, outputs), std::clamp<int64_t>(last, 0, outputs)};
+std::vector<RowGroup> RowGroups(const ConvShape& s, int64_t out_h) {
+  std::vector<RowGroup> groups;
+  for (int64_t oy = 0; oy < out_h; ++oy) {
+    const OutputRange taps(s.kernel_h, s.height, s.dilation_h, oy * s.stride_h - s.pad_top);
+    if (!groups.empty() && groups.back().taps == taps) groups.back().end = oy + 1;
+    else groups.push_back({oy, oy + 1, taps});
+  }
+  return groups;
+}
+
+// [vectors of outputs][kernel_w]: the same for every row.
+std::vector<LaneRange> LanesInside(const ConvShape& s, int64_t out_w, int64_t lanes) {
+  std::vector<LaneRange> inside;
+  for (int64_t first = 0; first < out_w; first += lanes) {
+    for (int64_t v = 0; v < s.kernel_w; ++v) {
+      const OutputRange range(out_w, s.width, s.stride_w, v * s.dilation_w - s.pad_left);
+      inside.push_back(range.Within(first, std::min(lanes, out_w - first)));
+    }
+  }
+  return inside;
 }
 
 }  // namespace
@@ -25,25 +44,26 @@ Inside InsideRange(int64_t outputs, int64_t size, int64_t stride, int64_t offset
 void DepthwiseConv2d(const ConvShape& s, const float* x, const float* weight, const float* bias, bool relu, float* y, int threads) {
   const KernelTable& kernels = Kernels();
   const int64_t out_h = s.out_height(), out_w = s.out_width(), multiplier = s.out_channels / s.groups;
+  const std::vector<RowGroup> groups = RowGroups(s, out_h);
+  const std::vector<LaneRange> inside = LanesInside(s, out_w, kernels.gemm.lanes);
   ParallelFor(s.batch * s.out_channels, threads, [&](int64_t plane, int) {
     const int64_t n = plane / s.out_channels, o = plane % s.out_channels;
     const float* in = x + (n * s.in_channels + o / multiplier) * s.height * s.width;
-    const float* taps = weight + o * s.kernel_h * s.kernel_w;
-    float* out = y + plane * out_h * out_w;
-    for (int64_t oy = 0; oy < out_h; ++oy, out += out_w) {
-      std::fill_n(out, out_w, bias == nullptr ? 0.0f : bias[o]);
-      for (int64_t u = 0; u < s.kernel_h; ++u) {
-        const int64_t iy = oy * s.stride_h - s.pad_top + u * s.dilation_h;
-        if (iy < 0 || iy >= s.height) continue;
-        for (int64_t v = 0; v < s.kernel_w; ++v) {
-          const int64_t offset = v * s.dilation_w - s.pad_left;
-          const Inside range = InsideRange(out_w, s.width, s.stride_w, offset);
-          if (range.first >= range.last) continue;
-          kernels.tap_row(out + range.first, in + iy * s.width + range.first * s.stride_w + offset, taps[u * s.kernel_w + v],
-                          static_cast<size_t>(range.last - range.first), static_cast<size_t>(s.stride_w));
-        }
-      }
-      if (relu) kernels.relu(out, out, static_cast<size_t>(out_w));
+    for (const auto& [begin, end, taps] : groups) {
+      kernels.depthwise_rows({.x = in + (begin * s.stride_h - s.pad_top + taps.begin * s.dilation_h) * s.width - s.pad_left,
+                              .weight = weight + (o * s.kernel_h + taps.begin) * s.kernel_w,
+                              .y = y + (plane * out_h + begin) * out_w,
+                              .kernel_h = taps.end - taps.begin,
+                              .kernel_w = s.kernel_w,
+                              .out_h = end - begin,
+                              .out_w = out_w,
+                              .tap_row = s.dilation_h * s.width,
+                              .tap_column = s.dilation_w,
+                              .stride_row = s.stride_h * s.width,
+                              .stride = s.stride_w,
+                              .inside = inside.data(),
+                              .bias = bias == nullptr ? 0.0f : bias[o],
+                              .relu = relu});
     }
   });
 }

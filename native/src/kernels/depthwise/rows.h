@@ -1,14 +1,29 @@
-// y[i] += w * x[i * stride]: one tap of a depthwise filter over one output row.
+// Output rows of a depthwise filter: bias, then the taps in the order of the weight, in registers.
 #pragma once
 
-#include <cstddef>
+#include <cstdint>
+
+#include "../conv/lanes.h"
 
 namespace repfuse {
 
-void TapRow__scalar(float* y, const float* x, float w, size_t n, size_t stride);
+// Output rows that meet the map with the same rows of the kernel.
+struct DepthwiseRows {
+  const float* x;                    // what the first output reads at the first tap; may lie in the padding
+  const float* weight;               // [kernel_h][kernel_w], from the first row of the kernel that meets the map
+  float* y;                          // [out_h][out_w]
+  int64_t kernel_h, kernel_w, out_h, out_w;
+  int64_t tap_row, tap_column;       // elements from one row or column of the kernel to the next
+  int64_t stride_row, stride;        // elements from one output row or column to the next
+  const LaneRange* inside;           // [vectors of out_w][kernel_w]: lanes that read inside the map
+  float bias;
+  bool relu;
+};
+
+void DepthwiseRows__scalar(const DepthwiseRows& rows);
 #if defined(__x86_64__)
-void TapRow__avx2(float* y, const float* x, float w, size_t n, size_t stride);
-void TapRow__avx512(float* y, const float* x, float w, size_t n, size_t stride);
+void DepthwiseRows__avx2(const DepthwiseRows& rows);
+void DepthwiseRows__avx512(const DepthwiseRows& rows);
 #endif
 
 }  // namespace repfuse

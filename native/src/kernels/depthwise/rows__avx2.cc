@@ -1,4 +1,5 @@
-// One tap of a depthwise filter, 8 outputs a step at stride 1; other strides and tails one by one.
+// 8 outputs of four rows a step, which share the weights: 4 accumulators stay in registers over all taps. Lanes in the padding are
+// loaded as zero. Called by the depthwise driver through the kernel table.
 #include "rows.h"
 
 #if defined(__x86_64__)
@@ -7,15 +8,56 @@
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c")
 
-namespace repfuse {
+#include "../conv/lanes__avx2.h"
 
-void TapRow__avx2(float* y, const float* x, float w, size_t n, size_t stride) {
-  size_t i = 0;
-  if (stride == 1) {
-    const __m256 tap = _mm256_set1_ps(w);
-    for (; i + 8 <= n; i += 8) _mm256_storeu_ps(y + i, _mm256_fmadd_ps(tap, _mm256_loadu_ps(x + i), _mm256_loadu_ps(y + i)));
+namespace repfuse {
+namespace {
+
+constexpr int kRows = 4;
+
+template <int kStride, int kCount>
+inline void Rows(const DepthwiseRows& t, int64_t oy) {
+  const LaneRange* inside = t.inside;
+  const __m256 zero = _mm256_setzero_ps();
+  for (int64_t ox = 0; ox < t.out_w; ox += kLanes, inside += t.kernel_w) {
+    __m256 acc[kCount];
+#pragma GCC unroll 4
+    for (int r = 0; r < kCount; ++r) acc[r] = _mm256_set1_ps(t.bias);
+    const float* w = t.weight;
+    const float* row = t.x + oy * t.stride_row + ox * t.stride;
+    for (int64_t u = 0; u < t.kernel_h; ++u, row += t.tap_row) {
+      const float* from = row;
+      for (int64_t v = 0; v < t.kernel_w; ++v, from += t.tap_column) {
+        const __m256 weight = _mm256_set1_ps(*w++);
+        const LaneRange lanes = inside[v];
+#pragma GCC unroll 4
+        for (int r = 0; r < kCount; ++r) acc[r] = _mm256_fmadd_ps(weight, LoadLanes<kStride>(from + r * t.stride_row, lanes, t.stride, zero), acc[r]);
+      }
+    }
+    const int count = t.out_w - ox < kLanes ? static_cast<int>(t.out_w - ox) : kLanes;
+#pragma GCC unroll 4
+    for (int r = 0; r < kCount; ++r) {
+      const __m256 value = t.relu ? _mm256_max_ps(zero, acc[r]) : acc[r];  // NaN is the second operand: kept
+      float* y = t.y + (oy + r) * t.out_w + ox;
+      if (count == kLanes) _mm256_storeu_ps(y, value);
+      else _mm256_maskstore_ps(y, LaneMask(0, count), value);
+    }
   }
-  for (; i < n; ++i) y[i] = __builtin_fmaf(w, x[i * stride], y[i]);
+}
+
+template <int kStride>
+inline void Run(const DepthwiseRows& t) {
+  int64_t oy = 0;
+  for (; oy + kRows <= t.out_h; oy += kRows) Rows<kStride, kRows>(t, oy);
+  for (; oy < t.out_h; ++oy) Rows<kStride, 1>(t, oy);
+}
+
+}  // namespace
+
+void DepthwiseRows__avx2(const DepthwiseRows& t) {
+  if (t.stride == 1) return Run<1>(t);
+  if (t.stride == 2) return Run<2>(t);
+  Run<0>(t);
 }
 
 }  // namespace repfuse

@@ -2,15 +2,21 @@
 #include <cmath>
 
 #include "repfuse/elementwise.h"
+#include "repfuse/kernels.h"
 #include "repfuse/parallel.h"
 
 namespace repfuse {
 namespace {
 
-constexpr int64_t kShare = 1 << 13;
+constexpr int64_t kShare = 1 << 13;  // elements of one index of the loop
+
+void ForShares(int64_t count, int threads, const std::function<void(int64_t begin, int64_t size)>& body) {
+  ParallelFor((count + kShare - 1) / kShare, threads, [&](int64_t i, int) { body(i * kShare, std::min(kShare, count - i * kShare)); });
+}
 
 double Apply(Activation kind, double x) {
   switch (kind) {
+    case Activation::kRelu: break;  // has kernels of its own
     case Activation::kSigmoid: return 1.0 / (1.0 + std::exp(-x));
     case Activation::kSilu: return x / (1.0 + std::exp(-x));
     case Activation::kHardswish: return x * std::clamp(x + 3.0, 0.0, 6.0) / 6.0;
@@ -21,10 +27,16 @@ double Apply(Activation kind, double x) {
 }  // namespace
 
 void Activate(Activation kind, const float* x, float* y, int64_t count, int threads) {
-  ParallelFor((count + kShare - 1) / kShare, threads, [&](int64_t share, int) {
-    const int64_t end = std::min(count, (share + 1) * kShare);
-    for (int64_t i = share * kShare; i < end; ++i) y[i] = static_cast<float>(Apply(kind, x[i]));
+  const UnaryF32 relu = Kernels().relu;
+  ForShares(count, threads, [&](int64_t begin, int64_t size) {
+    if (kind == Activation::kRelu) return relu(x + begin, y + begin, static_cast<size_t>(size));
+    for (int64_t i = begin; i < begin + size; ++i) y[i] = static_cast<float>(Apply(kind, x[i]));
   });
+}
+
+void Add(const float* a, const float* b, float* y, int64_t count, int threads) {
+  const BinaryF32 add = Kernels().add;
+  ForShares(count, threads, [&](int64_t begin, int64_t size) { add(a + begin, b + begin, y + begin, static_cast<size_t>(size)); });
 }
 
 void Softmax(int64_t outer, int64_t channels, int64_t inner, const float* x, float* y, int threads) {

@@ -1,7 +1,8 @@
-// Micro-kernels of the packed matrix product C[m, n] (+)= A[m, k] B[k, n].
+// Micro-kernels of the matrix product C[m, n] = A[m, k] B[k, n].
 //
-// A is packed in panels of MR rows, k-major ([k][MR], rows past the end are zero); B in panels of NR columns, k-major ([k][NR],
-// columns past the end are zero). One call makes one MR x NR tile of C, of which rows x columns are stored.
+// A is read where it lies, row-major: a weight serves only as many products as there are pixels, and with few of them packing it costs
+// more than it saves. B is packed in panels of NR columns, k-major ([k][NR]). One call makes one MR x NR tile of C, of which
+// rows x columns are stored.
 #pragma once
 
 #include <cstddef>
@@ -10,14 +11,16 @@
 namespace repfuse {
 
 struct GemmTile {
-  int64_t k;            // length of the reduction in this call
-  const float* a;       // [k][MR]
-  const float* b;       // [k][NR]
-  float* c;             // first element of the tile, row stride ldc
+  int64_t k;          // length of the reduction in this call
+  const float* a;     // [rows][k], row stride lda
+  int64_t lda;
+  const float* b;     // [k][NR]; columns past the end may hold anything
+  float* c;           // first element of the tile, row stride ldc
   int64_t ldc;
-  int rows, columns;    // what to store: 1..MR, 1..NR
-  const float* start;   // [MR] initial value per row (the bias), or null to go on from what C holds
-  bool relu;            // clamp at zero when storing (the last call of a reduction)
+  int rows, columns;  // of this tile: 1..MR, 1..NR
+  bool accumulate;    // go on from what C holds (a reduction in several calls)
+  const float* bias;  // [rows] initial values if not, or null for zero
+  bool relu;          // clamp at zero when storing (the last call of a reduction)
 };
 
 void GemmTile__scalar(const GemmTile& tile);

@@ -1,5 +1,5 @@
-// 6 x 16 tile: 12 accumulators, 2 vectors of B, one broadcast of A; 16 ymm registers. Narrow edges use 1 vector of columns; the
-// last vector is stored through a mask. Called by the convolution driver through the kernel table.
+// 6 x 16 tile: 12 accumulators, 2 vectors of B, one broadcast of A: 15 of 16 ymm registers. Narrow edges use 1 vector of columns, the last
+// vector goes through a mask. Called by conv2d and linear through the kernel table.
 #include "gemm.h"
 
 #if defined(__x86_64__)
@@ -20,31 +20,31 @@ inline __m256i LaneMask(int count) {
 template <int kVectors>
 inline void Run(const GemmTile& t) {
   __m256 acc[kRows][kVectors];
+  const float* a[kRows];
   const __m256i mask = LaneMask(t.columns - (kVectors - 1) * kLanes);
   // Every loop over the tile has constant bounds and is unrolled: the accumulators then stay in registers.
 #pragma GCC unroll 6
   for (int r = 0; r < kRows; ++r) {
+    const int row = r < t.rows ? r : t.rows - 1;  // rows past the end repeat the last one and are not stored
+    a[r] = t.a + row * t.lda;
 #pragma GCC unroll 2
     for (int j = 0; j < kVectors; ++j) {
-      if (t.start != nullptr) {
-        acc[r][j] = _mm256_set1_ps(t.start[r]);
-      } else if (r >= t.rows) {
-        acc[r][j] = _mm256_setzero_ps();
-      } else {
-        const float* c = t.c + r * t.ldc + j * kLanes;
+      if (t.accumulate) {
+        const float* c = t.c + row * t.ldc + j * kLanes;
         acc[r][j] = j + 1 < kVectors ? _mm256_loadu_ps(c) : _mm256_maskload_ps(c, mask);
+      } else {
+        acc[r][j] = t.bias == nullptr ? _mm256_setzero_ps() : _mm256_set1_ps(t.bias[row]);
       }
     }
   }
-  const float* a = t.a;
   const float* b = t.b;
-  for (int64_t k = 0; k < t.k; ++k, a += kRows, b += kColumns) {
+  for (int64_t k = 0; k < t.k; ++k, b += kColumns) {
     __m256 columns[kVectors];
 #pragma GCC unroll 2
     for (int j = 0; j < kVectors; ++j) columns[j] = _mm256_loadu_ps(b + j * kLanes);
 #pragma GCC unroll 6
     for (int r = 0; r < kRows; ++r) {
-      const __m256 row = _mm256_broadcast_ss(a + r);
+      const __m256 row = _mm256_set1_ps(a[r][k]);
 #pragma GCC unroll 2
       for (int j = 0; j < kVectors; ++j) acc[r][j] = _mm256_fmadd_ps(row, columns[j], acc[r][j]);
     }
@@ -71,17 +71,21 @@ void GemmTile__avx2(const GemmTile& t) {
 }
 
 float Dot__avx2(const float* a, const float* b, size_t n) {
-  __m256 s0 = _mm256_setzero_ps(), s1 = s0;
+  __m256 s0 = _mm256_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;
   size_t i = 0;
-  for (; i + 16 <= n; i += 16) {
+  for (; i + 32 <= n; i += 32) {
     s0 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i), s0);
     s1 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 8), _mm256_loadu_ps(b + i + 8), s1);
+    s2 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 16), _mm256_loadu_ps(b + i + 16), s2);
+    s3 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 24), _mm256_loadu_ps(b + i + 24), s3);
   }
-  alignas(32) float lanes[8];
-  _mm256_store_ps(lanes, _mm256_add_ps(s0, s1));
-  float sum = ((lanes[0] + lanes[4]) + (lanes[1] + lanes[5])) + ((lanes[2] + lanes[6]) + (lanes[3] + lanes[7]));
-  for (; i < n; ++i) sum += a[i] * b[i];
-  return sum;
+  for (; i < n; i += 8) {
+    const __m256i mask = LaneMask(n - i < 8 ? static_cast<int>(n - i) : 8);
+    s0 = _mm256_fmadd_ps(_mm256_maskload_ps(a + i, mask), _mm256_maskload_ps(b + i, mask), s0);
+  }
+  alignas(32) float lanes[kLanes];
+  _mm256_store_ps(lanes, _mm256_add_ps(_mm256_add_ps(s0, s1), _mm256_add_ps(s2, s3)));
+  return ((lanes[0] + lanes[4]) + (lanes[1] + lanes[5])) + ((lanes[2] + lanes[6]) + (lanes[3] + lanes[7]));
 }
 
 }  // namespace repfuse
