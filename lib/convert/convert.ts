@@ -1,28 +1,26 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { basename } from 'node:path';
+import { access, constants, stat } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { version } from '../../package.json';
-import { addBranches, fromBranch, materializeAsync } from '../algebra';
+import { checkOptions } from '../blocks/options';
 import type { StateDict } from '../checkpoint/state-dict';
 import { expectAbsent, writeSafetensors } from '../checkpoint/write-safetensors';
 import { RepfuseError } from '../errors';
-import type { DetectedBlock } from '../families';
-import { deployGraph, type Graph, graphMetadata } from '../graph';
-import { nodeKeys } from '../graph/graph';
-import { throwIfAborted } from '../native/call';
-import { toFloat32 } from '../tensor/half';
-import type { Tensor } from '../tensor/tensor';
-import { nonFiniteTensor } from './describe-block';
-import { type Examination, examine, type InspectOptions } from './inspect';
-import type { BlockReport, ConvertReport, Range } from './report';
+import { type Graph, graphMetadata } from '../graph';
+import { fuseBlocks } from './fuse-blocks';
+import { type Examination, examine, INSPECT_OPTIONS, type InspectOptions } from './inspect';
+import { deployGraphOf, expectTensors } from './model-graph';
+import type { BlockReport, ConvertReport } from './report';
 import { type VerifyReport, verify } from './verify';
 
 export interface ConvertProgress {
   readonly phase: 'read' | 'fuse' | 'write' | 'verify';
+  /** Bytes while reading and writing, blocks while fusing and verifying. */
   readonly done: number;
   readonly total: number;
-  /** The block being fused. */
+  /** The block being fused or verified. */
   readonly block?: string;
 }
 
@@ -34,176 +32,95 @@ export interface ConvertOptions extends Omit<InspectOptions, 'onProgress'> {
   /** Throw ERR_REPFUSE_NO_BLOCKS if no block was fused. Default false. */
   readonly requireChange?: boolean | undefined;
   readonly threads?: number | undefined;
-  readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: ConvertProgress) => void) | undefined;
 }
 
-/** A deploy tensor that was in the file beside complete training tensors counts as equal within this, relative to the peak. */
-const STALE_TOLERANCE = 1e-5;
-
 /**
  * Converts a checkpoint to its deploy form: every block's branches fused into one convolution, exactly (float64 inside, rounded
- * once), all other tensors byte for byte, written as safetensors to a temporary file that is then renamed.
+ * once), all other tensors byte for byte, written as safetensors to a temporary file that is then renamed. With a graph the
+ * output is a model file, which `evaluate` and `repfuse run` can run.
  *
  * Needs no model code: stride, padding and activation do not enter the fused numbers; BatchNorm eps does, and is reported with
- * its source. If any block cannot be fused, nothing is written.
+ * its source. If any block cannot be fused, nothing is written. Takes memory for about one copy of the file.
  *
  * @returns what became of every block; `output` is null when there was nothing to convert
- * @throws ERR_REPFUSE_BLOCK listing every block that is partial, ambiguous or unsupported; ERR_REPFUSE_EXISTS;
- *   ERR_REPFUSE_NO_BLOCKS (`requireChange`); ERR_REPFUSE_GRAPH; ERR_REPFUSE_ABORTED; the errors of `readCheckpoint`
+ * @throws ERR_REPFUSE_BLOCK listing every block that is partial, ambiguous or unsupported (`keepBlocks` settles one);
+ *   ERR_REPFUSE_EXISTS; ERR_REPFUSE_NO_BLOCKS (`requireChange`); ERR_REPFUSE_GRAPH; ERR_REPFUSE_INVALID_ARGUMENT;
+ *   ERR_REPFUSE_ABORTED, where `details.output` names the output if it was complete already; the errors of `readCheckpoint`
  */
 export async function convert(input: string, output: string, options: ConvertOptions = {}): Promise<ConvertReport> {
+  checkOptions('convert', options, CONVERT_OPTIONS);
   const started = performance.now();
   const { force = false, signal, onProgress } = options;
-  if (!force) await expectAbsent(output);
+  await checkOutput(input, output, force);
   const examination = await examine(input, options);
-  const { checkpoint, graph, report } = examination;
+  const { checkpoint, found, graph, report } = examination;
   refuseProblems(report.blocks, input);
-  const anyFused = report.blocks.some(({ status }) => status === 'converted');
-  if (!anyFused && options.requireChange === true) {
+  const isConverted = ({ status }: BlockReport) => status === 'converted';
+  if (options.requireChange === true && !report.blocks.some(isConverted)) {
     throw new RepfuseError('ERR_REPFUSE_NO_BLOCKS', `Expected blocks to fuse in ${input} but 0 blocks were folded`, {
       file: input,
     });
   }
-  const done = (changes: Partial<ConvertReport>): ConvertReport => ({
+  const finish = (changes: Partial<ConvertReport>): ConvertReport => ({
     ...report,
     output: null,
     verification: null,
     milliseconds: performance.now() - started,
     ...changes,
   });
-  if (report.blocks.length === 0) return done({});
+  if (report.blocks.length === 0 && options.graph === undefined) return finish({});
 
-  const blocks = await fuseAll(examination, options);
+  const converted = found.filter((block) => isConverted(block.report)).map(({ block }) => block);
+  const deployed = graph === undefined ? undefined : deployGraphOf(graph, converted);
+  const blocks = await fuseBlocks(found, checkpoint.tensors, options);
+  refuseProblems(blocks, input);
   const tensors = deployTensors(examination);
-  const deployed = graph === undefined ? undefined : deployedGraph(graph, examination, tensors);
-  const metadata = anyFused ? await provenance(input, report.blocks) : checkpoint.metadata;
-  await writeSafetensors(output, tensors, {
-    metadata: { ...metadata, ...(deployed === undefined ? {} : graphMetadata(deployed)) },
-    force,
-    signal,
-    onProgress,
+  if (deployed !== undefined) expectTensors(deployed, tensors);
+  const metadata = { ...checkpoint.metadata, ...(await provenance(input, examination, deployed)) };
+  await writeSafetensors(output, tensors, { metadata, force, signal, onProgress });
+  const verification = options.verify === true ? await verifyOutput(input, output, options) : null;
+  return finish({ output, blocks, verification });
+}
+
+const CONVERT_OPTIONS = [
+  ...INSPECT_OPTIONS,
+  'force',
+  'requireChange',
+  'threads',
+  'verify',
+] as const satisfies readonly (keyof ConvertOptions)[];
+
+/** What would make the writing fail in the end is told before the work. */
+async function checkOutput(input: string, output: string, force: boolean): Promise<void> {
+  if (!force) await expectAbsent(output);
+  const folder = dirname(output);
+  await access(folder, constants.W_OK).catch((cause) => {
+    throw new RepfuseError('ERR_REPFUSE_FILE', `Cannot write ${output}: ${cause.message}`, { file: output }, { cause });
   });
-  let verification: VerifyReport | null = null;
-  if (options.verify === true) {
-    onProgress?.({ phase: 'verify', done: 0, total: 1 });
-    verification = await verify(input, output, { ...options, graph: options.graph });
-    onProgress?.({ phase: 'verify', done: 1, total: 1 });
+  const [from, to] = await Promise.all([input, output].map((file) => stat(file).catch(() => undefined)));
+  if (from !== undefined && to !== undefined && from.dev === to.dev && from.ino === to.ino) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_INVALID_ARGUMENT',
+      `Expected an output other than the input but received ${output} for both`,
+      { file: output },
+    );
   }
-  return done({ output, blocks, verification });
 }
 
-function refuseProblems(blocks: readonly BlockReport[], file: string): void {
-  const bad = blocks.filter(({ status }) => ['partial', 'ambiguous', 'unsupported'].includes(status));
-  if (bad.length === 0) return;
-  throw blockError(
-    file,
-    bad.map(({ prefix, status, reason }) => ({ prefix, status, reason: reason ?? '' })),
-  );
-}
-
-function blockError(
-  file: string,
-  blocks: readonly { prefix: string; status: string; reason: string }[],
-  cause?: unknown,
-): RepfuseError {
-  const lines = blocks.map(({ prefix, status, reason }) => `  ${prefix || '(root)'}: ${status}: ${reason}`);
-  return new RepfuseError(
+function refuseProblems(reports: readonly BlockReport[], file: string): void {
+  const blocks = reports
+    .filter(({ status }) => ['partial', 'ambiguous', 'unsupported'].includes(status))
+    .map(({ prefix, status, reason }) => ({ prefix, status, reason: reason ?? '' }));
+  if (blocks.length === 0) return;
+  throw new RepfuseError(
     'ERR_REPFUSE_BLOCK',
     [
-      `${file}: ${blocks.length} of its blocks cannot be fused, nothing was written (keepBlocks leaves a block as it is):`,
-      ...lines,
+      `${file}: ${blocks.length} of its blocks cannot be fused, nothing was written (keepBlocks, --keep, leaves one as it is):`,
+      ...blocks.map(({ prefix, status, reason }) => `  ${prefix || '(root)'}: ${status}: ${reason}`),
     ].join('\n'),
     { file, blocks },
-    { cause },
   );
-}
-
-/** Fuses every block, each in the buffer of its largest branch; the deploy tensors join the state dict. */
-async function fuseAll({ checkpoint, found }: Examination, options: ConvertOptions): Promise<BlockReport[]> {
-  const { tensors } = checkpoint;
-  const owners = bufferOwners(tensors);
-  const reports: BlockReport[] = [];
-  const total = found.filter(({ report }) => report.status === 'converted').length;
-  let done = 0;
-  for (const { block, report } of found) {
-    if (report.status !== 'converted') {
-      reports.push(report);
-      continue;
-    }
-    throwIfAborted(options.signal);
-    options.onProgress?.({ phase: 'fuse', done, total, block: block.prefix });
-    const before = rangeOf(tensors.get(block.anchorKey)!);
-    const placeholder = block.form === 'mixed' ? tensors.get(block.deployKeys.weight) : undefined;
-    const { weight, bias } = await fuse(block, tensors, owners, checkpoint.file, options);
-    const stale = placeholder !== undefined && differs(weight, placeholder);
-    tensors.set(block.deployKeys.weight, weight);
-    tensors.set(block.deployKeys.bias, bias);
-    reports.push({
-      ...report,
-      ...(stale
-        ? {
-            status: 'stale-placeholder' as const,
-            reason: 'the deploy tensor in the file was stale: fused anew from the training tensors',
-          }
-        : placeholder === undefined
-          ? {}
-          : { reason: 'the deploy tensor in the file agrees with the training tensors' }),
-      weightRange: { before, after: rangeOf(weight) },
-    });
-    done++;
-    options.onProgress?.({ phase: 'fuse', done, total, block: block.prefix });
-  }
-  return reports;
-}
-
-async function fuse(
-  block: DetectedBlock,
-  tensors: StateDict,
-  owners: ReadonlyMap<ArrayBufferLike, number>,
-  file: string,
-  { threads }: ConvertOptions,
-): Promise<{ weight: Tensor; bias: Tensor }> {
-  // A buffer that another tensor shares must not be overwritten.
-  const shared = block.trainKeys.some((key) => owners.get(tensors.get(key)!.data.buffer)! > 1);
-  try {
-    const sum = addBranches(block.branches.map((branch) => fromBranch(branch)));
-    return await materializeAsync(sum, shared ? { threads } : { into: 'largest-branch', threads });
-  } catch (error) {
-    if (!(error instanceof RepfuseError) || error.code === 'ERR_REPFUSE_NO_NATIVE') throw error;
-    const tensor = error.code === 'ERR_REPFUSE_NOT_FINITE' ? nonFiniteTensor(block, tensors) : undefined;
-    const reason =
-      tensor === undefined ? error.message : `${tensor}: expected finite values but it holds NaN or infinity (Inf)`;
-    throw blockError(file, [{ prefix: block.prefix, status: 'unsupported', reason }], error);
-  }
-}
-
-function bufferOwners(tensors: StateDict): Map<ArrayBufferLike, number> {
-  const owners = new Map<ArrayBufferLike, number>();
-  for (const { data } of tensors.values()) owners.set(data.buffer, (owners.get(data.buffer) ?? 0) + 1);
-  return owners;
-}
-
-function differs(fused: Tensor, present: Tensor): boolean {
-  if (fused.size !== present.size) return true;
-  const [a, b] = [fused.data as Float32Array, toFloat32(present)];
-  let worst = 0;
-  let peak = 0;
-  for (let i = 0; i < a.length; i++) {
-    worst = Math.max(worst, Math.abs(a[i]! - b[i]!));
-    peak = Math.max(peak, Math.abs(a[i]!));
-  }
-  return !(worst <= STALE_TOLERANCE * peak);
-}
-
-function rangeOf(tensor: Tensor): Range {
-  let min = Number.POSITIVE_INFINITY;
-  let max = Number.NEGATIVE_INFINITY;
-  for (const value of toFloat32(tensor)) {
-    if (value < min) min = value;
-    if (value > max) max = value;
-  }
-  return { min, max };
 }
 
 /** The output's tensors in file order: a fused block's two where its first tensor was, none of its training tensors. */
@@ -226,35 +143,36 @@ function deployTensors({ checkpoint: { tensors }, found }: Examination): StateDi
   return result;
 }
 
-/** The deploy graph of a training graph; a deploy graph stays as it is. Every tensor that it names must be in the output. */
-function deployedGraph(graph: Graph, { found }: Examination, tensors: StateDict): Graph {
-  const blocks = found.filter(({ report }) => report.status === 'converted').map(({ block }) => block);
-  const named = new Set(graph.nodes.flatMap(nodeKeys));
-  const deployed = deployGraph(
-    graph,
-    blocks.filter(({ trainKeys }) => trainKeys.some((key) => named.has(key))),
-  );
-  const missing = deployed.nodes.flatMap(nodeKeys).filter((key) => !tensors.has(key));
-  if (missing.length > 0) {
-    throw new RepfuseError(
-      'ERR_REPFUSE_GRAPH',
-      `Expected every tensor of the graph in the output but ${missing.join(', ')} is missing`,
-      { missing },
-    );
-  }
-  return deployed;
-}
-
-async function provenance(input: string, blocks: readonly BlockReport[]): Promise<Record<string, string>> {
+/** What the output's `__metadata__` says beside what the input's did; a copy of a deploy file says nothing new. */
+async function provenance(
+  input: string,
+  { report: { blocks } }: Examination,
+  graph: Graph | undefined,
+): Promise<Record<string, string>> {
+  const model = graph === undefined ? {} : graphMetadata(graph);
+  const fused = blocks.filter(({ status }) => status === 'converted');
+  if (fused.length === 0) return model;
   const hash = createHash('sha256');
   await pipeline(createReadStream(input), hash);
-  const eps = Object.fromEntries(blocks.map(({ prefix, eps: { value, source } }) => [prefix, `${value} (${source})`]));
+  const eps = Object.fromEntries(fused.map(({ prefix, eps: { value, source } }) => [prefix, `${value} (${source})`]));
   const distinct = [...new Set(Object.values(eps))];
   return {
+    ...model,
     'repfuse.version': version,
     'repfuse.source': basename(input),
     'repfuse.source_sha256': hash.digest('hex'),
-    'repfuse.families': [...new Set(blocks.map(({ family }) => family))].join(', '),
+    'repfuse.families': [...new Set(fused.map(({ family }) => family))].join(', '),
     'repfuse.eps': distinct.length === 1 ? distinct[0]! : JSON.stringify(eps),
   };
+}
+
+async function verifyOutput(input: string, output: string, options: ConvertOptions): Promise<VerifyReport> {
+  const { eps, graph, keyPath, prefix, rules, signal, threads, onProgress } = options;
+  try {
+    return await verify(input, output, { eps, graph, keyPath, prefix, rules, signal, threads, onProgress });
+  } catch (error) {
+    if (!(error instanceof RepfuseError && error.code === 'ERR_REPFUSE_ABORTED')) throw error;
+    const message = `The operation was aborted after ${output} was written and before it was verified`;
+    throw new RepfuseError(error.code, message, { ...error.details, output }, { cause: error.cause });
+  }
 }

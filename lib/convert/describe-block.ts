@@ -3,7 +3,9 @@ import { RepfuseError } from '../errors';
 import type { DetectedBlock } from '../families';
 import type { Stage } from '../ops';
 import { batchNormAffine } from '../ops/batch-norm';
-import { toFloat64 } from '../tensor/half';
+import { DTYPES } from '../tensor/dtype';
+import { toFloat32, toFloat64 } from '../tensor/half';
+import { Tensor } from '../tensor/tensor';
 import type { BlockReport, BlockStatus } from './report';
 
 type BatchNormStage = Extract<Stage, { kind: 'batch_norm' }>;
@@ -64,14 +66,8 @@ function smallestVariance(batchNorms: readonly BatchNormStage[]): number | null 
   return minima.length === 0 ? null : Math.max(0, Math.min(...minima));
 }
 
-/**
- * Why a block's values cannot be fused, or undefined: BatchNorm statistics that are no affine map. Weights are checked by the
- * fuse pass itself, before it writes.
- */
-export function valueProblem(
-  block: DetectedBlock,
-  tensors: StateDict,
-): { readonly reason: string; readonly tensors: readonly string[] } | undefined {
+/** Why a block's values cannot be fused, naming the tensor, or undefined: statistics that are no affine map, NaN, infinity. */
+export function valueProblem(block: DetectedBlock, tensors: StateDict): string | undefined {
   for (const batchNorm of batchNormsOf(block)) {
     try {
       batchNormAffine(batchNorm);
@@ -84,16 +80,28 @@ export function valueProblem(
         bias: batchNorm.bias,
       }[error.details.tensor as 'weight'];
       const name = block.trainKeys.find((key) => tensors.get(key) === member) ?? block.prefix;
-      return { reason: `${name}: ${error.message}`, tensors: [name] };
+      return `${name}: ${error.message}`;
+    }
+  }
+  for (const key of block.trainKeys) {
+    const tensor = tensors.get(key)!;
+    const index = DTYPES[tensor.dtype].floating ? firstNonFinite(tensor) : -1;
+    if (index >= 0) {
+      const value = toFloat32(new Tensor(tensor.dtype, [1], tensor.data.slice(index, index + 1)))[0]!;
+      return `${key}: expected finite values but element ${index} is ${Number.isNaN(value) ? 'NaN' : 'infinite (Inf)'}`;
     }
   }
   return undefined;
 }
 
-/** The first tensor of a block that holds NaN or infinity. */
-export function nonFiniteTensor(block: DetectedBlock, tensors: StateDict): string | undefined {
-  return block.trainKeys.find((key) => {
-    const { dtype } = tensors.get(key)!;
-    return ['F64', 'F32', 'F16', 'BF16'].includes(dtype) && !toFloat64(tensors.get(key)!).every(Number.isFinite);
-  });
+/** Index of the first NaN or infinity, or -1. A plain loop over the tensor's own array: weights are large. */
+function firstNonFinite({ dtype, data }: Tensor): number {
+  // Half types are bit patterns: all exponent bits set.
+  const exponent = dtype === 'F16' ? 0x7c00 : dtype === 'BF16' ? 0x7f80 : undefined;
+  const values = data as Float32Array;
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i]!;
+    if (exponent === undefined ? !Number.isFinite(value) : (value & exponent) === exponent) return i;
+  }
+  return -1;
 }

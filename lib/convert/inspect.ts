@@ -1,19 +1,21 @@
+import { checkOptions } from '../blocks/options';
 import { type ReadCheckpointOptions, readCheckpoint } from '../checkpoint/read-checkpoint';
 import type { Checkpoint } from '../checkpoint/state-dict';
+import { RepfuseError } from '../errors';
 import { type DetectedBlock, detectBlocks, type FamilyRule } from '../families';
-import { countMacs, deployGraph, type Graph, inferShapes, parseGraph, readGraphMetadata } from '../graph';
-import { Tensor } from '../tensor/tensor';
+import { type Graph, parseGraph, readGraphMetadata } from '../graph';
 import { countParameters, describeBlock, valueProblem } from './describe-block';
+import { macsOf } from './model-graph';
 import type { BlockReport, InspectReport } from './report';
 
 export interface InspectOptions extends ReadCheckpointOptions {
-  /** BatchNorm eps of every block. Default: by family and evidence. */
-  readonly eps?: number | undefined;
+  /** BatchNorm eps of every block, or 'auto': by family and evidence (the default). */
+  readonly eps?: number | 'auto' | undefined;
   /** Family rules. Default: all that repfuse knows. */
   readonly rules?: readonly FamilyRule[] | undefined;
   /** The network's graph in training form, as parsed JSON. Default: the one in the file's metadata, if any. */
   readonly graph?: unknown;
-  /** Prefixes of blocks to leave as they are. */
+  /** Prefixes of blocks to leave as they are: what settles a block that cannot be fused. */
   readonly keepBlocks?: readonly string[] | undefined;
 }
 
@@ -29,21 +31,47 @@ export interface Examination {
  * Tells what a checkpoint holds: every re-parameterizable block at any prefix, its family, form and branches, parameters before
  * and after fusing, and what else is in the file. Reads only; works without the native addon.
  *
- * @throws the errors of `readCheckpoint`; ERR_REPFUSE_GRAPH
+ * @throws the errors of `readCheckpoint`; ERR_REPFUSE_GRAPH; ERR_REPFUSE_INVALID_ARGUMENT for an option that is none, or a block
+ *   to keep that the file does not have
  */
 export async function inspect(file: string, options: InspectOptions = {}): Promise<InspectReport> {
+  checkOptions('inspect', options, INSPECT_OPTIONS);
   return (await examine(file, options)).report;
 }
 
+export const INSPECT_OPTIONS = [
+  'eps',
+  'graph',
+  'keepBlocks',
+  'keyPath',
+  'onProgress',
+  'prefix',
+  'rules',
+  'signal',
+] as const satisfies readonly (keyof InspectOptions)[];
+
+/** The eps option as detection takes it. @throws ERR_REPFUSE_INVALID_ARGUMENT */
+export function epsOption(eps: number | 'auto' | undefined): number | undefined {
+  if (eps === undefined || eps === 'auto') return undefined;
+  if (typeof eps === 'number' && Number.isFinite(eps) && eps >= 0) return eps;
+  throw new RepfuseError(
+    'ERR_REPFUSE_INVALID_ARGUMENT',
+    `Expected a finite number of at least 0, or 'auto', for eps but received ${String(eps)}`,
+  );
+}
+
 export async function examine(file: string, options: InspectOptions): Promise<Examination> {
+  const eps = epsOption(options.eps);
   const checkpoint = await readCheckpoint(file, options);
   const { tensors, metadata } = checkpoint;
   const graph = options.graph === undefined ? readGraphMetadata(metadata) : parseGraph(options.graph);
   const detected = detectBlocks(tensors, {
-    eps: options.eps,
+    eps,
     ...(options.rules === undefined ? {} : { rules: options.rules }),
   });
-  const found = detected.map((block) => ({ block, report: judge(block, checkpoint, options.keepBlocks ?? []) }));
+  const { keepBlocks = [] } = options;
+  checkKept(keepBlocks, detected, file);
+  const found = detected.map((block) => ({ block, report: judge(block, checkpoint, keepBlocks) }));
   const reports = found.map(({ report }) => report);
   const inBlocks = new Set(
     detected.flatMap(({ trainKeys, deployKeys }) => [...trainKeys, deployKeys.weight, deployKeys.bias]),
@@ -67,19 +95,26 @@ export async function examine(file: string, options: InspectOptions): Promise<Ex
       blocks: reports,
       otherTensors: [...tensors.keys()].filter((key) => !inBlocks.has(key)).length,
       parameters: { before, after: before - saved },
-      macs:
-        graph?.inputShape === undefined
-          ? null
-          : macsOf(
-              graph,
-              graph.inputShape,
-              fused.map(({ block }) => block),
-              checkpoint,
-            ),
+      macs: macsOf(
+        graph,
+        fused.map(({ block }) => block),
+        tensors,
+      ),
       skipped: checkpoint.skipped,
       notes: notesOf(reports, checkpoint),
     },
   };
+}
+
+/** A block to keep that is misspelt would otherwise be fused. */
+function checkKept(keepBlocks: readonly string[], blocks: readonly DetectedBlock[], file: string): void {
+  const unknown = keepBlocks.find((kept) => !blocks.some(({ prefix }) => prefix === kept));
+  if (unknown === undefined) return;
+  throw new RepfuseError(
+    'ERR_REPFUSE_INVALID_ARGUMENT',
+    `Expected a block of ${file} for keepBlocks but received ${JSON.stringify(unknown)}: inspect lists the blocks`,
+    { block: unknown },
+  );
 }
 
 /** What a block becomes, before anything is computed. */
@@ -90,25 +125,7 @@ function judge(block: DetectedBlock, { tensors }: Checkpoint, keepBlocks: readon
   const problem = valueProblem(block, tensors);
   return problem === undefined
     ? describeBlock(block, tensors, 'converted')
-    : describeBlock(block, tensors, 'unsupported', problem.reason);
-}
-
-function macsOf(
-  graph: Graph,
-  inputShape: readonly number[],
-  blocks: readonly DetectedBlock[],
-  { tensors }: Checkpoint,
-) {
-  const shape = [1, ...inputShape];
-  const before = countMacs(graph, inferShapes(graph, shape, tensors), tensors);
-  // Only shapes matter: the fused kernels need not exist yet.
-  const withFused = new Map(tensors);
-  for (const { deployKeys, outChannels, inPerGroup, kernel } of blocks) {
-    withFused.set(deployKeys.weight, Tensor.f32([outChannels, inPerGroup, ...kernel]));
-    withFused.set(deployKeys.bias, Tensor.f32([outChannels]));
-  }
-  const deployed = deployGraph(graph, blocks);
-  return { before, after: countMacs(deployed, inferShapes(deployed, shape, withFused), withFused) };
+    : describeBlock(block, tensors, 'unsupported', problem);
 }
 
 function notesOf(blocks: readonly BlockReport[], checkpoint: Checkpoint): string[] {

@@ -1,230 +1,194 @@
+import { checkOptions } from '../blocks/options';
 import { type ReadCheckpointOptions, readCheckpoint } from '../checkpoint/read-checkpoint';
 import type { Checkpoint, StateDict } from '../checkpoint/state-dict';
+import { RepfuseError } from '../errors';
 import { type DetectedBlock, detectBlocks, type FamilyRule } from '../families';
 import { evaluateAsync, type Graph, parseGraph, readGraphMetadata } from '../graph';
 import { throwIfAborted } from '../native/call';
-import { addAsync, type Branch, conv2dAsync, runBranchAsync } from '../ops';
-import { toFloat32 } from '../tensor/half';
 import { seededUniform, uniformValues } from '../tensor/random';
 import { elementCount, formatShape, Tensor } from '../tensor/tensor';
+import { compareOtherTensors, type TensorProblem } from './compare-tensors';
+import { type Difference, differenceOf, peakOf } from './difference';
+import { epsOption } from './inspect';
+import { compareBlock, misfitOf } from './verify-block';
 
-/** Largest difference between float32 runs of equal networks, relative to the peak of the output, that still counts as equal. */
+/** 84 times the float32 unit 2^-23: ten times what rounding makes of two equal forms, a fifth of a weight that is off by 1e-3. */
 const DEFAULT_TOLERANCE = 1e-5;
 
 export interface VerifyOptions extends Omit<ReadCheckpointOptions, 'onProgress'> {
-  readonly eps?: number | undefined;
+  /** BatchNorm eps of every block, or 'auto': by family and evidence (the default). */
+  readonly eps?: number | 'auto' | undefined;
   readonly rules?: readonly FamilyRule[] | undefined;
-  /** Bound on max |difference| / max |output|. Default 1e-5, some ten times what float32 rounding gives. */
+  /** Bound on the error relative to the peak. Default 1e-5. */
   readonly tolerance?: number | undefined;
   /** Seed of the inputs. Default 1. */
   readonly seed?: number | undefined;
   /** Training graph of the first file, as parsed JSON. Default: the one in its metadata, if any. */
   readonly graph?: unknown;
   readonly threads?: number | undefined;
+  readonly onProgress?: ((progress: VerifyProgress) => void) | undefined;
+}
+
+export interface VerifyProgress {
+  readonly phase: 'verify';
+  /** Blocks. */
+  readonly done: number;
+  readonly total: number;
+  readonly block?: string;
 }
 
 export interface BlockVerification {
   readonly prefix: string;
   readonly family: string;
   readonly equal: boolean;
-  /** max |branches - fused convolution|, absolute and relative to max |branches|. */
+  /** max |branches - fused convolution|. */
   readonly maxAbsolute: number;
+  /** The same relative to the peak: the largest value that a branch or the sum of the branches takes. */
   readonly relative: number;
-  /** [n, channel, row, column] of the largest difference. */
+  /** [image, channel, row, column] of the largest difference. */
   readonly at: readonly number[];
-  /** Why no comparison was possible. */
+  /** Why no comparison was possible; the errors are then Infinity. */
+  readonly problem?: string;
+}
+
+export interface NetworkVerification {
+  readonly equal: boolean;
+  readonly maxAbsolute: number;
+  /** Relative to the peak of the output. */
+  readonly relative: number;
   readonly problem?: string;
 }
 
 export interface VerifyReport {
   readonly equal: boolean;
+  /** What a block's `relative` may be; end to end that times the number of blocks, as errors add up. */
   readonly tolerance: number;
   /** Worst first. */
   readonly blocks: readonly BlockVerification[];
-  /** Both networks end to end on one seeded input, where both have a graph with an input shape. */
-  readonly network: { readonly equal: boolean; readonly relative: number; readonly maxAbsolute: number } | null;
+  /** Both networks end to end on two seeded images, where both have a graph and its input shape is known. */
+  readonly network: NetworkVerification | null;
   /** Tensors outside the blocks that differ, or that one file lacks. */
-  readonly otherTensors: readonly { readonly key: string; readonly problem: string }[];
+  readonly otherTensors: readonly TensorProblem[];
+  readonly notes: readonly string[];
 }
 
 /**
- * Compares a training checkpoint with a deploy checkpoint. For each block the branches of the first, run as they stand with
- * their running statistics (never batch statistics), against the fused convolution of the second, on a seeded input larger
- * than the kernel, borders included. The error is max |difference| relative to max |output|, so a network scaled by 1000 gets
- * the same verdict. Tensors outside the blocks must be equal byte for byte.
+ * Compares a training checkpoint with a deploy checkpoint. For each block, the branches of the first as they stand, with their
+ * running statistics (never batch statistics), against the fused convolution of the second, on seeded images, borders included.
+ * The verdict is on max |difference| / peak, so that a network scaled by 1000 gets the same one. Tensors outside the blocks must
+ * be equal byte for byte.
  *
  * Both forms are run with the same eps: a wrong eps cannot be seen from two state dicts.
  *
  * @returns the report; inequality is no error
- * @throws the errors of `readCheckpoint`; ERR_REPFUSE_ABORTED
+ * @throws the errors of `readCheckpoint`; ERR_REPFUSE_INVALID_ARGUMENT; ERR_REPFUSE_GRAPH; ERR_REPFUSE_ABORTED
  */
 export async function verify(train: string, deploy: string, options: VerifyOptions = {}): Promise<VerifyReport> {
-  const { tolerance = DEFAULT_TOLERANCE, seed = 1, signal } = options;
-  const a = await readCheckpoint(train, options);
+  checkOptions('verify', options, OPTIONS);
+  const { seed = 1, signal, onProgress } = options;
+  const tolerance = checkTolerance(options.tolerance);
+  const { keyPath, prefix } = options;
+  const a = await readCheckpoint(train, { keyPath, prefix, signal });
   const b = await readCheckpoint(deploy, { signal });
-  const blocks = detectBlocks(a.tensors, {
-    eps: options.eps,
+  const found = detectBlocks(a.tensors, {
+    eps: epsOption(options.eps),
     ...(options.rules === undefined ? {} : { rules: options.rules }),
   });
-  const results: BlockVerification[] = [];
-  for (const block of blocks) {
+  const blocks: BlockVerification[] = [];
+  for (const block of found) {
     throwIfAborted(signal);
-    const result = await verifyBlock(block, a.tensors, b.tensors, seed, options);
-    results.push({ ...result, equal: result.problem === undefined && result.relative <= tolerance });
+    onProgress?.({ phase: 'verify', done: blocks.length, total: found.length, block: block.prefix });
+    blocks.push(await verifyBlock(block, a.tensors, b.tensors, tolerance, seed, options));
   }
-  results.sort((x, y) => y.relative - x.relative || (x.prefix < y.prefix ? -1 : 1));
-  const otherTensors = compareOthers(blocks, a.tensors, b.tensors);
-  const network = await verifyNetwork(a, b, seed, tolerance, options);
-  const equal = results.every((block) => block.equal) && otherTensors.length === 0 && (network?.equal ?? true);
-  return { equal, tolerance, blocks: results, network, otherTensors };
+  blocks.sort((x, y) => y.relative - x.relative || (x.prefix < y.prefix ? -1 : 1));
+  const otherTensors = compareOtherTensors(found, a.tensors, b.tensors);
+  const notes: string[] = [];
+  const network = await verifyNetwork(a, b, tolerance * Math.max(1, found.length), seed, options, notes);
+  onProgress?.({ phase: 'verify', done: found.length, total: found.length });
+  const equal = blocks.every((block) => block.equal) && otherTensors.length === 0 && (network?.equal ?? true);
+  return { equal, tolerance, blocks, network, otherTensors, notes };
 }
 
-type Unjudged = Omit<BlockVerification, 'equal'>;
+const OPTIONS = [
+  'eps',
+  'graph',
+  'keyPath',
+  'onProgress',
+  'prefix',
+  'rules',
+  'seed',
+  'signal',
+  'threads',
+  'tolerance',
+] as const satisfies readonly (keyof VerifyOptions)[];
+
+function checkTolerance(tolerance = DEFAULT_TOLERANCE): number {
+  if (Number.isFinite(tolerance) && tolerance >= 0) return tolerance;
+  throw new RepfuseError(
+    'ERR_REPFUSE_INVALID_ARGUMENT',
+    `Expected a number of at least 0 for tolerance but received ${tolerance}`,
+  );
+}
+
+const UNKNOWN: Difference = { maxAbsolute: Number.POSITIVE_INFINITY, relative: Number.POSITIVE_INFINITY, at: [] };
 
 async function verifyBlock(
   block: DetectedBlock,
   a: StateDict,
   b: StateDict,
+  tolerance: number,
   seed: number,
   { threads, signal }: VerifyOptions,
-): Promise<Unjudged> {
-  const { prefix, family, deployKeys, kernel } = block;
-  const failed = (problem: string): Unjudged => ({
-    prefix,
-    family,
-    maxAbsolute: Number.POSITIVE_INFINITY,
-    relative: Number.POSITIVE_INFINITY,
-    at: [],
-    problem,
-  });
-  if (block.problem !== undefined) return failed(block.problem.reason);
-  const weight = b.get(deployKeys.weight);
-  const bias = b.get(deployKeys.bias);
-  if (weight === undefined || bias === undefined)
-    return failed(`the second file has no ${deployKeys[weight === undefined ? 'weight' : 'bias']}`);
-  const shape = [block.outChannels, block.inPerGroup, ...kernel];
-  if (formatShape(weight.shape) !== formatShape(shape))
-    return failed(`${deployKeys.weight} is ${formatShape(weight.shape)} instead of ${formatShape(shape)}`);
-
-  const groups = block.groups ?? 1;
-  const inputShape = [1, block.inPerGroup * groups, 2 * kernel[0] + 3, 2 * kernel[1] + 4];
-  const input = seededInput(inputShape, seed);
-  const run = { threads, signal };
-  const conv = { stride: 1, padding: [Math.floor(kernel[0] / 2), Math.floor(kernel[1] / 2)] as const, groups };
-  const fused = await conv2dAsync(input, asF32(weight), asF32(bias), { ...run, ...conv });
-  const expected =
-    block.form === 'deploy'
-      ? await conv2dAsync(input, asF32(a.get(deployKeys.weight)!), asF32(a.get(deployKeys.bias)!), { ...run, ...conv })
-      : await sumOfBranches(block, input, run);
-  return { prefix, family, ...largestDifference(expected, fused) };
-}
-
-async function sumOfBranches(
-  { branches }: DetectedBlock,
-  input: Tensor,
-  run: { threads?: number | undefined; signal?: AbortSignal | undefined },
-): Promise<Tensor> {
-  let sum: Tensor | undefined;
-  for (const branch of branches) {
-    const y = await runBranchAsync(float32Branch(branch), input, run);
-    sum = sum === undefined ? y : await addAsync(sum, y, run);
+): Promise<BlockVerification> {
+  const { prefix, family } = block;
+  const problem = block.problem?.reason ?? misfitOf(block, b);
+  if (problem !== undefined) return { prefix, family, equal: false, ...UNKNOWN, problem };
+  try {
+    const difference = await compareBlock(block, a, b, seed, { threads, signal });
+    return { prefix, family, equal: difference.relative <= tolerance, ...difference };
+  } catch (error) {
+    return { prefix, family, equal: false, ...UNKNOWN, problem: problemOf(error) };
   }
-  return sum!;
 }
 
-/** Half-precision weights widened: operators take float32. */
-function float32Branch({ name, stages }: Branch): Branch {
-  return {
-    name,
-    stages: stages.map((stage) =>
-      stage.kind === 'conv2d'
-        ? { ...stage, weight: asF32(stage.weight), bias: stage.bias == null ? null : asF32(stage.bias) }
-        : stage,
-    ),
-  };
+/** The message of an error that tells of the files; others are thrown on. */
+function problemOf(error: unknown): string {
+  const told = ['ERR_REPFUSE_NOT_FUSABLE', 'ERR_REPFUSE_NOT_FINITE', 'ERR_REPFUSE_SHAPE', 'ERR_REPFUSE_GRAPH'];
+  if (error instanceof RepfuseError && told.includes(error.code)) return error.message;
+  throw error;
 }
 
-async function verifyNetwork(a: Checkpoint, b: Checkpoint, seed: number, tolerance: number, options: VerifyOptions) {
-  const first: Graph | undefined =
-    options.graph === undefined ? readGraphMetadata(a.metadata) : parseGraph(options.graph);
+async function verifyNetwork(
+  a: Checkpoint,
+  b: Checkpoint,
+  tolerance: number,
+  seed: number,
+  { graph, threads, signal }: VerifyOptions,
+  notes: string[],
+): Promise<NetworkVerification | null> {
+  const first: Graph | undefined = graph === undefined ? readGraphMetadata(a.metadata) : parseGraph(graph);
   const second = readGraphMetadata(b.metadata);
   const inputShape = second?.inputShape ?? first?.inputShape;
-  if (first === undefined || second === undefined || inputShape === undefined) return null;
-  const { threads, signal } = options;
-  const input = seededInput([2, ...inputShape], seed);
-  const expected = await evaluateAsync(first, a.tensors, input, { threads, signal });
-  const { relative, maxAbsolute } = largestDifference(
-    expected,
-    await evaluateAsync(second, b.tensors, input, { threads, signal }),
-  );
-  return { equal: relative <= tolerance, relative, maxAbsolute };
-}
-
-function seededInput(shape: readonly number[], seed: number): Tensor {
-  return Tensor.f32(shape, uniformValues(seededUniform(seed), elementCount(shape), -1, 1));
-}
-
-function asF32(tensor: Tensor): Tensor {
-  return tensor.dtype === 'F32' ? tensor : Tensor.f32(tensor.shape, toFloat32(tensor));
-}
-
-function largestDifference(
-  expected: Tensor,
-  got: Tensor,
-): { maxAbsolute: number; relative: number; at: readonly number[] } {
-  const [want, have] = [expected.data as Float32Array, got.data as Float32Array];
-  let maxAbsolute = 0;
-  let peak = 0;
-  let index = 0;
-  for (let i = 0; i < want.length; i++) {
-    const difference = Math.abs(want[i]! - have[i]!);
-    if (!(difference <= maxAbsolute)) {
-      maxAbsolute = Number.isNaN(difference) ? Number.POSITIVE_INFINITY : difference;
-      index = i;
+  if (first === undefined && second === undefined) return null;
+  if (first === undefined || second === undefined || inputShape === undefined) {
+    const lacking =
+      inputShape === undefined ? 'no graph has an inputShape' : `the ${first ? 'second' : 'first'} file has no graph`;
+    notes.push(`not compared end to end: ${lacking}`);
+    return null;
+  }
+  const shape = [2, ...inputShape];
+  const input = Tensor.f32(shape, uniformValues(seededUniform(seed), elementCount(shape), -1, 1));
+  try {
+    const expected = await evaluateAsync(first, a.tensors, input, { threads, signal });
+    const got = await evaluateAsync(second, b.tensors, input, { threads, signal });
+    if (formatShape(expected.shape) !== formatShape(got.shape)) {
+      const problem = `the outputs are ${formatShape(expected.shape)} and ${formatShape(got.shape)}`;
+      return { equal: false, maxAbsolute: UNKNOWN.maxAbsolute, relative: UNKNOWN.relative, problem };
     }
-    peak = Math.max(peak, Math.abs(want[i]!));
+    const { maxAbsolute, relative } = differenceOf(expected, got, peakOf(expected));
+    return { equal: relative <= tolerance, maxAbsolute, relative };
+  } catch (error) {
+    const { maxAbsolute, relative } = UNKNOWN;
+    return { equal: false, maxAbsolute, relative, problem: problemOf(error) };
   }
-  return { maxAbsolute, relative: peak === 0 ? maxAbsolute : maxAbsolute / peak, at: unravel(index, expected.shape) };
-}
-
-function unravel(index: number, shape: readonly number[]): number[] {
-  const at: number[] = [];
-  let rest = index;
-  for (const dim of [...shape].reverse()) {
-    at.unshift(rest % dim);
-    rest = Math.floor(rest / dim);
-  }
-  return at;
-}
-
-/** Tensors that no block owns, in either file. */
-function compareOthers(
-  blocks: readonly DetectedBlock[],
-  a: StateDict,
-  b: StateDict,
-): { key: string; problem: string }[] {
-  const owned = new Set(
-    blocks.flatMap(({ trainKeys, deployKeys }) => [...trainKeys, deployKeys.weight, deployKeys.bias]),
-  );
-  const keys = new Set([...a.keys(), ...b.keys()].filter((key) => !owned.has(key)));
-  const leftover = blocks.flatMap(({ trainKeys, deployKeys }) =>
-    trainKeys.filter((key) => b.has(key) && key !== deployKeys.weight && key !== deployKeys.bias),
-  );
-  return [
-    ...[...keys].flatMap((key) => {
-      const problem = difference(a.get(key), b.get(key));
-      return problem === undefined ? [] : [{ key, problem }];
-    }),
-    ...leftover.map((key) => ({ key, problem: 'a training tensor is left in the second file' })),
-  ];
-}
-
-function difference(a: Tensor | undefined, b: Tensor | undefined): string | undefined {
-  if (a === undefined) return 'only in the second file';
-  if (b === undefined) return 'missing in the second file';
-  if (a.dtype !== b.dtype || formatShape(a.shape) !== formatShape(b.shape)) {
-    return `${a.dtype} ${formatShape(a.shape)} in the first file, ${b.dtype} ${formatShape(b.shape)} in the second`;
-  }
-  const bytes = ({ data }: Tensor) => Buffer.from(data.buffer, data.byteOffset, data.byteLength);
-  return bytes(a).equals(bytes(b)) ? undefined : 'its values differ';
 }
