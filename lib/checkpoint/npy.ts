@@ -21,6 +21,11 @@ const DESCRIPTIONS: Readonly<Record<string, DType>> = {
   '|b1': 'BOOL',
 };
 
+/** Whether a file begins as a `.npy` file does. */
+export async function isNpy(source: RandomAccess): Promise<boolean> {
+  return latin1(await readBytes(source, 0, Math.min(MAGIC.length, source.size))) === MAGIC;
+}
+
 /**
  * Reads a NumPy array (`.npy`, format versions 1 to 3): little endian, C order, a plain number type. Every size is checked before
  * memory is taken.

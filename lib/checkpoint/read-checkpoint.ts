@@ -152,7 +152,7 @@ function checkOptions({ keyPath, prefix }: ReadCheckpointOptions): void {
 }
 
 /** The error with the file's name in front, where it is not there yet. */
-function naming(file: string, error: RepfuseError): RepfuseError {
+export function naming(file: string, error: RepfuseError): RepfuseError {
   if (error.details.file === file) return error;
   return new RepfuseError(error.code, `${file}: ${error.message}`, { ...error.details, file }, { cause: error.cause });
 }

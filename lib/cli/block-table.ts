@@ -3,8 +3,9 @@ import { formatCount, formatTable } from './table';
 
 /** The per-block report of `inspect` and `convert`, for people. */
 export function formatReport(report: InspectReport, tense: 'planned' | 'done'): string {
-  const { blocks, parameters, macs, notes, skipped } = report;
-  const lines: string[] = [];
+  const { blocks, parameters, macs, notes, skipped, keyPath } = report;
+  const where = keyPath.length === 0 ? '' : `, weights at ${keyPath.join('.')}`;
+  const lines = [`${report.file}: ${report.format}${where}`, ''];
   if (blocks.length > 0) {
     lines.push(
       formatTable(
@@ -39,7 +40,7 @@ function row(block: BlockReport, tense: 'planned' | 'done'): (string | number)[]
     block.branches.join(' + ') || '-',
     block.batchNorms,
     `${inPerGroup}->${out} ${kh}x${kw}${block.groups !== null && block.groups > 1 ? ` g${block.groups}` : ''}`,
-    formatEps(block.eps.value),
+    block.epsEffect === null ? '-' : formatEps(block.eps.value),
     block.parameters.before,
     block.parameters.after,
   ];

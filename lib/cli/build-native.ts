@@ -19,17 +19,26 @@ export function buildNativeCommand(session: Session): Command {
     });
 }
 
-/** @returns the path of the binary. @throws ERR_REPFUSE_NATIVE with the build's output */
+/** @returns the path of the binary. @throws ERR_REPFUSE_NATIVE; what the build says goes to stderr */
 function buildNative(): string {
-  const headers = resolve(dirname(process.execPath), '..');
-  const nodedir = existsSync(join(headers, 'include', 'node', 'node.h')) ? [`--nodedir=${headers}`] : [];
-  const args = [findNodeGyp(), 'rebuild', '--directory', join(PACKAGE_ROOT, 'native'), '--loglevel=error', ...nodedir];
-  const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd: PACKAGE_ROOT, encoding: 'utf8' });
-  if (status !== 0) {
+  const nodeGyp = findNodeGyp();
+  if (nodeGyp === undefined) {
     throw new RepfuseError(
       'ERR_REPFUSE_NATIVE',
-      `node-gyp failed with exit code ${status}:\n${(stdout + stderr).slice(-4000)}`,
-      { status },
+      'Expected node-gyp but it was not found: npm install --no-save node-gyp, then try again',
+    );
+  }
+  // The headers of this Node, where it brought them along: nothing is downloaded then.
+  const headers = resolve(dirname(process.execPath), '..');
+  const nodedir = existsSync(join(headers, 'include', 'node', 'node.h')) ? [`--nodedir=${headers}`] : [];
+  const args = [nodeGyp, 'rebuild', '--directory', join(PACKAGE_ROOT, 'native'), '--loglevel=error', ...nodedir];
+  const { status, signal, error } = spawnSync(process.execPath, args, { stdio: ['ignore', 2, 2] });
+  if (status !== 0) {
+    const how = error?.message ?? (signal === null ? `exit code ${status}` : signal);
+    throw new RepfuseError(
+      'ERR_REPFUSE_NATIVE',
+      `The build failed (${how}): it needs python3, make and a C++20 compiler, see repfuse doctor`,
+      { status, signal },
     );
   }
   const target = join(PACKAGE_ROOT, 'build', 'Release', 'repfuse.node');
@@ -39,8 +48,7 @@ function buildNative(): string {
 }
 
 /** node-gyp beside this package, in the user's project, or the one inside npm. */
-function findNodeGyp(): string {
-  const script = join('node-gyp', 'bin', 'node-gyp.js');
+export function findNodeGyp(): string | undefined {
   const npm = dirname(dirname(process.env.npm_execpath ?? ''));
   const places = [
     join(PACKAGE_ROOT, 'node_modules'),
@@ -50,13 +58,5 @@ function findNodeGyp(): string {
     resolve(dirname(process.execPath), '..', 'lib', 'node_modules', 'npm', 'node_modules'),
     '/usr/share/nodejs',
   ];
-  const found = places.map((place) => join(place, script)).find((path) => existsSync(path));
-  if (found === undefined) {
-    throw new RepfuseError(
-      'ERR_REPFUSE_NATIVE',
-      'Expected node-gyp but it was not found: npm install --no-save node-gyp, then try again',
-      { places },
-    );
-  }
-  return found;
+  return places.map((place) => join(place, 'node-gyp', 'bin', 'node-gyp.js')).find((path) => existsSync(path));
 }

@@ -1,14 +1,14 @@
 import { Command } from 'commander';
 import { convert } from '../convert';
 import { formatReport } from './block-table';
-import { collect, keyPath, positiveInteger, positiveNumber, readJson } from './options';
+import { collect, epsilon, keyPath, positiveInteger, readJson } from './options';
 import { ProgressDisplay } from './progress';
 import { EXIT, type Session } from './session';
 import { formatVerification } from './verify';
 
 interface ConvertFlags {
   readonly output: string;
-  readonly eps?: number;
+  readonly eps?: number | 'auto';
   readonly graph?: string;
   readonly keyPath?: string[];
   readonly keep?: string[];
@@ -24,7 +24,7 @@ export function convertCommand(session: Session): Command {
     .description('Fuse the branches of every block of a checkpoint and write the deploy form as safetensors.')
     .argument('<file>', 'training checkpoint: torch zip (.pth) or safetensors')
     .requiredOption('-o, --output <file>', 'safetensors file to write')
-    .option('--eps <number>', 'BatchNorm eps of every block (default: by family)', positiveNumber)
+    .option('--eps <number>', 'BatchNorm eps of every block (default auto: by family)', epsilon)
     .option('--graph <file>', 'the training network as JSON: the output becomes a model file that runs')
     .option('--key-path <path>', 'where the weights lie in the file, such as state_dict', keyPath)
     .option('--keep <block>', 'leave this block as it is (may be given several times)', collect)

@@ -2,8 +2,22 @@ import { spawnSync } from 'node:child_process';
 import { Command } from 'commander';
 import { version } from '../../package.json';
 import { RepfuseError } from '../errors';
-import { info } from '../native/info';
+import { type Info, info } from '../native/info';
+import { type AddonOrigin, addonOrigin } from '../native/load';
+import { findNodeGyp } from './build-native';
 import { EXIT, type Session } from './session';
+
+interface MachineReport {
+  readonly version: string;
+  readonly node: string;
+  readonly platform: string;
+  /** The variables that steer repfuse; null where unset. */
+  readonly environment: Readonly<Record<string, string | null>>;
+  /** The native addon, or why it does not load: every place tried is in `details`. */
+  readonly addon: (AddonOrigin & Info) | { readonly error: Pick<RepfuseError, 'code' | 'message' | 'details'> };
+  /** Version or place of what `repfuse build-native` needs; null where missing. */
+  readonly buildTools: Readonly<Record<string, string | null>>;
+}
 
 export function doctorCommand(session: Session): Command {
   return new Command('doctor')
@@ -15,30 +29,33 @@ export function doctorCommand(session: Session): Command {
       const report = examineMachine();
       if (session.json) session.jsonResult(report);
       else session.result(describe(report));
-      if (report.addon.error !== null) session.exitCode = EXIT.failed;
+      if ('error' in report.addon) session.exitCode = EXIT.failed;
     });
 }
 
-function examineMachine() {
-  const environment = Object.fromEntries(
-    ['REPFUSE_NATIVE_PATH', 'REPFUSE_ISA', 'REPFUSE_NUM_THREADS'].map((name) => [name, process.env[name] ?? null]),
-  );
+function examineMachine(): MachineReport {
+  const variables = ['REPFUSE_NATIVE_PATH', 'REPFUSE_ISA', 'REPFUSE_NUM_THREADS'];
+  const tools = ['python3', 'make', process.env.CXX || 'g++', 'cmake'];
   return {
     version,
     node: process.versions.node,
     platform: `${process.platform}-${process.arch}`,
-    environment,
+    environment: Object.fromEntries(variables.map((name) => [name, process.env[name] || null])),
     addon: examineAddon(),
-    buildTools: Object.fromEntries(['python3', 'make', 'g++', 'cmake'].map((tool) => [tool, toolVersion(tool)])),
+    buildTools: {
+      ...Object.fromEntries(tools.map((tool) => [tool, toolVersion(tool)])),
+      'node-gyp': findNodeGyp() ?? null,
+    },
   };
 }
 
-function examineAddon(): { info: ReturnType<typeof info> | null; error: string | null } {
+function examineAddon(): MachineReport['addon'] {
   try {
-    return { info: info(), error: null };
+    return { ...addonOrigin(), ...info() };
   } catch (error) {
     if (!(error instanceof RepfuseError)) throw error;
-    return { info: null, error: `${error.code}: ${error.message}` };
+    const { code, message, details } = error;
+    return { error: { code, message, details } };
   }
 }
 
@@ -47,21 +64,14 @@ function toolVersion(tool: string): string | null {
   return status === 0 ? stdout.split('\n')[0]! : null;
 }
 
-function describe({
-  version: own,
-  node,
-  platform,
-  environment,
-  addon,
-  buildTools,
-}: ReturnType<typeof examineMachine>): string {
+function describe({ version: own, node, platform, environment, addon, buildTools }: MachineReport): string {
   const lines = [`repfuse ${own}, Node ${node}, ${platform}`];
   for (const [name, value] of Object.entries(environment)) if (value !== null) lines.push(`${name}=${value}`);
-  if (addon.info === null) {
-    lines.push(addon.error!);
+  if ('error' in addon) {
+    lines.push(`native addon: NOT LOADED\n${addon.error.code}: ${addon.error.message}`);
   } else {
-    const { isa, isasAvailable, threads, cpuQuota, kernels } = addon.info;
-    lines.push(`native addon: loaded; kernels ${kernels.gemm}`);
+    const { path, from, isa, isasAvailable, threads, cpuQuota, kernels } = addon;
+    lines.push(`native addon: loaded from ${path} (${from}); kernels ${kernels.gemm}`);
     lines.push(`CPU level: ${isa} (available: ${isasAvailable.join(', ')})`);
     lines.push(`threads: ${threads}${cpuQuota === null ? '' : ` (cgroup quota: ${cpuQuota} CPUs)`}`);
   }

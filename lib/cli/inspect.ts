@@ -1,11 +1,11 @@
 import { Command } from 'commander';
 import { inspect } from '../convert';
 import { formatReport } from './block-table';
-import { keyPath, positiveNumber, readJson } from './options';
+import { epsilon, keyPath, readJson } from './options';
 import type { Session } from './session';
 
 interface InspectFlags {
-  readonly eps?: number;
+  readonly eps?: number | 'auto';
   readonly graph?: string;
   readonly keyPath?: string[];
   readonly json?: true;
@@ -15,7 +15,7 @@ export function inspectCommand(session: Session): Command {
   return new Command('inspect')
     .description('Show the re-parameterizable blocks of a checkpoint: family, form, branches, parameters.')
     .argument('<file>', 'checkpoint: torch zip (.pth) or safetensors')
-    .option('--eps <number>', 'BatchNorm eps of every block (default: by family)', positiveNumber)
+    .option('--eps <number>', 'BatchNorm eps of every block (default auto: by family)', epsilon)
     .option('--graph <file>', 'the network as JSON, for multiply-accumulates')
     .option('--key-path <path>', 'where the weights lie in the file, such as state_dict', keyPath)
     .option('--json', 'print the whole report as JSON')

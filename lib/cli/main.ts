@@ -26,7 +26,11 @@ async function main(): Promise<number> {
     await program.parseAsync();
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
-    return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    if (error.exitCode === 0) return EXIT.ok;
+    const message = error.message.replace(/^error: /, '');
+    if (process.argv.includes('--json'))
+      session.jsonResult({ error: { code: 'ERR_REPFUSE_INVALID_ARGUMENT', message } });
+    return EXIT.usage;
   }
   return session.exitCode;
 }

@@ -2,12 +2,17 @@ import { readFile } from 'node:fs/promises';
 import { InvalidArgumentError } from 'commander';
 import { RepfuseError } from '../errors';
 
-/** A positive number on the command line. */
-export function positiveNumber(text: string): number {
+/** A number of at least 0 on the command line. */
+export function nonNegativeNumber(text: string): number {
   const value = Number(text);
   if (text.trim() === '' || !Number.isFinite(value) || value < 0)
     throw new InvalidArgumentError('expected a number of at least 0');
   return value;
+}
+
+/** BatchNorm eps on the command line: a number or `auto`. */
+export function epsilon(text: string): number | 'auto' {
+  return text === 'auto' ? text : nonNegativeNumber(text);
 }
 
 /** A positive integer on the command line. */

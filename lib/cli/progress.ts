@@ -5,38 +5,53 @@ interface Step {
   readonly block?: string;
 }
 
-const WIDTH = 24;
+/** Where progress is shown. */
+interface Screen {
+  readonly isTTY?: boolean;
+  readonly columns?: number;
+  write(text: string): unknown;
+}
+
+const BAR = 24;
 const VERBS: Readonly<Record<string, string>> = {
   read: 'reading',
   fuse: 'fusing',
   write: 'writing',
   verify: 'verifying',
 };
+const CLEAR_LINE = '\r\x1b[K';
 
-/** Progress on stderr: one bar that redraws itself on a terminal, one line per phase elsewhere. */
+/** Progress on stderr: one bar that redraws itself on a terminal, one line per phase elsewhere. No colours. */
 export class ProgressDisplay {
   private phase = '';
-  private readonly isTerminal = process.stderr.isTTY === true;
+  private line = '';
+  private readonly redraws: boolean;
 
-  readonly update = ({ phase, done, total, block }: Step): void => {
+  constructor(private readonly screen: Screen = process.stderr) {
+    this.redraws = screen.isTTY === true && process.env.TERM !== 'dumb';
+  }
+
+  readonly update = ({ phase, done, total, block = '' }: Step): void => {
     const verb = VERBS[phase] ?? phase;
-    if (!this.isTerminal) {
-      if (phase !== this.phase) process.stderr.write(`${verb} ...\n`);
+    if (!this.redraws) {
+      if (phase !== this.phase) this.screen.write(`${verb} ...\n`);
       this.phase = phase;
       return;
     }
     const share = total === 0 ? 1 : done / total;
-    const filled = Math.round(share * WIDTH);
-    const bar = `${'#'.repeat(filled)}${'.'.repeat(WIDTH - filled)}`;
-    process.stderr.write(
-      `\r\x1b[K${verb.padEnd(9)} [${bar}] ${String(Math.round(share * 100)).padStart(3)}% ${block ?? ''}`,
-    );
-    this.phase = phase;
+    const filled = Math.round(share * BAR);
+    const bar = `[${'#'.repeat(filled)}${'.'.repeat(BAR - filled)}]`;
+    const text = `${verb.padEnd(9)} ${bar} ${String(Math.round(share * 100)).padStart(3)}% ${block}`;
+    // A line that wraps could not be redrawn.
+    const line = text.slice(0, (this.screen.columns || 80) - 1).trimEnd();
+    if (line !== this.line) this.screen.write(`${CLEAR_LINE}${line}`);
+    this.line = line;
   };
 
   /** Clears the bar, so that results begin on a clean line. */
   readonly end = (): void => {
-    if (this.isTerminal && this.phase !== '') process.stderr.write('\r\x1b[K');
+    if (this.line !== '') this.screen.write(CLEAR_LINE);
     this.phase = '';
+    this.line = '';
   };
 }

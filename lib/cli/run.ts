@@ -1,11 +1,12 @@
 import { Command } from 'commander';
-import { readNpy } from '../checkpoint/npy';
+import { isNpy, readNpy } from '../checkpoint/npy';
 import { withFile } from '../checkpoint/random-access';
-import { readCheckpoint } from '../checkpoint/read-checkpoint';
+import { naming, readCheckpoint } from '../checkpoint/read-checkpoint';
 import { writeSafetensors } from '../checkpoint/write-safetensors';
 import { RepfuseError } from '../errors';
 import { evaluateAsync, type Graph, normalizeInput, readGraphMetadata } from '../graph';
-import { softmax } from '../ops';
+import { softmaxAsync } from '../ops';
+import { DTYPES } from '../tensor/dtype';
 import { toFloat32 } from '../tensor/half';
 import { formatShape, Tensor } from '../tensor/tensor';
 import { positiveInteger } from './options';
@@ -18,8 +19,16 @@ interface RunFlags {
   readonly output?: string;
   readonly force?: true;
   readonly raw?: true;
+  readonly top: number;
   readonly threads?: number;
   readonly json?: true;
+}
+
+/** A likely class of an image. */
+interface Guess {
+  readonly class: number;
+  readonly label?: string;
+  readonly probability: number;
 }
 
 export function runCommand(session: Session): Command {
@@ -31,16 +40,20 @@ export function runCommand(session: Session): Command {
     .option('--output <file>', 'write the result as safetensors (tensor "output")')
     .option('--force', 'overwrite the output')
     .option('--raw', 'the input is normalised already')
+    .option('--top <number>', 'classes to show of each image', positiveInteger, 1)
     .option('--threads <number>', 'threads (default: CPUs and quota)', positiveInteger)
     .option('--json', 'print the result as JSON')
     .addHelpText(
       'after',
-      '\nExample (the model file comes from convert --graph, see docs/cli.md):\n  $ repfuse run digits-acnet.model.safetensors --input test/fixtures/trained/digits-test.safetensors --tensor images',
+      '\nExample:\n' +
+        '  $ repfuse convert test/fixtures/trained/digits-acnet.pth -o digits-acnet.safetensors --graph examples/digits-acnet.graph.json\n' +
+        '  $ repfuse run digits-acnet.safetensors --input test/fixtures/trained/digits-test.safetensors --tensor images',
     )
     .action(async (model: string, flags: RunFlags) => {
       session.json = flags.json === true;
       await session.run(async () => {
-        const { tensors, metadata } = await readCheckpoint(model, { signal: session.signal });
+        const { signal } = session;
+        const { tensors, metadata } = await readCheckpoint(model, { signal });
         const graph = readGraphMetadata(metadata);
         if (graph === undefined) {
           throw new RepfuseError(
@@ -51,22 +64,27 @@ export function runCommand(session: Session): Command {
         }
         const images = await readImages(flags.input, flags.tensor);
         const input = flags.raw === true ? images : normalizeInput(graph, images);
-        const output = await evaluateAsync(graph, tensors, input, { threads: flags.threads, signal: session.signal });
+        const output = await evaluateAsync(graph, tensors, input, { threads: flags.threads, signal });
+        const classes = await guess(output, graph, flags.top);
         if (flags.output !== undefined)
-          await writeSafetensors(flags.output, new Map([['output', output]]), { force: flags.force });
-        if (session.json) session.jsonResult({ shape: output.shape, data: [...(output.data as Float32Array)] });
-        else session.result(describe(output, graph));
+          await writeSafetensors(flags.output, new Map([['output', output]]), { force: flags.force, signal });
+        if (session.json)
+          session.jsonResult({ shape: output.shape, data: [...(output.data as Float32Array)], classes });
+        else session.result(classes === null ? `output ${formatShape(output.shape)}` : formatClasses(classes));
       });
     });
 }
 
 async function readImages(file: string, name: string | undefined): Promise<Tensor> {
-  const tensor = file.endsWith('.npy')
-    ? await withFile(file, readNpy)
-    : pick((await readCheckpoint(file)).tensors, name, file);
+  const array = await withFile(file, async (source) =>
+    (await isNpy(source)) ? await readNpy(source) : undefined,
+  ).catch((error) => {
+    throw error instanceof RepfuseError ? naming(file, error) : error;
+  });
+  const tensor = array ?? pick((await readCheckpoint(file)).tensors, name, file);
   if (tensor.dtype === 'I64')
     throw new RepfuseError('ERR_REPFUSE_INVALID_ARGUMENT', `Expected images in ${file} but received I64`, { file });
-  const floating = ['F64', 'F32', 'F16', 'BF16'].includes(tensor.dtype);
+  const { floating } = DTYPES[tensor.dtype];
   return Tensor.f32(tensor.shape, floating ? toFloat32(tensor) : Float32Array.from(tensor.data as Uint8Array));
 }
 
@@ -81,15 +99,29 @@ function pick(tensors: ReadonlyMap<string, Tensor>, name: string | undefined, fi
   );
 }
 
-/** The best class of each image for a classifier, the shape otherwise. */
-function describe(output: Tensor, { labels }: Graph): string {
-  const [count, classes, ...rest] = output.shape as [number, number];
-  if (rest.length > 0 || classes === undefined) return `output ${formatShape(output.shape)}`;
-  const probabilities = softmax(output).data as Float32Array;
-  const rows = Array.from({ length: count }, (_, i) => {
-    const row = probabilities.subarray(i * classes, (i + 1) * classes);
-    const best = row.indexOf(Math.max(...row));
-    return [String(i), labels?.[best] ?? String(best), row[best]!.toFixed(4)];
-  });
+/** The `top` most likely classes of each image, for a classifier [N, classes]; null for any other network. */
+async function guess(output: Tensor, graph: Graph, top: number): Promise<Guess[][] | null> {
+  const [count, classes] = output.shape as [number, number];
+  if (output.shape.length !== 2) return null;
+  const isProbability = graph.nodes.find(({ id }) => id === graph.output)?.op === 'softmax';
+  const data = (isProbability ? output : await softmaxAsync(output)).data as Float32Array;
+  return Array.from({ length: count }, (_, image) =>
+    Array.from(data.subarray(image * classes, (image + 1) * classes), (probability, index) => {
+      const label = graph.labels?.[index];
+      return { class: index, ...(label === undefined ? {} : { label }), probability };
+    })
+      .sort((a, b) => b.probability - a.probability)
+      .slice(0, top),
+  );
+}
+
+function formatClasses(classes: readonly (readonly Guess[])[]): string {
+  const rows = classes.flatMap((guesses, image) =>
+    guesses.map(({ class: index, label, probability }) => [
+      String(image),
+      label ?? String(index),
+      probability.toFixed(4),
+    ]),
+  );
   return formatTable(['image', 'class', 'probability'], rows);
 }

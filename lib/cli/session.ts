@@ -3,35 +3,48 @@ import { RepfuseError } from '../errors';
 /** Exit codes of the command. */
 export const EXIT = { ok: 0, failed: 1, usage: 2, notEqual: 3, interrupted: 130 } as const;
 
+/** One Ctrl-C may arrive twice (npx passes it on): only a later one is impatience. */
+const REPEAT_MS = 1000;
+
 /** A command's surroundings: Ctrl-C, where results go, how errors are told. */
 export class Session {
   private readonly controller = new AbortController();
+  private interruptedAt: number | undefined;
   /** Fires on Ctrl-C and SIGTERM: the library then leaves no half file. */
   readonly signal: AbortSignal = this.controller.signal;
   exitCode: number = EXIT.ok;
   json = false;
 
   constructor() {
-    const stop = () => this.controller.abort(new Error('interrupted'));
-    process.once('SIGINT', stop);
-    process.once('SIGTERM', stop);
+    process.on('SIGINT', this.interrupt);
+    process.on('SIGTERM', this.interrupt);
     // A reader that goes away (| head) is no failure.
     process.stdout.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'EPIPE') process.exit(this.exitCode);
       throw error;
     });
+    process.stderr.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error;
+    });
   }
+
+  private readonly interrupt = (): void => {
+    const now = Date.now();
+    this.interruptedAt ??= now;
+    if (now - this.interruptedAt > REPEAT_MS) process.exit(EXIT.interrupted);
+    this.controller.abort(new Error('interrupted'));
+  };
 
   /** A result, on stdout. */
   result(text: string): void {
     process.stdout.write(`${text}\n`);
   }
 
-  /** A result for machines: exact JSON; tensors of numbers stay arrays. */
+  /** A result for machines. JSON has neither infinities nor 64-bit integers: those become strings. */
   jsonResult(value: unknown): void {
-    this.result(
-      JSON.stringify(value, (_, item) => (typeof item === 'number' && !Number.isFinite(item) ? String(item) : item), 2),
-    );
+    const plain = (_: string, item: unknown) =>
+      typeof item === 'bigint' || (typeof item === 'number' && !Number.isFinite(item)) ? String(item) : item;
+    this.result(JSON.stringify(value, plain, 2));
   }
 
   /** Anything that is no result, on stderr. */
@@ -45,10 +58,11 @@ export class Session {
       await body();
     } catch (error) {
       if (!(error instanceof RepfuseError)) throw error;
-      this.exitCode = error.code === 'ERR_REPFUSE_ABORTED' ? EXIT.interrupted : EXIT.failed;
       const { code, message, details } = error;
+      this.exitCode = code === 'ERR_REPFUSE_ABORTED' ? EXIT.interrupted : EXIT.failed;
       if (this.json) this.jsonResult({ error: { code, message, details } });
-      this.note(this.exitCode === EXIT.interrupted ? 'interrupted: nothing was written' : `${code}: ${message}`);
+      if (this.exitCode !== EXIT.interrupted) this.note(`${code}: ${message}`);
+      else this.note(`interrupted: ${details.output === undefined ? 'nothing was written' : message}`);
     }
   }
 }

@@ -1,15 +1,17 @@
 import { Command } from 'commander';
 import { type VerifyReport, verify } from '../convert';
-import { keyPath, positiveInteger, positiveNumber, readJson } from './options';
+import { epsilon, keyPath, nonNegativeNumber, positiveInteger, readJson } from './options';
+import { ProgressDisplay } from './progress';
 import { EXIT, type Session } from './session';
 import { formatError, formatTable } from './table';
 
 interface VerifyFlags {
-  readonly eps?: number;
+  readonly eps?: number | 'auto';
   readonly graph?: string;
   readonly keyPath?: string[];
   readonly tolerance?: number;
   readonly seed?: number;
+  readonly threads?: number;
   readonly json?: true;
 }
 
@@ -20,11 +22,12 @@ export function verifyCommand(session: Session): Command {
     )
     .argument('<train>', 'training checkpoint')
     .argument('<deploy>', 'deploy checkpoint')
-    .option('--eps <number>', 'BatchNorm eps of every block (default: by family)', positiveNumber)
+    .option('--eps <number>', 'BatchNorm eps of every block (default auto: by family)', epsilon)
     .option('--graph <file>', 'the training network as JSON, to compare end to end too')
     .option('--key-path <path>', 'where the weights lie in the first file', keyPath)
-    .option('--tolerance <number>', 'bound on the error relative to the peak (default 1e-5)', positiveNumber)
+    .option('--tolerance <number>', 'bound on the error relative to the peak (default 1e-5)', nonNegativeNumber)
     .option('--seed <number>', 'seed of the inputs (default 1)', positiveInteger)
+    .option('--threads <number>', 'threads (default: CPUs and quota)', positiveInteger)
     .option('--json', 'print the whole report as JSON')
     .addHelpText(
       'after',
@@ -32,9 +35,16 @@ export function verifyCommand(session: Session): Command {
     )
     .action(async (train: string, deploy: string, flags: VerifyFlags) => {
       session.json = flags.json === true;
+      const progress = new ProgressDisplay();
       await session.run(async () => {
+        const { json: _, ...options } = flags;
         const graph = flags.graph === undefined ? undefined : await readJson(flags.graph);
-        const report = await verify(train, deploy, { ...flags, graph, signal: session.signal });
+        const report = await verify(train, deploy, {
+          ...options,
+          graph,
+          signal: session.signal,
+          onProgress: progress.update,
+        }).finally(progress.end);
         if (session.json) session.jsonResult(report);
         else session.result(formatVerification(report));
         if (!report.equal) session.exitCode = EXIT.notEqual;
@@ -43,7 +53,8 @@ export function verifyCommand(session: Session): Command {
 }
 
 /** Worst block first, then the verdict. */
-export function formatVerification({ blocks, otherTensors, network, equal, tolerance }: VerifyReport): string {
+export function formatVerification(report: VerifyReport): string {
+  const { blocks, otherTensors, network, equal, tolerance, notes } = report;
   const rows = blocks.map(({ prefix, family, relative, maxAbsolute, at, equal: same, problem }) => [
     prefix || '(root)',
     family,
@@ -53,22 +64,30 @@ export function formatVerification({ blocks, otherTensors, network, equal, toler
     same ? 'equal' : 'DIFFERS',
   ]);
   const lines =
-    blocks.length === 0
+    rows.length === 0
       ? []
       : [formatTable(['block', 'family', 'error/peak', 'error', 'largest at', 'verdict'], rows), ''];
   for (const { key, problem } of otherTensors) lines.push(`${key}: ${problem}`);
-  if (network !== null) lines.push(`end to end: error ${formatError(network.relative)} of the peak of the output`);
-  const worst = blocks.find((block) => !block.equal);
-  const because =
-    worst !== undefined
-      ? `worst block ${worst.prefix || '(root)'}`
-      : otherTensors.length > 0
-        ? 'other tensors differ'
-        : 'end to end';
+  if (network !== null) {
+    const { problem, relative, equal: same } = network;
+    lines.push(
+      `end to end: ${problem ?? `error ${formatError(relative)} of the peak of the output`}${same ? '' : ' DIFFERS'}`,
+    );
+  }
+  for (const note of notes) lines.push(`note: ${note}`);
   lines.push(
-    equal
-      ? `equal: every error is within ${tolerance.toExponential()} of the peak (running statistics, float32)`
-      : `NOT EQUAL: ${because}; the bound is ${tolerance.toExponential()} of the peak`,
+    equal ? agreement(report) : `NOT EQUAL: ${disagreement(report)}; the bound is ${tolerance.toExponential()}`,
   );
   return lines.join('\n');
+}
+
+function agreement({ blocks, tolerance }: VerifyReport): string {
+  if (blocks.length === 0) return 'equal: no blocks, and every tensor is the same';
+  return `equal: every error is within ${tolerance.toExponential()} of the peak (running statistics, float32)`;
+}
+
+function disagreement({ blocks, otherTensors }: VerifyReport): string {
+  const worst = blocks.find((block) => !block.equal);
+  if (worst !== undefined) return `worst block ${worst.prefix || '(root)'}`;
+  return otherTensors.length > 0 ? 'tensors outside the blocks differ' : 'the networks differ end to end';
 }

@@ -51,36 +51,39 @@ export interface ConvertOptions extends Omit<InspectOptions, 'onProgress'> {
 export async function convert(input: string, output: string, options: ConvertOptions = {}): Promise<ConvertReport> {
   checkOptions('convert', options, CONVERT_OPTIONS);
   const started = performance.now();
-  const { force = false, signal, onProgress } = options;
-  await checkOutput(input, output, force);
+  await checkOutput(input, output, options.force === true);
+  const report = await fuseAndWrite(input, output, options);
+  // The tensors are gone by now: verification has two files to read.
+  const verification =
+    options.verify === true && report.output !== null ? await verifyOutput(input, output, options) : null;
+  return { ...report, milliseconds: performance.now() - started, verification };
+}
+
+async function fuseAndWrite(
+  input: string,
+  output: string,
+  options: ConvertOptions,
+): Promise<Omit<ConvertReport, 'milliseconds' | 'verification'>> {
   const examination = await examine(input, options);
   const { checkpoint, found, graph, report } = examination;
   refuseProblems(report.blocks, input);
-  const isConverted = ({ status }: BlockReport) => status === 'converted';
-  if (options.requireChange === true && !report.blocks.some(isConverted)) {
+  const converted = found.filter((block) => block.report.status === 'converted').map(({ block }) => block);
+  if (options.requireChange === true && converted.length === 0) {
     throw new RepfuseError('ERR_REPFUSE_NO_BLOCKS', `Expected blocks to fuse in ${input} but 0 blocks were folded`, {
       file: input,
     });
   }
-  const finish = (changes: Partial<ConvertReport>): ConvertReport => ({
-    ...report,
-    output: null,
-    verification: null,
-    milliseconds: performance.now() - started,
-    ...changes,
-  });
-  if (report.blocks.length === 0 && options.graph === undefined) return finish({});
+  if (found.length === 0 && options.graph === undefined) return { ...report, output: null };
 
-  const converted = found.filter((block) => isConverted(block.report)).map(({ block }) => block);
   const deployed = graph === undefined ? undefined : deployGraphOf(graph, converted);
   const blocks = await fuseBlocks(found, checkpoint.tensors, options);
   refuseProblems(blocks, input);
   const tensors = deployTensors(examination);
   if (deployed !== undefined) expectTensors(deployed, tensors);
-  const metadata = { ...checkpoint.metadata, ...(await provenance(input, examination, deployed)) };
+  const metadata = { ...checkpoint.metadata, ...(await provenance(input, report.blocks, deployed)) };
+  const { force, signal, onProgress } = options;
   await writeSafetensors(output, tensors, { metadata, force, signal, onProgress });
-  const verification = options.verify === true ? await verifyOutput(input, output, options) : null;
-  return finish({ output, blocks, verification });
+  return { ...report, blocks, output };
 }
 
 const CONVERT_OPTIONS = [
@@ -146,7 +149,7 @@ function deployTensors({ checkpoint: { tensors }, found }: Examination): StateDi
 /** What the output's `__metadata__` says beside what the input's did; a copy of a deploy file says nothing new. */
 async function provenance(
   input: string,
-  { report: { blocks } }: Examination,
+  blocks: readonly BlockReport[],
   graph: Graph | undefined,
 ): Promise<Record<string, string>> {
   const model = graph === undefined ? {} : graphMetadata(graph);

@@ -12,7 +12,14 @@ interface Attempt {
   readonly error: Error;
 }
 
-let loaded: Addon | undefined;
+/** The binary in use and how it was found. */
+export interface AddonOrigin {
+  readonly path: string;
+  /** `REPFUSE_NATIVE_PATH` or `local build`. */
+  readonly from: string;
+}
+
+let loaded: { readonly addon: Addon; readonly origin: AddonOrigin } | undefined;
 
 /**
  * The native addon, loaded on first use and never on import: `REPFUSE_NATIVE_PATH` first, then a local build found by
@@ -22,8 +29,18 @@ let loaded: Addon | undefined;
  *   `REPFUSE_ISA` asks for a level that this machine lacks.
  */
 export function loadAddon(): Addon {
+  return load().addon;
+}
+
+/** Which binary is in use. @throws as `loadAddon` */
+export function addonOrigin(): AddonOrigin {
+  return load().origin;
+}
+
+function load(): { readonly addon: Addon; readonly origin: AddonOrigin } {
   if (loaded === undefined) {
-    const addon = findAddon();
+    const found = findAddon();
+    const { addon } = found;
     const forced = process.env.REPFUSE_ISA;
     if (forced !== undefined && forced !== '' && !addon.setIsa(forced)) {
       throw new RepfuseError(
@@ -32,27 +49,31 @@ export function loadAddon(): Addon {
         { isa: forced, available: addon.info().isasAvailable },
       );
     }
-    loaded = addon;
+    loaded = found;
   }
   return loaded;
 }
 
-function findAddon(): Addon {
+function findAddon(): { readonly addon: Addon; readonly origin: AddonOrigin } {
   const attempts: Attempt[] = [];
   const forcedPath = process.env.REPFUSE_NATIVE_PATH;
   if (forcedPath !== undefined && forcedPath !== '') {
-    const addon = attempt(attempts, `REPFUSE_NATIVE_PATH=${forcedPath}`, () => require(resolve(forcedPath)));
-    if (addon !== undefined) return addon;
+    const path = resolve(forcedPath);
+    const addon = attempt(attempts, `REPFUSE_NATIVE_PATH=${forcedPath}`, () => require(path));
+    if (addon !== undefined) return { addon: addon as Addon, origin: { path, from: 'REPFUSE_NATIVE_PATH' } };
   }
   // Not walking the stack for the module root: it fails once the package is bundled.
   const addon = attempt(attempts, 'local build', () => bindings({ bindings: 'repfuse', module_root: PACKAGE_ROOT }));
-  if (addon !== undefined) return addon;
+  if (addon !== undefined) {
+    // `bindings` notes on the exports where it found them.
+    return { addon: addon as Addon, origin: { path: (addon as { path: string }).path, from: 'local build' } };
+  }
   throw noNativeError(attempts);
 }
 
-function attempt(attempts: Attempt[], from: string, load: () => unknown): Addon | undefined {
+function attempt(attempts: Attempt[], from: string, load: () => unknown): unknown {
   try {
-    return load() as Addon;
+    return load();
   } catch (error) {
     attempts.push({ from, error: error as Error });
     return undefined;
