@@ -8,10 +8,10 @@ import { checkOptions } from '../blocks/options';
 import type { StateDict } from '../checkpoint/state-dict';
 import { expectAbsent, writeSafetensors } from '../checkpoint/write-safetensors';
 import { RepfuseError } from '../errors';
-import { type Graph, graphMetadata } from '../graph';
+import { deployGraph, type Graph, graphMetadata } from '../graph';
 import { fuseBlocks } from './fuse-blocks';
 import { type Examination, examine, INSPECT_OPTIONS, type InspectOptions } from './inspect';
-import { deployGraphOf, expectTensors } from './model-graph';
+import { expectTensors } from './model-graph';
 import type { BlockReport, ConvertReport } from './report';
 import { type VerifyReport, verify } from './verify';
 
@@ -75,7 +75,7 @@ async function fuseAndWrite(
   }
   if (found.length === 0 && options.graph === undefined) return { ...report, output: null };
 
-  const deployed = graph === undefined ? undefined : deployGraphOf(graph, converted);
+  const deployed = graph === undefined ? undefined : deployGraph(graph, converted);
   const blocks = await fuseBlocks(found, checkpoint.tensors, options);
   refuseProblems(blocks, input);
   const tensors = deployTensors(examination);

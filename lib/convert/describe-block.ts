@@ -29,6 +29,7 @@ export function describeBlock(
   const { outChannels, inPerGroup, kernel, eps } = block;
   const batchNorms = batchNormsOf(block);
   const smallest = smallestVariance(batchNorms);
+  const warning = warningOf(batchNorms, smallest, eps.value);
   return {
     prefix: block.prefix,
     family: block.family,
@@ -45,12 +46,21 @@ export function describeBlock(
     },
     eps,
     epsEffect: smallest === null ? null : Math.sqrt((smallest + 1e-3) / (smallest + 1e-5)) - 1,
-    ...(smallest !== null && smallest < 100 * eps.value
-      ? {
-          warning: `smallest running_var ${smallest.toPrecision(3)} is below 100 eps: the fused weights depend on eps being right`,
-        }
-      : {}),
+    ...(warning === undefined ? {} : { warning }),
   };
+}
+
+/** What should make the reader of a report stop and think. */
+function warningOf(batchNorms: readonly BatchNormStage[], smallest: number | null, eps: number): string | undefined {
+  if (smallest === null) return undefined;
+  if (smallest < 100 * eps) {
+    return `smallest running_var ${smallest.toPrecision(3)} is below 100 eps: the fused weights depend on eps being right`;
+  }
+  const fresh = (tensor: Tensor, value: number) => toFloat64(tensor).every((x) => x === value);
+  if (batchNorms.every(({ runningMean, runningVar }) => fresh(runningMean, 0) && fresh(runningVar, 1))) {
+    return 'every running_mean is 0 and every running_var 1: was this saved before any training?';
+  }
+  return undefined;
 }
 
 function batchNormsOf({ branches }: DetectedBlock): BatchNormStage[] {

@@ -1,4 +1,4 @@
-import { checkOptions } from '../blocks/options';
+import { checkOptions, nearestOf } from '../blocks/options';
 import { type ReadCheckpointOptions, readCheckpoint } from '../checkpoint/read-checkpoint';
 import type { Checkpoint } from '../checkpoint/state-dict';
 import { RepfuseError } from '../errors';
@@ -79,7 +79,9 @@ export async function examine(file: string, options: InspectOptions): Promise<Ex
   const before = countParameters(tensors);
   const fused = found.filter(({ report }) => report.status === 'converted');
   const saved = fused.reduce((sum, { block, report }) => {
-    const placeholder = block.form === 'mixed' ? report.parameters.after : 0; // counted in `before` too
+    // Deploy tensors that lie beside the training tensors were counted in `before` too.
+    const beside = Object.values(block.deployKeys).filter((key) => tensors.has(key) && !block.trainKeys.includes(key));
+    const placeholder = countParameters(beside.map((key) => [key, tensors.get(key)!] as const));
     return sum + report.parameters.before + placeholder - report.parameters.after;
   }, 0);
   return {
@@ -108,11 +110,13 @@ export async function examine(file: string, options: InspectOptions): Promise<Ex
 
 /** A block to keep that is misspelt would otherwise be fused. */
 function checkKept(keepBlocks: readonly string[], blocks: readonly DetectedBlock[], file: string): void {
-  const unknown = keepBlocks.find((kept) => !blocks.some(({ prefix }) => prefix === kept));
+  const prefixes = blocks.map(({ prefix }) => prefix);
+  const unknown = keepBlocks.find((kept) => !prefixes.includes(kept));
   if (unknown === undefined) return;
+  const nearest = prefixes.length === 0 ? 'there is none' : `did you mean ${nearestOf(unknown, prefixes)}?`;
   throw new RepfuseError(
     'ERR_REPFUSE_INVALID_ARGUMENT',
-    `Expected a block of ${file} for keepBlocks but received ${JSON.stringify(unknown)}: inspect lists the blocks`,
+    `Expected a block of ${file} for keepBlocks but received ${JSON.stringify(unknown)}: ${nearest}`,
     { block: unknown },
   );
 }

@@ -5,20 +5,6 @@ import { countMacs, deployGraph, type Graph, inferShapes } from '../graph';
 import { nodeKeys } from '../graph/graph';
 import { Tensor } from '../tensor/tensor';
 
-/**
- * The deploy graph once `blocks` are fused. Blocks that the graph does not use (an auxiliary head) leave it as it is, and so does
- * a graph that is in deploy form already.
- *
- * @throws ERR_REPFUSE_GRAPH
- */
-export function deployGraphOf(graph: Graph, blocks: readonly DetectedBlock[]): Graph {
-  const named = new Set(graph.nodes.flatMap(nodeKeys));
-  return deployGraph(
-    graph,
-    blocks.filter(({ trainKeys }) => trainKeys.some((key) => named.has(key))),
-  );
-}
-
 /** @throws ERR_REPFUSE_GRAPH unless every tensor of the graph is among `tensors` */
 export function expectTensors(graph: Graph, tensors: StateDict): void {
   const missing = [...new Set(graph.nodes.flatMap(nodeKeys))].filter((key) => !tensors.has(key));
@@ -45,5 +31,5 @@ export function macsOf(
     if (!both.has(deployKeys.bias)) both.set(deployKeys.bias, Tensor.f32([outChannels]));
   }
   const macs = (form: Graph) => countMacs(form, inferShapes(form, shape, both), both);
-  return { before: macs(graph), after: macs(deployGraphOf(graph, blocks)) };
+  return { before: macs(graph), after: macs(deployGraph(graph, blocks)) };
 }

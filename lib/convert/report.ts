@@ -40,7 +40,7 @@ export interface BlockReport {
   readonly eps: EpsChoice;
   /** Largest relative change of a BatchNorm's scale between eps 1e-5 and 1e-3; null without BatchNorm. */
   readonly epsEffect: number | null;
-  /** Set where the choice of eps matters (a variance below 100 eps). */
+  /** Set where the choice of eps matters (a variance below 100 eps), or where BatchNorms seem never to have been trained. */
   readonly warning?: string;
   /** Range of the main branch's weights before, of the fused weights after. */
   readonly weightRange?: { readonly before: Range; readonly after: Range };

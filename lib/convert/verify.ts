@@ -88,6 +88,7 @@ export async function verify(train: string, deploy: string, options: VerifyOptio
   const { seed = 1, signal, onProgress } = options;
   const tolerance = checkTolerance(options.tolerance);
   const { keyPath, prefix } = options;
+  onProgress?.({ phase: 'verify', done: 0, total: 1 }); // how many blocks there are shows only once the file is read
   const a = await readCheckpoint(train, { keyPath, prefix, signal });
   const b = await readCheckpoint(deploy, { signal });
   const found = detectBlocks(a.tensors, {
