@@ -74,8 +74,8 @@ export async function compareBlock(
   const images = probeImages(block, groups, amplitudeFor(offset, peakOf(weight)), seed);
 
   let sum: Tensor | undefined;
-  let biasPeak = offset;
-  let weightPeak = offset;
+  let biasPeak = offset; // what cancels leaves its rounding errors
+  let weightPeak = 0;
   const note = (y: Tensor) => {
     biasPeak = Math.max(biasPeak, peakOf(y, 0, 1));
     weightPeak = Math.max(weightPeak, peakOf(y, 1));

@@ -14,7 +14,7 @@ async function writeBigCheckpoint(): Promise<void> {
   await writeSafetensors(path('big'), tensors);
 }
 
-/** Starts a command and sends it a signal, perhaps twice, once stderr has the text. */
+/** Starts a command and sends it a signal once stderr has the text, perhaps more often, 10 ms apart. */
 async function interrupt(args: string[], text: string, signal: NodeJS.Signals = 'SIGINT', times = 1) {
   const child = spawn(process.execPath, [MAIN, ...args], { cwd: path(), env: childEnvironment() });
   let output = '';
@@ -25,10 +25,12 @@ async function interrupt(args: string[], text: string, signal: NodeJS.Signals = 
   child.stderr.on('data', (chunk) => {
     const before = errors;
     errors += chunk;
-    if (errors.includes(text) && !before.includes(text)) for (let i = 0; i < times; i++) child.kill(signal);
+    if (errors.includes(text) && !before.includes(text))
+      for (let i = 0; i < times; i++) setTimeout(() => child.kill(signal), 10 * i);
   });
-  const code = await new Promise((done) => child.on('close', done));
-  return { code, output, errors };
+  return await new Promise<{ code: number | null; killedBy: string | null; output: string; errors: string }>((done) => {
+    child.on('close', (code, killedBy) => done({ code, killedBy, output, errors }));
+  });
 }
 
 describe('Ctrl-C ends with 130 and leaves no half file', () => {
@@ -43,9 +45,10 @@ describe('Ctrl-C ends with 130 and leaves no half file', () => {
     });
   });
 
-  test('when it comes twice, as npx passes it on', async () => {
-    const { code } = await interrupt(['convert', 'big', '-o', 'out'], 'writing', 'SIGINT', 2);
-    expect(code).toBe(130);
+  test('when it comes more than once, as npx passes it on', async () => {
+    const { code, killedBy } = await interrupt(['convert', 'big', '-o', 'out'], 'writing', 'SIGINT', 4);
+    // The last may reach a process that has cleaned up and is on its way out: to a shell that is 130 as well.
+    expect([130, 'SIGINT']).toContain(code ?? killedBy);
   });
 
   test('SIGTERM does the same, and --json says it', async () => {
