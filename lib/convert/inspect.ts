@@ -2,17 +2,14 @@ import { checkOptions, nearestOf } from '../blocks/options';
 import { type ReadCheckpointOptions, readCheckpoint } from '../checkpoint/read-checkpoint';
 import type { Checkpoint } from '../checkpoint/state-dict';
 import { RepfuseError } from '../errors';
-import { type DetectedBlock, detectBlocks, type FamilyRule } from '../families';
+import type { DetectedBlock } from '../families';
 import { type Graph, parseGraph, readGraphMetadata } from '../graph';
 import { countParameters, describeBlock, valueProblem } from './describe-block';
+import { checkEps, type FindOptions, findBlocks } from './find-blocks';
 import { macsOf } from './model-graph';
 import type { BlockReport, InspectReport } from './report';
 
-export interface InspectOptions extends ReadCheckpointOptions {
-  /** BatchNorm eps of every block, or 'auto': by family and evidence (the default). */
-  readonly eps?: number | 'auto' | undefined;
-  /** Family rules. Default: all that repfuse knows. */
-  readonly rules?: readonly FamilyRule[] | undefined;
+export interface InspectOptions extends FindOptions, ReadCheckpointOptions {
   /** The network's graph in training form, as parsed JSON. Default: the one in the file's metadata, if any. */
   readonly graph?: unknown;
   /** Prefixes of blocks to leave as they are: what settles a block that cannot be fused. */
@@ -50,25 +47,12 @@ export const INSPECT_OPTIONS = [
   'signal',
 ] as const satisfies readonly (keyof InspectOptions)[];
 
-/** The eps option as detection takes it. @throws ERR_REPFUSE_INVALID_ARGUMENT */
-export function epsOption(eps: number | 'auto' | undefined): number | undefined {
-  if (eps === undefined || eps === 'auto') return undefined;
-  if (typeof eps === 'number' && Number.isFinite(eps) && eps >= 0) return eps;
-  throw new RepfuseError(
-    'ERR_REPFUSE_INVALID_ARGUMENT',
-    `Expected a finite number of at least 0, or 'auto', for eps but received ${String(eps)}`,
-  );
-}
-
 export async function examine(file: string, options: InspectOptions): Promise<Examination> {
-  const eps = epsOption(options.eps);
+  checkEps(options);
   const checkpoint = await readCheckpoint(file, options);
   const { tensors, metadata } = checkpoint;
   const graph = options.graph === undefined ? readGraphMetadata(metadata) : parseGraph(options.graph);
-  const detected = detectBlocks(tensors, {
-    eps,
-    ...(options.rules === undefined ? {} : { rules: options.rules }),
-  });
+  const detected = findBlocks(tensors, graph, options);
   const { keepBlocks = [] } = options;
   checkKept(keepBlocks, detected, file);
   const found = detected.map((block) => ({ block, report: judge(block, checkpoint, keepBlocks) }));

@@ -2,23 +2,20 @@ import { checkOptions } from '../blocks/options';
 import { type ReadCheckpointOptions, readCheckpoint } from '../checkpoint/read-checkpoint';
 import type { Checkpoint, StateDict } from '../checkpoint/state-dict';
 import { RepfuseError } from '../errors';
-import { type DetectedBlock, detectBlocks, type FamilyRule } from '../families';
+import type { DetectedBlock } from '../families';
 import { evaluateAsync, type Graph, parseGraph, readGraphMetadata } from '../graph';
 import { throwIfAborted } from '../native/call';
 import { seededUniform, uniformValues } from '../tensor/random';
 import { elementCount, formatShape, Tensor } from '../tensor/tensor';
 import { compareOtherTensors, type TensorProblem } from './compare-tensors';
 import { type Difference, differenceOf, peakOf } from './difference';
-import { epsOption } from './inspect';
+import { checkEps, type FindOptions, findBlocks } from './find-blocks';
 import { compareBlock, misfitOf } from './verify-block';
 
 /** 84 times the float32 unit 2^-23: ten times what rounding makes of two equal forms, a fifth of a weight that is off by 1e-3. */
 const DEFAULT_TOLERANCE = 1e-5;
 
-export interface VerifyOptions extends Omit<ReadCheckpointOptions, 'onProgress'> {
-  /** BatchNorm eps of every block, or 'auto': by family and evidence (the default). */
-  readonly eps?: number | 'auto' | undefined;
-  readonly rules?: readonly FamilyRule[] | undefined;
+export interface VerifyOptions extends FindOptions, Omit<ReadCheckpointOptions, 'onProgress'> {
   /** Bound on the error relative to the peak. Default 1e-5. */
   readonly tolerance?: number | undefined;
   /** Seed of the inputs. Default 1. */
@@ -87,14 +84,13 @@ export async function verify(train: string, deploy: string, options: VerifyOptio
   checkOptions('verify', options, OPTIONS);
   const { seed = 1, signal, onProgress } = options;
   const tolerance = checkTolerance(options.tolerance);
+  checkEps(options);
   const { keyPath, prefix } = options;
   onProgress?.({ phase: 'verify', done: 0, total: 1 }); // how many blocks there are shows only once the file is read
   const a = await readCheckpoint(train, { keyPath, prefix, signal });
   const b = await readCheckpoint(deploy, { signal });
-  const found = detectBlocks(a.tensors, {
-    eps: epsOption(options.eps),
-    ...(options.rules === undefined ? {} : { rules: options.rules }),
-  });
+  const graph = options.graph === undefined ? readGraphMetadata(a.metadata) : parseGraph(options.graph);
+  const found = findBlocks(a.tensors, graph, options);
   const blocks: BlockVerification[] = [];
   for (const block of found) {
     throwIfAborted(signal);
@@ -104,7 +100,7 @@ export async function verify(train: string, deploy: string, options: VerifyOptio
   blocks.sort((x, y) => y.relative - x.relative || (x.prefix < y.prefix ? -1 : 1));
   const otherTensors = compareOtherTensors(found, a.tensors, b.tensors);
   const notes: string[] = [];
-  const network = await verifyNetwork(a, b, tolerance * Math.max(1, found.length), seed, options, notes);
+  const network = await verifyNetwork(a, graph, b, tolerance * Math.max(1, found.length), seed, options, notes);
   onProgress?.({ phase: 'verify', done: found.length, total: found.length });
   const equal = blocks.every((block) => block.equal) && otherTensors.length === 0 && (network?.equal ?? true);
   return { equal, tolerance, blocks, network, otherTensors, notes };
@@ -161,13 +157,13 @@ function problemOf(error: unknown): string {
 
 async function verifyNetwork(
   a: Checkpoint,
+  first: Graph | undefined,
   b: Checkpoint,
   tolerance: number,
   seed: number,
-  { graph, threads, signal }: VerifyOptions,
+  { threads, signal }: VerifyOptions,
   notes: string[],
 ): Promise<NetworkVerification | null> {
-  const first: Graph | undefined = graph === undefined ? readGraphMetadata(a.metadata) : parseGraph(graph);
   const second = readGraphMetadata(b.metadata);
   const inputShape = second?.inputShape ?? first?.inputShape;
   if (first === undefined && second === undefined) return null;

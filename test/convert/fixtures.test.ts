@@ -66,14 +66,13 @@ describe.each([...checkpoints, ...trained])('%s/%s', (group, name) => {
   const output = join(folder, `${group}-${name}.safetensors`);
   const normalization = group === 'trained' ? { normalization: { scale: 1 / 16 } } : {};
   const trainGraph = { ...manifest.train_graph, ...normalization };
-  const eps = typeof manifest.bn_eps === 'number' ? manifest.bn_eps : undefined;
 
   test('converts to the golden deploy file, and both forms give the golden logits', async () => {
     const { tensors: train } = await readCheckpoint(input);
     const before = logitsOf(group, manifest, parseGraph(trainGraph), train);
     expect(peakError(before.got, before.want)).toBeLessThanOrEqual(manifest.tolerance.train_output_rel_peak_f32);
 
-    const report = await convert(input, output, { eps, graph: trainGraph, verify: true });
+    const report = await convert(input, output, { graph: trainGraph, verify: true });
     const statuses = Object.fromEntries(report.blocks.map(({ prefix, status }) => [prefix, status]));
     expect(statuses).toEqual(Object.fromEntries(manifest.blocks.map(({ prefix }: Manifest) => [prefix, 'converted'])));
     expect(report.verification).toMatchObject({ equal: true, otherTensors: [] });
@@ -131,6 +130,24 @@ test('a second set of weights in the file is named, and chosen by its key path',
   expect(peakError(got.data as Float32Array, golden.get(`${logits}@f64`)!.data as Float64Array)).toBeLessThanOrEqual(
     manifest.tolerance.deploy_output_rel_peak_f32,
   );
+});
+
+test('eps comes from the graph, or from the option, and says so', async () => {
+  const manifest = readManifest('checkpoints', 'repvgg-groups');
+  const input = fixturePath('checkpoints', manifest.files.checkpoint);
+  const golden = readFixtureTensors(fixturePath('checkpoints', manifest.files.deploy_safetensors));
+  const { weight_key: key } = manifest.blocks[0];
+  const fuse = async (options: object) => {
+    const report = await convert(input, join(folder, 'eps'), { ...options, force: true });
+    const { tensors } = await readCheckpoint(join(folder, 'eps'));
+    const equal = peakError(tensors.get(key)!.data as Float32Array, golden.get(key)!.data as Float32Array) < 1e-6;
+    return [report.blocks[0]!.eps.source, equal];
+  };
+  expect(await fuse({ graph: manifest.train_graph })).toEqual(['graph', true]);
+  expect(await fuse({ eps: 1e-3 })).toEqual(['option', true]);
+  expect(await fuse({})).toEqual(['default of repvgg', false]);
+  // Two that disagree cannot both be right.
+  await expect(fuse({ graph: manifest.train_graph, eps: 1e-5 })).rejects.toMatchObject({ code: 'ERR_REPFUSE_GRAPH' });
 });
 
 test('a deploy file of torch is copied as safetensors, and copied again to the same bytes', async () => {

@@ -1,0 +1,34 @@
+import type { StateDict } from '../checkpoint/state-dict';
+import { RepfuseError } from '../errors';
+import { type DetectedBlock, detectBlocks, type FamilyRule } from '../families';
+import { batchNormEps, type Graph } from '../graph';
+
+/** What steers the search for blocks. */
+export interface FindOptions {
+  /**
+   * BatchNorm eps of every block. Default 'auto': the graph's where there is one, else by family and by path names that betray a
+   * descendant.
+   */
+  readonly eps?: number | 'auto' | undefined;
+  /** Family rules. Default: all that repfuse knows. */
+  readonly rules?: readonly FamilyRule[] | undefined;
+}
+
+/** The blocks of a state dict. */
+export function findBlocks(tensors: StateDict, graph: Graph | undefined, { eps, rules }: FindOptions): DetectedBlock[] {
+  return detectBlocks(tensors, {
+    eps: eps === 'auto' ? undefined : eps,
+    epsOf: graph === undefined ? undefined : batchNormEps(graph),
+    ...(rules === undefined ? {} : { rules }),
+  });
+}
+
+/** @throws ERR_REPFUSE_INVALID_ARGUMENT */
+export function checkEps({ eps }: FindOptions): void {
+  if (eps === undefined || eps === 'auto') return;
+  if (typeof eps === 'number' && Number.isFinite(eps) && eps >= 0) return;
+  throw new RepfuseError(
+    'ERR_REPFUSE_INVALID_ARGUMENT',
+    `Expected a finite number of at least 0, or 'auto', for eps but received ${String(eps)}`,
+  );
+}
