@@ -124,6 +124,14 @@ void RepVgg(Owned* o, int64_t channels, int64_t groups) {
   o->plan.chains = {{{1}, 1, 1}, {{0}, 0, 0}, {{2}, 1, 1}};
 }
 
+// Two 3x3 kernels, one of them twice, 1x1 and identity.
+void Copies(Owned* o, int64_t channels, int64_t groups) {
+  RepVgg(o, channels, groups);
+  o->Add(Kernel(o->Array(channels * channels / groups * 9), channels, channels / groups, 3, groups));
+  o->plan.chains.push_back({{3}, 0, 0});
+  o->plan.chains.push_back({{0}, 0, 0});
+}
+
 // 1x1 then 3x3, 3x3 then 1x1 between depthwise maps, pooling after 1x1, and a 1x3 row.
 void Diverse(Owned* o, int64_t channels, int64_t middle) {
   o->Target(channels, channels);
@@ -147,12 +155,14 @@ void ExpectNear(const Floats& got, const std::vector<double>& want) {
 
 TEST_P(FuseTest, MatchesTheDefinitionWithTheBitsOfTheScalarLevel) {
   for (int64_t channels : {1, 7, 40}) {
-    for (int kind = 0; kind < 4; ++kind) {
+    for (int kind = 0; kind < 6; ++kind) {
       Owned o;
       if (kind == 0) RepVgg(&o, channels, 1);
       if (kind == 1) RepVgg(&o, channels, channels);
       if (kind == 2) Diverse(&o, channels, 13);
       if (kind == 3) Diverse(&o, channels, 70);  // more than one block of the map in between
+      if (kind == 4) Copies(&o, channels, 1);
+      if (kind == 5) Copies(&o, channels, channels);
       ASSERT_TRUE(SetIsa(Isa::kScalar));
       ASSERT_TRUE(Fuse(o.plan, 1).ok());
       const Floats weight = o.weight, bias = o.bias;

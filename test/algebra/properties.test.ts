@@ -58,12 +58,9 @@ const kinds: Record<string, (random: Random) => Expression> = {
     const excess = [0, 0] as const;
     const wanted = { inChannels: channels, outChannels: channels, stride: [1, 1], excess } as const;
     const branch = (maxKernel: number) => withBatchNorm(random, randomConv(random, { ...wanted, maxKernel }));
-    return sum([
-      branch(1),
-      branch(random.pick([3, 5, 7])),
-      withBatchNorm(random, identityExpression(channels)),
-      branch(1),
-    ]);
+    const larger = branch(random.pick([3, 5, 7]));
+    const all = [branch(1), larger, withBatchNorm(random, identityExpression(channels)), branch(1), branch(7), larger];
+    return sum(all.slice(0, random.int(2, all.length)));
   },
   'a residual block with pooling': (random) => {
     const channels = channelsOf(random);

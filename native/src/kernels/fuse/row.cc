@@ -93,20 +93,23 @@ RowFuser::Term RowFuser::CarryTerm(const FuseBias& bias) const {
   return term;
 }
 
-// Pointwise branches beside a larger kernel (1x1 and identity of a RepVGG block) touch one tap of each channel: then only that one
-// is summed. Every row has a base in that case, or nothing would cover the other taps.
+// Pointwise branches beside one larger kernel (1x1 and identity of a RepVGG block) touch one tap of each channel: then only that
+// one is summed.
 void RowFuser::ChooseSumGrid() {
   sum_h_ = plan_.kernel_h, sum_w_ = plan_.kernel_w;
+  const int64_t taps = sum_h_ * sum_w_;
+  const FuseChain* base = BaseOf(0);
   const FuseChain* pointwise = nullptr;
+  if (base == nullptr || taps % 2 == 0 || taps > static_cast<int64_t>(kFusePatchTaps)) return;
   for (const FuseChain& chain : plan_.chains) {
     const FuseFactor& f = plan_.factors[chain.factors[0]];
-    if (f.out_channels != plan_.out_channels || chain.factors.size() > 1) return;
-    if (f.type == FuseType::kF32 && RowSize(f) == RowSize(plan_)) continue;
+    if (f.out_channels != plan_.out_channels) return;  // other rows have another base
+    if (&chain == base) continue;
     const bool same = pointwise == nullptr || (chain.origin_h == pointwise->origin_h && chain.origin_w == pointwise->origin_w);
-    if (Taps(f) > 1 || !same) return;
+    if (chain.factors.size() > 1 || Taps(f) > 1 || !same) return;
     pointwise = &chain;
   }
-  if (pointwise == nullptr || BaseOf(0) == nullptr || sum_h_ * sum_w_ % 2 == 0 || sum_h_ * sum_w_ > static_cast<int64_t>(kFusePatchTaps)) return;
+  if (pointwise == nullptr) return;
   sum_h_ = sum_w_ = 1;
   sum_top_ = pointwise->origin_h, sum_left_ = pointwise->origin_w;
 }
@@ -254,25 +257,25 @@ void RowFuser::PushConstant(const FuseFactor& f, const Coefficients& from, const
   }
 }
 
-// The kernel that is added last, straight from its row to the result's: the last one whose rows are laid out as those of the
-// fused kernel. Null if there is none.
-const FuseFactor* RowFuser::BaseOf(int64_t row) const {
-  const FuseFactor* base = nullptr;
+// The chain that is added last, straight from its kernel's row to the result's: the last one of a kernel whose rows are laid out
+// as those of the fused kernel. Null if there is none.
+const FuseChain* RowFuser::BaseOf(int64_t row) const {
+  const FuseChain* base = nullptr;
   for (const FuseChain& chain : plan_.chains) {
     const FuseFactor& f = plan_.factors[chain.factors[0]];
     const bool covers = row >= f.out_begin && row < f.out_begin + f.out_channels && RowSize(f) == RowSize(plan_);
-    if (chain.factors.size() == 1 && f.type == FuseType::kF32 && covers) base = &f;
+    if (chain.factors.size() == 1 && f.type == FuseType::kF32 && covers) base = &chain;
   }
   return base;
 }
 
-void RowFuser::Finish(const FuseFactor* base, int64_t row, int64_t begin, const double* sum, float* out, int64_t count) const {
+void RowFuser::Finish(const FuseChain* base, int64_t row, int64_t begin, const double* sum, float* out, int64_t count) const {
   const float* w = nullptr;
   double scale = 0;
   if (base != nullptr) {
-    const int64_t o = row - base->out_begin;
-    w = static_cast<const float*>(base->data) + o * RowSize(*base) + begin;
-    scale = ScaleAt(*base, o);
+    const FuseFactor& f = plan_.factors[base->factors[0]];
+    w = static_cast<const float*>(f.data) + (row - f.out_begin) * RowSize(f) + begin;
+    scale = ScaleAt(f, row - f.out_begin);
   }
   const int64_t taps = plan_.kernel_h * plan_.kernel_w;
   if (sum == nullptr || sum_h_ * sum_w_ == taps) return kernels_.fuse_finish(sum, w, scale, out, static_cast<size_t>(count));
@@ -282,12 +285,12 @@ void RowFuser::Finish(const FuseFactor* base, int64_t row, int64_t begin, const 
 
 // Sums the chains of one factor but `base` over the tile of input channels `channels` (counted within the row); false if the
 // tile is all zero and was left alone.
-bool RowFuser::ShortChains(int64_t row, Span channels, const FuseFactor* base, double* tile) const {
+bool RowFuser::ShortChains(int64_t row, Span channels, const FuseChain* base, double* tile) const {
   const int64_t taps = sum_h_ * sum_w_, size = (channels.end - channels.begin) * taps;
   bool clear = long_chains_;
   for (const FuseChain& chain : plan_.chains) {
     const FuseFactor& f = plan_.factors[chain.factors[0]];
-    if (chain.factors.size() > 1 || &f == base || row < f.out_begin || row >= f.out_begin + f.out_channels) continue;
+    if (chain.factors.size() > 1 || &chain == base || row < f.out_begin || row >= f.out_begin + f.out_channels) continue;
     const int64_t o = row - f.out_begin, own_taps = Taps(f);
     // Where the factor's first channel lies among those of the row.
     const int64_t shift = f.in_begin + o / (f.out_channels / f.groups) * f.in_per_group - RowChannels(plan_, row).begin;

@@ -27,7 +27,7 @@ class RowFuser {
   template <typename Store>
   void Weights(int64_t row, double* scratch, const Store& store) const {
     if (long_chains_) LongChains(row, scratch);
-    const FuseFactor* base = BaseOf(row);
+    const FuseChain* base = BaseOf(row);
     const int64_t taps = plan_.kernel_h * plan_.kernel_w;
     for (int64_t begin = 0; begin < plan_.in_per_group; begin += tile_channels_) {
       const Span channels{begin, std::min(begin + tile_channels_, plan_.in_per_group)};
@@ -48,10 +48,10 @@ class RowFuser {
   };
 
   void LongChains(int64_t row, double* scratch) const;
-  const FuseFactor* BaseOf(int64_t row) const;
-  bool ShortChains(int64_t row, Span channels, const FuseFactor* base, double* tile) const;
+  const FuseChain* BaseOf(int64_t row) const;
+  bool ShortChains(int64_t row, Span channels, const FuseChain* base, double* tile) const;
   void AddTap(const FuseFactor& f, int64_t o, int64_t first, int64_t count, double* acc) const;
-  void Finish(const FuseFactor* base, int64_t row, int64_t begin, const double* sum, float* out, int64_t count) const;
+  void Finish(const FuseChain* base, int64_t row, int64_t begin, const double* sum, float* out, int64_t count) const;
   void ChooseSumGrid();
   void MeasureMiddle(const FuseChain& chain);
   Term CarryTerm(const FuseBias& bias) const;
