@@ -4,6 +4,9 @@ import { loadAddon } from './load';
 /** Upper bound on the threads of one call (kMaxThreads of native/include/repfuse/parallel.h). */
 const MAX_THREADS = 64;
 
+/** Asked for once: reading the cgroup's files takes longer than a small operator. */
+let defaultThreads: number | undefined;
+
 /**
  * How many threads a call uses: the option, else `REPFUSE_NUM_THREADS`, else min(CPU affinity, ceil(cgroup quota)).
  *
@@ -15,7 +18,8 @@ export function resolveThreads(option: number | undefined): number {
   if (fromEnvironment !== undefined && fromEnvironment !== '') {
     return checkThreads(Number(fromEnvironment), 'REPFUSE_NUM_THREADS');
   }
-  return loadAddon().info().defaultThreads;
+  defaultThreads ??= loadAddon().info().defaultThreads;
+  return defaultThreads;
 }
 
 function checkThreads(threads: number, name: string): number {
