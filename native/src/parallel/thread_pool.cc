@@ -163,7 +163,10 @@ void ParallelFor(int64_t count, int threads, const std::function<void(int64_t, i
   ThePool().RunLoop(loop);
 }
 
-void Submit(std::function<void()> job) { ThePool().Enqueue(std::move(job), DefaultThreads()); }
+void Submit(std::function<void()> job) {
+  static const int workers = DefaultThreads();  // reads files: once is enough
+  ThePool().Enqueue(std::move(job), workers);
+}
 
 int PoolThreads() { return ThePool().size(); }
 
