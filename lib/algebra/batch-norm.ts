@@ -33,24 +33,26 @@ export function foldBatchNorm(conv: AffineConv, bn: BatchNorm, options: { readon
   }
   const mean = channelVector(runningMean, channels, `${name} running_mean`);
   const variance = channelVector(runningVar, channels, `${name} running_var`);
-  const gamma = bn.weight ? channelVector(bn.weight, channels, `${name} weight`) : new Float64Array(channels).fill(1);
-  const beta = bn.bias ? channelVector(bn.bias, channels, `${name} bias`) : new Float64Array(channels);
-  const channel = variance.findIndex((v) => !(v + eps > 0));
-  if (channel >= 0) {
-    throw new RepfuseError(
-      'ERR_REPFUSE_NOT_FUSABLE',
-      `Expected running_var + eps > 0 for ${name} but received ${variance[channel]} + ${eps} in channel ${channel}`,
-      { tensor: runningVar, name, channel, eps },
-    );
+  const gamma = bn.weight ? channelVector(bn.weight, channels, `${name} weight`) : null;
+  const beta = bn.bias ? channelVector(bn.bias, channels, `${name} bias`) : null;
+  // Plain loops here and below: the methods of typed arrays take twenty times as long, and this runs for every BatchNorm of a file.
+  const scale = new Float64Array(channels);
+  for (let i = 0; i < channels; i++) {
+    if (!(variance[i]! + eps > 0)) throw noVariance(runningVar, name, i, variance[i]!, eps);
+    scale[i] = (gamma === null ? 1 : gamma[i]!) / Math.sqrt(variance[i]! + eps);
   }
-  const scale = finiteVector(
-    gamma.map((g, i) => g / Math.sqrt(variance[i]! + eps)),
-    `weight / sqrt(running_var + eps) of ${name}`,
-    { tensor: runningVar },
+  finiteVector(scale, `weight / sqrt(running_var + eps) of ${name}`, { tensor: runningVar });
+  const shift = new Float64Array(channels);
+  for (let i = 0; i < channels; i++) shift[i] = (beta === null ? 0 : beta[i]!) - mean[i]! * scale[i]!;
+  return affine(conv, scale, shift);
+}
+
+function noVariance(tensor: Tensor, name: string, channel: number, variance: number, eps: number): RepfuseError {
+  return new RepfuseError(
+    'ERR_REPFUSE_NOT_FUSABLE',
+    `Expected running_var + eps > 0 for ${name} but received ${variance} + ${eps} in channel ${channel}`,
+    { tensor, name, channel, eps },
   );
-  const scaled = scaleChannels(conv, scale);
-  const bias = scaled.value.bias.map((b, i) => b + (beta[i]! - mean[i]! * scale[i]!));
-  return new AffineConv(scaled, { ...scaled.value, bias });
 }
 
 /**
@@ -64,24 +66,30 @@ export function scale(
   options: { readonly name?: string } = {},
 ): AffineConv {
   const { name = 'the scale' } = options;
+  const channels = conv.outChannels;
   const values =
     typeof perChannel === 'number'
-      ? finiteVector(new Float64Array(conv.outChannels).fill(perChannel), name, {})
-      : channelVector(perChannel, conv.outChannels, name);
-  return scaleChannels(conv, values);
+      ? finiteVector(new Float64Array(channels).fill(perChannel), name, {})
+      : new Float64Array(channelVector(perChannel, channels, name));
+  return affine(conv, values, null);
 }
 
-function scaleChannels(conv: AffineConv, values: Float64Array): AffineConv {
-  const { chains, bias, biasTerms } = conv.value;
+/** The output times `scale` plus `shift` (null: 0), per channel; both become part of the result. */
+function affine(conv: AffineConv, scale: Float64Array, shift: Float64Array | null): AffineConv {
   const scaleFirst = <T extends { readonly factors: readonly Factor[] }>(part: T): T => {
     const [first, ...others] = part.factors as [Factor, ...Factor[]];
-    const scale = values.slice(first.outBegin, first.outBegin + first.kernel.outChannels);
-    if (first.scale !== null) for (let i = 0; i < scale.length; i++) scale[i]! *= first.scale[i]!;
-    return { ...part, factors: [{ ...first, scale }, ...others] };
+    return { ...part, factors: [{ ...first, scale: scaleOf(first, scale) }, ...others] };
   };
-  return new AffineConv(conv, {
-    chains: chains.map(scaleFirst),
-    bias: bias.map((b, i) => b * values[i]!),
-    biasTerms: biasTerms.map(scaleFirst),
-  });
+  const { chains, bias, biasTerms } = conv.value;
+  const moved = shift ?? new Float64Array(scale.length);
+  for (let i = 0; i < moved.length; i++) moved[i]! += bias[i]! * scale[i]!;
+  return new AffineConv(conv, { chains: chains.map(scaleFirst), bias: moved, biasTerms: biasTerms.map(scaleFirst) });
+}
+
+/** The part of `scale` that falls on the factor's channels, times its own. */
+function scaleOf({ scale: own, outBegin, kernel }: Factor, scale: Float64Array): Float64Array {
+  if (own === null && kernel.outChannels === scale.length) return scale;
+  const part = scale.slice(outBegin, outBegin + kernel.outChannels);
+  if (own !== null) for (let i = 0; i < part.length; i++) part[i]! *= own[i]!;
+  return part;
 }

@@ -1,13 +1,14 @@
 import { RepfuseError } from '../errors';
-import { toFloat64 } from '../tensor/half';
+import { floatValues } from '../tensor/half';
 import { formatShape, type Tensor } from '../tensor/tensor';
 
 /**
- * A tensor of one value per channel (`[C]`, or `[C, 1, 1]` as layer scales are stored) as float64.
+ * The values of a tensor of one value per channel (`[C]`, or `[C, 1, 1]` as layer scales are stored), in its own array where its
+ * type allows: to be read at once, not kept. (A copy of 6 KB costs more than all that is computed with it: fresh pages.)
  *
  * @throws ERR_REPFUSE_SHAPE unless it holds `channels` values; ERR_REPFUSE_NOT_FINITE with the channel at fault.
  */
-export function channelVector(tensor: Tensor, channels: number, name: string): Float64Array {
+export function channelVector(tensor: Tensor, channels: number, name: string): ArrayLike<number> {
   if (tensor.size !== channels) {
     throw new RepfuseError(
       'ERR_REPFUSE_SHAPE',
@@ -15,13 +16,18 @@ export function channelVector(tensor: Tensor, channels: number, name: string): F
       { tensor, name, channels },
     );
   }
-  return finiteVector(toFloat64(tensor), name, { tensor });
+  return finiteVector(floatValues(tensor), name, { tensor });
 }
 
 /** @throws ERR_REPFUSE_NOT_FINITE with the channel at fault, or the vector itself. */
-export function finiteVector(values: Float64Array, name: string, details: Record<string, unknown>): Float64Array {
-  const channel = values.findIndex((value) => !Number.isFinite(value));
-  if (channel < 0) return values;
+export function finiteVector<T extends ArrayLike<number>>(
+  values: T,
+  name: string,
+  details: Record<string, unknown>,
+): T {
+  let channel = 0;
+  while (channel < values.length && Number.isFinite(values[channel])) channel++;
+  if (channel === values.length) return values;
   throw new RepfuseError(
     'ERR_REPFUSE_NOT_FINITE',
     `Expected finite values for ${name} but received ${values[channel]} in channel ${channel}`,

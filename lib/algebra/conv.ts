@@ -46,7 +46,8 @@ export function conv(weight: Tensor, bias: Tensor | null | undefined, options: C
     );
   }
   const kernel: Kernel = { name, tensor: weight, value: 1, outChannels, inPerGroup, size: [height, width], groups };
-  return fromKernel(kernel, bias ? channelVector(bias, outChannels, `the bias of ${name}`) : null, groups, options);
+  const values = bias ? new Float64Array(channelVector(bias, outChannels, `the bias of ${name}`)) : null;
+  return fromKernel(kernel, values, groups, options);
 }
 
 /**
@@ -90,8 +91,16 @@ function fromKernel(kernel: Kernel, bias: Float64Array | null, groups: number, o
     { outChannels, inChannels, kernel: size, stride, padding, dilation, groups },
     {
       chains: [{ factors: [factor], offset: [-padding[0], -padding[1]] }],
-      bias: bias ?? new Float64Array(outChannels),
+      bias: bias ?? noBias(outChannels),
       biasTerms: [],
     },
   );
+}
+
+/** One array for all convolutions without bias: descriptions are never written to. */
+let zeros = new Float64Array(0);
+
+function noBias(channels: number): Float64Array {
+  if (zeros.length < channels) zeros = new Float64Array(channels);
+  return zeros.subarray(0, channels);
 }

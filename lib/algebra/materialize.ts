@@ -12,6 +12,13 @@ export interface MaterializeOptions {
    * that array. Default: a new array.
    */
   readonly into?: 'largest-branch' | Float32Array | undefined;
+  /**
+   * When values are checked for NaN, infinity and overflow. `'before'`: every operand is read before the first write, and a
+   * failed check leaves everything as it was. `'during'`: within the one pass, at no cost; a failed check leaves the array
+   * that is written (with `into`: a tensor of yours) half fused, so it is for working copies. Default: `'before'` where the
+   * caller's memory is written, `'during'` where the result goes into a new array.
+   */
+  readonly check?: 'before' | 'during' | undefined;
   readonly threads?: number | undefined;
 }
 
@@ -32,7 +39,8 @@ export interface Materialized {
  * bit-equal for every CPU level and thread count.
  *
  * @throws ERR_REPFUSE_NOT_FINITE if a tensor holds NaN or infinity (`details.tensor`, `details.name`) or a fused value would
- *   overflow, ERR_REPFUSE_INVALID_ARGUMENT if `into` has another length or overlaps an operand; nothing is then written.
+ *   overflow, ERR_REPFUSE_INVALID_ARGUMENT if `into` has another length or overlaps an operand; nothing is then written (but
+ *   see `check`, which may also leave the tensor at fault unnamed where it was overwritten).
  */
 export function materialize(conv: AffineConv, options: MaterializeOptions = {}): Materialized {
   const call = prepare(conv, options);
@@ -61,16 +69,18 @@ export async function materializeAsync(
   return call.result();
 }
 
-function prepare(conv: AffineConv, { into, threads }: MaterializeOptions) {
+function prepare(conv: AffineConv, { into, check, threads }: MaterializeOptions) {
   const shape = [conv.outChannels, conv.inChannels / conv.groups, ...conv.kernel];
   const size = elementCount(shape);
   const own = into === 'largest-branch' ? largestBranch(conv, size) : undefined;
-  const weight = own ?? (into === undefined || into === 'largest-branch' ? new Float32Array(size) : into);
+  const target = own ?? (into === 'largest-branch' ? undefined : into);
+  const weight = target ?? new Float32Array(size);
   const bias = new Float32Array(conv.outChannels);
   const stats = new Float64Array(1);
+  const checkDuring = (check ?? (target === undefined ? 'during' : 'before')) === 'during';
   const plan = planOf(conv);
   return {
-    args: { ...plan.args, weight, bias, stats, threads: resolveThreads(threads) },
+    args: { ...plan.args, weight, bias, checkDuring, stats, threads: resolveThreads(threads) },
     named: plan.named,
     inPlace: own !== undefined,
     result: (): Materialized => ({

@@ -27,15 +27,16 @@ export function decodeBF16(bits: number): number {
  * @throws ERR_REPFUSE_INVALID_ARGUMENT for integer tensors
  */
 export function toFloat32(tensor: Tensor): Float32Array {
-  return tensor.dtype === 'F32' ? (tensor.data as Float32Array) : Float32Array.from(floatValues(tensor));
+  return tensor.dtype === 'F32' ? (tensor.data as Float32Array) : new Float32Array(floatValues(tensor));
 }
 
 /** The values as float64, exactly, always in a new array. @throws ERR_REPFUSE_INVALID_ARGUMENT for integer tensors */
 export function toFloat64(tensor: Tensor): Float64Array {
-  return Float64Array.from(floatValues(tensor));
+  return new Float64Array(floatValues(tensor)); // not Float64Array.from, which iterates
 }
 
-function floatValues(tensor: Tensor): ArrayLike<number> {
+/** The values, widened exactly: the tensor's own array where its type allows. @throws ERR_REPFUSE_INVALID_ARGUMENT for integer tensors */
+export function floatValues(tensor: Tensor): ArrayLike<number> {
   switch (tensor.dtype) {
     case 'F32':
     case 'F64':

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 #include <random>
+#include <utility>
 
 #include "isa_levels.h"
 #include "kernels/half/half.h"
@@ -209,6 +210,51 @@ TEST_P(FuseTest, EveryValueIsScanned) {
       EXPECT_EQ(status.where, 0);
       EXPECT_EQ(std::memcmp(before.data(), o.arrays[0].data(), before.size() * 4), 0);
     }
+  }
+}
+
+TEST_P(FuseTest, OnePassFindsEveryValueThatIsNotFinite) {
+  for (int64_t channels : {3, 40}) {
+    for (bool diverse : {false, true}) {
+      Owned good;
+      if (diverse) Diverse(&good, channels, channels);
+      else RepVgg(&good, channels, 1);
+      ASSERT_TRUE(Fuse(good.plan, 2).ok());
+      const Floats want = good.weight;
+      good.plan.check = FuseCheck::kDuring;
+      ASSERT_TRUE(Fuse(good.plan, 2).ok());
+      ASSERT_EQ(std::memcmp(want.data(), good.weight.data(), want.size() * 4), 0);
+      for (size_t array = 0; array < good.arrays.size(); ++array) {
+        for (float bad : {NAN, INFINITY}) {
+          for (size_t at = 0; at < good.arrays[array].size(); at += std::max<size_t>(1, good.arrays[array].size() / 97)) {
+            const float was = std::exchange(good.arrays[array][at], bad);
+            const Status status = Fuse(good.plan, 2);
+            ASSERT_EQ(status.code, Code::kNotFinite);
+            ASSERT_EQ(good.plan.factors[static_cast<size_t>(status.where)].data, good.arrays[array].data());
+            good.arrays[array][at] = was;
+          }
+        }
+      }
+      good.scales[0].back() = NAN;  // the output bias
+      ASSERT_EQ(Fuse(good.plan, 2).code, Code::kNotFinite);
+    }
+  }
+}
+
+TEST_P(FuseTest, OnePassInPlaceFindsWhatItOverwrites) {
+  for (size_t at : {0, 1, 700, 40 * 40 * 9 - 1}) {
+    Owned o;
+    RepVgg(&o, 40, 1);
+    o.plan.check = FuseCheck::kDuring;
+    o.plan.weight = o.arrays[0].data();
+    o.arrays[0][at] = INFINITY;
+    EXPECT_EQ(Fuse(o.plan, 2).code, Code::kNotFinite);
+    for (float& v : o.arrays[0]) v = 1;
+    o.arrays[0][at] = 3e38f;
+    for (double& scale : o.scales[1]) scale = 2.0;  // of the 3x3 kernel
+    const Status status = Fuse(o.plan, 2);
+    EXPECT_EQ(status.code, Code::kNotFinite);
+    EXPECT_EQ(status.where, -1);
   }
 }
 

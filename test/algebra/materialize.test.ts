@@ -159,6 +159,30 @@ describe('a failing check leaves everything untouched', () => {
       expect(own.data).toEqual(before);
     });
 
+    test.each(Object.keys(poison))('%s, found within the one pass over a working copy', (name) => {
+      const own = weight(12, 12, 3, 3);
+      const description = repvgg(12, own);
+      const { at, value } = poison[name]!;
+      (own.data as Float32Array)[at < 0 ? own.size + at : at] = value;
+      expect(() => withIsa(isa, () => materialize(description, { into: 'largest-branch', check: 'during' }))).toThrow(
+        expect.objectContaining({ code: 'ERR_REPFUSE_NOT_FINITE' }),
+      );
+    });
+
+    test('a check within the pass changes no bit', () => {
+      const own = weight(12, 12, 3, 3);
+      const description = repvgg(12, own);
+      const want = withIsa(isa, () => materialize(description, { into: new Float32Array(own.size) }));
+      expectSameBits(
+        withIsa(isa, () => materialize(description)),
+        want,
+      );
+      expectSameBits(
+        withIsa(isa, () => materialize(description, { into: 'largest-branch', check: 'during' })),
+        want,
+      );
+    });
+
     test('a sum beyond float32', () => {
       const own = weight(12, 12, 3, 3);
       (own.data as Float32Array)[own.size - 1] = 3e38;

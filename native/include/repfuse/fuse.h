@@ -39,6 +39,10 @@ struct FuseBias {
   int64_t begin = 0, count = 0;
 };
 
+// When values are checked. kBefore: every operand is read before the first write, and a failed check leaves everything untouched.
+// kDuring: within the one pass, by its results; a failed check leaves `weight` and `bias` half written.
+enum class FuseCheck { kBefore, kDuring };
+
 struct FusePlan {
   // The fused kernel OIHW [out_channels, in_per_group, kernel_h, kernel_w] and its bias [out_channels].
   int64_t out_channels = 0, in_per_group = 0, kernel_h = 1, kernel_w = 1, groups = 1;
@@ -48,6 +52,7 @@ struct FusePlan {
   // May be the float32 buffer of factors that stand first in their chains and have rows of the same size: fusing in place.
   float* weight = nullptr;
   float* bias = nullptr;
+  FuseCheck check = FuseCheck::kBefore;
 };
 
 struct FuseStats {
@@ -61,8 +66,8 @@ struct FuseStats {
 // and no result that overlaps an operand except row for row. `where` is the index of the factor, chain or bias at fault.
 Status CheckPlan(const FusePlan& plan, bool* in_place = nullptr);
 
-// CheckPlan, then a check that every value read is finite and that no result overflows, and only then the one pass that
-// writes: a failed check leaves everything untouched. `where` of kNotFinite is the index of the factor, or -1 for an overflow.
+// CheckPlan, then the one pass that writes, with the check that every value read is finite and no result overflows before or
+// during it. `where` of kNotFinite is the index of the factor, or -1 for an overflow, or where a pass in place has overwritten the evidence.
 // Terms are added in a fixed order, never contracted to FMA: results are bit-equal for every ISA and thread count.
 Status Fuse(const FusePlan& plan, int threads, FuseStats* stats = nullptr);
 

@@ -14,7 +14,7 @@
 namespace repfuse {
 namespace {
 
-constexpr int64_t kShare = 1 << 15;  // values of the rows that one index of the loop takes
+constexpr int64_t kShare = 1 << 17;  // values of the rows that one index of the loop takes
 
 // Calls body(row, slot of the thread) for every row.
 template <typename Body>
@@ -31,11 +31,13 @@ Status Fuse(const FusePlan& plan, int threads, FuseStats* stats) {
   bool in_place;
   const Status checked = CheckPlan(plan, &in_place);
   if (!checked.ok()) return checked;
-  bool may_overflow;
-  const Status values = fuse::CheckValues(plan, threads, &may_overflow);
-  if (!values.ok()) return values;
-
   threads = std::clamp(threads, 1, kMaxThreads);
+  bool may_overflow = false;
+  if (plan.check == FuseCheck::kBefore) {
+    const Status values = fuse::CheckValues(plan, threads, &may_overflow);
+    if (!values.ok()) return values;
+  }
+
   const fuse::RowFuser fuser(plan);
   int64_t scratch_size, bytes;
   AlignedBuffer scratch;
@@ -44,27 +46,32 @@ Status Fuse(const FusePlan& plan, int threads, FuseStats* stats) {
   }
   if (stats != nullptr) *stats = {scratch_size * 8, in_place};
 
+  // Evaluates every row into weight_at(row, first index in the row, slot); false if a value leaves float32.
+  std::atomic<bool> finite{true};
+  const auto evaluate = [&](float* bias, const auto& weight_at) {
+    ForRows(plan, threads, [&](int64_t row, int slot) {
+      if (!finite) return;
+      const float b = static_cast<float>(fuser.Bias(row));  // before its row of weights, which may overwrite what it reads
+      if (bias != nullptr) bias[row] = b;
+      bool row_finite = std::isfinite(b);
+      fuser.Weights(row, scratch.as<double>() + slot * scratch_size, [&](int64_t begin, const auto& finish) {
+        row_finite &= finish(weight_at(row, begin, slot));
+      });
+      if (!row_finite) finite = false;
+    });
+    return finite.load();
+  };
+  const Status overflow{Code::kNotFinite, "a fused value exceeds the range of float32"};
+
   if (may_overflow) {  // the bound is a coarse one: see what really happens, without writing
-    std::atomic<bool> overflow{false};
     const int64_t tile_size = fuser.TileSize();
     std::vector<float> rehearsal(static_cast<size_t>(tile_size * threads));
-    ForRows(plan, threads, [&](int64_t row, int slot) {
-      if (!std::isfinite(static_cast<float>(fuser.Bias(row)))) overflow = true;
-      fuser.Weights(row, scratch.as<double>() + slot * scratch_size, [&](int64_t, int64_t count, const auto& finish) {
-        float* out = rehearsal.data() + slot * tile_size;
-        finish(out);
-        if (!std::all_of(out, out + count, [](float value) { return std::isfinite(value); })) overflow = true;
-      });
-    });
-    if (overflow) return {Code::kNotFinite, "a fused value exceeds the range of float32"};
+    if (!evaluate(nullptr, [&](int64_t, int64_t, int slot) { return rehearsal.data() + slot * tile_size; })) return overflow;
   }
-
-  ForRows(plan, threads, [&](int64_t row, int slot) {
-    plan.bias[row] = static_cast<float>(fuser.Bias(row));  // before its row of weights, which may overwrite what it reads
-    float* out = plan.weight + row * fuse::RowSize(plan);
-    fuser.Weights(row, scratch.as<double>() + slot * scratch_size, [&](int64_t begin, int64_t, const auto& finish) { finish(out + begin); });
-  });
-  return Ok();
+  if (evaluate(plan.bias, [&](int64_t row, int64_t begin, int) { return plan.weight + row * fuse::RowSize(plan) + begin; })) return Ok();
+  if (in_place) return {Code::kNotFinite, "a fused value is NaN or infinite"};
+  const Status culprit = fuse::CheckValues(plan, threads, &may_overflow);
+  return culprit.ok() ? overflow : culprit;
 }
 
 }  // namespace repfuse

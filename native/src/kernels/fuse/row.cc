@@ -269,7 +269,7 @@ const FuseChain* RowFuser::BaseOf(int64_t row) const {
   return base;
 }
 
-void RowFuser::Finish(const FuseChain* base, int64_t row, int64_t begin, const double* sum, float* out, int64_t count) const {
+bool RowFuser::Finish(const FuseChain* base, int64_t row, int64_t begin, const double* sum, float* out, int64_t count) const {
   const float* w = nullptr;
   double scale = 0;
   if (base != nullptr) {
@@ -279,8 +279,8 @@ void RowFuser::Finish(const FuseChain* base, int64_t row, int64_t begin, const d
   }
   const int64_t taps = plan_.kernel_h * plan_.kernel_w;
   if (sum == nullptr || sum_h_ * sum_w_ == taps) return kernels_.fuse_finish(sum, w, scale, out, static_cast<size_t>(count));
-  kernels_.fuse_patch(sum, static_cast<size_t>(taps), static_cast<size_t>(sum_top_ * plan_.kernel_w + sum_left_), w, scale, out,
-                      static_cast<size_t>(count / taps));
+  return kernels_.fuse_patch(sum, static_cast<size_t>(taps), static_cast<size_t>(sum_top_ * plan_.kernel_w + sum_left_), w, scale, out,
+                             static_cast<size_t>(count / taps));
 }
 
 // Sums the chains of one factor but `base` over the tile of input channels `channels` (counted within the row); false if the

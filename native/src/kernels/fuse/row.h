@@ -22,8 +22,9 @@ class RowFuser {
   // Bias of output channel `row`.
   double Bias(int64_t row) const;
 
-  // Evaluates the row in tiles: calls store(first index in the row, count, finish) for each in order, where finish(out) rounds
-  // its values to `out`. That may be the row of a kernel that the row is made of: a tile reads nothing before itself.
+  // Evaluates the row in tiles: calls store(first index in the row, finish) for each in order, where finish(out) rounds its values
+  // to `out` and returns whether all of them are finite. `out` may be the row of a kernel that the row is made of: a tile
+  // reads nothing before itself.
   template <typename Store>
   void Weights(int64_t row, double* scratch, const Store& store) const {
     if (long_chains_) LongChains(row, scratch);
@@ -34,7 +35,7 @@ class RowFuser {
       const int64_t count = (channels.end - begin) * taps;
       double* tile = long_chains_ ? scratch + begin * taps : scratch;
       const double* sum = ShortChains(row, channels, base, tile) ? tile : nullptr;
-      store(begin * taps, count, [&](float* out) { Finish(base, row, begin * taps, sum, out, count); });
+      store(begin * taps, [&](float* out) { return Finish(base, row, begin * taps, sum, out, count); });
     }
   }
 
@@ -51,7 +52,7 @@ class RowFuser {
   const FuseChain* BaseOf(int64_t row) const;
   bool ShortChains(int64_t row, Span channels, const FuseChain* base, double* tile) const;
   void AddTap(const FuseFactor& f, int64_t o, int64_t first, int64_t count, double* acc) const;
-  void Finish(const FuseChain* base, int64_t row, int64_t begin, const double* sum, float* out, int64_t count) const;
+  bool Finish(const FuseChain* base, int64_t row, int64_t begin, const double* sum, float* out, int64_t count) const;
   void ChooseSumGrid();
   void MeasureMiddle(const FuseChain& chain);
   Term CarryTerm(const FuseBias& bias) const;

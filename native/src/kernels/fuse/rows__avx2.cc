@@ -14,6 +14,14 @@
 
 namespace repfuse {
 
+static const size_t kAhead = 4096;  // bytes that a pass prefetches: hardware prefetchers stop at the end of a page
+
+static uint32_t Magnitude(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits & 0x7fffffffu;
+}
+
 void FuseScale__avx2(double* acc, const float* w, double scale, size_t n) {
   const __m256d s = _mm256_set1_pd(scale);
   size_t i = 0;
@@ -32,51 +40,89 @@ void FuseAccumulate__avx2(double* acc, const float* w, double scale, size_t n) {
   for (; i < n; ++i) acc[i] += scale * static_cast<double>(w[i]);
 }
 
-void FuseFinish__avx2(const double* acc, const float* w, double scale, float* out, size_t n) {
-  const __m256d s = _mm256_set1_pd(scale), zero = _mm256_setzero_pd();
-  size_t i = 0;
-  if (w == nullptr) {
-    for (; i + 4 <= n; i += 4) _mm_storeu_ps(out + i, _mm256_cvtpd_ps(_mm256_loadu_pd(acc + i)));
-    for (; i < n; ++i) out[i] = static_cast<float>(acc[i]);
-    return;
-  }
-  for (; i + 4 <= n; i += 4) {
-    const __m256d sum = acc == nullptr ? zero : _mm256_loadu_pd(acc + i);
-    _mm_storeu_ps(out + i, _mm256_cvtpd_ps(_mm256_add_pd(sum, _mm256_mul_pd(s, _mm256_cvtps_pd(_mm_loadu_ps(w + i))))));
-  }
-  for (; i < n; ++i) out[i] = static_cast<float>((acc == nullptr ? 0.0 : acc[i]) + scale * static_cast<double>(w[i]));
+// Eight rounded values to `out`. `finite` becomes NaN, and stays so, with the first that is infinite or NaN: x * 0 is NaN then,
+// and a zero otherwise.
+static void StoreRounded(float* out, __m256d low, __m256d high, __m256& finite) {
+  const __m256 rounded = _mm256_set_m128(_mm256_cvtpd_ps(high), _mm256_cvtpd_ps(low));
+  _mm256_storeu_ps(out, rounded);
+  finite = _mm256_fmadd_ps(rounded, _mm256_setzero_ps(), finite);
 }
 
-void FusePatch__avx2(const double* acc, size_t taps, size_t tap, const float* w, double scale, float* out, size_t channels) {
-  // Four channels are `taps` vectors. As `taps` is odd, their four patched values stand in four different lanes: one permutation
-  // puts the patches there, and a mask a vector keeps those that fall into it.
-  alignas(32) uint64_t mask[kFusePatchTaps][4];
-  for (size_t v = 0; v < taps; ++v) _mm256_store_si256(reinterpret_cast<__m256i*>(mask[v]), _mm256_setzero_si256());
+static bool IsFinite(__m256 sums) { return _mm256_movemask_ps(_mm256_cmp_ps(sums, sums, _CMP_UNORD_Q)) == 0; }
+
+bool FuseFinish__avx2(const double* acc, const float* w, double scale, float* out, size_t n) {
+  const __m256d s = _mm256_set1_pd(scale), zero = _mm256_setzero_pd();
+  __m256 sums = _mm256_setzero_ps();
+  size_t i = 0;
+  if (w == nullptr) {
+    for (; i + 8 <= n; i += 8) StoreRounded(out + i, _mm256_loadu_pd(acc + i), _mm256_loadu_pd(acc + i + 4), sums);
+  } else {
+    for (; i + 8 <= n; i += 8) {
+      const __m256d low = _mm256_mul_pd(s, _mm256_cvtps_pd(_mm_loadu_ps(w + i))), high = _mm256_mul_pd(s, _mm256_cvtps_pd(_mm_loadu_ps(w + i + 4)));
+      StoreRounded(out + i, _mm256_add_pd(acc == nullptr ? zero : _mm256_loadu_pd(acc + i), low),
+                   _mm256_add_pd(acc == nullptr ? zero : _mm256_loadu_pd(acc + i + 4), high), sums);
+    }
+  }
+  float tail = 0;
+  for (; i < n; ++i) {
+    const double sum = acc == nullptr ? 0.0 : acc[i];
+    out[i] = static_cast<float>(w == nullptr ? sum : sum + scale * static_cast<double>(w[i]));
+    tail += out[i] * 0.0f;
+  }
+  return IsFinite(sums) && tail == 0;
+}
+
+// kTaps 0 stands for any number; a constant one unrolls the loop over them.
+template <size_t kTaps>
+static bool Patch(const double* acc, size_t any_taps, size_t tap, const float* w, double scale, float* out, size_t channels) {
+  // Eight channels are `taps` pairs of vectors. As `taps` is odd, the patched values of four channels stand in four different
+  // lanes, the same for the next four up to their order: a permutation puts the patches there, and a mask a vector keeps those
+  // that fall into it.
+  const size_t taps = kTaps == 0 ? any_taps : kTaps;
+  alignas(32) uint64_t mask[2 * kFusePatchTaps][4];
+  for (size_t v = 0; v < 2 * taps; ++v) _mm256_store_si256(reinterpret_cast<__m256i*>(mask[v]), _mm256_setzero_si256());
   alignas(32) uint32_t order[8];
-  for (uint32_t c = 0; c < 4; ++c) {
+  for (uint32_t c = 0; c < 8; ++c) {
     const size_t at = c * taps + tap;
     mask[at / 4][at % 4] = ~uint64_t{0};
-    order[at % 4 * 2] = 2 * c, order[at % 4 * 2 + 1] = 2 * c + 1;
+    if (c < 4) order[at % 4 * 2] = 2 * c, order[at % 4 * 2 + 1] = 2 * c + 1;  // 4 * taps is a multiple of 4: the same for c + 4
   }
   const __m256i lanes = _mm256_load_si256(reinterpret_cast<const __m256i*>(order));
   const __m256d s = _mm256_set1_pd(scale);
+  __m256 sums[3] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
   size_t c = 0;
-  for (; c + 4 <= channels; c += 4) {
-    const __m256d patch = _mm256_castps_pd(_mm256_permutevar8x32_ps(_mm256_castpd_ps(_mm256_loadu_pd(acc + c)), lanes));
+  for (; c + 8 <= channels; c += 8) {
     const float* from = w + c * taps;
     float* to = out + c * taps;
+    for (size_t line = 0; line < 8 * taps * sizeof(float); line += 64) __builtin_prefetch(reinterpret_cast<const char*>(from) + kAhead + line, 1);
+    __m256d patch[2];
+    for (size_t k = 0; k < 2; ++k) {
+      patch[k] = _mm256_castps_pd(_mm256_permutevar8x32_ps(_mm256_castpd_ps(_mm256_loadu_pd(acc + c + 4 * k)), lanes));
+    }
+#pragma GCC unroll 9
     for (size_t v = 0; v < taps; ++v) {
-      const __m256d product = _mm256_mul_pd(s, _mm256_cvtps_pd(_mm_loadu_ps(from + 4 * v)));
-      const __m256d own = _mm256_and_pd(patch, _mm256_load_pd(reinterpret_cast<const double*>(mask[v])));
-      _mm_storeu_ps(to + 4 * v, _mm256_cvtpd_ps(_mm256_add_pd(own, product)));
+      __m256d sum[2];
+      for (size_t k = 0; k < 2; ++k) {
+        const size_t at = 2 * v + k;
+        const __m256d own = _mm256_and_pd(patch[at / taps], _mm256_load_pd(reinterpret_cast<const double*>(mask[at])));
+        sum[k] = _mm256_add_pd(own, _mm256_mul_pd(s, _mm256_cvtps_pd(_mm_loadu_ps(from + 4 * at))));
+      }
+      StoreRounded(to + 8 * v, sum[0], sum[1], sums[v % 3]);
     }
   }
+  float tail = 0;
   for (; c < channels; ++c) {
     for (size_t t = 0; t < taps; ++t) {
       const double product = scale * static_cast<double>(w[c * taps + t]);
       out[c * taps + t] = static_cast<float>((t == tap ? acc[c] : 0.0) + product);
+      tail += out[c * taps + t] * 0.0f;
     }
   }
+  return IsFinite(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), sums[2])) && tail == 0;
+}
+
+bool FusePatch__avx2(const double* acc, size_t taps, size_t tap, const float* w, double scale, float* out, size_t channels) {
+  return taps == 9 ? Patch<9>(acc, taps, tap, w, scale, out, channels) : Patch<0>(acc, taps, tap, w, scale, out, channels);
 }
 
 uint32_t FuseScan__avx2(const float* w, size_t n) {
@@ -94,12 +140,7 @@ uint32_t FuseScan__avx2(const float* w, size_t n) {
   for (int k = 0; k < 4; ++k) _mm256_store_si256(reinterpret_cast<__m256i*>(lanes + 8 * k), most[k]);
   uint32_t largest = 0;
   for (uint32_t lane : lanes) largest = lane > largest ? lane : largest;
-  for (; i < n; ++i) {
-    uint32_t bits;
-    std::memcpy(&bits, w + i, sizeof bits);
-    bits &= 0x7fffffffu;
-    largest = bits > largest ? bits : largest;
-  }
+  for (; i < n; ++i) largest = Magnitude(w[i]) > largest ? Magnitude(w[i]) : largest;
   return largest;
 }
 

@@ -14,6 +14,14 @@
 
 namespace repfuse {
 
+static const size_t kAhead = 4096;  // bytes that a pass prefetches: hardware prefetchers stop at the end of a page
+
+static uint32_t Magnitude(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits & 0x7fffffffu;
+}
+
 void FuseScale__avx512(double* acc, const float* w, double scale, size_t n) {
   const __m512d s = _mm512_set1_pd(scale);
   size_t i = 0;
@@ -32,25 +40,43 @@ void FuseAccumulate__avx512(double* acc, const float* w, double scale, size_t n)
   for (; i < n; ++i) acc[i] += scale * static_cast<double>(w[i]);
 }
 
-void FuseFinish__avx512(const double* acc, const float* w, double scale, float* out, size_t n) {
-  const __m512d s = _mm512_set1_pd(scale), zero = _mm512_setzero_pd();
-  size_t i = 0;
-  if (w == nullptr) {
-    for (; i + 8 <= n; i += 8) _mm256_storeu_ps(out + i, _mm512_cvtpd_ps(_mm512_loadu_pd(acc + i)));
-    for (; i < n; ++i) out[i] = static_cast<float>(acc[i]);
-    return;
-  }
-  for (; i + 8 <= n; i += 8) {
-    const __m512d sum = acc == nullptr ? zero : _mm512_loadu_pd(acc + i);
-    _mm256_storeu_ps(out + i, _mm512_cvtpd_ps(_mm512_add_pd(sum, _mm512_mul_pd(s, _mm512_cvtps_pd(_mm256_loadu_ps(w + i))))));
-  }
-  for (; i < n; ++i) out[i] = static_cast<float>((acc == nullptr ? 0.0 : acc[i]) + scale * static_cast<double>(w[i]));
+// `finite` becomes NaN, and stays so, with the first value that is infinite or NaN: x * 0 is NaN then, and a zero otherwise.
+static void StoreRounded(float* out, __m512d values, __m256& finite) {
+  const __m256 rounded = _mm512_cvtpd_ps(values);
+  _mm256_storeu_ps(out, rounded);
+  finite = _mm256_fmadd_ps(rounded, _mm256_setzero_ps(), finite);
 }
 
-void FusePatch__avx512(const double* acc, size_t taps, size_t tap, const float* w, double scale, float* out, size_t channels) {
+static bool IsFinite(__m256 sums) { return _mm256_cmp_ps_mask(sums, sums, _CMP_UNORD_Q) == 0; }
+
+bool FuseFinish__avx512(const double* acc, const float* w, double scale, float* out, size_t n) {
+  const __m512d s = _mm512_set1_pd(scale), zero = _mm512_setzero_pd();
+  __m256 sums = _mm256_setzero_ps();
+  size_t i = 0;
+  if (w == nullptr) {
+    for (; i + 8 <= n; i += 8) StoreRounded(out + i, _mm512_loadu_pd(acc + i), sums);
+  } else {
+    for (; i + 8 <= n; i += 8) {
+      const __m512d sum = acc == nullptr ? zero : _mm512_loadu_pd(acc + i);
+      StoreRounded(out + i, _mm512_add_pd(sum, _mm512_mul_pd(s, _mm512_cvtps_pd(_mm256_loadu_ps(w + i)))), sums);
+    }
+  }
+  float tail = 0;
+  for (; i < n; ++i) {
+    const double sum = acc == nullptr ? 0.0 : acc[i];
+    out[i] = static_cast<float>(w == nullptr ? sum : sum + scale * static_cast<double>(w[i]));
+    tail += out[i] * 0.0f;
+  }
+  return IsFinite(sums) && tail == 0;
+}
+
+// kTaps 0 stands for any number; a constant one unrolls the loop over them and keeps the masks in registers.
+template <size_t kTaps>
+static bool Patch(const double* acc, size_t any_taps, size_t tap, const float* w, double scale, float* out, size_t channels) {
   // Eight channels are `taps` vectors. As `taps` is odd, their eight patched values stand in eight different lanes: one
-  // permutation puts the patches there, and a mask a vector adds those that fall into it.
-  alignas(64) uint64_t mask[kFusePatchTaps][8];  // in memory: an AND is cheaper here than a load of a mask register
+  // permutation puts the patches there, and a mask a vector keeps those that fall into it.
+  const size_t taps = kTaps == 0 ? any_taps : kTaps;
+  alignas(64) uint64_t mask[kFusePatchTaps][8];  // an AND is cheaper here than a load of a mask register
   for (size_t v = 0; v < taps; ++v) _mm512_store_si512(mask[v], _mm512_setzero_si512());
   alignas(64) int64_t order[8];
   for (size_t c = 0; c < 8; ++c) {
@@ -60,23 +86,32 @@ void FusePatch__avx512(const double* acc, size_t taps, size_t tap, const float* 
   }
   const __m512i lanes = _mm512_load_si512(order);
   const __m512d s = _mm512_set1_pd(scale);
+  __m256 sums[3] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
   size_t c = 0;
   for (; c + 8 <= channels; c += 8) {
     const __m512d patch = _mm512_permutexvar_pd(lanes, _mm512_loadu_pd(acc + c));
     const float* from = w + c * taps;
     float* to = out + c * taps;
+    for (size_t line = 0; line < 8 * taps * sizeof(float); line += 64) __builtin_prefetch(reinterpret_cast<const char*>(from) + kAhead + line, 1);
+#pragma GCC unroll 9
     for (size_t v = 0; v < taps; ++v) {
       const __m512d product = _mm512_mul_pd(s, _mm512_cvtps_pd(_mm256_loadu_ps(from + 8 * v)));
-      const __m512d own = _mm512_and_pd(patch, _mm512_load_pd(mask[v]));
-      _mm256_storeu_ps(to + 8 * v, _mm512_cvtpd_ps(_mm512_add_pd(own, product)));
+      StoreRounded(to + 8 * v, _mm512_add_pd(_mm512_and_pd(patch, _mm512_load_pd(mask[v])), product), sums[v % 3]);
     }
   }
+  float tail = 0;
   for (; c < channels; ++c) {
     for (size_t t = 0; t < taps; ++t) {
       const double product = scale * static_cast<double>(w[c * taps + t]);
       out[c * taps + t] = static_cast<float>((t == tap ? acc[c] : 0.0) + product);
+      tail += out[c * taps + t] * 0.0f;
     }
   }
+  return IsFinite(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), sums[2])) && tail == 0;
+}
+
+bool FusePatch__avx512(const double* acc, size_t taps, size_t tap, const float* w, double scale, float* out, size_t channels) {
+  return taps == 9 ? Patch<9>(acc, taps, tap, w, scale, out, channels) : Patch<0>(acc, taps, tap, w, scale, out, channels);
 }
 
 uint32_t FuseScan__avx512(const float* w, size_t n) {
@@ -94,12 +129,7 @@ uint32_t FuseScan__avx512(const float* w, size_t n) {
   for (int k = 0; k < 4; ++k) _mm512_store_si512(lanes + 16 * k, most[k]);
   uint32_t largest = 0;
   for (uint32_t lane : lanes) largest = lane > largest ? lane : largest;
-  for (; i < n; ++i) {
-    uint32_t bits;
-    std::memcpy(&bits, w + i, sizeof bits);
-    bits &= 0x7fffffffu;
-    largest = bits > largest ? bits : largest;
-  }
+  for (; i < n; ++i) largest = Magnitude(w[i]) > largest ? Magnitude(w[i]) : largest;
   return largest;
 }
 

@@ -6,6 +6,22 @@
 #include "repfuse/kernels.h"
 
 namespace repfuse {
+namespace {
+
+uint32_t Magnitude(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits & 0x7fffffffu;
+}
+
+// x * 0 is a zero for every number, and NaN for an infinity or NaN.
+bool AllFinite(const float* values, size_t n) {
+  float sum = 0;
+  for (size_t i = 0; i < n; ++i) sum += values[i] * 0.0f;
+  return sum == 0;
+}
+
+}  // namespace
 
 void FuseScale__scalar(double* acc, const float* w, double scale, size_t n) {
   for (size_t i = 0; i < n; ++i) acc[i] = scale * static_cast<double>(w[i]);
@@ -15,7 +31,13 @@ void FuseAccumulate__scalar(double* acc, const float* w, double scale, size_t n)
   for (size_t i = 0; i < n; ++i) acc[i] += scale * static_cast<double>(w[i]);
 }
 
-void FuseFinish__scalar(const double* acc, const float* w, double scale, float* out, size_t n) {
+uint32_t FuseScan__scalar(const float* w, size_t n) {
+  uint32_t largest = 0;
+  for (size_t i = 0; i < n; ++i) largest = std::max(largest, Magnitude(w[i]));
+  return largest;
+}
+
+bool FuseFinish__scalar(const double* acc, const float* w, double scale, float* out, size_t n) {
   if (acc == nullptr) {
     for (size_t i = 0; i < n; ++i) out[i] = static_cast<float>(0.0 + scale * static_cast<double>(w[i]));
   } else if (w == nullptr) {
@@ -23,25 +45,17 @@ void FuseFinish__scalar(const double* acc, const float* w, double scale, float* 
   } else {
     for (size_t i = 0; i < n; ++i) out[i] = static_cast<float>(acc[i] + scale * static_cast<double>(w[i]));
   }
+  return AllFinite(out, n);
 }
 
-void FusePatch__scalar(const double* acc, size_t taps, size_t tap, const float* w, double scale, float* out, size_t channels) {
+bool FusePatch__scalar(const double* acc, size_t taps, size_t tap, const float* w, double scale, float* out, size_t channels) {
   for (size_t c = 0; c < channels; ++c) {
     for (size_t t = 0; t < taps; ++t) {
       const double product = scale * static_cast<double>(w[c * taps + t]);
       out[c * taps + t] = static_cast<float>((t == tap ? acc[c] : 0.0) + product);
     }
   }
-}
-
-uint32_t FuseScan__scalar(const float* w, size_t n) {
-  uint32_t largest = 0;
-  for (size_t i = 0; i < n; ++i) {
-    uint32_t bits;
-    std::memcpy(&bits, w + i, sizeof bits);
-    largest = std::max(largest, bits & 0x7fffffffu);
-  }
-  return largest;
+  return AllFinite(out, channels * taps);
 }
 
 void FuseProducts__scalar(const double* c, size_t rows, size_t taps, const float* w, size_t pitch, size_t columns, double* out) {

@@ -12,7 +12,7 @@
 namespace repfuse::fuse {
 namespace {
 
-constexpr int64_t kShare = 1 << 16;  // values of one index of the loop
+constexpr int64_t kSmallestShare = 1 << 16, kLargestShare = 1 << 20;  // values of one index of the loop: long runs are read fastest
 
 int64_t Size(const FuseFactor& f) { return f.out_channels * RowSize(f); }
 
@@ -48,7 +48,7 @@ std::vector<double> ScanKernels(const FusePlan& plan, int threads) {
   std::vector<size_t> same(count);
   struct Share {
     size_t factor;
-    int64_t begin;
+    int64_t begin, count;
   };
   std::vector<Share> shares;
   for (size_t i = 0; i < count; ++i) {
@@ -59,7 +59,8 @@ std::vector<double> ScanKernels(const FusePlan& plan, int threads) {
       if (earlier.data == f.data && earlier.type == f.type && Size(earlier) == Size(f)) same[i] = same[j];
     }
     if (same[i] == i && f.type != FuseType::kConstant) {
-      for (int64_t begin = 0; begin < Size(f); begin += kShare) shares.push_back({i, begin});
+      const int64_t share = std::clamp(Size(f) / threads, kSmallestShare, kLargestShare);
+      for (int64_t begin = 0; begin < Size(f); begin += share) shares.push_back({i, begin, std::min(share, Size(f) - begin)});
     }
   }
   const FuseScanRow scan = Kernels().fuse_scan;
@@ -68,7 +69,7 @@ std::vector<double> ScanKernels(const FusePlan& plan, int threads) {
   ParallelFor(last + 1, threads, [&](int64_t i, int) {
     const Share& share = shares[static_cast<size_t>(last - i)];
     const FuseFactor& f = plan.factors[share.factor];
-    RaiseTo(largest[share.factor], LargestOf(f, share.begin, std::min(kShare, Size(f) - share.begin), scan));
+    RaiseTo(largest[share.factor], LargestOf(f, share.begin, share.count, scan));
   });
   std::vector<double> result(count);
   for (size_t i = 0; i < count; ++i) {
