@@ -18,10 +18,12 @@ constexpr int64_t kShare = 1 << 17;  // values of the rows that one index of the
 
 // Calls body(row, slot of the thread) for every row.
 template <typename Body>
-void ForRows(const FusePlan& plan, int threads, const Body& body) {
+void ForRows(const FusePlan& plan, const fuse::RowFuser& fuser, int threads, const Body& body) {
   const int64_t rows = std::max<int64_t>(1, kShare / fuse::RowSize(plan));
   ParallelFor((plan.out_channels + rows - 1) / rows, threads, [&](int64_t share, int slot) {
-    for (int64_t row = share * rows; row < std::min((share + 1) * rows, plan.out_channels); ++row) body(row, slot);
+    const fuse::Span span{share * rows, std::min((share + 1) * rows, plan.out_channels)};
+    fuser.ReadAhead(span);
+    for (int64_t row = span.begin; row < span.end; ++row) body(row, slot);
   });
 }
 
@@ -49,7 +51,7 @@ Status Fuse(const FusePlan& plan, int threads, FuseStats* stats) {
   // Evaluates every row into weight_at(row, first index in the row, slot); false if a value leaves float32.
   std::atomic<bool> finite{true};
   const auto evaluate = [&](float* bias, const auto& weight_at) {
-    ForRows(plan, threads, [&](int64_t row, int slot) {
+    ForRows(plan, fuser, threads, [&](int64_t row, int slot) {
       if (!finite) return;
       const float b = static_cast<float>(fuser.Bias(row));  // before its row of weights, which may overwrite what it reads
       if (bias != nullptr) bias[row] = b;

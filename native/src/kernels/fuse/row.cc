@@ -161,6 +161,15 @@ double RowFuser::Bias(int64_t row) const {
   return sum;
 }
 
+void RowFuser::ReadAhead(Span rows) const {
+  for (const FuseChain& chain : plan_.chains) {
+    const FuseFactor& f = plan_.factors[chain.factors[0]];
+    if (chain.factors.size() > 1 || f.type != FuseType::kF32 || RowSize(f) > RowSize(plan_) / 4) continue;
+    const int64_t begin = std::max(rows.begin, f.out_begin) - f.out_begin, end = std::min(rows.end - f.out_begin, f.out_channels);
+    if (begin < end) kernels_.fuse_scan(static_cast<const float*>(f.data) + begin * RowSize(f), static_cast<size_t>((end - begin) * RowSize(f)));
+  }
+}
+
 bool RowFuser::ScratchSize(int64_t* doubles) const {
   const int64_t row = long_chains_ ? RowSize(plan_) : tile_channels_ * sum_h_ * sum_w_;
   *doubles = row + 2 * middle_;

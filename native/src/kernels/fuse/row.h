@@ -19,6 +19,10 @@ class RowFuser {
   // Largest count of a tile.
   int64_t TileSize() const { return tile_channels_ * plan_.kernel_h * plan_.kernel_w; }
 
+  // Reads what the small kernels beside the large one give to `rows` into the cache, in long runs: prefetchers keep up with those,
+  // not with rows of a 1x1 kernel between rows of a 3x3 one.
+  void ReadAhead(Span rows) const;
+
   // Bias of output channel `row`.
   double Bias(int64_t row) const;
 
