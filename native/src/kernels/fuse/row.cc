@@ -5,6 +5,7 @@
 #include "row.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "repfuse/checked.h"
 
@@ -13,6 +14,7 @@ namespace {
 
 constexpr int64_t kTileValues = 2048;  // 16 KiB of float64: a third of L1
 constexpr int64_t kRows = 64;          // channels of a map in between that one call of the products kernel takes
+constexpr uint32_t kInfinity = 0x7f800000;
 constexpr int64_t kTaps = kFuseTaps, kColumns = kFuseColumns;
 
 double ScaleAt(const FuseFactor& f, int64_t o) { return f.scale == nullptr ? 1.0 : f.scale[o]; }
@@ -112,6 +114,46 @@ void RowFuser::ChooseSumGrid() {
   if (pointwise == nullptr) return;
   sum_h_ = sum_w_ = 1;
   sum_top_ = pointwise->origin_h, sum_left_ = pointwise->origin_w;
+  ChoosePointwise();
+}
+
+// The branches of a RepVGG block on the one tap that ChooseSumGrid found: a 1x1 kernel that covers the row's channels, and at most
+// one identity. Two terms and the base: their order makes no difference to a bit.
+void RowFuser::ChoosePointwise() {
+  const FuseChain* base = BaseOf(0);
+  const FuseFactor* pointwise = nullptr;
+  for (const FuseChain& chain : plan_.chains) {
+    const FuseFactor& f = plan_.factors[chain.factors[0]];
+    if (&chain == base) continue;
+    const FuseFactor** slot = f.type == FuseType::kF32 ? &pointwise : &identity_;
+    const bool fits = f.type == FuseType::kF32 ? f.in_per_group == plan_.in_per_group && f.groups == plan_.groups
+                                               : f.type == FuseType::kConstant && f.in_per_group == 1;
+    if (!fits || *slot != nullptr || f.in_begin != 0 || f.out_begin != 0) return;
+    *slot = &f;
+  }
+  pointwise_ = pointwise;
+}
+
+// The row of a RepVGG block, straight from its kernels. What the identity adds to is computed first: `out` may overwrite it.
+bool RowFuser::FinishPointwise(const FuseChain& base, int64_t row, float* out) const {
+  const FuseFactor& f = plan_.factors[base.factors[0]];
+  const int64_t taps = plan_.kernel_h * plan_.kernel_w, tap = sum_top_ * plan_.kernel_w + sum_left_, channels = plan_.in_per_group;
+  const float* w = static_cast<const float*>(f.data) + (row - f.out_begin) * RowSize(f);
+  const float* tap_w = static_cast<const float*>(pointwise_->data) + row * channels;
+  const double scale = ScaleAt(f, row - f.out_begin), tap_scale = ScaleAt(*pointwise_, row);
+  const auto size = static_cast<size_t>(channels);
+  const auto patch = [&] {
+    return kernels_.fuse_patch(nullptr, tap_w, tap_scale, static_cast<size_t>(taps), static_cast<size_t>(tap), w, scale, out, size);
+  };
+  if (identity_ == nullptr) return patch();
+  const int64_t channel = row / (identity_->out_channels / identity_->groups) - RowChannels(plan_, row).begin;
+  if (channel < 0 || channel >= channels) return patch();
+  const double own = 0.0 + tap_scale * static_cast<double>(tap_w[channel]) + ScaleAt(*identity_, row) * identity_->value;
+  const float value = static_cast<float>(own + scale * static_cast<double>(w[channel * taps + tap]));
+  const bool finite = patch();
+  out[channel * taps + tap] = value;
+  // A value that only the identity brings back into range is no overflow.
+  return (finite && std::isfinite(value)) || kernels_.fuse_scan(out, size * static_cast<size_t>(taps)) < kInfinity;
 }
 
 // Room for the coefficients on the maps behind the factors of a chain.
@@ -288,8 +330,8 @@ bool RowFuser::Finish(const FuseChain* base, int64_t row, int64_t begin, const d
   }
   const int64_t taps = plan_.kernel_h * plan_.kernel_w;
   if (sum == nullptr || sum_h_ * sum_w_ == taps) return kernels_.fuse_finish(sum, w, scale, out, static_cast<size_t>(count));
-  return kernels_.fuse_patch(sum, static_cast<size_t>(taps), static_cast<size_t>(sum_top_ * plan_.kernel_w + sum_left_), w, scale, out,
-                             static_cast<size_t>(count / taps));
+  return kernels_.fuse_patch(sum, nullptr, 0.0, static_cast<size_t>(taps), static_cast<size_t>(sum_top_ * plan_.kernel_w + sum_left_), w, scale,
+                             out, static_cast<size_t>(count / taps));
 }
 
 // Sums the chains of one factor but `base` over the tile of input channels `channels` (counted within the row); false if the

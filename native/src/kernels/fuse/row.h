@@ -17,7 +17,7 @@ class RowFuser {
   // Doubles of scratch that one row needs; false if their number is not representable.
   bool ScratchSize(int64_t* doubles) const;
   // Largest count of a tile.
-  int64_t TileSize() const { return tile_channels_ * plan_.kernel_h * plan_.kernel_w; }
+  int64_t TileSize() const { return pointwise_ != nullptr ? RowSize(plan_) : tile_channels_ * plan_.kernel_h * plan_.kernel_w; }
 
   // Reads what the small kernels beside the large one give to `rows` into the cache, in long runs: prefetchers keep up with those,
   // not with rows of a 1x1 kernel between rows of a 3x3 one.
@@ -33,6 +33,7 @@ class RowFuser {
   void Weights(int64_t row, double* scratch, const Store& store) const {
     if (long_chains_) LongChains(row, scratch);
     const FuseChain* base = BaseOf(row);
+    if (pointwise_ != nullptr) return store(0, [&](float* out) { return FinishPointwise(*base, row, out); });
     const int64_t taps = plan_.kernel_h * plan_.kernel_w;
     for (int64_t begin = 0; begin < plan_.in_per_group; begin += tile_channels_) {
       const Span channels{begin, std::min(begin + tile_channels_, plan_.in_per_group)};
@@ -57,7 +58,9 @@ class RowFuser {
   bool ShortChains(int64_t row, Span channels, const FuseChain* base, double* tile) const;
   void AddTap(const FuseFactor& f, int64_t o, int64_t first, int64_t count, double* acc) const;
   bool Finish(const FuseChain* base, int64_t row, int64_t begin, const double* sum, float* out, int64_t count) const;
+  bool FinishPointwise(const FuseChain& base, int64_t row, float* out) const;
   void ChooseSumGrid();
+  void ChoosePointwise();
   void MeasureMiddle(const FuseChain& chain);
   Term CarryTerm(const FuseBias& bias) const;
   static double TermRow(const Term& term, int64_t o);
@@ -71,6 +74,9 @@ class RowFuser {
   int64_t tile_channels_ = 0;
   // The chains of one factor besides the base are summed on a grid of their own: the fused kernel's, or the one tap they share.
   int64_t sum_h_ = 0, sum_w_ = 0, sum_top_ = 0, sum_left_ = 0;
+  // The one 1x1 kernel beside the base, and the one identity: then nothing is summed in scratch.
+  const FuseFactor* pointwise_ = nullptr;
+  const FuseFactor* identity_ = nullptr;
   int64_t middle_ = 0;  // doubles of the largest map between the factors of a chain of three or more
   bool representable_ = true;
   std::vector<Term> terms_;

@@ -10,7 +10,8 @@ namespace repfuse {
 // FuseAccumulate: acc[i] += scale * w[i].
 // FuseFinish:     out[i] = (float)(acc[i] + scale * w[i]); w may be out. Without acc (null) 0 stands for it, which turns -0 into +0;
 //                 without w out[i] = (float)acc[i]. Returns whether all of `out` is finite: a NaN or an infinity that went in comes out.
-// FusePatch:      the same over channels of `taps` values each, where acc holds one value a channel, for its tap `tap`; odd taps <= kFusePatchTaps.
+// FusePatch:      the same over channels of `taps` values each, where one value a channel is added to its tap `tap`: acc[c], or without
+//                 acc (null) 0 + tap_scale * tap_w[c]; odd taps <= kFusePatchTaps.
 // FuseScan:       the largest bit pattern of |w[i]|; infinities and NaN are above all numbers.
 // FuseProducts:   out[t][j] = sum over m of c[m][t] * w[m * pitch + j], m ascending, for t < taps <= kFuseTaps and
 //                 j < columns <= kFuseColumns; c and out have rows of kFuseTaps and kFuseColumns.
@@ -18,7 +19,8 @@ namespace repfuse {
   void FuseScale__##isa(double* acc, const float* w, double scale, size_t n);                                \
   void FuseAccumulate__##isa(double* acc, const float* w, double scale, size_t n);                           \
   bool FuseFinish__##isa(const double* acc, const float* w, double scale, float* out, size_t n);             \
-  bool FusePatch__##isa(const double* acc, size_t taps, size_t tap, const float* w, double scale, float* out, size_t channels); \
+  bool FusePatch__##isa(const double* acc, const float* tap_w, double tap_scale, size_t taps, size_t tap, const float* w,     \
+                        double scale, float* out, size_t channels);                                          \
   uint32_t FuseScan__##isa(const float* w, size_t n);                                                        \
   void FuseProducts__##isa(const double* c, size_t rows, size_t taps, const float* w, size_t pitch,          \
                            size_t columns, double* out);

@@ -72,57 +72,92 @@ bool FuseFinish__avx2(const double* acc, const float* w, double scale, float* ou
   return IsFinite(sums) && tail == 0;
 }
 
-// kTaps 0 stands for any number; a constant one unrolls the loop over them.
-template <size_t kTaps>
-static bool Patch(const double* acc, size_t any_taps, size_t tap, const float* w, double scale, float* out, size_t channels) {
+// Four values of the channels from `c` on for their patched taps.
+static __m256d PatchAt(const double* acc, const float* tap_w, double tap_scale, size_t c) {
+  if (acc != nullptr) return _mm256_loadu_pd(acc + c);
+  return _mm256_add_pd(_mm256_setzero_pd(), _mm256_mul_pd(_mm256_set1_pd(tap_scale), _mm256_cvtps_pd(_mm_loadu_ps(tap_w + c))));
+}
+
+// scale * w + 0: rounded once, as the product is; the zero turns -0 into +0.
+static __m256d Product(__m256d scale, const float* w) { return _mm256_fmadd_pd(scale, _mm256_cvtps_pd(_mm_loadu_ps(w)), _mm256_setzero_pd()); }
+
+template <int kLane>
+static __m256d AddLane(__m256d product, __m256d patch) {
+  return _mm256_blend_pd(product, _mm256_add_pd(product, patch), 1 << kLane);
+}
+
+// Channels from `c` on one by one.
+static bool PatchTail(const double* acc, const float* tap_w, double tap_scale, size_t taps, size_t tap, const float* w, double scale, float* out,
+                      size_t c, size_t channels) {
+  float sum = 0;
+  for (; c < channels; ++c) {
+    const double patch = acc == nullptr ? 0.0 + tap_scale * static_cast<double>(tap_w[c]) : acc[c];
+    for (size_t t = 0; t < taps; ++t) {
+      out[c * taps + t] = static_cast<float>((t == tap ? patch : 0.0) + scale * static_cast<double>(w[c * taps + t]));
+      sum += out[c * taps + t] * 0.0f;
+    }
+  }
+  return sum == 0;
+}
+
+// The centre of 3x3 kernels: eight channels are 18 vectors, of which eight have one patched lane each, that of its own channel.
+static bool PatchCentre(const double* acc, const float* tap_w, double tap_scale, const float* w, double scale, float* out, size_t channels) {
+  const __m256d s = _mm256_set1_pd(scale);
+  __m256 sums[3] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
+  size_t c = 0;
+  for (; c + 8 <= channels; c += 8) {
+    const __m256d low = PatchAt(acc, tap_w, tap_scale, c), high = PatchAt(acc, tap_w, tap_scale, c + 4);
+    const float* from = w + c * 9;
+    float* to = out + c * 9;
+    for (size_t line = 0; line < 8 * 9 * sizeof(float); line += 64) __builtin_prefetch(reinterpret_cast<const char*>(from) + kAhead + line, 1);
+    StoreRounded(to, Product(s, from), AddLane<0>(Product(s, from + 4), low), sums[0]);
+    StoreRounded(to + 8, Product(s, from + 8), AddLane<1>(Product(s, from + 12), low), sums[1]);
+    StoreRounded(to + 16, Product(s, from + 16), AddLane<2>(Product(s, from + 20), low), sums[2]);
+    StoreRounded(to + 24, Product(s, from + 24), AddLane<3>(Product(s, from + 28), low), sums[0]);
+    StoreRounded(to + 32, Product(s, from + 32), Product(s, from + 36), sums[1]);
+    StoreRounded(to + 40, AddLane<0>(Product(s, from + 40), high), Product(s, from + 44), sums[2]);
+    StoreRounded(to + 48, AddLane<1>(Product(s, from + 48), high), Product(s, from + 52), sums[0]);
+    StoreRounded(to + 56, AddLane<2>(Product(s, from + 56), high), Product(s, from + 60), sums[1]);
+    StoreRounded(to + 64, AddLane<3>(Product(s, from + 64), high), Product(s, from + 68), sums[2]);
+  }
+  return IsFinite(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), sums[2])) && PatchTail(acc, tap_w, tap_scale, 9, 4, w, scale, out, c, channels);
+}
+
+bool FusePatch__avx2(const double* acc, const float* tap_w, double tap_scale, size_t taps, size_t tap, const float* w, double scale,
+                     float* out, size_t channels) {
+  if (taps == 9 && tap == 4) return PatchCentre(acc, tap_w, tap_scale, w, scale, out, channels);
   // Eight channels are `taps` pairs of vectors. As `taps` is odd, the patched values of four channels stand in four different
-  // lanes, the same for the next four up to their order: a permutation puts the patches there, and a mask a vector keeps those
-  // that fall into it.
-  const size_t taps = kTaps == 0 ? any_taps : kTaps;
+  // lanes, the same for the next four: a permutation puts the patches there, and a mask a vector picks the sums.
   alignas(32) uint64_t mask[2 * kFusePatchTaps][4];
   for (size_t v = 0; v < 2 * taps; ++v) _mm256_store_si256(reinterpret_cast<__m256i*>(mask[v]), _mm256_setzero_si256());
   alignas(32) uint32_t order[8];
   for (uint32_t c = 0; c < 8; ++c) {
     const size_t at = c * taps + tap;
     mask[at / 4][at % 4] = ~uint64_t{0};
-    if (c < 4) order[at % 4 * 2] = 2 * c, order[at % 4 * 2 + 1] = 2 * c + 1;  // 4 * taps is a multiple of 4: the same for c + 4
+    if (c < 4) order[at % 4 * 2] = 2 * c, order[at % 4 * 2 + 1] = 2 * c + 1;
   }
   const __m256i lanes = _mm256_load_si256(reinterpret_cast<const __m256i*>(order));
   const __m256d s = _mm256_set1_pd(scale);
-  __m256 sums[3] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
+  __m256 sums = _mm256_setzero_ps();
   size_t c = 0;
   for (; c + 8 <= channels; c += 8) {
     const float* from = w + c * taps;
     float* to = out + c * taps;
-    for (size_t line = 0; line < 8 * taps * sizeof(float); line += 64) __builtin_prefetch(reinterpret_cast<const char*>(from) + kAhead + line, 1);
     __m256d patch[2];
     for (size_t k = 0; k < 2; ++k) {
-      patch[k] = _mm256_castps_pd(_mm256_permutevar8x32_ps(_mm256_castpd_ps(_mm256_loadu_pd(acc + c + 4 * k)), lanes));
+      patch[k] = _mm256_castps_pd(_mm256_permutevar8x32_ps(_mm256_castpd_ps(PatchAt(acc, tap_w, tap_scale, c + 4 * k)), lanes));
     }
-#pragma GCC unroll 9
     for (size_t v = 0; v < taps; ++v) {
       __m256d sum[2];
       for (size_t k = 0; k < 2; ++k) {
         const size_t at = 2 * v + k;
-        const __m256d own = _mm256_and_pd(patch[at / taps], _mm256_load_pd(reinterpret_cast<const double*>(mask[at])));
-        sum[k] = _mm256_add_pd(own, _mm256_mul_pd(s, _mm256_cvtps_pd(_mm_loadu_ps(from + 4 * at))));
+        const __m256d product = Product(s, from + 4 * at);
+        sum[k] = _mm256_blendv_pd(product, _mm256_add_pd(product, patch[at / taps]), _mm256_load_pd(reinterpret_cast<const double*>(mask[at])));
       }
-      StoreRounded(to + 8 * v, sum[0], sum[1], sums[v % 3]);
+      StoreRounded(to + 8 * v, sum[0], sum[1], sums);
     }
   }
-  float tail = 0;
-  for (; c < channels; ++c) {
-    for (size_t t = 0; t < taps; ++t) {
-      const double product = scale * static_cast<double>(w[c * taps + t]);
-      out[c * taps + t] = static_cast<float>((t == tap ? acc[c] : 0.0) + product);
-      tail += out[c * taps + t] * 0.0f;
-    }
-  }
-  return IsFinite(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), sums[2])) && tail == 0;
-}
-
-bool FusePatch__avx2(const double* acc, size_t taps, size_t tap, const float* w, double scale, float* out, size_t channels) {
-  return taps == 9 ? Patch<9>(acc, taps, tap, w, scale, out, channels) : Patch<0>(acc, taps, tap, w, scale, out, channels);
+  return IsFinite(sums) && PatchTail(acc, tap_w, tap_scale, taps, tap, w, scale, out, c, channels);
 }
 
 uint32_t FuseScan__avx2(const float* w, size_t n) {

@@ -70,48 +70,85 @@ bool FuseFinish__avx512(const double* acc, const float* w, double scale, float* 
   return IsFinite(sums) && tail == 0;
 }
 
-// kTaps 0 stands for any number; a constant one unrolls the loop over them and keeps the masks in registers.
-template <size_t kTaps>
-static bool Patch(const double* acc, size_t any_taps, size_t tap, const float* w, double scale, float* out, size_t channels) {
-  // Eight channels are `taps` vectors. As `taps` is odd, their eight patched values stand in eight different lanes: one
-  // permutation puts the patches there, and a mask a vector keeps those that fall into it.
-  const size_t taps = kTaps == 0 ? any_taps : kTaps;
-  alignas(64) uint64_t mask[kFusePatchTaps][8];  // an AND is cheaper here than a load of a mask register
-  for (size_t v = 0; v < taps; ++v) _mm512_store_si512(mask[v], _mm512_setzero_si512());
-  alignas(64) int64_t order[8];
-  for (size_t c = 0; c < 8; ++c) {
-    const size_t at = c * taps + tap;
-    mask[at / 8][at % 8] = ~uint64_t{0};
-    order[at % 8] = static_cast<int64_t>(c);
+// Eight values of the channels from `c` on for their patched taps.
+static __m512d PatchAt(const double* acc, const float* tap_w, double tap_scale, size_t c) {
+  if (acc != nullptr) return _mm512_loadu_pd(acc + c);
+  return _mm512_add_pd(_mm512_setzero_pd(), _mm512_mul_pd(_mm512_set1_pd(tap_scale), _mm512_cvtps_pd(_mm256_loadu_ps(tap_w + c))));
+}
+
+// scale * w + 0: rounded once, as the product is; the zero turns -0 into +0.
+static __m512d Product(__m512d scale, const float* w) { return _mm512_fmadd_pd(scale, _mm512_cvtps_pd(_mm256_loadu_ps(w)), _mm512_setzero_pd()); }
+
+template <int kLane>
+static __m512d AddLane(__m512d product, __m512d patch) {
+  return _mm512_mask_add_pd(product, 1 << kLane, product, patch);
+}
+
+// Channels from `c` on one by one.
+static bool PatchTail(const double* acc, const float* tap_w, double tap_scale, size_t taps, size_t tap, const float* w, double scale, float* out,
+                      size_t c, size_t channels) {
+  float sum = 0;
+  for (; c < channels; ++c) {
+    const double patch = acc == nullptr ? 0.0 + tap_scale * static_cast<double>(tap_w[c]) : acc[c];
+    for (size_t t = 0; t < taps; ++t) {
+      out[c * taps + t] = static_cast<float>((t == tap ? patch : 0.0) + scale * static_cast<double>(w[c * taps + t]));
+      sum += out[c * taps + t] * 0.0f;
+    }
   }
-  const __m512i lanes = _mm512_load_si512(order);
+  return sum == 0;
+}
+
+// The centre of 3x3 kernels: eight channels are nine vectors, of which eight have one patched lane each, four after that of its
+// own channel.
+static bool PatchCentre(const double* acc, const float* tap_w, double tap_scale, const float* w, double scale, float* out, size_t channels) {
   const __m512d s = _mm512_set1_pd(scale);
   __m256 sums[3] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
   size_t c = 0;
   for (; c + 8 <= channels; c += 8) {
-    const __m512d patch = _mm512_permutexvar_pd(lanes, _mm512_loadu_pd(acc + c));
-    const float* from = w + c * taps;
-    float* to = out + c * taps;
-    for (size_t line = 0; line < 8 * taps * sizeof(float); line += 64) __builtin_prefetch(reinterpret_cast<const char*>(from) + kAhead + line, 1);
-#pragma GCC unroll 9
-    for (size_t v = 0; v < taps; ++v) {
-      const __m512d product = _mm512_mul_pd(s, _mm512_cvtps_pd(_mm256_loadu_ps(from + 8 * v)));
-      StoreRounded(to + 8 * v, _mm512_add_pd(_mm512_and_pd(patch, _mm512_load_pd(mask[v])), product), sums[v % 3]);
-    }
+    const __m512d values = PatchAt(acc, tap_w, tap_scale, c);
+    const __m512d patch = _mm512_shuffle_f64x2(values, values, 0x4e);  // halves swapped
+    const float* from = w + c * 9;
+    float* to = out + c * 9;
+    for (size_t line = 0; line < 8 * 9 * sizeof(float); line += 64) __builtin_prefetch(reinterpret_cast<const char*>(from) + kAhead + line, 1);
+    StoreRounded(to, AddLane<4>(Product(s, from), patch), sums[0]);
+    StoreRounded(to + 8, AddLane<5>(Product(s, from + 8), patch), sums[1]);
+    StoreRounded(to + 16, AddLane<6>(Product(s, from + 16), patch), sums[2]);
+    StoreRounded(to + 24, AddLane<7>(Product(s, from + 24), patch), sums[0]);
+    StoreRounded(to + 32, Product(s, from + 32), sums[1]);
+    StoreRounded(to + 40, AddLane<0>(Product(s, from + 40), patch), sums[2]);
+    StoreRounded(to + 48, AddLane<1>(Product(s, from + 48), patch), sums[0]);
+    StoreRounded(to + 56, AddLane<2>(Product(s, from + 56), patch), sums[1]);
+    StoreRounded(to + 64, AddLane<3>(Product(s, from + 64), patch), sums[2]);
   }
-  float tail = 0;
-  for (; c < channels; ++c) {
-    for (size_t t = 0; t < taps; ++t) {
-      const double product = scale * static_cast<double>(w[c * taps + t]);
-      out[c * taps + t] = static_cast<float>((t == tap ? acc[c] : 0.0) + product);
-      tail += out[c * taps + t] * 0.0f;
-    }
-  }
-  return IsFinite(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), sums[2])) && tail == 0;
+  return IsFinite(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), sums[2])) && PatchTail(acc, tap_w, tap_scale, 9, 4, w, scale, out, c, channels);
 }
 
-bool FusePatch__avx512(const double* acc, size_t taps, size_t tap, const float* w, double scale, float* out, size_t channels) {
-  return taps == 9 ? Patch<9>(acc, taps, tap, w, scale, out, channels) : Patch<0>(acc, taps, tap, w, scale, out, channels);
+bool FusePatch__avx512(const double* acc, const float* tap_w, double tap_scale, size_t taps, size_t tap, const float* w, double scale,
+                       float* out, size_t channels) {
+  if (taps == 9 && tap == 4) return PatchCentre(acc, tap_w, tap_scale, w, scale, out, channels);
+  // Eight channels are `taps` vectors. As `taps` is odd, their eight patched values stand in eight different lanes: one
+  // permutation puts the patches there, and a mask a vector adds those that fall into it.
+  __mmask8 mask[kFusePatchTaps] = {};
+  alignas(64) int64_t order[8];
+  for (size_t c = 0; c < 8; ++c) {
+    const size_t at = c * taps + tap;
+    mask[at / 8] = static_cast<__mmask8>(mask[at / 8] | 1u << at % 8);
+    order[at % 8] = static_cast<int64_t>(c);
+  }
+  const __m512i lanes = _mm512_load_si512(order);
+  const __m512d s = _mm512_set1_pd(scale);
+  __m256 sums = _mm256_setzero_ps();
+  size_t c = 0;
+  for (; c + 8 <= channels; c += 8) {
+    const __m512d patch = _mm512_permutexvar_pd(lanes, PatchAt(acc, tap_w, tap_scale, c));
+    const float* from = w + c * taps;
+    float* to = out + c * taps;
+    for (size_t v = 0; v < taps; ++v) {
+      const __m512d product = Product(s, from + 8 * v);
+      StoreRounded(to + 8 * v, _mm512_mask_add_pd(product, mask[v], product, patch), sums);
+    }
+  }
+  return IsFinite(sums) && PatchTail(acc, tap_w, tap_scale, taps, tap, w, scale, out, c, channels);
 }
 
 uint32_t FuseScan__avx512(const float* w, size_t n) {

@@ -48,11 +48,12 @@ bool FuseFinish__scalar(const double* acc, const float* w, double scale, float* 
   return AllFinite(out, n);
 }
 
-bool FusePatch__scalar(const double* acc, size_t taps, size_t tap, const float* w, double scale, float* out, size_t channels) {
+bool FusePatch__scalar(const double* acc, const float* tap_w, double tap_scale, size_t taps, size_t tap, const float* w, double scale,
+                       float* out, size_t channels) {
   for (size_t c = 0; c < channels; ++c) {
+    const double patch = acc == nullptr ? 0.0 + tap_scale * static_cast<double>(tap_w[c]) : acc[c];
     for (size_t t = 0; t < taps; ++t) {
-      const double product = scale * static_cast<double>(w[c * taps + t]);
-      out[c * taps + t] = static_cast<float>((t == tap ? acc[c] : 0.0) + product);
+      out[c * taps + t] = static_cast<float>((t == tap ? patch : 0.0) + scale * static_cast<double>(w[c * taps + t]));
     }
   }
   return AllFinite(out, channels * taps);
