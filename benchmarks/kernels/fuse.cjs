@@ -6,7 +6,7 @@ const { callNative } = require('../../dist/native/call.js');
 const { loadAddon } = require('../../dist/native/load.js');
 const { interleave } = require('../interleave.cjs');
 
-const ROUNDS = 9;
+const ROUNDS = 21;
 /** [in, out, identity] of the 28 blocks: widths 64, 192, 384, 768, 2560; 1, 4, 6, 16, 1 blocks a stage. */
 const BLOCKS = [
   [3, 64, 1],

@@ -14,7 +14,7 @@
 
 namespace repfuse {
 
-static const size_t kAhead = 4096;  // bytes that a pass prefetches: hardware prefetchers stop at the end of a page
+static const size_t kAhead = 8192;  // bytes that a pass prefetches: hardware prefetchers stop at the end of a page
 
 static uint32_t Magnitude(float value) {
   uint32_t bits;
