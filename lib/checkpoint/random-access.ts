@@ -17,8 +17,12 @@ export interface ReadProgress {
   readonly total: number;
 }
 
-/** Bytes between two looks at the signal, and between two progress reports. */
-const CHUNK = 1 << 24;
+/** Bytes between two looks at the signal, and between two progress reports; also what is read while the chunk before is looked at. */
+const CHUNK = 1 << 22;
+/** Reads up to SMALL bytes are served from pages: a file of many small tensors takes few calls. */
+const SMALL = 1 << 16;
+const PAGE = 1 << 18;
+const PAGES = 4;
 
 /** Opens a file, hands it to `body`, closes it. @throws ERR_REPFUSE_FILE naming the file */
 export async function withFile<T>(file: string, body: (source: RandomAccess) => Promise<T>): Promise<T> {
@@ -55,8 +59,47 @@ export function observed(
   };
 }
 
+/** The same bytes, small reads served from the pages read last. */
+export function paged(source: RandomAccess): RandomAccess {
+  const pages = new Map<number, Promise<Uint8Array>>(); // by number, the one used last at the end
+  const readPage = async (number: number): Promise<Uint8Array> => {
+    const bytes = new Uint8Array(Math.min(PAGE, source.size - number * PAGE));
+    await source.read(number * PAGE, bytes);
+    return bytes;
+  };
+  const turnTo = (number: number): Promise<Uint8Array> => {
+    const page = pages.get(number) ?? readPage(number);
+    pages.delete(number);
+    pages.set(number, page);
+    if (pages.size > PAGES) pages.delete(pages.keys().next().value!);
+    return page;
+  };
+  return {
+    size: source.size,
+    async read(offset, into) {
+      if (into.length > SMALL) return source.read(offset, into);
+      for (let done = 0; done < into.length; ) {
+        const at = offset + done;
+        const page = (await turnTo(Math.floor(at / PAGE))).subarray(at % PAGE);
+        into.set(page.subarray(0, into.length - done), done);
+        done += Math.min(page.length, into.length - done);
+      }
+    },
+  };
+}
+
+/** Where the bytes of a tensor go. */
+export type Allocate = (length: number) => Uint8Array<ArrayBuffer>;
+
+export interface ReadBytesOptions {
+  /** Sees each chunk in turn, while the next one is being read. */
+  readonly onChunk?: ((chunk: Uint8Array) => void) | undefined;
+  /** Default: new memory. */
+  readonly allocate?: Allocate | undefined;
+}
+
 /**
- * Reads a range into memory of its own, in chunks; `onChunk` sees each as it arrives.
+ * Reads a range, in chunks.
  *
  * @throws ERR_REPFUSE_FORMAT if the range leaves the file or does not fit in memory
  */
@@ -64,7 +107,7 @@ export async function readBytes(
   source: RandomAccess,
   offset: number,
   length: number,
-  onChunk: (chunk: Uint8Array) => void = () => {},
+  { onChunk = () => {}, allocate: take = allocate }: ReadBytesOptions = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
   if (offset + length > source.size) {
     throw new RepfuseError(
@@ -73,16 +116,27 @@ export async function readBytes(
       { offset },
     );
   }
-  const bytes = allocate(length);
-  for (let at = 0; at < length; at += CHUNK) {
+  const bytes = take(length);
+  const read = async (at: number): Promise<Uint8Array> => {
     const chunk = bytes.subarray(at, Math.min(at + CHUNK, length));
     await source.read(offset + at, chunk);
-    onChunk(chunk);
+    return chunk;
+  };
+  let pending = length === 0 ? undefined : read(0);
+  for (let at = CHUNK; pending !== undefined; at += CHUNK) {
+    const chunk = await pending;
+    pending = at < length ? read(at) : undefined;
+    try {
+      onChunk(chunk);
+    } catch (error) {
+      await pending?.catch(() => {}); // nobody reads into memory that is given back
+      throw error;
+    }
   }
   return bytes;
 }
 
-/** Zeroed memory. @throws ERR_REPFUSE_FORMAT where the engine has none to give */
+/** New memory, zeroed. @throws ERR_REPFUSE_FORMAT where the engine has none to give */
 export function allocate(length: number): Uint8Array<ArrayBuffer> {
   try {
     return new Uint8Array(length);

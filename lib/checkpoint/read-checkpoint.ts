@@ -1,16 +1,26 @@
 import { RepfuseError } from '../errors';
 import { throwIfAborted } from '../native/call';
-import { formatShape, type Tensor } from '../tensor/tensor';
+import { formatShape } from '../tensor/tensor';
 import { describe } from './describe';
-import { findStateDict } from './find-state-dict';
+import { type FoundStateDict, findStateDict } from './find-state-dict';
+import { OpenCheckpoint } from './open-checkpoint';
 import { unpickle } from './pickle';
 import { selectKeys } from './prefix';
-import { observed, type RandomAccess, type ReadProgress, readBytes, withFile } from './random-access';
-import { readSafetensorsHeader, readSafetensorsTensor } from './safetensors';
+import {
+  type Allocate,
+  observed,
+  paged,
+  type RandomAccess,
+  type ReadProgress,
+  readBytes,
+  withFile,
+} from './random-access';
+import { readSafetensorsData, readSafetensorsHeader } from './safetensors';
 import { sniff } from './sniff';
-import type { Checkpoint, CheckpointFormat, StateDict } from './state-dict';
-import { TORCH_HOST, UnsupportedTensor } from './torch-pickle';
-import { materialize } from './torch-tensor';
+import type { Checkpoint, CheckpointFormat } from './state-dict';
+import type { StoredTensor } from './stored-tensor';
+import { TORCH_HOST, type TorchTensor, UnsupportedTensor } from './torch-pickle';
+import { storedTensors } from './torch-tensor';
 import { openTorchZip } from './torch-zip';
 
 export interface ReadCheckpointOptions {
@@ -30,7 +40,8 @@ interface Weights extends Omit<Checkpoint, 'file' | 'tensors' | 'droppedPrefix'>
   readonly names: readonly string[];
   /** What a tensor is, in a few words. */
   describe(name: string): string;
-  load(name: string): Promise<Tensor>;
+  /** The tensors of these names, checked. */
+  store(names: readonly string[]): ReadonlyMap<string, StoredTensor>;
 }
 
 /** A bare pickle holds no tensors of torch's: a larger one need not be read to say so. */
@@ -45,31 +56,55 @@ const MAX_BARE_PICKLE = 1 << 26;
  * ERR_REPFUSE_KEY, ERR_REPFUSE_ABORTED; `details` names the file and, where there is one, the tensor, field or byte offset
  */
 export async function readCheckpoint(file: string, options: ReadCheckpointOptions = {}): Promise<Checkpoint> {
+  return await withCheckpoint(file, options, async (opened) => {
+    await opened.load(opened.tensors.keys());
+    const { tensors, ...rest } = opened.checkpoint;
+    options.onProgress?.({ phase: 'read', done: opened.bytes, total: opened.bytes });
+    return { ...rest, tensors };
+  });
+}
+
+/**
+ * Opens a checkpoint as `readCheckpoint` reads it and hands it to `body`, large tensors still in the file. The file is closed, and
+ * what was loaded must not be used any more, once `body` has settled.
+ */
+export async function withCheckpoint<T>(
+  file: string,
+  options: ReadCheckpointOptions,
+  body: (checkpoint: OpenCheckpoint) => Promise<T>,
+): Promise<T> {
   checkOptions(options);
   const { signal, onProgress } = options;
   try {
     throwIfAborted(signal);
-    return await withFile(file, async (source) => {
-      const checkpoint = await read(file, observed(source, signal, onProgress), options);
-      onProgress?.({ phase: 'read', done: source.size, total: source.size });
-      return checkpoint;
-    });
+    return await withFile(file, async (source) =>
+      body(await openCheckpoint(file, paged(observed(source, signal, onProgress)), options)),
+    );
   } catch (error) {
     throw error instanceof RepfuseError ? naming(file, error) : error;
   }
 }
 
-async function read(file: string, source: RandomAccess, options: ReadCheckpointOptions): Promise<Checkpoint> {
+async function openCheckpoint(
+  file: string,
+  source: RandomAccess,
+  options: ReadCheckpointOptions,
+): Promise<OpenCheckpoint> {
   const weights = await OPENERS[await sniff(source)](source, options);
   const { kept, droppedPrefix, left } = selectKeys(weights.names, options.prefix);
-  const tensors: StateDict = new Map();
-  for (const [name, key] of kept) tensors.set(key, await weights.load(name));
+  const stored = weights.store([...kept.keys()]);
   const { format, keyPath, alternatives, metadata } = weights;
   const skipped = [
     ...weights.skipped,
     ...left.map((name) => ({ path: [...keyPath, name].join('.'), what: weights.describe(name) })),
   ];
-  return { file, format, tensors, keyPath, droppedPrefix, alternatives, metadata, skipped };
+  const opened = new OpenCheckpoint(
+    { file, format, keyPath, droppedPrefix, alternatives, metadata, skipped },
+    new Map([...kept].map(([name, key]) => [key, stored.get(name)!])),
+    source.size,
+  );
+  await opened.loadSmall();
+  return opened;
 }
 
 const OPENERS: Readonly<
@@ -98,7 +133,14 @@ async function openSafetensors(source: RandomAccess, { keyPath = [] }: ReadCheck
     metadata,
     names: [...byName.keys()],
     describe: (name) => `tensor ${byName.get(name)!.dtype} ${formatShape(byName.get(name)!.shape)}`,
-    load: (name) => readSafetensorsTensor(source, byName.get(name)!, dataStart),
+    store: (names) =>
+      new Map(
+        names.map((name) => {
+          const entry = byName.get(name)!;
+          const read = (allocate?: Allocate) => readSafetensorsData(source, entry, dataStart, allocate);
+          return [name, { dtype: entry.dtype, shape: entry.shape, exclusive: true, read }];
+        }),
+      ),
   };
 }
 
@@ -113,16 +155,19 @@ async function openTorch(source: RandomAccess, { keyPath }: ReadCheckpointOption
     metadata: {},
     names: [...found.tensors.keys()],
     describe: (name) => describe(found.tensors.get(name)!),
-    async load(name) {
-      const described = found.tensors.get(name)!;
-      if (!(described instanceof UnsupportedTensor)) return materialize(name, described, storages);
-      throw new RepfuseError(
-        'ERR_REPFUSE_UNSUPPORTED_FORMAT',
-        `Tensor ${JSON.stringify(name)} is ${described.kind}, which is not supported`,
-        { tensor: name, received: described.kind },
-      );
-    },
+    store: (names) => storedTensors(new Map(names.map((name) => [name, supported(name, found.tensors)])), storages),
   };
+}
+
+/** @throws ERR_REPFUSE_UNSUPPORTED_FORMAT for a tensor that is no strided one */
+function supported(name: string, tensors: FoundStateDict['tensors']): TorchTensor {
+  const described = tensors.get(name)!;
+  if (!(described instanceof UnsupportedTensor)) return described;
+  throw new RepfuseError(
+    'ERR_REPFUSE_UNSUPPORTED_FORMAT',
+    `Tensor ${JSON.stringify(name)} is ${described.kind}, which is not supported`,
+    { tensor: name, received: described.kind },
+  );
 }
 
 /** Looks into a bare pickle only to say what it is, or what it tried to call. */

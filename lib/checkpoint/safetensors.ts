@@ -1,7 +1,6 @@
 import { RepfuseError } from '../errors';
-import { DTYPES, type DType, isDType } from '../tensor/dtype';
-import { Tensor } from '../tensor/tensor';
-import { type RandomAccess, readBytes } from './random-access';
+import { DTYPES, type DType, isDType, type TensorData } from '../tensor/dtype';
+import { type Allocate, type RandomAccess, readBytes } from './random-access';
 
 const MAX_HEADER = 100_000_000;
 /** Objects and lists in a header: three a tensor are needed, and each costs far more memory than text. */
@@ -47,15 +46,16 @@ export async function readSafetensorsHeader(source: RandomAccess): Promise<Safet
   return { entries, metadata, dataStart };
 }
 
-/** Reads one tensor into memory of its own. `dataStart` as in the header that the entry comes from. */
-export async function readSafetensorsTensor(
+/** Reads the elements of one tensor. `dataStart` as in the header that the entry comes from. */
+export async function readSafetensorsData(
   source: RandomAccess,
-  { dtype, shape, begin, end }: SafetensorsEntry,
+  { dtype, begin, end }: SafetensorsEntry,
   dataStart: number,
-): Promise<Tensor> {
-  const bytes = await readBytes(source, dataStart + begin, end - begin);
+  allocate?: Allocate,
+): Promise<TensorData> {
+  const bytes = await readBytes(source, dataStart + begin, end - begin, { allocate });
   const { array, bytes: width } = DTYPES[dtype];
-  return new Tensor(dtype, shape, new array(bytes.buffer, 0, bytes.length / width));
+  return new array(bytes.buffer, bytes.byteOffset, bytes.length / width);
 }
 
 function bad(problem: string, details: Record<string, unknown> = {}): RepfuseError {

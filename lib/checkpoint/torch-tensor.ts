@@ -1,8 +1,9 @@
 import { RepfuseError } from '../errors';
 import { DTYPES, type DType } from '../tensor/dtype';
-import { formatShape, Tensor } from '../tensor/tensor';
+import { elementCount, formatShape } from '../tensor/tensor';
 import { PyTuple, type PyValue } from './python-values';
-import { allocate } from './random-access';
+import { type Allocate, allocate } from './random-access';
+import type { StoredTensor } from './stored-tensor';
 import { TorchStorage, type TorchTensor, torchDType } from './torch-pickle';
 
 const MAX_RANK = 64;
@@ -13,31 +14,52 @@ export interface StorageReader {
   sizeOf(key: string): number | undefined;
   /** The bytes, always the same memory for the same key. */
   read(key: string): Promise<Uint8Array<ArrayBuffer>>;
+  /** The bytes, read anew into memory from `into`. */
+  readInto(key: string, into: Allocate | undefined): Promise<Uint8Array<ArrayBuffer>>;
   /** Takes bytes from what the file may become in memory; false when that is used up. */
   reserve(bytes: number): boolean;
 }
 
 /**
- * Turns a described tensor into a dense one. Everything is checked before memory is taken. A contiguous window stays a view of
- * the storage's memory, so tensors that share a storage share an ArrayBuffer; any other is gathered into memory of its own.
+ * What the described tensors are once they are dense. Everything is checked before memory is taken. A contiguous window stays a
+ * view of the storage's memory, so tensors that share a storage share an ArrayBuffer; any other is gathered into memory of its own.
  *
  * @throws ERR_REPFUSE_FORMAT, ERR_REPFUSE_UNSUPPORTED_FORMAT naming the tensor (`details.tensor`)
  */
-export async function materialize(name: string, described: TorchTensor, storages: StorageReader): Promise<Tensor> {
-  const { dtype, key, offset, shape, stride } = check(name, described, storages);
+export function storedTensors(
+  described: ReadonlyMap<string, TorchTensor>,
+  storages: StorageReader,
+): Map<string, StoredTensor> {
+  const windows = new Map([...described].map(([name, tensor]) => [name, check(name, tensor, storages)] as const));
+  const users = new Map<string, number>();
+  for (const { key } of windows.values()) users.set(key, (users.get(key) ?? 0) + 1);
+  return new Map(
+    [...windows].map(([name, window]) => [name, store(name, window, users.get(window.key) === 1, storages)] as const),
+  );
+}
+
+function store(name: string, window: Window, alone: boolean, storages: StorageReader): StoredTensor {
+  const { dtype, key, offset, shape, stride } = window;
   const { array, bytes: width } = DTYPES[dtype];
-  const count = shape.reduce((product, dim) => product * dim, 1);
-  if (count === 0) return new Tensor(dtype, shape, new array(0));
-  if (isContiguous(shape, stride)) {
-    const { buffer } = await storages.read(key);
-    return new Tensor(dtype, shape, new array(buffer, offset * width, count));
+  const count = elementCount(shape);
+  if (count === 0) return { dtype, shape, exclusive: true, read: async () => new array(0) };
+  if (!isContiguous(shape, stride)) {
+    if (!storages.reserve(count * width)) {
+      throw bad(name, 'shape', `shape ${formatShape(shape)} repeats its elements, and is too large for this file`);
+    }
+    const read = async () => new array(gather(await storages.read(key), width, offset, shape, stride, count), 0, count);
+    return { dtype, shape, exclusive: true, read };
   }
-  if (!storages.reserve(count * width)) {
-    throw bad(name, 'shape', `shape ${formatShape(shape)} repeats its elements, and is too large for this file`);
-  }
-  const { buffer } = await storages.read(key);
-  const gathered = gather(buffer, width, offset, shape, stride, count);
-  return new Tensor(dtype, shape, new array(gathered, 0, count));
+  const exclusive = alone && offset === 0 && count * width === storages.sizeOf(key);
+  return {
+    dtype,
+    shape,
+    exclusive,
+    async read(allocate) {
+      const bytes = exclusive ? await storages.readInto(key, allocate) : await storages.read(key);
+      return new array(bytes.buffer, bytes.byteOffset + offset * width, count);
+    },
+  };
 }
 
 function bad(tensor: string, field: string, problem: string): RepfuseError {
@@ -115,7 +137,7 @@ function isContiguous(shape: readonly number[], stride: readonly number[]): bool
 
 /** Copies elements by their bit patterns (a NaN keeps its payload), last axis innermost. */
 function gather(
-  storage: ArrayBuffer,
+  storage: Uint8Array<ArrayBuffer>,
   width: number,
   offset: number,
   shape: readonly number[],
@@ -124,7 +146,7 @@ function gather(
 ): ArrayBuffer {
   const { buffer } = allocate(count * width);
   const array = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array, 8: BigUint64Array }[width]!;
-  const source = new array(storage, 0, Math.floor(storage.byteLength / width));
+  const source = new array(storage.buffer, storage.byteOffset, Math.floor(storage.byteLength / width));
   const target = new array(buffer);
   const rank = shape.length;
   const columns = shape[rank - 1]!;

@@ -75,6 +75,7 @@ function storageReader(zip: ZipArchive, root: string, limit: number): StorageRea
       loaded.set(key, bytes);
       return bytes;
     },
+    readInto: (key, into) => zip.read(nameOf(key), into),
     reserve(bytes) {
       left -= bytes;
       return left >= 0;

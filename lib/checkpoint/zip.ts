@@ -2,7 +2,7 @@ import { promisify } from 'node:util';
 import { crc32, inflateRaw } from 'node:zlib';
 import { type Entry, fromRandomAccessReaderPromise, RandomAccessReader, type ZipFile } from 'yauzl';
 import { RepfuseError } from '../errors';
-import { allocate, type RandomAccess, readBytes } from './random-access';
+import { type Allocate, allocate, type RandomAccess, readBytes } from './random-access';
 
 const MAX_ENTRIES = 100_000;
 
@@ -11,8 +11,8 @@ export interface ZipArchive {
   readonly names: readonly string[];
   /** Size of an entry once inflated, as the directory claims it; undefined if there is no such entry. */
   sizeOf(name: string): number | undefined;
-  /** An entry's bytes in memory of their own, CRC-32 checked. */
-  read(name: string): Promise<Uint8Array<ArrayBuffer>>;
+  /** An entry's bytes, CRC-32 checked, in memory of their own (from `into`, if given). */
+  read(name: string, into?: Allocate): Promise<Uint8Array<ArrayBuffer>>;
 }
 
 /**
@@ -39,7 +39,7 @@ export async function openZip(source: RandomAccess): Promise<ZipArchive> {
   return {
     names: [...entries.keys()],
     sizeOf: (name) => entries.get(name)?.uncompressedSize,
-    read: (name) => readEntry(source, zip, find(name)),
+    read: (name, into) => readEntry(source, zip, find(name), into),
   };
 }
 
@@ -66,7 +66,12 @@ async function readDirectory(source: RandomAccess): Promise<{ zip: ZipFile; entr
   }
 }
 
-async function readEntry(source: RandomAccess, zip: ZipFile, entry: Entry): Promise<Uint8Array<ArrayBuffer>> {
+async function readEntry(
+  source: RandomAccess,
+  zip: ZipFile,
+  entry: Entry,
+  into: Allocate = allocate,
+): Promise<Uint8Array<ArrayBuffer>> {
   const { fileName, compressionMethod, compressedSize, uncompressedSize } = entry;
   const details = { entry: fileName };
   if (!entry.canDecodeFileData()) {
@@ -77,35 +82,36 @@ async function readEntry(source: RandomAccess, zip: ZipFile, entry: Entry): Prom
     throw asFormatError(error, details);
   });
   let crc = 0;
-  const raw = await readBytes(source, fileDataStart, compressedSize, (chunk) => {
-    if (compressionMethod === 0) crc = crc32(chunk, crc);
-  });
-  const bytes = compressionMethod === 0 ? raw : await inflate(raw, uncompressedSize, fileName);
-  if (compressionMethod !== 0) crc = crc32(bytes);
+  const update = (chunk: Uint8Array) => {
+    crc = crc32(chunk, crc);
+  };
+  let bytes: Uint8Array<ArrayBuffer>;
+  if (compressionMethod === 0) {
+    bytes = await readBytes(source, fileDataStart, compressedSize, { onChunk: update, allocate: into });
+  } else {
+    bytes = await inflate(await readBytes(source, fileDataStart, compressedSize), uncompressedSize, fileName, into);
+    update(bytes);
+  }
   if (crc !== entry.crc32) throw bad(`entry ${fileName} is corrupt: its CRC-32 checksum does not match`, details);
   return bytes;
 }
 
-async function inflate(raw: Uint8Array, size: number, name: string): Promise<Uint8Array<ArrayBuffer>> {
+async function inflate(raw: Uint8Array, size: number, name: string, into: Allocate): Promise<Uint8Array<ArrayBuffer>> {
   const inflated = await promisify(inflateRaw)(raw, { maxOutputLength: Math.max(size, 1) }).catch((cause: Error) => {
     throw asFormatError(cause, { entry: name });
   });
   if (inflated.length !== size)
     throw bad(`entry ${name} holds ${inflated.length} bytes instead of ${size}`, { entry: name });
   // zlib may hand out a slice of a shared pool; weights need a buffer that is theirs alone.
-  const bytes = allocate(size);
+  const bytes = into(size);
   bytes.set(inflated);
   return bytes;
 }
-
-/** A directory entry takes about a hundred bytes: reading a page at a time saves most of the calls. */
-const PAGE = 4096;
 
 /** yauzl's view of a RandomAccess. It reads the directory and local headers; entry data never pass through it. */
 class Reader extends RandomAccessReader {
   /** What the source threw, so that an abort or a read error is not taken for a damaged archive. */
   failure: unknown;
-  private page: { readonly start: number; readonly bytes: Uint8Array } = { start: 0, bytes: new Uint8Array() };
 
   constructor(private readonly source: RandomAccess) {
     super();
@@ -122,28 +128,13 @@ class Reader extends RandomAccessReader {
       callback(new Error('truncated: the directory points beyond the end of the file'));
       return;
     }
-    this.turnTo(position, length).then(
-      (bytes) => {
-        buffer.set(bytes, offset);
-        callback(null, length);
-      },
+    this.source.read(position, buffer.subarray(offset, offset + length)).then(
+      () => callback(null, length),
       (error) => {
         this.failure = error;
         callback(error);
       },
     );
-  }
-
-  private async turnTo(position: number, length: number): Promise<Uint8Array> {
-    const { start, bytes } = this.page;
-    if (position < start || position + length > start + bytes.length) {
-      const size = Math.min(Math.max(length, PAGE), this.source.size - position);
-      const page = { start: position, bytes: new Uint8Array(size) };
-      await this.source.read(position, page.bytes);
-      this.page = page;
-    }
-    const at = position - this.page.start;
-    return this.page.bytes.subarray(at, at + length);
   }
 }
 

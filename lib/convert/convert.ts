@@ -1,16 +1,18 @@
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { access, constants, stat } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { version } from '../../package.json';
 import { checkOptions } from '../blocks/options';
-import type { StateDict } from '../checkpoint/state-dict';
-import { expectAbsent, writeSafetensors } from '../checkpoint/write-safetensors';
+import { expectAbsent } from '../checkpoint/new-file';
+import type { OpenCheckpoint } from '../checkpoint/open-checkpoint';
+import { withCheckpoint } from '../checkpoint/read-checkpoint';
+import type { TensorSource } from '../checkpoint/tensor-source';
+import { writeSafetensors } from '../checkpoint/write-safetensors';
 import { RepfuseError } from '../errors';
 import { deployGraph, type Graph, graphMetadata } from '../graph';
-import { fuseBlocks } from './fuse-blocks';
-import { type Examination, examine, INSPECT_OPTIONS, type InspectOptions } from './inspect';
+import { checkEps } from './find-blocks';
+import { BlockFusing, UnfusableBlock } from './fuse-blocks';
+import { startHashing } from './hash-file';
+import { checkValues, examine, type FoundBlock, INSPECT_OPTIONS, type InspectOptions } from './inspect';
 import { expectTensors } from './model-graph';
 import type { BlockReport, ConvertReport } from './report';
 import { type VerifyReport, verify } from './verify';
@@ -29,6 +31,12 @@ export interface ConvertOptions extends Omit<InspectOptions, 'onProgress'> {
   readonly force?: boolean | undefined;
   /** Read both files back and compare them block by block (see `verify`). Default false. */
   readonly verify?: boolean | undefined;
+  /** Put the SHA-256 of the input into the output's metadata. Default true; a file takes longer to hash than to convert. */
+  readonly hash?: boolean | undefined;
+  /** Wait until the output is on the disk, so that it survives a loss of power. Default false. */
+  readonly durable?: boolean | undefined;
+  /** Report the range of each block's weights before and after fusing. Default false. */
+  readonly ranges?: boolean | undefined;
   /** Throw ERR_REPFUSE_NO_BLOCKS if no block was fused. Default false. */
   readonly requireChange?: boolean | undefined;
   readonly threads?: number | undefined;
@@ -41,7 +49,8 @@ export interface ConvertOptions extends Omit<InspectOptions, 'onProgress'> {
  * output is a model file, which `evaluate` and `repfuse run` can run.
  *
  * Needs no model code: stride, padding and activation do not enter the fused numbers; BatchNorm eps does, and is reported with
- * its source. If any block cannot be fused, nothing is written. Takes memory for about one copy of the file.
+ * its source. If any block cannot be fused, nothing is written. Blocks are read, fused and written one after the other: memory for
+ * a few of the largest is all that is taken.
  *
  * @returns what became of every block; `output` is null when there was nothing to convert
  * @throws ERR_REPFUSE_BLOCK listing every block that is partial, ambiguous or unsupported (`keepBlocks` settles one);
@@ -50,6 +59,7 @@ export interface ConvertOptions extends Omit<InspectOptions, 'onProgress'> {
  */
 export async function convert(input: string, output: string, options: ConvertOptions = {}): Promise<ConvertReport> {
   checkOptions('convert', options, CONVERT_OPTIONS);
+  checkEps(options);
   const started = performance.now();
   await checkOutput(input, output, options.force === true);
   const report = await fuseAndWrite(input, output, options);
@@ -64,31 +74,76 @@ async function fuseAndWrite(
   output: string,
   options: ConvertOptions,
 ): Promise<Omit<ConvertReport, 'milliseconds' | 'verification'>> {
-  const examination = await examine(input, options);
-  const { checkpoint, found, graph, report } = examination;
-  refuseProblems(report.blocks, input);
-  const converted = found.filter((block) => block.report.status === 'converted').map(({ block }) => block);
-  if (options.requireChange === true && converted.length === 0) {
-    throw new RepfuseError('ERR_REPFUSE_NO_BLOCKS', `Expected blocks to fuse in ${input} but 0 blocks were folded`, {
-      file: input,
-    });
-  }
-  if (found.length === 0 && options.graph === undefined) return { ...report, output: null };
+  return await withCheckpoint(input, options, async (opened) => {
+    const { found, graph, report } = examine(input, opened, options);
+    if (report.blocks.some(isProblem)) {
+      const blocks: BlockReport[] = [];
+      for (const item of found) blocks.push(await checkValues(item, opened)); // all problems are told at once
+      refuseProblems(blocks, input);
+    }
+    const converted = found.filter((item) => item.report.status === 'converted');
+    if (options.requireChange === true && converted.length === 0) {
+      throw new RepfuseError('ERR_REPFUSE_NO_BLOCKS', `Expected blocks to fuse in ${input} but 0 blocks were folded`, {
+        file: input,
+      });
+    }
+    if (found.length === 0 && options.graph === undefined) return { ...report, output: null };
 
-  const deployed = graph === undefined ? undefined : deployGraph(graph, converted);
-  const blocks = await fuseBlocks(found, checkpoint.tensors, options);
-  refuseProblems(blocks, input);
-  const tensors = deployTensors(examination);
-  if (deployed !== undefined) expectTensors(deployed, tensors);
-  const metadata = { ...checkpoint.metadata, ...(await provenance(input, report.blocks, deployed)) };
-  const { force, signal, onProgress } = options;
-  await writeSafetensors(output, tensors, { metadata, force, signal, onProgress });
-  return { ...report, blocks, output };
+    const deployed =
+      graph &&
+      deployGraph(
+        graph,
+        converted.map(({ block }) => block),
+      );
+    const fusing = new BlockFusing(found, opened, options);
+    fusing.tell(converted[0]?.block.prefix ?? '');
+    const tensors = deployTensors(opened, converted, fusing);
+    if (deployed !== undefined) expectTensors(deployed, tensors);
+    try {
+      await write(input, output, tensors, opened, provenance(input, report.blocks, deployed), options);
+    } catch (error) {
+      if (!(error instanceof UnfusableBlock)) throw error;
+      refuseProblems(await fusing.reports(), input);
+    }
+    return { ...report, blocks: await fusing.reports(), output };
+  });
 }
+
+/** Writes the output. The digest of the input is computed meanwhile, and put in last. */
+async function write(
+  input: string,
+  output: string,
+  tensors: ReadonlyMap<string, TensorSource>,
+  { checkpoint }: OpenCheckpoint,
+  about: Readonly<Record<string, string>>,
+  { hash = true, force, durable, signal, onProgress }: ConvertOptions,
+): Promise<void> {
+  const settings = { force, durable, signal, onProgress };
+  const metadata = { ...checkpoint.metadata, ...about };
+  if (!hash || about[VERSION_KEY] === undefined) {
+    return await writeSafetensors(output, tensors, { ...settings, metadata });
+  }
+  const hashing = startHashing(input);
+  try {
+    await writeSafetensors(output, tensors, {
+      ...settings,
+      metadata: { ...metadata, [DIGEST_KEY]: '0'.repeat(64) },
+      sealWith: async () => ({ [DIGEST_KEY]: await hashing.digest }),
+    });
+  } finally {
+    hashing.stop();
+  }
+}
+
+const VERSION_KEY = 'repfuse.version';
+const DIGEST_KEY = 'repfuse.source_sha256';
 
 const CONVERT_OPTIONS = [
   ...INSPECT_OPTIONS,
+  'durable',
   'force',
+  'hash',
+  'ranges',
   'requireChange',
   'threads',
   'verify',
@@ -111,9 +166,13 @@ async function checkOutput(input: string, output: string, force: boolean): Promi
   }
 }
 
+function isProblem({ status }: BlockReport): boolean {
+  return status === 'partial' || status === 'ambiguous' || status === 'unsupported';
+}
+
 function refuseProblems(reports: readonly BlockReport[], file: string): void {
   const blocks = reports
-    .filter(({ status }) => ['partial', 'ambiguous', 'unsupported'].includes(status))
+    .filter(isProblem)
     .map(({ prefix, status, reason }) => ({ prefix, status, reason: reason ?? '' }));
   if (blocks.length === 0) return;
   throw new RepfuseError(
@@ -127,43 +186,46 @@ function refuseProblems(reports: readonly BlockReport[], file: string): void {
 }
 
 /** The output's tensors in file order: a fused block's two where its first tensor was, none of its training tensors. */
-function deployTensors({ checkpoint: { tensors }, found }: Examination): StateDict {
-  const fused = found.filter(({ report }) => report.status === 'converted').map(({ block }) => block);
-  const blockOf = new Map(
-    fused.flatMap((block) =>
-      [...block.trainKeys, block.deployKeys.weight, block.deployKeys.bias].map((key) => [key, block] as const),
-    ),
+function deployTensors(
+  opened: OpenCheckpoint,
+  converted: readonly FoundBlock[],
+  fusing: BlockFusing,
+): Map<string, TensorSource> {
+  const owners = new Map(
+    converted.flatMap((item) => {
+      const { trainKeys, deployKeys } = item.block;
+      return [...trainKeys, deployKeys.weight, deployKeys.bias].map((key) => [key, item] as const);
+    }),
   );
-  const result: StateDict = new Map();
-  for (const [key, tensor] of tensors) {
-    const block = blockOf.get(key);
-    if (block === undefined) {
-      result.set(key, tensor);
-      continue;
+  const result = new Map<string, TensorSource>();
+  for (const [key, tensor] of opened.tensors) {
+    const item = owners.get(key);
+    if (item === undefined) {
+      result.set(key, {
+        dtype: tensor.dtype,
+        shape: tensor.shape,
+        load: () => opened.load([key]).then(() => tensor),
+        release: () => opened.release([key]),
+      });
+    } else if (!result.has(item.block.deployKeys.weight)) {
+      const { weight, bias } = fusing.sources(item);
+      result.set(item.block.deployKeys.weight, weight).set(item.block.deployKeys.bias, bias);
     }
-    for (const part of [block.deployKeys.weight, block.deployKeys.bias]) result.set(part, tensors.get(part)!);
   }
   return result;
 }
 
 /** What the output's `__metadata__` says beside what the input's did; a copy of a deploy file says nothing new. */
-async function provenance(
-  input: string,
-  blocks: readonly BlockReport[],
-  graph: Graph | undefined,
-): Promise<Record<string, string>> {
+function provenance(input: string, blocks: readonly BlockReport[], graph: Graph | undefined): Record<string, string> {
   const model = graph === undefined ? {} : graphMetadata(graph);
   const fused = blocks.filter(({ status }) => status === 'converted');
   if (fused.length === 0) return model;
-  const hash = createHash('sha256');
-  await pipeline(createReadStream(input), hash);
   const eps = Object.fromEntries(fused.map(({ prefix, eps: { value, source } }) => [prefix, `${value} (${source})`]));
   const distinct = [...new Set(Object.values(eps))];
   return {
     ...model,
-    'repfuse.version': version,
+    [VERSION_KEY]: version,
     'repfuse.source': basename(input),
-    'repfuse.source_sha256': hash.digest('hex'),
     'repfuse.families': [...new Set(fused.map(({ family }) => family))].join(', '),
     'repfuse.eps': distinct.length === 1 ? distinct[0]! : JSON.stringify(eps),
   };

@@ -76,8 +76,8 @@ function smallestVariance(batchNorms: readonly BatchNormStage[]): number | null 
   return minima.length === 0 ? null : Math.max(0, Math.min(...minima));
 }
 
-/** Why a block's values cannot be fused, naming the tensor, or undefined: statistics that are no affine map, NaN, infinity. */
-export function valueProblem(block: DetectedBlock, tensors: StateDict): string | undefined {
+/** Why a block's BatchNorms are no affine maps, naming the tensor, or undefined. */
+export function statisticsProblem(block: DetectedBlock, tensors: StateDict): string | undefined {
   for (const batchNorm of batchNormsOf(block)) {
     try {
       batchNormAffine(batchNorm);
@@ -93,7 +93,12 @@ export function valueProblem(block: DetectedBlock, tensors: StateDict): string |
       return `${name}: ${error.message}`;
     }
   }
-  for (const key of block.trainKeys) {
+  return undefined;
+}
+
+/** The first NaN or infinity among a block's tensors, all of them loaded, or undefined. */
+export function valueProblem({ trainKeys }: DetectedBlock, tensors: StateDict): string | undefined {
+  for (const key of trainKeys) {
     const tensor = tensors.get(key)!;
     const index = DTYPES[tensor.dtype].floating ? firstNonFinite(tensor) : -1;
     if (index >= 0) {

@@ -1,26 +1,10 @@
-import { addBranches, fromBranch, materializeAsync } from '../algebra';
-import type { StateDict } from '../checkpoint/state-dict';
-import { RepfuseError } from '../errors';
-import type { DetectedBlock } from '../families';
+import type { OpenCheckpoint } from '../checkpoint/open-checkpoint';
+import type { TensorSource } from '../checkpoint/tensor-source';
 import { throwIfAborted } from '../native/call';
-import { DTYPES } from '../tensor/dtype';
-import { toFloat32 } from '../tensor/half';
 import type { Tensor } from '../tensor/tensor';
-import { peakOf } from './difference';
-import type { BlockReport, Range } from './report';
-
-/** A deploy tensor that was in the file beside complete training tensors agrees within this, relative to the peak. */
-const STALE_TOLERANCE = 1e-5;
-
-interface FoundBlock {
-  readonly block: DetectedBlock;
-  readonly report: BlockReport;
-}
-
-interface Fused {
-  readonly weight: Tensor;
-  readonly bias: Tensor;
-}
+import { type FusedBlock, type FuseOptions, fuseBlock, releaseBlock } from './fuse-block';
+import type { FoundBlock } from './inspect';
+import type { BlockReport } from './report';
 
 export interface FuseProgress {
   readonly phase: 'fuse';
@@ -30,117 +14,80 @@ export interface FuseProgress {
   readonly block: string;
 }
 
-export interface FuseOptions {
-  readonly threads?: number | undefined;
+export interface FuseBlocksOptions extends FuseOptions {
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: FuseProgress) => void) | undefined;
 }
 
-/**
- * Fuses every block that is to be converted, each in the buffer of its largest branch; the deploy tensors join the state dict.
- * One block at a time, on the thread pool: the event loop stays free, and memory for one block's bias is all that is taken.
- *
- * @returns the reports, those of fused blocks completed; a block whose fused values overflow becomes `unsupported`
- * @throws ERR_REPFUSE_ABORTED, ERR_REPFUSE_NO_NATIVE, ERR_REPFUSE_NATIVE
- */
-export async function fuseBlocks(
-  found: readonly FoundBlock[],
-  tensors: StateDict,
-  { threads, signal, onProgress }: FuseOptions,
-): Promise<BlockReport[]> {
-  const owners = bufferOwners(tensors);
-  const reports: BlockReport[] = [];
-  const total = found.filter(({ report }) => report.status === 'converted').length;
-  let done = 0;
-  for (const { block, report } of found) {
-    if (report.status !== 'converted') {
-      reports.push(report);
-      continue;
-    }
-    throwIfAborted(signal);
-    onProgress?.({ phase: 'fuse', done, total, block: block.prefix });
-    const before = rangeOf(tensors.get(block.anchorKey)!);
-    try {
-      const fused = await fuse(block, tensors, owners, threads);
-      reports.push({
-        ...report,
-        ...comparePlaceholder(block, tensors, fused),
-        weightRange: { before, after: rangeOf(fused.weight) },
-      });
-      tensors.set(block.deployKeys.weight, fused.weight);
-      tensors.set(block.deployKeys.bias, fused.bias);
-    } catch (error) {
-      reports.push({ ...report, status: 'unsupported', reason: fuseProblem(error) });
-    }
-    done++;
-    onProgress?.({ phase: 'fuse', done, total, block: block.prefix });
+/** Thrown by the source of a block that turns out not to be fusable: then nothing is written, and the other blocks are looked at. */
+export class UnfusableBlock extends Error {}
+
+/** The blocks of a file that are to be fused, each when its turn comes. */
+export class BlockFusing {
+  private readonly started = new Map<FoundBlock, Promise<FusedBlock>>();
+  private readonly total: number;
+  private done = 0;
+
+  constructor(
+    private readonly found: readonly FoundBlock[],
+    private readonly opened: OpenCheckpoint,
+    private readonly options: FuseBlocksOptions,
+  ) {
+    this.total = found.filter(({ report }) => report.status === 'converted').length;
   }
-  return reports;
-}
 
-async function fuse(
-  block: DetectedBlock,
-  tensors: StateDict,
-  owners: ReadonlyMap<ArrayBufferLike, number>,
-  threads: number | undefined,
-): Promise<Fused> {
-  // A buffer that another tensor shares must not be overwritten.
-  const shared = block.trainKeys.some((key) => owners.get(tensors.get(key)!.data.buffer)! > 1);
-  const sum = addBranches(block.branches.map((branch) => fromBranch(branch)));
-  return await materializeAsync(sum, shared ? { threads } : { into: 'largest-branch', threads });
-}
-
-function bufferOwners(tensors: StateDict): Map<ArrayBufferLike, number> {
-  const owners = new Map<ArrayBufferLike, number>();
-  for (const { data } of tensors.values()) owners.set(data.buffer, (owners.get(data.buffer) ?? 0) + 1);
-  return owners;
-}
-
-/** The message of an error that a block's own values cause; others are thrown on. */
-function fuseProblem(error: unknown): string {
-  const own = ['ERR_REPFUSE_NOT_FINITE', 'ERR_REPFUSE_NOT_FUSABLE', 'ERR_REPFUSE_INEXACT', 'ERR_REPFUSE_SHAPE'];
-  if (error instanceof RepfuseError && own.includes(error.code)) return error.message;
-  throw error;
-}
-
-/** What is to be said of a deploy tensor that the file had beside the training tensors. */
-function comparePlaceholder(
-  { deployKeys, trainKeys }: DetectedBlock,
-  tensors: StateDict,
-  fused: Fused,
-): Pick<BlockReport, 'status' | 'reason'> {
-  const present = (['weight', 'bias'] as const).filter(
-    (part) => !trainKeys.includes(deployKeys[part]) && tensors.has(deployKeys[part]),
-  );
-  if (present.length === 0) return { status: 'converted' };
-  const stale = present.filter((part) => differs(fused[part], tensors.get(deployKeys[part])!));
-  if (stale.length > 0) {
-    const keys = stale.map((part) => deployKeys[part]).join(', ');
+  /** Fused weight and bias as sources; both come from one pass, and the weight's memory is used again once it is written. */
+  sources(item: FoundBlock): { readonly weight: TensorSource; readonly bias: TensorSource } {
+    const { outChannels, inPerGroup, kernel } = item.block;
+    const load = async (part: 'weight' | 'bias'): Promise<Tensor> => {
+      const { fused } = await this.fuse(item);
+      if (fused === undefined) throw new UnfusableBlock(item.block.prefix);
+      return fused[part];
+    };
     return {
-      status: 'stale-placeholder',
-      reason: `${keys} in the file was stale: fused anew from the training tensors`,
+      weight: {
+        dtype: 'F32',
+        shape: [outChannels, inPerGroup, ...kernel],
+        load: () => load('weight'),
+        release: () => releaseBlock(item.block, this.opened),
+      },
+      bias: { dtype: 'F32', shape: [outChannels], load: () => load('bias') },
     };
   }
-  return { status: 'converted', reason: 'the deploy tensor in the file agrees with the training tensors' };
-}
 
-function differs(fused: Tensor, present: Tensor): boolean {
-  if (fused.size !== present.size || !DTYPES[present.dtype].floating) return true;
-  const [a, b] = [fused.data as Float32Array, toFloat32(present)];
-  let worst = 0;
-  for (let i = 0; i < a.length; i++) worst = Math.max(worst, Math.abs(a[i]! - b[i]!));
-  return !(worst <= STALE_TOLERANCE * peakOf(fused));
-}
-
-function rangeOf(tensor: Tensor): Range {
-  const values = toFloat32(tensor);
-  let min = Number.POSITIVE_INFINITY;
-  let max = Number.NEGATIVE_INFINITY;
-  // An indexed loop: iterating over a typed array takes five times as long.
-  for (let i = 0; i < values.length; i++) {
-    const value = values[i]!;
-    if (value < min) min = value;
-    if (value > max) max = value;
+  /** The report of every block, those of fused ones completed. Fuses what has not been, only to tell what becomes of it. */
+  async reports(): Promise<BlockReport[]> {
+    const reports: BlockReport[] = [];
+    for (const item of this.found) {
+      const known = this.started.get(item);
+      if (known !== undefined) reports.push((await known).report);
+      else if (item.report.status !== 'converted') reports.push(item.report);
+      else {
+        reports.push((await this.fuse(item)).report);
+        releaseBlock(item.block, this.opened);
+      }
+    }
+    return reports;
   }
-  return { min, max };
+
+  /** Reports how far it is. */
+  tell(block: string): void {
+    this.options.onProgress?.({ phase: 'fuse', done: this.done, total: this.total, block });
+  }
+
+  private fuse(item: FoundBlock): Promise<FusedBlock> {
+    const fusing = this.started.get(item) ?? this.begin(item);
+    this.started.set(item, fusing);
+    return fusing;
+  }
+
+  private async begin(item: FoundBlock): Promise<FusedBlock> {
+    const { prefix } = item.block;
+    throwIfAborted(this.options.signal);
+    this.tell(prefix);
+    const fused = await fuseBlock(item, this.opened, this.options);
+    this.done++;
+    this.tell(prefix);
+    return fused;
+  }
 }

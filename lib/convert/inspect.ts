@@ -1,10 +1,11 @@
 import { checkOptions, nearestOf } from '../blocks/options';
-import { type ReadCheckpointOptions, readCheckpoint } from '../checkpoint/read-checkpoint';
-import type { Checkpoint } from '../checkpoint/state-dict';
+import type { OpenCheckpoint } from '../checkpoint/open-checkpoint';
+import { type ReadCheckpointOptions, withCheckpoint } from '../checkpoint/read-checkpoint';
+import type { Checkpoint, StateDict } from '../checkpoint/state-dict';
 import { RepfuseError } from '../errors';
 import type { DetectedBlock } from '../families';
 import { type Graph, parseGraph, readGraphMetadata } from '../graph';
-import { countParameters, describeBlock, valueProblem } from './describe-block';
+import { countParameters, describeBlock, statisticsProblem, valueProblem } from './describe-block';
 import { checkEps, type FindOptions, findBlocks } from './find-blocks';
 import { macsOf } from './model-graph';
 import type { BlockReport, InspectReport } from './report';
@@ -16,11 +17,16 @@ export interface InspectOptions extends FindOptions, ReadCheckpointOptions {
   readonly keepBlocks?: readonly string[] | undefined;
 }
 
-/** A file read and examined; what `inspect` reports and `convert` works on. */
+/** A block of a file and what it would become. */
+export interface FoundBlock {
+  readonly block: DetectedBlock;
+  readonly report: BlockReport;
+}
+
+/** A file opened and examined; what `inspect` reports and `convert` works on. */
 export interface Examination {
-  readonly checkpoint: Checkpoint;
   readonly graph: Graph | undefined;
-  readonly found: readonly { readonly block: DetectedBlock; readonly report: BlockReport }[];
+  readonly found: readonly FoundBlock[];
   readonly report: InspectReport;
 }
 
@@ -33,7 +39,22 @@ export interface Examination {
  */
 export async function inspect(file: string, options: InspectOptions = {}): Promise<InspectReport> {
   checkOptions('inspect', options, INSPECT_OPTIONS);
-  return (await examine(file, options)).report;
+  checkEps(options);
+  return await withCheckpoint(file, options, async (opened) => {
+    const { found, report } = examine(file, opened, options);
+    const blocks: BlockReport[] = [];
+    for (const item of found) blocks.push(await checkValues(item, opened));
+    return { ...report, ...parametersOf(opened.tensors, found, blocks), blocks };
+  });
+}
+
+/** The report of a block that would be fused, with its values looked at: they have to be read for that. */
+export async function checkValues({ block, report }: FoundBlock, opened: OpenCheckpoint): Promise<BlockReport> {
+  if (report.status !== 'converted') return report;
+  await opened.load(block.trainKeys);
+  const problem = valueProblem(block, opened.tensors);
+  opened.release(block.trainKeys);
+  return problem === undefined ? report : describeBlock(block, opened.tensors, 'unsupported', problem);
 }
 
 export const INSPECT_OPTIONS = [
@@ -47,9 +68,8 @@ export const INSPECT_OPTIONS = [
   'signal',
 ] as const satisfies readonly (keyof InspectOptions)[];
 
-export async function examine(file: string, options: InspectOptions): Promise<Examination> {
-  checkEps(options);
-  const checkpoint = await readCheckpoint(file, options);
+/** What a checkpoint holds, as far as its names, shapes and small tensors tell. */
+export function examine(file: string, { checkpoint }: OpenCheckpoint, options: InspectOptions): Examination {
   const { tensors, metadata } = checkpoint;
   const graph = options.graph === undefined ? readGraphMetadata(metadata) : parseGraph(options.graph);
   const detected = findBlocks(tensors, graph, options);
@@ -60,16 +80,7 @@ export async function examine(file: string, options: InspectOptions): Promise<Ex
   const inBlocks = new Set(
     detected.flatMap(({ trainKeys, deployKeys }) => [...trainKeys, deployKeys.weight, deployKeys.bias]),
   );
-  const before = countParameters(tensors);
-  const fused = found.filter(({ report }) => report.status === 'converted');
-  const saved = fused.reduce((sum, { block, report }) => {
-    // Deploy tensors that lie beside the training tensors were counted in `before` too.
-    const beside = Object.values(block.deployKeys).filter((key) => tensors.has(key) && !block.trainKeys.includes(key));
-    const placeholder = countParameters(beside.map((key) => [key, tensors.get(key)!] as const));
-    return sum + report.parameters.before + placeholder - report.parameters.after;
-  }, 0);
   return {
-    checkpoint,
     graph,
     found,
     report: {
@@ -80,16 +91,35 @@ export async function examine(file: string, options: InspectOptions): Promise<Ex
       alternatives: checkpoint.alternatives,
       blocks: reports,
       otherTensors: [...tensors.keys()].filter((key) => !inBlocks.has(key)).length,
-      parameters: { before, after: before - saved },
+      ...parametersOf(tensors, found, reports),
       macs: macsOf(
         graph,
-        fused.map(({ block }) => block),
+        found.filter(({ report }) => report.status === 'converted').map(({ block }) => block),
         tensors,
       ),
       skipped: checkpoint.skipped,
       notes: notesOf(reports, checkpoint),
     },
   };
+}
+
+/** Learnable parameters of the whole network, now and with the convertible blocks fused. */
+function parametersOf(
+  tensors: StateDict,
+  found: readonly FoundBlock[],
+  reports: readonly BlockReport[],
+): Pick<InspectReport, 'parameters'> {
+  const before = countParameters(tensors);
+  let after = before;
+  for (const [i, { block }] of found.entries()) {
+    const { status, parameters } = reports[i]!;
+    if (status !== 'converted') continue;
+    // Deploy tensors that lie beside the training tensors were counted in `before` too.
+    const beside = Object.values(block.deployKeys).filter((key) => tensors.has(key) && !block.trainKeys.includes(key));
+    after -= countParameters(beside.map((key) => [key, tensors.get(key)!] as const));
+    after += parameters.after - parameters.before;
+  }
+  return { parameters: { before, after } };
 }
 
 /** A block to keep that is misspelt would otherwise be fused. */
@@ -110,7 +140,7 @@ function judge(block: DetectedBlock, { tensors }: Checkpoint, keepBlocks: readon
   if (block.form === 'deploy' && block.problem === undefined) return describeBlock(block, tensors, 'already-deployed');
   if (keepBlocks.includes(block.prefix)) return describeBlock(block, tensors, 'kept', 'left as it is on request');
   if (block.problem !== undefined) return describeBlock(block, tensors, block.problem.kind, block.problem.reason);
-  const problem = valueProblem(block, tensors);
+  const problem = statisticsProblem(block, tensors);
   return problem === undefined
     ? describeBlock(block, tensors, 'converted')
     : describeBlock(block, tensors, 'unsupported', problem);

@@ -6,7 +6,7 @@ import { nodeKeys } from '../graph/graph';
 import { Tensor } from '../tensor/tensor';
 
 /** @throws ERR_REPFUSE_GRAPH unless every tensor of the graph is among `tensors` */
-export function expectTensors(graph: Graph, tensors: StateDict): void {
+export function expectTensors(graph: Graph, tensors: ReadonlyMap<string, unknown>): void {
   const missing = [...new Set(graph.nodes.flatMap(nodeKeys))].filter((key) => !tensors.has(key));
   if (missing.length === 0) return;
   throw new RepfuseError(

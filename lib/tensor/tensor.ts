@@ -55,10 +55,10 @@ export class Tensor {
   }
 
   get size(): number {
-    return this.data.length;
+    return elementCount(this.shape);
   }
 
   get bytes(): number {
-    return this.data.byteLength;
+    return this.size * DTYPES[this.dtype].bytes;
   }
 }

@@ -1,7 +1,7 @@
 import { truncateSync } from 'node:fs';
 import { readCheckpoint } from '../../lib/checkpoint/read-checkpoint';
-import { readSafetensorsHeader, readSafetensorsTensor } from '../../lib/checkpoint/safetensors';
-import type { Tensor } from '../../lib/tensor/tensor';
+import { readSafetensorsData, readSafetensorsHeader } from '../../lib/checkpoint/safetensors';
+import { Tensor } from '../../lib/tensor/tensor';
 import { memoryAccess } from '../support/memory-access';
 import { refusal } from '../support/refusal';
 import { temporaryFolder } from '../support/temporary';
@@ -28,7 +28,10 @@ async function read(
   const source = memoryAccess(bytes);
   const { entries, metadata, dataStart } = await readSafetensorsHeader(source);
   const tensors = new Map<string, Tensor>();
-  for (const entry of entries) tensors.set(entry.name, await readSafetensorsTensor(source, entry, dataStart));
+  for (const entry of entries) {
+    const { name, dtype, shape } = entry;
+    tensors.set(name, new Tensor(dtype, shape, await readSafetensorsData(source, entry, dataStart)));
+  }
   return { tensors, metadata };
 }
 

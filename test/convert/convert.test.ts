@@ -174,8 +174,8 @@ test('the output says where it comes from, and keeps what the input said', async
   expect(readFileSync(path('again')).equals(readFileSync(path('out')))).toBe(true);
 });
 
-test('threads do not change a byte, and fusing takes no memory for a second copy', async () => {
-  const names = ['a.', 'b.', 'c.', 'd.', 'e.', 'f.'];
+test('threads do not change a byte, and memory is that of a few blocks, not of the file', async () => {
+  const names = [...'abcdefghijkl'].map((letter) => `${letter}.`);
   const input = await write('in', ...names.map((name, i) => roughBlock(name, 128, i)));
   const size = statSync(input).size;
   const taken: number[] = [];
@@ -187,7 +187,7 @@ test('threads do not change a byte, and fusing takes no memory for a second copy
   }
   expect(readFileSync(path('out1')).equals(readFileSync(path('out2')))).toBe(true);
   const first = taken.slice(0, taken.length / 2);
-  expect(Math.max(...first) - first[0]!).toBeLessThan(size / 4);
+  expect(Math.max(...first) - first[0]!).toBeLessThan(size / 2);
 });
 
 describe('with a graph', () => {

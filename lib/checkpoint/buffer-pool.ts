@@ -1,0 +1,23 @@
+import { allocate } from './random-access';
+
+/** Buffers kept for later; the smallest are dropped. */
+const KEPT = 8;
+
+/** Memory for elements that come and go. Used again, because fresh pages cost more than what is done with them. */
+export class BufferPool {
+  private readonly free: ArrayBuffer[] = []; // by size
+
+  /** @throws ERR_REPFUSE_FORMAT where the engine has no more to give */
+  readonly take = (length: number): Uint8Array<ArrayBuffer> => {
+    const at = this.free.findIndex((buffer) => buffer.byteLength >= length);
+    const [buffer] = at < 0 ? [allocate(length).buffer] : this.free.splice(at, 1);
+    return new Uint8Array(buffer!, 0, length);
+  };
+
+  /** Takes a buffer back: nothing may look at it any more. */
+  give(buffer: ArrayBuffer): void {
+    this.free.push(buffer);
+    this.free.sort((a, b) => a.byteLength - b.byteLength);
+    if (this.free.length > KEPT) this.free.shift();
+  }
+}
