@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { RepfuseError } from '../errors';
 import { throwIfAborted } from '../native/call';
+import { adviseHugePages } from '../native/huge-pages';
 
 /** Bytes that can be read at any place. */
 export interface RandomAccess {
@@ -20,9 +21,9 @@ export interface ReadProgress {
 /** Bytes between two looks at the signal, and between two progress reports; also what is read while the chunk before is looked at. */
 const CHUNK = 1 << 22;
 /** Reads up to SMALL bytes are served from pages: a file of many small tensors takes few calls. */
-const SMALL = 1 << 16;
-const PAGE = 1 << 18;
-const PAGES = 4;
+const SMALL = 1 << 15;
+const PAGE = 1 << 16;
+const PAGES = 8;
 
 /** Opens a file, hands it to `body`, closes it. @throws ERR_REPFUSE_FILE naming the file */
 export async function withFile<T>(file: string, body: (source: RandomAccess) => Promise<T>): Promise<T> {
@@ -139,7 +140,7 @@ export async function readBytes(
 /** New memory, zeroed. @throws ERR_REPFUSE_FORMAT where the engine has none to give */
 export function allocate(length: number): Uint8Array<ArrayBuffer> {
   try {
-    return new Uint8Array(length);
+    return adviseHugePages(new Uint8Array(length));
   } catch (cause) {
     throw new RepfuseError('ERR_REPFUSE_FORMAT', `${length} bytes are too large for memory`, {}, { cause });
   }

@@ -15,6 +15,9 @@ interface ConvertFlags {
   readonly requireChange?: true;
   readonly verify?: true;
   readonly force?: true;
+  readonly hash?: boolean;
+  readonly durable?: true;
+  readonly ranges?: true;
   readonly threads?: number;
   readonly json?: true;
 }
@@ -31,6 +34,9 @@ export function convertCommand(session: Session): Command {
     .option('--require-change', 'fail if no block was fused')
     .option('--verify', 'compare both files block by block afterwards')
     .option('--force', 'overwrite the output')
+    .option('--no-hash', "leave the input's SHA-256 out of the output's metadata: faster")
+    .option('--durable', 'wait until the output is on the disk')
+    .option('--ranges', 'report the range of the weights of each block before and after (in --json)')
     .option('--threads <number>', 'threads (default: CPUs and quota)', positiveInteger)
     .option('--json', 'print the whole report as JSON')
     .addHelpText(

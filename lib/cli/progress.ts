@@ -23,7 +23,7 @@ const CLEAR_LINE = '\r\x1b[K';
 
 /** Progress on stderr: one bar that redraws itself on a terminal, one line per phase elsewhere. No colours. */
 export class ProgressDisplay {
-  private phase = '';
+  private readonly told = new Set<string>();
   private line = '';
   private readonly redraws: boolean;
 
@@ -34,8 +34,8 @@ export class ProgressDisplay {
   readonly update = ({ phase, done, total, block = '' }: Step): void => {
     const verb = VERBS[phase] ?? phase;
     if (!this.redraws) {
-      if (phase !== this.phase) this.screen.write(`${verb} ...\n`);
-      this.phase = phase;
+      if (!this.told.has(phase)) this.screen.write(`${verb} ...\n`);
+      this.told.add(phase);
       return;
     }
     const share = total === 0 ? 1 : done / total;
@@ -51,7 +51,7 @@ export class ProgressDisplay {
   /** Clears the bar, so that results begin on a clean line. */
   readonly end = (): void => {
     if (this.line !== '') this.screen.write(CLEAR_LINE);
-    this.phase = '';
+    this.told.clear();
     this.line = '';
   };
 }

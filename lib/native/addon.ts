@@ -57,6 +57,8 @@ export type Addon = {
   info(): NativeInfo;
   setIsa(name: string): boolean;
   cancel(id: number): void;
+  /** A hint for memory that has just been allocated: huge pages take fewer faults. */
+  adviseHugePages(bytes: Uint8Array): void;
 } & { readonly [Name in NativeOperator]: (args: NativeArguments) => NativeStatus | null } & {
   readonly [Name in NativeOperator as `${Name}Async`]: (
     args: NativeArguments,

@@ -1,8 +1,10 @@
 // Aligned, recycled memory.
 #include "repfuse/aligned_buffer.h"
+#include "repfuse/huge_pages.h"
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <vector>
@@ -47,6 +49,14 @@ TEST(AlignedBufferTest, WhatCannotExistIsRefused) {
   EXPECT_FALSE(buffer.Allocate(size_t{1} << 62));
   EXPECT_EQ(buffer.data(), nullptr);
   EXPECT_TRUE(buffer.Allocate(10));
+}
+
+TEST(HugePagesTest, AHintChangesNothing) {
+  for (size_t bytes : {size_t{0}, size_t{1}, size_t{4096}, size_t{2} << 20, (size_t{9} << 20) + 5}) {
+    std::vector<uint8_t> memory(bytes, 7);
+    AdviseHugePages(memory.data(), memory.size());
+    EXPECT_TRUE(std::all_of(memory.begin(), memory.end(), [](uint8_t value) { return value == 7; }));
+  }
 }
 
 }  // namespace

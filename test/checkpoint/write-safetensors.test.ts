@@ -213,3 +213,57 @@ test('progress counts the bytes of the file', async () => {
   expect(seen.every(({ phase, total }) => phase === 'write' && total === size)).toBe(true);
   expect(seen.at(-1)!.done).toBe(size);
 });
+
+describe('sources', () => {
+  const source = (value: number, log: string[]) => ({
+    dtype: 'F32' as const,
+    shape: [1 << 17],
+    load: async () => {
+      log.push(`load ${value}`);
+      return Tensor.f32([1 << 17], new Float32Array(1 << 17).fill(value));
+    },
+    release: () => void log.push(`release ${value}`),
+  });
+
+  test('are made a little ahead of what is written, and let go when they are', async () => {
+    const file = `${emptyFolder()}/x.safetensors`;
+    const log: string[] = [];
+    const sources = new Map([0, 1, 2, 3, 4].map((i) => [`t${i}`, source(i, log)]));
+    await writeSafetensors(file, sources);
+    const { tensors } = await readCheckpoint(file);
+    for (const [i, { data }] of [...tensors.values()].entries())
+      expect(data).toEqual(new Float32Array(1 << 17).fill(i));
+    expect(log.filter((entry) => entry.startsWith('release'))).toHaveLength(5);
+    for (const i of [0, 1]) expect(log.indexOf(`release ${i}`)).toBeLessThan(log.indexOf(`load ${i + 3}`));
+  });
+
+  test('that fail, or make something else than they said, leave no file and no work behind', async () => {
+    const log: string[] = [];
+    const failing = { ...source(1, log), load: () => Promise.reject(new TypeError('mine')) };
+    const file = `${emptyFolder()}/x.safetensors`;
+    await expect(
+      writeSafetensors(
+        file,
+        new Map([
+          ['a', source(0, log)],
+          ['b', failing],
+        ]),
+      ),
+    ).rejects.toThrow('mine');
+    const other = { ...source(1, log), load: async () => Tensor.f32([2]) };
+    expect((await refusal(writeSafetensors(file, new Map([['a', other]])))).details).toEqual({ tensor: 'a' });
+    expect(readdirSync(dirname(file))).toEqual([]);
+  });
+
+  test('metadata that are known last are put in place', async () => {
+    const file = `${emptyFolder()}/x.safetensors`;
+    const metadata = { first: 'kept', digest: '????' };
+    await writeSafetensors(file, new Map([['a', source(7, [])]]), {
+      metadata,
+      sealWith: async () => ({ digest: 'beef' }),
+    });
+    const read = await readCheckpoint(file);
+    expect(read.metadata).toEqual({ first: 'kept', digest: 'beef' });
+    expect(read.tensors.get('a')!.data[5]).toBe(7);
+  });
+});

@@ -190,6 +190,18 @@ test('threads do not change a byte, and memory is that of a few blocks, not of t
   expect(Math.max(...first) - first[0]!).toBeLessThan(size / 2);
 });
 
+test('the digest and the ranges are options', async () => {
+  const input = await write('in', roughBlock('a.'));
+  const { blocks } = await convert(input, path('out'), { hash: false, durable: true, ranges: true });
+  const { metadata, tensors } = await readCheckpoint(path('out'));
+  expect(metadata).not.toHaveProperty(['repfuse.source_sha256']);
+  const values = [...(tensors.get('a.rbr_reparam.weight')!.data as Float32Array)];
+  const before = [...(roughBlock('a.').get('a.rbr_dense.conv.weight')!.data as Float32Array)];
+  const range = (all: number[]) => ({ min: Math.min(...all), max: Math.max(...all) });
+  expect(blocks[0]!.weightRange).toEqual({ before: range(before), after: range(values) });
+  expect((await convert(input, path('other'))).blocks[0]).not.toHaveProperty('weightRange');
+});
+
 describe('with a graph', () => {
   const conv = { op: 'conv2d', stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1, bias: 'bias' };
   const graph = { input: 'x', output: 'y', nodes: [{ id: 'y', inputs: ['x'], weight: 'weight', ...conv }] };

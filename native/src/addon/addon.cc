@@ -6,6 +6,7 @@
 #include "job.h"
 #include "operators.h"
 #include "repfuse/cpu.h"
+#include "repfuse/huge_pages.h"
 #include "repfuse/kernels.h"
 #include "repfuse/parallel.h"
 
@@ -48,6 +49,15 @@ Napi::Value Cancel(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+// adviseHugePages(bytes: Uint8Array): for memory that has just been allocated.
+Napi::Value AdviseHugePages(const Napi::CallbackInfo& info) {
+  if (info[0].IsTypedArray()) {
+    const Napi::TypedArray array = info[0].As<Napi::TypedArray>();
+    repfuse::AdviseHugePages(static_cast<uint8_t*>(array.ArrayBuffer().Data()) + array.ByteOffset(), array.ByteLength());
+  }
+  return info.Env().Undefined();
+}
+
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   auto* environment = new Environment(env);
   // Instance data outlives cleanup hooks. The hook is added after the completion function, so it runs before that closes.
@@ -55,6 +65,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   env.AddCleanupHook([](Environment* self) { self->Drain(); }, environment);
   exports.Set("info", Napi::Function::New(env, Info, "info"));
   exports.Set("setIsa", Napi::Function::New(env, SetIsaByName, "setIsa"));
+  exports.Set("adviseHugePages", Napi::Function::New(env, AdviseHugePages, "adviseHugePages"));
   exports.Set("cancel", Napi::Function::New(env, Cancel, "cancel"));
   ExportElementwise(env, exports);
   ExportConv(env, exports);
