@@ -1,6 +1,7 @@
 import { RepfuseError } from '../errors';
 import { className, describe, shorten } from './describe';
-import { type PyDict, PyObject, type PyValue } from './python-values';
+import { isModule, type ModuleAttributes, moduleWeights } from './module-weights';
+import type { PyDict, PyObject, PyValue } from './python-values';
 import type { SkippedEntry } from './state-dict';
 import { TorchTensor, UnsupportedTensor } from './torch-pickle';
 
@@ -10,17 +11,22 @@ export interface FoundStateDict {
   readonly tensors: ReadonlyMap<string, TorchTensor | UnsupportedTensor>;
   readonly alternatives: readonly (readonly string[])[];
   readonly skipped: readonly SkippedEntry[];
+  /** Attributes of the modules of a pickled network, by path; empty for a state dict. */
+  readonly modules: ReadonlyMap<string, ModuleAttributes>;
 }
 
 interface Candidate {
   readonly keyPath: readonly string[];
+  /** Names to tensors, and whatever else lies among them. */
   readonly dict: PyDict;
   readonly tensorCount: number;
+  readonly modules: ReadonlyMap<string, ModuleAttributes>;
 }
 
-/** How training scripts call the weights, the best first; averaged weights (EMA) come after the plain ones. */
-const PLAIN_NAMES = ['state_dict', 'model_state_dict', 'model_state', 'model', 'net', 'network', 'params', 'weights'];
+/** How training scripts call the weights, the best first: averaged ones (EMA) are what their authors evaluate and publish. */
 const AVERAGED_NAMES = ['state_dict_ema', 'model_ema', 'params_ema', 'ema_state_dict', 'ema_model', 'ema'];
+const PLAIN_NAMES = ['state_dict', 'model_state_dict', 'model_state', 'model', 'net', 'network', 'params', 'weights'];
+const NAMES = [...AVERAGED_NAMES, ...PLAIN_NAMES];
 /** May stand between a name and its weights: `ema.module`. */
 const WRAPPERS = ['module', 'state_dict', 'model', 'shadow'];
 /** Hold tensors, but never a network. */
@@ -28,8 +34,9 @@ const NOT_WEIGHTS = /optim|sched|scaler|^amp$|rng|loss|criterion|callback/i;
 const MAX_DEPTH = 4;
 
 /**
- * Finds the weights by content: dicts from names to tensors, at the root or nested. One at a customary place wins, plain weights before
- * averaged ones; otherwise the only one there is.
+ * Finds the weights by content: dicts from names to tensors, and pickled modules, at the root or nested. One at a customary place
+ * wins, averaged weights before plain ones; otherwise the only one there is. A module that is the whole file is only taken on request
+ * (an empty `keyPath`): what its class does to its weights nobody can tell.
  *
  * @param keyPath where to look instead
  * @throws ERR_REPFUSE_AMBIGUOUS naming the choices; ERR_REPFUSE_KEY if `keyPath` leads nowhere;
@@ -51,14 +58,19 @@ export function findStateDict(root: PyValue, keyPath?: readonly string[]): Found
       if (!listed.has(JSON.stringify(path))) skipped.push({ path: path.join('.'), what: describe(value) });
     }
   }
-  return { keyPath: chosen.keyPath, tensors, alternatives, skipped };
+  return { keyPath: chosen.keyPath, tensors, alternatives, skipped, modules: chosen.modules };
+}
+
+/** Whether a key path leads to averaged weights by its name. */
+export function isAveraged([name]: readonly string[]): boolean {
+  return name !== undefined && AVERAGED_NAMES.includes(name);
 }
 
 function isTensor(value: PyValue): value is TorchTensor | UnsupportedTensor {
   return value instanceof TorchTensor || value instanceof UnsupportedTensor;
 }
 
-/** Every dict with a named tensor, outermost first. Lists and objects are not entered, nor a dict twice. */
+/** Every dict with a named tensor and every module but the root, outermost first. Lists are not entered, nor anything twice. */
 function collectCandidates(root: PyValue): Candidate[] {
   const found: Candidate[] = [];
   const seen = new Set<PyValue>();
@@ -66,19 +78,26 @@ function collectCandidates(root: PyValue): Candidate[] {
   for (let depth = 0; depth <= MAX_DEPTH; depth++) {
     const next: typeof level = [];
     for (const { keyPath, value } of level) {
-      if (!(value instanceof Map) || seen.has(value)) continue;
+      if (seen.has(value)) continue;
       seen.add(value);
+      if (isModule(value) && depth > 0) found.push(moduleCandidate(keyPath, value));
+      if (!(value instanceof Map)) continue;
       let tensorCount = 0;
       for (const [key, item] of value) {
         if (typeof key !== 'string') continue;
         if (isTensor(item)) tensorCount++;
         else if (!NOT_WEIGHTS.test(key)) next.push({ keyPath: [...keyPath, key], value: item });
       }
-      if (tensorCount > 0) found.push({ keyPath, dict: value, tensorCount });
+      if (tensorCount > 0) found.push({ keyPath, dict: value, tensorCount, modules: new Map() });
     }
     level = next;
   }
-  return found;
+  return found.filter(({ tensorCount }) => tensorCount > 0);
+}
+
+function moduleCandidate(keyPath: readonly string[], module: PyObject): Candidate {
+  const { tensors, modules } = moduleWeights(module);
+  return { keyPath, dict: new Map(tensors), tensorCount: tensors.size, modules };
 }
 
 /** Whether `other` is large enough to be a second set of weights, rather than a few tensors kept beside them. */
@@ -90,7 +109,7 @@ function isComparable(other: Candidate, chosen: Candidate): boolean {
 function rank({ keyPath: [name, ...inner] }: Candidate): number | undefined {
   if (name === undefined) return 0;
   if (!inner.every((wrapper) => WRAPPERS.includes(wrapper))) return undefined;
-  const at = [...PLAIN_NAMES, ...AVERAGED_NAMES].indexOf(name);
+  const at = NAMES.indexOf(name);
   return at < 0 ? undefined : at + 1;
 }
 
@@ -126,6 +145,7 @@ function follow(root: PyValue, keyPath: readonly string[], candidates: readonly 
     }
     value = inner;
   }
+  if (isModule(value)) return moduleCandidate(keyPath, value);
   const tensorCount = value instanceof Map ? [...value.values()].filter(isTensor).length : 0;
   if (!(value instanceof Map) || tensorCount === 0) {
     throw new RepfuseError(
@@ -134,30 +154,23 @@ function follow(root: PyValue, keyPath: readonly string[], candidates: readonly 
       { keyPath, choices: candidates.map((candidate) => candidate.keyPath) },
     );
   }
-  return { keyPath, dict: value, tensorCount };
+  return { keyPath, dict: value, tensorCount, modules: new Map() };
 }
 
 /** Why there is nothing to read: a pickled module, or no dict of tensors at all. */
 function noWeights(root: PyValue): RepfuseError {
-  const inside = root instanceof Map ? [...PLAIN_NAMES, ...AVERAGED_NAMES].map((name) => root.get(name) ?? null) : [];
-  const module = [root, ...inside].find(isModule);
-  if (module !== undefined) {
-    const name = className(module);
+  if (isModule(root)) {
+    const name = className(root);
     return new RepfuseError(
       'ERR_REPFUSE_UNSUPPORTED_FORMAT',
-      `Expected a state dict but received a whole pickled module of class ${name}: save model.state_dict() instead`,
-      { received: name },
+      `Expected a state dict but received a whole pickled module of class ${name}: save model.state_dict() instead, or take its weights as they are with an empty keyPath (--key-path "")`,
+      { received: name, option: 'keyPath' },
     );
   }
   const what = root instanceof Map && root.size > 0 ? `${describe(root)} (${keyList(root)})` : describe(root);
   return new RepfuseError('ERR_REPFUSE_FORMAT', `Expected a state dict (names to tensors) but received ${what}`, {
     received: what,
   });
-}
-
-/** An object with the attributes of torch.nn.Module. */
-function isModule(value: PyValue): value is PyObject {
-  return value instanceof PyObject && value.state instanceof Map && value.state.has('_modules');
 }
 
 /** What lies beside the way to the chosen dict. */

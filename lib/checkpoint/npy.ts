@@ -33,17 +33,25 @@ export async function isNpy(source: RandomAccess): Promise<boolean> {
  * @throws ERR_REPFUSE_FORMAT for a damaged file, ERR_REPFUSE_UNSUPPORTED_FORMAT for another type or order; `details.field` names what is wrong
  */
 export async function readNpy(source: RandomAccess): Promise<Tensor> {
+  const { dtype, shape, dataStart } = await readNpyHeader(source);
+  const { array, bytes: width } = DTYPES[dtype];
+  const { buffer, length } = await readBytes(source, dataStart, source.size - dataStart);
+  return new Tensor(dtype, shape, new array(buffer, 0, length / width));
+}
+
+/** Reads what stands before the data of an array, which takes the rest of the file. @throws as `readNpy` */
+export async function readNpyHeader(
+  source: RandomAccess,
+): Promise<{ readonly dtype: DType; readonly shape: readonly number[]; readonly dataStart: number }> {
   const { header, dataStart } = await readHeader(source);
   const { dtype, shape } = parseHeader(header);
-  const { array, bytes: width } = DTYPES[dtype];
-  const length = shape.reduce((product, dim) => product * dim, width);
+  const length = shape.reduce((product, dim) => product * dim, DTYPES[dtype].bytes);
   const left = source.size - dataStart;
   if (length !== left) {
     const problem = length > left ? 'truncated' : `${left - length} trailing bytes`;
     throw bad('shape', `${problem}: shape (${shape.join(', ')}) of ${dtype} takes ${length} bytes of ${left}`);
   }
-  const { buffer } = await readBytes(source, dataStart, length);
-  return new Tensor(dtype, shape, new array(buffer, 0, length / width));
+  return { dtype, shape, dataStart };
 }
 
 async function readHeader(source: RandomAccess): Promise<{ header: string; dataStart: number }> {

@@ -1,5 +1,6 @@
 import type { Tensor } from '../tensor/tensor';
 import { BufferPool } from './buffer-pool';
+import type { ReadMeter } from './random-access';
 import type { Checkpoint, StateDict } from './state-dict';
 import { deferredTensor, hold, letGo, type StoredTensor } from './stored-tensor';
 
@@ -12,11 +13,10 @@ export class OpenCheckpoint {
   private readonly pool = new BufferPool();
   private readonly loaded = new Map<string, Promise<void>>();
 
-  /** @param bytes size of the file */
   constructor(
     about: Omit<Checkpoint, 'tensors'>,
     private readonly stored: ReadonlyMap<string, StoredTensor>,
-    readonly bytes: number,
+    readonly meter: ReadMeter,
   ) {
     const tensors = new Map([...stored].map(([key, item]) => [key, deferredTensor(key, item)] as const));
     this.checkpoint = { ...about, tensors };

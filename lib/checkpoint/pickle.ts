@@ -37,6 +37,16 @@ export function unpickle(bytes: Uint8Array, host: PickleHost): PyValue {
   return new Machine(bytes, host).run();
 }
 
+/** A pickle at the beginning of `bytes`, and how many of them it takes. An error for want of bytes has `details.truncated`. */
+export function unpickleFirst(
+  bytes: Uint8Array,
+  host: PickleHost,
+): { readonly value: PyValue; readonly length: number } {
+  const machine = new Machine(bytes, host);
+  const value = machine.run();
+  return { value, length: machine.position };
+}
+
 /** The state of one run; the opcodes act on it. */
 export class Machine {
   private readonly view: DataView;
@@ -51,6 +61,11 @@ export class Machine {
     private readonly host: PickleHost,
   ) {
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  /** Bytes that have been read. */
+  get position(): number {
+    return this.at;
   }
 
   run(): PyValue {
@@ -71,11 +86,16 @@ export class Machine {
     });
   }
 
+  private truncated(problem: string): RepfuseError {
+    const { code, message, details } = this.error(`truncated: ${problem}`);
+    return new RepfuseError(code, message, { ...details, truncated: true });
+  }
+
   // Reading
 
   take(count: number, what: string): Uint8Array {
     if (count < 0 || count > this.bytes.length - this.at) {
-      throw this.error(`truncated: ${what} of length ${count} goes beyond the end`);
+      throw this.truncated(`${what} of length ${count} goes beyond the end`);
     }
     this.at += count;
     return this.bytes.subarray(this.at - count, this.at);
@@ -113,7 +133,7 @@ export class Machine {
 
   rawLine(): Uint8Array {
     const end = this.bytes.indexOf(0x0a, this.at);
-    if (end < 0) throw this.error('truncated: a line without end');
+    if (end < 0) throw this.truncated('a line without end');
     const line = this.bytes.subarray(this.at, end);
     this.at = end + 1;
     return line;

@@ -25,39 +25,67 @@ const SMALL = 1 << 15;
 const PAGE = 1 << 16;
 const PAGES = 8;
 
-/** Opens a file, hands it to `body`, closes it. @throws ERR_REPFUSE_FILE naming the file */
-export async function withFile<T>(file: string, body: (source: RandomAccess) => Promise<T>): Promise<T> {
-  // O_NONBLOCK: opening a named pipe that nobody writes to would never return.
-  const handle = await attempt(file, open(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)));
-  try {
+/** Files that are open, to be closed together. */
+export class OpenFiles {
+  private readonly handles: FileHandle[] = [];
+
+  /** @throws ERR_REPFUSE_FILE naming the file */
+  async open(file: string): Promise<RandomAccess> {
+    // O_NONBLOCK: opening a named pipe that nobody writes to would never return.
+    const handle = await attempt(file, open(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)));
+    this.handles.push(handle);
     const stat = await attempt(file, handle.stat());
     if (!stat.isFile()) {
       throw new RepfuseError('ERR_REPFUSE_FILE', `Expected a regular file but ${file} is none`, { file });
     }
-    return await body({ size: stat.size, read: (offset, into) => readFully(handle, file, offset, into) });
-  } finally {
-    await handle.close();
+    return { size: stat.size, read: (offset, into) => readFully(handle, file, offset, into) };
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.handles.map((handle) => handle.close()));
   }
 }
 
-/** The same bytes, with every read counted and stopped once the signal has fired (ERR_REPFUSE_ABORTED). */
-export function observed(
-  source: RandomAccess,
-  signal: AbortSignal | undefined,
-  onProgress: ((progress: ReadProgress) => void) | undefined,
-): RandomAccess {
-  let done = 0;
-  return {
-    size: source.size,
-    read: async (offset, into) => {
-      throwIfAborted(signal);
-      await source.read(offset, into);
-      throwIfAborted(signal);
-      // Containers have a few bytes that are read twice or never.
-      done = Math.min(done + into.length, source.size);
-      onProgress?.({ phase: 'read', done, total: source.size });
-    },
-  };
+/** Opens a file, hands it to `body`, closes it. @throws ERR_REPFUSE_FILE naming the file */
+export async function withFile<T>(file: string, body: (source: RandomAccess) => Promise<T>): Promise<T> {
+  const files = new OpenFiles();
+  try {
+    return await body(await files.open(file));
+  } finally {
+    await files.close();
+  }
+}
+
+/** Counts the bytes read of one or several files, and stops reads once the signal has fired (ERR_REPFUSE_ABORTED). */
+export class ReadMeter {
+  private done = 0;
+  private total = 0;
+
+  constructor(
+    private readonly signal: AbortSignal | undefined,
+    private readonly onProgress: ((progress: ReadProgress) => void) | undefined,
+  ) {}
+
+  /** The same bytes, counted. */
+  observe(source: RandomAccess): RandomAccess {
+    this.total += source.size;
+    return {
+      size: source.size,
+      read: async (offset, into) => {
+        throwIfAborted(this.signal);
+        await source.read(offset, into);
+        throwIfAborted(this.signal);
+        // Containers have a few bytes that are read twice or never.
+        this.done = Math.min(this.done + into.length, this.total);
+        this.onProgress?.({ phase: 'read', done: this.done, total: this.total });
+      },
+    };
+  }
+
+  /** All is read that was to be. */
+  finish(): void {
+    this.onProgress?.({ phase: 'read', done: this.total, total: this.total });
+  }
 }
 
 /** The same bytes, small reads served from the pages read last. */

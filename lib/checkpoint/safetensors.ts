@@ -1,6 +1,7 @@
 import { RepfuseError } from '../errors';
-import { DTYPES, type DType, isDType, type TensorData } from '../tensor/dtype';
-import { type Allocate, type RandomAccess, readBytes } from './random-access';
+import { DTYPES, type DType, isDType } from '../tensor/dtype';
+import { type RandomAccess, readBytes } from './random-access';
+import type { StoredTensor } from './stored-tensor';
 
 const MAX_HEADER = 100_000_000;
 /** Objects and lists in a header: three a tensor are needed, and each costs far more memory than text. */
@@ -46,16 +47,21 @@ export async function readSafetensorsHeader(source: RandomAccess): Promise<Safet
   return { entries, metadata, dataStart };
 }
 
-/** Reads the elements of one tensor. `dataStart` as in the header that the entry comes from. */
-export async function readSafetensorsData(
+/** The tensors of a safetensors file, in the order of the header. @throws as `readSafetensorsHeader` */
+export async function readSafetensors(
   source: RandomAccess,
-  { dtype, begin, end }: SafetensorsEntry,
-  dataStart: number,
-  allocate?: Allocate,
-): Promise<TensorData> {
-  const bytes = await readBytes(source, dataStart + begin, end - begin, { allocate });
-  const { array, bytes: width } = DTYPES[dtype];
-  return new array(bytes.buffer, bytes.byteOffset, bytes.length / width);
+): Promise<{ readonly tensors: Map<string, StoredTensor>; readonly metadata: Readonly<Record<string, string>> }> {
+  const { entries, metadata, dataStart } = await readSafetensorsHeader(source);
+  const tensors = new Map<string, StoredTensor>();
+  for (const { name, dtype, shape, begin, end } of entries) {
+    const { array, bytes: width } = DTYPES[dtype];
+    const read: StoredTensor['read'] = async (allocate) => {
+      const bytes = await readBytes(source, dataStart + begin, end - begin, { allocate });
+      return new array(bytes.buffer, bytes.byteOffset, bytes.length / width);
+    };
+    tensors.set(name, { dtype, shape, exclusive: true, read });
+  }
+  return { tensors, metadata };
 }
 
 function bad(problem: string, details: Record<string, unknown> = {}): RepfuseError {

@@ -1,11 +1,11 @@
 import { RepfuseError } from '../errors';
 import type { RandomAccess } from './random-access';
-import type { CheckpointFormat } from './state-dict';
 
 /** How many bytes the rules look at. */
 const HEAD = 512;
 
-type Kind = CheckpointFormat | 'pickle';
+/** What a file is by its first bytes. A zip archive may be torch's or numpy's. */
+export type Kind = 'safetensors' | 'safetensors-index' | 'torch-legacy' | 'zip' | 'pickle';
 
 interface Signature {
   readonly kind: Kind | { readonly unsupported: string };
@@ -16,17 +16,14 @@ interface Signature {
 const SIGNATURES: readonly Signature[] = [
   // First, because its header length may look like any other format's magic number.
   { kind: 'safetensors', matches: (head, size) => jsonAfterLength(head, '{') && headerLength(head) <= size - 8 },
-  { kind: 'torch-zip', matches: startsWith([0x50, 0x4b, 0x03, 0x04]) },
-  { kind: 'torch-zip', matches: startsWith([0x50, 0x4b, 0x05, 0x06]) }, // an empty archive
+  { kind: 'zip', matches: startsWith([0x50, 0x4b, 0x03, 0x04]) },
+  { kind: 'zip', matches: startsWith([0x50, 0x4b, 0x05, 0x06]) }, // an empty archive
   {
-    kind: {
-      unsupported:
-        'a legacy torch stream (pickles with the storages at the end): save it again with torch 1.6 or later, or as safetensors',
-    },
-    // A pickle of torch's magic number.
+    kind: 'torch-legacy', // a pickle of torch's magic number
     matches: (head) => [0x02, 0x03, 0x04, 0x05].includes(head[1]!) && includes(head.subarray(0, 32), LEGACY_MAGIC),
   },
   { kind: 'pickle', matches: (head) => head[0] === 0x80 && head[1]! >= 2 && head[1]! <= 5 },
+  { kind: 'safetensors-index', matches: (head) => /^\s*\{\s*"(?:metadata|weight_map)"\s*:/.test(latin1(head)) },
   { kind: { unsupported: 'an HDF5 file' }, matches: startsWith([0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a]) },
   { kind: { unsupported: 'a NumPy array (.npy), which is no state dict' }, matches: startsWith(ascii('\x93NUMPY')) },
   { kind: { unsupported: 'a GGUF file' }, matches: startsWith(ascii('GGUF')) },
@@ -66,7 +63,7 @@ export async function sniff(source: RandomAccess): Promise<Kind> {
   if (kind !== undefined) {
     throw new RepfuseError(
       'ERR_REPFUSE_UNSUPPORTED_FORMAT',
-      `Expected a torch zip or safetensors checkpoint but received ${kind.unsupported}`,
+      `Expected a torch, safetensors or npz checkpoint but received ${kind.unsupported}`,
       { received: kind.unsupported },
     );
   }
@@ -79,7 +76,7 @@ export async function sniff(source: RandomAccess): Promise<Kind> {
   const bytes = [...head.subarray(0, 8)].map((byte) => byte.toString(16).padStart(2, '0')).join(' ');
   throw new RepfuseError(
     'ERR_REPFUSE_FORMAT',
-    `Expected a torch zip or safetensors checkpoint but the format is not recognised (first bytes ${bytes})`,
+    `Expected a torch, safetensors or npz checkpoint but the format is not recognised (first bytes ${bytes})`,
     { received: bytes },
   );
 }
@@ -90,6 +87,10 @@ function startsWith(prefix: readonly number[]): (head: Uint8Array) => boolean {
 
 function ascii(text: string): readonly number[] {
   return [...text].map((char) => char.charCodeAt(0));
+}
+
+function latin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
 }
 
 function includes(bytes: Uint8Array, pattern: readonly number[]): boolean {

@@ -1,4 +1,5 @@
 import type { Tensor } from '../tensor/tensor';
+import type { ModuleAttributes } from './module-weights';
 
 /**
  * Tensors by name, in file order. A Map, so that a key such as `__proto__` is only a name. Tensors that share storage in the file (tied
@@ -14,7 +15,7 @@ export interface SkippedEntry {
   readonly what: string;
 }
 
-export type CheckpointFormat = 'safetensors' | 'torch-zip';
+export type CheckpointFormat = 'safetensors' | 'safetensors-index' | 'torch-zip' | 'torch-legacy' | 'npz';
 
 /** What `readCheckpoint` returns. */
 export interface Checkpoint {
@@ -30,4 +31,6 @@ export interface Checkpoint {
   /** safetensors `__metadata__`; empty for torch files. */
   readonly metadata: Readonly<Record<string, string>>;
   readonly skipped: readonly SkippedEntry[];
+  /** What the modules of a pickled network say of themselves (eps, stride, ...), by dotted path; empty where the file has none. */
+  readonly modules: ReadonlyMap<string, ModuleAttributes>;
 }

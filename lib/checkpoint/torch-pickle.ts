@@ -1,4 +1,4 @@
-import type { DType } from '../tensor/dtype';
+import { DTYPES, type DType } from '../tensor/dtype';
 import type { PickleHost } from './pickle';
 import { PyGlobal, PyTuple, type PyValue } from './python-values';
 
@@ -8,6 +8,10 @@ export class TorchStorage {
     /** Class in the file, such as `torch.FloatStorage`. */
     readonly className: string,
     readonly key: string,
+    /** Elements, as the pickle claims; the legacy format has no other place for it. */
+    readonly count: PyValue = null,
+    /** First element, where the storage is a view of another (files of torch 0.3 and before). */
+    readonly begin: PyValue = 0,
   ) {}
 }
 
@@ -53,6 +57,21 @@ const DTYPE_NAMES: Readonly<Record<string, DType>> = {
   uint8: 'U8',
   bool: 'BOOL',
 };
+
+/** Bytes of an element of a storage class, also of those whose tensors are not read; undefined for one that is not known. */
+export function storageWidth(className: string): number | undefined {
+  const name = className.replace(/^torch\.(?:cuda\.)?/, '');
+  const dtype = lookUp(STORAGES, name);
+  return dtype === undefined ? OTHER_WIDTHS.get(name) : DTYPES[dtype].bytes;
+}
+
+const OTHER_WIDTHS: ReadonlyMap<string, number> = new Map([
+  ['ComplexFloatStorage', 8],
+  ['ComplexDoubleStorage', 16],
+  ['QInt8Storage', 1],
+  ['QUInt8Storage', 1],
+  ['QInt32Storage', 4],
+]);
 
 /** The dtype of a tensor, or undefined with the name that stands in the file. */
 export function torchDType(tensor: TorchTensor): { dtype: DType | undefined; name: string } {
@@ -101,9 +120,10 @@ export const TORCH_HOST: PickleHost = {
   /** `('storage', class, key, location, number of elements[, view])` */
   persistent(id) {
     if (!(id instanceof PyTuple)) return undefined;
-    const [tag, type, key] = id.items;
+    const [tag, type, key, , count = null, view = null] = id.items;
     if (tag !== 'storage' || !(type instanceof PyGlobal) || typeof key !== 'string') return undefined;
-    return new TorchStorage(type.name, key);
+    const begin = view instanceof PyTuple ? (view.items[1] ?? null) : 0;
+    return new TorchStorage(type.name, key, count, begin);
   },
 };
 

@@ -100,7 +100,7 @@ function check(name: string, described: TorchTensor, storages: StorageReader): W
   const { storage } = described;
   if (!(storage instanceof TorchStorage)) throw bad(name, 'storage', 'it has no storage');
   const { key } = storage;
-  const offset = integer('offset', described.offset);
+  const offset = integer('offset', described.offset) + integer('offset', storage.begin);
   const shape = integers('shape', described.size);
   const stride = integers('stride', described.stride);
   if (shape.length !== stride.length) {

@@ -1,10 +1,9 @@
 import { RepfuseError } from '../errors';
 import { unpickle } from './pickle';
 import type { PyValue } from './python-values';
-import type { RandomAccess } from './random-access';
 import { TORCH_HOST } from './torch-pickle';
 import type { StorageReader } from './torch-tensor';
-import { expansionLimit, openZip, type ZipArchive } from './zip';
+import { expansionLimit, type ZipArchive } from './zip';
 
 const MAX_PICKLE = 1 << 28;
 
@@ -18,11 +17,10 @@ export interface TorchFile {
  * Opens a zip checkpoint as `torch.save` writes it since 1.6: `<name>/data.pkl` beside one record a storage, `<name>/data/<key>`.
  * Storages are read when they are asked for.
  *
- * @throws ERR_REPFUSE_FORMAT for a damaged archive; ERR_REPFUSE_UNSUPPORTED_FORMAT for other zip files (TorchScript, npz) and
+ * @throws ERR_REPFUSE_FORMAT for a damaged archive; ERR_REPFUSE_UNSUPPORTED_FORMAT for other zip files (TorchScript) and
  * big-endian ones; ERR_REPFUSE_PICKLE
  */
-export async function openTorchZip(source: RandomAccess): Promise<TorchFile> {
-  const zip = await openZip(source);
+export async function openTorchZip(zip: ZipArchive, fileBytes: number): Promise<TorchFile> {
   const root = findRoot(zip);
   if (zip.sizeOf(`${root}byteorder`) !== undefined) await checkByteOrder(zip, `${root}byteorder`);
   const pickleBytes = zip.sizeOf(`${root}data.pkl`)!;
@@ -31,7 +29,7 @@ export async function openTorchZip(source: RandomAccess): Promise<TorchFile> {
   }
   return {
     root: unpickle(await zip.read(`${root}data.pkl`), TORCH_HOST),
-    storages: storageReader(zip, root, expansionLimit(source.size)),
+    storages: storageReader(zip, root, expansionLimit(fileBytes)),
   };
 }
 
@@ -45,8 +43,6 @@ function findRoot(zip: ZipArchive): string {
   const pickles = zip.names.filter((name) => /(?:^|\/)data\.pkl$/.test(name));
   if (pickles.length === 1) return pickles[0]!.slice(0, -'data.pkl'.length);
   if (pickles.length > 1) throw unsupported(`a zip with several data.pkl (${pickles.slice(0, 4).join(', ')})`);
-  if (zip.names.length > 0 && zip.names.every((name) => name.endsWith('.npy')))
-    throw unsupported('a NumPy .npz archive');
   throw unsupported(`a zip archive without data.pkl (it holds ${zip.names.slice(0, 4).join(', ') || 'nothing'})`);
 }
 

@@ -1,10 +1,12 @@
 import { promisify } from 'node:util';
-import { crc32, inflateRaw } from 'node:zlib';
+import { constants, crc32, inflateRaw } from 'node:zlib';
 import { type Entry, fromRandomAccessReaderPromise, RandomAccessReader, type ZipFile } from 'yauzl';
 import { RepfuseError } from '../errors';
 import { type Allocate, allocate, type RandomAccess, readBytes } from './random-access';
 
 const MAX_ENTRIES = 100_000;
+/** Deflate shrinks at most a thousandfold: more than the head of an entry can become. */
+const INFLATED_HEAD = 1 << 27;
 
 /** A zip archive whose directory has been read and checked. */
 export interface ZipArchive {
@@ -13,6 +15,8 @@ export interface ZipArchive {
   sizeOf(name: string): number | undefined;
   /** An entry's bytes, CRC-32 checked, in memory of their own (from `into`, if given). */
   read(name: string, into?: Allocate): Promise<Uint8Array<ArrayBuffer>>;
+  /** The first `length` bytes of an entry, unchecked. */
+  readHead(name: string, length: number): Promise<Uint8Array>;
 }
 
 /**
@@ -40,6 +44,7 @@ export async function openZip(source: RandomAccess): Promise<ZipArchive> {
     names: [...entries.keys()],
     sizeOf: (name) => entries.get(name)?.uncompressedSize,
     read: (name, into) => readEntry(source, zip, find(name), into),
+    readHead: (name, length) => readHead(source, zip, find(name), length),
   };
 }
 
@@ -66,13 +71,9 @@ async function readDirectory(source: RandomAccess): Promise<{ zip: ZipFile; entr
   }
 }
 
-async function readEntry(
-  source: RandomAccess,
-  zip: ZipFile,
-  entry: Entry,
-  into: Allocate = allocate,
-): Promise<Uint8Array<ArrayBuffer>> {
-  const { fileName, compressionMethod, compressedSize, uncompressedSize } = entry;
+/** Where an entry's bytes begin in the file. */
+async function dataStart(zip: ZipFile, entry: Entry): Promise<number> {
+  const { fileName, compressionMethod } = entry;
   const details = { entry: fileName };
   if (!entry.canDecodeFileData()) {
     const how = entry.isEncrypted() ? 'encrypted' : `of compression method ${compressionMethod}`;
@@ -81,19 +82,43 @@ async function readEntry(
   const { fileDataStart } = await zip.readLocalFileHeaderPromise(entry, { minimal: true }).catch((error) => {
     throw asFormatError(error, details);
   });
+  return fileDataStart;
+}
+
+async function readEntry(
+  source: RandomAccess,
+  zip: ZipFile,
+  entry: Entry,
+  into: Allocate = allocate,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const { fileName, compressionMethod, compressedSize, uncompressedSize } = entry;
+  const start = await dataStart(zip, entry);
   let crc = 0;
   const update = (chunk: Uint8Array) => {
     crc = crc32(chunk, crc);
   };
   let bytes: Uint8Array<ArrayBuffer>;
   if (compressionMethod === 0) {
-    bytes = await readBytes(source, fileDataStart, compressedSize, { onChunk: update, allocate: into });
+    bytes = await readBytes(source, start, compressedSize, { onChunk: update, allocate: into });
   } else {
-    bytes = await inflate(await readBytes(source, fileDataStart, compressedSize), uncompressedSize, fileName, into);
+    bytes = await inflate(await readBytes(source, start, compressedSize), uncompressedSize, fileName, into);
     update(bytes);
   }
-  if (crc !== entry.crc32) throw bad(`entry ${fileName} is corrupt: its CRC-32 checksum does not match`, details);
+  if (crc !== entry.crc32)
+    throw bad(`entry ${fileName} is corrupt: its CRC-32 checksum does not match`, { entry: fileName });
   return bytes;
+}
+
+async function readHead(source: RandomAccess, zip: ZipFile, entry: Entry, length: number): Promise<Uint8Array> {
+  const { compressionMethod, compressedSize, fileName } = entry;
+  const raw = await readBytes(source, await dataStart(zip, entry), Math.min(length, compressedSize));
+  if (compressionMethod === 0) return raw;
+  // The end is missing on purpose.
+  const options = { finishFlush: constants.Z_SYNC_FLUSH, maxOutputLength: INFLATED_HEAD };
+  const inflated = await promisify(inflateRaw)(raw, options).catch((cause: Error) => {
+    throw asFormatError(cause, { entry: fileName });
+  });
+  return inflated.subarray(0, length);
 }
 
 async function inflate(raw: Uint8Array, size: number, name: string, into: Allocate): Promise<Uint8Array<ArrayBuffer>> {

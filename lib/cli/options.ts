@@ -22,9 +22,9 @@ export function positiveInteger(text: string): number {
   return value;
 }
 
-/** `state_dict.model` as a path of keys. */
+/** `state_dict.model` as a path of keys; nothing is the root. */
 export function keyPath(text: string): string[] {
-  return text.split('.');
+  return text === '' ? [] : text.split('.');
 }
 
 /** Collects an option that may be given several times. */

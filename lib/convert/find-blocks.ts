@@ -1,24 +1,33 @@
-import type { StateDict } from '../checkpoint/state-dict';
+import type { Checkpoint } from '../checkpoint/state-dict';
 import { RepfuseError } from '../errors';
-import { type DetectedBlock, detectBlocks, type FamilyRule } from '../families';
+import { type DetectedBlock, detectBlocks, type EpsChoice, type FamilyRule } from '../families';
 import { batchNormEps, type Graph } from '../graph';
 
 /** What steers the search for blocks. */
 export interface FindOptions {
   /**
-   * BatchNorm eps of every block. Default 'auto': the graph's where there is one, else by family and by path names that betray a
-   * descendant.
+   * BatchNorm eps of every block. Default 'auto': the graph's where there is one, or that of a pickled module, else by family and
+   * by path names that betray a descendant.
    */
   readonly eps?: number | 'auto' | undefined;
   /** Family rules. Default: all that repfuse knows. */
   readonly rules?: readonly FamilyRule[] | undefined;
 }
 
-/** The blocks of a state dict. */
-export function findBlocks(tensors: StateDict, graph: Graph | undefined, { eps, rules }: FindOptions): DetectedBlock[] {
+/** The blocks of a checkpoint. */
+export function findBlocks(
+  { tensors, modules }: Pick<Checkpoint, 'tensors' | 'modules'>,
+  graph: Graph | undefined,
+  { eps, rules }: FindOptions,
+): DetectedBlock[] {
+  const ofGraph = graph && batchNormEps(graph);
+  const ofModule = (batchNorm: string): EpsChoice | undefined => {
+    const value = modules.get(batchNorm)?.eps;
+    return value === undefined ? undefined : { value, source: 'attribute of the pickled module' };
+  };
   return detectBlocks(tensors, {
     eps: eps === 'auto' ? undefined : eps,
-    epsOf: graph === undefined ? undefined : batchNormEps(graph),
+    epsOf: (batchNorm) => ofGraph?.(batchNorm) ?? ofModule(batchNorm),
     ...(rules === undefined ? {} : { rules }),
   });
 }

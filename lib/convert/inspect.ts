@@ -1,4 +1,5 @@
 import { checkOptions, nearestOf } from '../blocks/options';
+import { isAveraged } from '../checkpoint/find-state-dict';
 import type { OpenCheckpoint } from '../checkpoint/open-checkpoint';
 import { type ReadCheckpointOptions, withCheckpoint } from '../checkpoint/read-checkpoint';
 import type { Checkpoint, StateDict } from '../checkpoint/state-dict';
@@ -72,7 +73,7 @@ export const INSPECT_OPTIONS = [
 export function examine(file: string, { checkpoint }: OpenCheckpoint, options: InspectOptions): Examination {
   const { tensors, metadata } = checkpoint;
   const graph = options.graph === undefined ? readGraphMetadata(metadata) : parseGraph(options.graph);
-  const detected = findBlocks(tensors, graph, options);
+  const detected = findBlocks(checkpoint, graph, options);
   const { keepBlocks = [] } = options;
   checkKept(keepBlocks, detected, file);
   const found = detected.map((block) => ({ block, report: judge(block, checkpoint, keepBlocks) }));
@@ -152,7 +153,10 @@ function notesOf(blocks: readonly BlockReport[], checkpoint: Checkpoint): string
   else if (blocks.every(({ status }) => status === 'already-deployed'))
     notes.push('every block is in deploy form already: 0 blocks folded');
   if (checkpoint.droppedPrefix !== '') notes.push(`the prefix ${checkpoint.droppedPrefix} was dropped from the keys`);
-  for (const path of checkpoint.alternatives)
+  const { keyPath, alternatives } = checkpoint;
+  if (isAveraged(keyPath) && alternatives.length > 0)
+    notes.push(`the averaged weights (EMA) at ${keyPath.join('.')} were taken`);
+  for (const path of alternatives)
     notes.push(`another set of weights lies at ${path.join('.')} (choose it with keyPath)`);
   return notes;
 }

@@ -90,7 +90,7 @@ export async function verify(train: string, deploy: string, options: VerifyOptio
   const a = await readCheckpoint(train, { keyPath, prefix, signal });
   const b = await readCheckpoint(deploy, { signal });
   const graph = options.graph === undefined ? readGraphMetadata(a.metadata) : parseGraph(options.graph);
-  const found = findBlocks(a.tensors, graph, options);
+  const found = findBlocks(a, graph, options);
   const blocks: BlockVerification[] = [];
   for (const block of found) {
     throwIfAborted(signal);

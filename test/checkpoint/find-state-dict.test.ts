@@ -65,12 +65,12 @@ describe('which dict is the state dict', () => {
   test.each<[string, Item, string[], string[][]]>([
     ['the root', set(), [], []],
     ['state_dict before model', dict({ model: set(), state_dict: set() }), ['state_dict'], [['model']]],
-    ['model before its average', dict({ model_ema: set(), model: set() }), ['model'], [['model_ema']]],
+    ['an average before its model', dict({ model_ema: set(), model: set() }), ['model_ema'], [['model']]],
     [
       'ema.module as an average',
       dict({ ema: dict({ module: set(), updates: 9 }), model: set() }),
-      ['model'],
-      [['ema', 'module']],
+      ['ema', 'module'],
+      [['model']],
     ],
     ['only an average', dict({ params_ema: set() }), ['params_ema'], []],
     ['the only one there is', dict({ student: set(), epoch: 1 }), ['student'], []],
@@ -132,7 +132,6 @@ describe('which dict is the state dict', () => {
 
   test.each<[string, Item]>([
     ['a module', instance('net.Model', dict({ _modules: dict({}) }))],
-    ['a module under model', dict({ epoch: 1, model: instance('net.Model', dict({ _modules: dict({}) })) })],
     [
       'a module of protocol 0',
       Buffer.concat([

@@ -1,6 +1,6 @@
 import { truncateSync } from 'node:fs';
 import { readCheckpoint } from '../../lib/checkpoint/read-checkpoint';
-import { readSafetensorsData, readSafetensorsHeader } from '../../lib/checkpoint/safetensors';
+import { readSafetensors } from '../../lib/checkpoint/safetensors';
 import { Tensor } from '../../lib/tensor/tensor';
 import { memoryAccess } from '../support/memory-access';
 import { refusal } from '../support/refusal';
@@ -25,13 +25,9 @@ const entry = (dtype: unknown, shape: unknown, offsets: unknown) => ({ dtype, sh
 async function read(
   bytes: Uint8Array,
 ): Promise<{ tensors: Map<string, Tensor>; metadata: Readonly<Record<string, string>> }> {
-  const source = memoryAccess(bytes);
-  const { entries, metadata, dataStart } = await readSafetensorsHeader(source);
+  const { tensors: stored, metadata } = await readSafetensors(memoryAccess(bytes));
   const tensors = new Map<string, Tensor>();
-  for (const entry of entries) {
-    const { name, dtype, shape } = entry;
-    tensors.set(name, new Tensor(dtype, shape, await readSafetensorsData(source, entry, dataStart)));
-  }
+  for (const [name, { dtype, shape, read }] of stored) tensors.set(name, new Tensor(dtype, shape, await read()));
   return { tensors, metadata };
 }
 

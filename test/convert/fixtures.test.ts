@@ -22,8 +22,8 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 /** Cases whose container this version reads; what it refuses is tested with the reader. */
 const readable = (group: FixtureGroup) =>
   fixtureCases(group).filter((name) => {
-    const { op, config } = readManifest(group, name);
-    return op !== 'onnx' && config?.container !== 'legacy';
+    const { op } = readManifest(group, name);
+    return op !== 'onnx';
   });
 
 const checkpoints = readable('checkpoints').map((name) => ['checkpoints', name] as const);
@@ -68,11 +68,13 @@ describe.each([...checkpoints, ...trained])('%s/%s', (group, name) => {
   const trainGraph = { ...manifest.train_graph, ...normalization };
 
   test('converts to the golden deploy file, and both forms give the golden logits', async () => {
-    const { tensors: train } = await readCheckpoint(input);
+    // Where a file also holds averaged weights, those would be taken by default.
+    const keyPath = manifest.also === undefined ? undefined : manifest.config.key_path;
+    const { tensors: train } = await readCheckpoint(input, { keyPath });
     const before = logitsOf(group, manifest, parseGraph(trainGraph), train);
     expect(peakError(before.got, before.want)).toBeLessThanOrEqual(manifest.tolerance.train_output_rel_peak_f32);
 
-    const report = await convert(input, output, { graph: trainGraph, verify: true });
+    const report = await convert(input, output, { keyPath, graph: trainGraph, verify: true });
     const statuses = Object.fromEntries(report.blocks.map(({ prefix, status }) => [prefix, status]));
     expect(statuses).toEqual(Object.fromEntries(manifest.blocks.map(({ prefix }: Manifest) => [prefix, 'converted'])));
     expect(report.verification).toMatchObject({ equal: true, otherTensors: [] });
@@ -115,13 +117,15 @@ describe.each([...checkpoints, ...trained])('%s/%s', (group, name) => {
   });
 });
 
-test('a second set of weights in the file is named, and chosen by its key path', async () => {
+test('averaged weights are taken by default, and the other set is named', async () => {
   const manifest = readManifest('checkpoints', 'mobileone-ema');
   const input = fixturePath('checkpoints', manifest.files.checkpoint);
   const { key_path: keyPath, logits } = manifest.also;
-  expect((await inspect(input)).alternatives).toEqual([keyPath]);
+  const { alternatives, notes } = await inspect(input);
+  expect(alternatives).toEqual([manifest.config.key_path]);
+  expect(notes.join()).toContain('the averaged weights (EMA) at state_dict_ema were taken');
   const output = join(folder, 'ema.safetensors');
-  const report = await convert(input, output, { keyPath, graph: manifest.train_graph, verify: true });
+  const report = await convert(input, output, { graph: manifest.train_graph, verify: true });
   expect(report).toMatchObject({ keyPath, verification: { equal: true } });
   const { tensors, metadata } = await readCheckpoint(output);
   const golden = readFixtureTensors(fixturePath('checkpoints', manifest.files.tensors));

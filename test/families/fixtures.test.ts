@@ -30,7 +30,7 @@ const byPrefix = <T extends { prefix: string }>(blocks: readonly T[]) =>
 
 const checkpoints = fixtureCases('checkpoints')
   .map((name) => readManifest('checkpoints', name))
-  .filter(({ op, case: name }) => op === 'checkpoint' && !name.includes('legacy'));
+  .filter(({ op }) => op === 'checkpoint');
 
 describe.each(checkpoints.map((manifest) => [manifest.case as string, manifest] as const))('%s', (_, manifest) => {
   test('every block is found, and nothing else', async () => {

@@ -110,8 +110,8 @@ describe.each(fixtureCases('trained'))('graph of trained/%s', (name) => {
 });
 
 function isCheckpoint(name: string): boolean {
-  const { op, config } = readManifest('checkpoints', name);
-  return op === 'checkpoint' && config.container !== 'legacy';
+  const { op } = readManifest('checkpoints', name);
+  return op === 'checkpoint';
 }
 
 /** The golden deploy file of a case: its own, or that of the case that holds the same network. */

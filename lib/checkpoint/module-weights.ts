@@ -1,0 +1,80 @@
+import { className } from './describe';
+import { PyFloat, PyObject, PyTuple, type PyValue } from './python-values';
+import { TorchTensor, UnsupportedTensor } from './torch-pickle';
+
+/** What a pickled torch.nn.Module says of itself beside its weights. */
+export interface ModuleAttributes {
+  /** Class, such as `torch.nn.modules.conv.Conv2d`; nothing of it was imported. */
+  readonly type: string;
+  readonly eps?: number;
+  /** `[vertical, horizontal]`, as padding and dilation. */
+  readonly stride?: readonly number[];
+  readonly padding?: readonly number[];
+  readonly dilation?: readonly number[];
+  readonly groups?: number;
+}
+
+export interface ModuleWeights {
+  /** Parameters and buffers under the names that `state_dict()` gives them. */
+  readonly tensors: ReadonlyMap<string, TorchTensor | UnsupportedTensor>;
+  /** Attributes by dotted path, '' for the module itself. */
+  readonly modules: ReadonlyMap<string, ModuleAttributes>;
+}
+
+/** Deeper, or more modules, than any network. */
+const MAX_DEPTH = 64;
+const MAX_MODULES = 1 << 16;
+
+/** An object with the attributes of torch.nn.Module. */
+export function isModule(value: PyValue): value is PyObject {
+  return value instanceof PyObject && value.state instanceof Map && value.state.get('_modules') instanceof Map;
+}
+
+/** The weights of a pickled module, read off `_parameters`, `_buffers` and `_modules`; no class is imported, nothing is called. */
+export function moduleWeights(root: PyObject): ModuleWeights {
+  const tensors = new Map<string, TorchTensor | UnsupportedTensor>();
+  const modules = new Map<string, ModuleAttributes>();
+  const walk = (module: PyObject, prefix: string, depth: number): void => {
+    if (depth > MAX_DEPTH || modules.size >= MAX_MODULES) return;
+    const state = module.state as Map<PyValue, PyValue>;
+    modules.set(prefix.slice(0, -1), attributesOf(module, state));
+    const hidden = state.get('_non_persistent_buffers_set');
+    for (const part of ['_parameters', '_buffers']) {
+      const held = state.get(part);
+      if (!(held instanceof Map)) continue;
+      for (const [name, value] of held) {
+        if (typeof name !== 'string' || (hidden instanceof Set && hidden.has(name))) continue;
+        if (value instanceof TorchTensor || value instanceof UnsupportedTensor) tensors.set(prefix + name, value);
+      }
+    }
+    for (const [name, child] of state.get('_modules') as Map<PyValue, PyValue>) {
+      if (typeof name === 'string' && isModule(child)) walk(child, `${prefix}${name}.`, depth + 1);
+    }
+  };
+  walk(root, '', 0);
+  return { tensors, modules };
+}
+
+function attributesOf(module: PyObject, state: ReadonlyMap<PyValue, PyValue>): ModuleAttributes {
+  const eps = numberOf(state.get('eps'));
+  const groups = numberOf(state.get('groups'));
+  const [stride, padding, dilation] = ['stride', 'padding', 'dilation'].map((name) => sizesOf(state.get(name)));
+  return {
+    type: className(module),
+    ...(eps === undefined ? {} : { eps }),
+    ...(stride === undefined ? {} : { stride }),
+    ...(padding === undefined ? {} : { padding }),
+    ...(dilation === undefined ? {} : { dilation }),
+    ...(groups === undefined ? {} : { groups }),
+  };
+}
+
+function numberOf(value: PyValue | undefined): number | undefined {
+  if (value instanceof PyFloat) return value.value;
+  return typeof value === 'number' && Number.isFinite(value) ? value : undefined;
+}
+
+function sizesOf(value: PyValue | undefined): readonly number[] | undefined {
+  const items = value instanceof PyTuple ? value.items : typeof value === 'number' ? [value, value] : undefined;
+  return items?.every((item) => typeof item === 'number') ? (items as number[]) : undefined;
+}

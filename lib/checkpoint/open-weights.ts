@@ -1,0 +1,51 @@
+import { RepfuseError } from '../errors';
+import { describe } from './describe';
+import { flatWeights } from './flat-weights';
+import { isNpz, npzTensors } from './npz';
+import { unpickle } from './pickle';
+import { type RandomAccess, readBytes } from './random-access';
+import { readSafetensors } from './safetensors';
+import { openSafetensorsIndex } from './safetensors-index';
+import { type Kind, sniff } from './sniff';
+import { openTorchLegacy } from './torch-legacy';
+import { TORCH_HOST } from './torch-pickle';
+import { torchWeights } from './torch-weights';
+import { openTorchZip } from './torch-zip';
+import type { OpenOptions, Weights } from './weights';
+import { openZip } from './zip';
+
+type Opener = (source: RandomAccess, options: OpenOptions) => Promise<Weights>;
+
+/** A bare pickle holds no tensors of torch's: a larger one need not be read to say so. */
+const MAX_BARE_PICKLE = 1 << 26;
+
+const OPENERS: Readonly<Record<Kind, Opener>> = {
+  async safetensors(source, { keyPath }) {
+    const { tensors, metadata } = await readSafetensors(source);
+    return flatWeights('safetensors', tensors, keyPath, { metadata });
+  },
+  'safetensors-index': openSafetensorsIndex,
+  'torch-legacy': async (source, options) => torchWeights('torch-legacy', await openTorchLegacy(source), options),
+  async zip(source, options) {
+    const zip = await openZip(source);
+    if (isNpz(zip)) return flatWeights('npz', await npzTensors(zip), options.keyPath);
+    return torchWeights('torch-zip', await openTorchZip(zip, source.size), options);
+  },
+  pickle: refusePickle,
+};
+
+/** Tells a file's format by its content and finds the weights in it. */
+export async function openWeights(source: RandomAccess, options: OpenOptions): Promise<Weights> {
+  return await OPENERS[await sniff(source)](source, options);
+}
+
+/** Looks into a bare pickle only to say what it is, or what it tried to call. */
+async function refusePickle(source: RandomAccess): Promise<never> {
+  const what =
+    source.size > MAX_BARE_PICKLE ? 'data' : describe(unpickle(await readBytes(source, 0, source.size), TORCH_HOST));
+  throw new RepfuseError(
+    'ERR_REPFUSE_UNSUPPORTED_FORMAT',
+    `Expected a torch, safetensors or npz checkpoint but received a bare pickle of ${what}, without tensors of torch`,
+    { received: what },
+  );
+}

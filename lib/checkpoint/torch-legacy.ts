@@ -1,0 +1,140 @@
+import { RepfuseError } from '../errors';
+import { type PickleHost, unpickleFirst } from './pickle';
+import { PyTuple, type PyValue } from './python-values';
+import { type RandomAccess, readBytes } from './random-access';
+import { storageWidth, TORCH_HOST, TorchStorage } from './torch-pickle';
+import type { StorageReader } from './torch-tensor';
+import type { TorchFile } from './torch-zip';
+import { expansionLimit } from './zip';
+
+const MAGIC = '0x1950a86a20f9469cfc6c';
+const PROTOCOL = 1001;
+/** What is read of a pickle whose length nobody knows, at first and at most. */
+const FIRST_WINDOW = 1 << 16;
+const MAX_PICKLE = 1 << 28;
+
+interface Record {
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/**
+ * Opens a file as `torch.save` wrote it before 1.6 (and since with `_use_new_zipfile_serialization=False`): pickles of a magic
+ * number, the protocol, the machine and the object, then of the storages' keys, and then each storage: its length, its bytes.
+ *
+ * @throws ERR_REPFUSE_FORMAT for a damaged file, ERR_REPFUSE_UNSUPPORTED_FORMAT for a big-endian one, ERR_REPFUSE_PICKLE
+ */
+export async function openTorchLegacy(source: RandomAccess): Promise<TorchFile> {
+  const stream = new PickleStream(source);
+  const magic = await stream.next(TORCH_HOST);
+  const protocol = await stream.next(TORCH_HOST);
+  if (typeof magic !== 'bigint' || `0x${magic.toString(16)}` !== MAGIC || protocol !== PROTOCOL)
+    throw bad('it does not begin with the magic number and protocol 1001', { field: 'magic' });
+  const machine = await stream.next(TORCH_HOST);
+  if (machine instanceof Map && machine.get('little_endian') === false) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_UNSUPPORTED_FORMAT',
+      'Expected a torch checkpoint but received one of a big-endian machine: only little endian is read',
+      { received: 'big endian' },
+    );
+  }
+  const described = new Map<string, TorchStorage>();
+  const root = await stream.next(noting(described));
+  const keys = await stream.next(TORCH_HOST);
+  const records = await findRecords(source, stream.position, keys, described);
+  return { root, storages: storageReader(source, records) };
+}
+
+/** torch's vocabulary; what is said of each storage is noted. */
+function noting(described: Map<string, TorchStorage>): PickleHost {
+  return {
+    construct: TORCH_HOST.construct,
+    persistent(id) {
+      const storage = TORCH_HOST.persistent(id);
+      if (storage instanceof TorchStorage) described.set(storage.key, storage);
+      return storage;
+    },
+  };
+}
+
+/** Pickles that follow each other in a file. */
+class PickleStream {
+  position = 0;
+
+  constructor(private readonly source: RandomAccess) {}
+
+  async next(host: PickleHost): Promise<PyValue> {
+    const left = this.source.size - this.position;
+    for (let window = FIRST_WINDOW; ; window *= 8) {
+      const size = Math.min(window, left, MAX_PICKLE);
+      try {
+        const { value, length } = unpickleFirst(await readBytes(this.source, this.position, size), host);
+        this.position += length;
+        return value;
+      } catch (error) {
+        const short = error instanceof RepfuseError && error.details.truncated === true;
+        if (!short || size === left || size === MAX_PICKLE) throw error;
+      }
+    }
+  }
+}
+
+/** Where the storages lie; every length is checked against what the pickle says and what the file holds. */
+async function findRecords(
+  source: RandomAccess,
+  start: number,
+  keys: PyValue,
+  described: ReadonlyMap<string, TorchStorage>,
+): Promise<Map<string, Record>> {
+  const names = keys instanceof PyTuple ? keys.items : Array.isArray(keys) ? (keys as PyValue[]) : undefined;
+  if (names === undefined) throw bad('the list of storages is none', { field: 'storages' });
+  const records = new Map<string, Record>();
+  let at = start;
+  for (const key of names) {
+    const storage = typeof key === 'string' ? described.get(key) : undefined;
+    if (storage === undefined) throw bad('the list of storages names one that no tensor has', { field: 'storages' });
+    const details = { entry: storage.key, offset: at };
+    const width = storageWidth(storage.className);
+    if (width === undefined)
+      throw bad(`storage ${storage.key} is of class ${storage.className}, of unknown size`, details);
+    if (at + 8 > source.size) throw bad(`truncated: storage ${storage.key} is missing at the end of the file`, details);
+    const prefix = new Uint8Array(8);
+    await source.read(at, prefix);
+    const count = new DataView(prefix.buffer).getBigInt64(0, true);
+    const bytes = Number(count) * width;
+    if (count < 0n || at + 8 + bytes > source.size) {
+      throw bad(`truncated: storage ${storage.key} of ${count} elements goes beyond the end of the file`, details);
+    }
+    if (String(storage.count) !== count.toString())
+      throw bad(`storage ${storage.key} has ${count} elements, other than its tensors say`, details);
+    records.set(storage.key, { offset: at + 8, bytes });
+    at += 8 + bytes;
+  }
+  return records;
+}
+
+function storageReader(source: RandomAccess, records: ReadonlyMap<string, Record>): StorageReader {
+  const loaded = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
+  let left = expansionLimit(source.size);
+  const read: StorageReader['readInto'] = (key, allocate) => {
+    const { offset, bytes } = records.get(key)!;
+    return readBytes(source, offset, bytes, { allocate });
+  };
+  return {
+    sizeOf: (key) => records.get(key)?.bytes,
+    read(key) {
+      const bytes = loaded.get(key) ?? read(key, undefined);
+      loaded.set(key, bytes);
+      return bytes;
+    },
+    readInto: read,
+    reserve(bytes) {
+      left -= bytes;
+      return left >= 0;
+    },
+  };
+}
+
+function bad(problem: string, details: Readonly<globalThis.Record<string, unknown>>): RepfuseError {
+  return new RepfuseError('ERR_REPFUSE_FORMAT', `Bad legacy torch file: ${problem}`, details);
+}
