@@ -6,7 +6,14 @@ export type { Checkpoint, CheckpointFormat, SkippedEntry, StateDict } from './ch
 export { type WriteSafetensorsOptions, writeSafetensors } from './checkpoint/write-safetensors';
 export * from './convert';
 export { ERROR_CODES, type ErrorCode, RepfuseError } from './errors';
-export { type DetectedBlock, detectBlocks, FAMILY_RULES, type FamilyRule } from './families';
+export {
+  type DetectedBlock,
+  detectBlocks,
+  FAMILY_RULES,
+  type FamilyRule,
+  type KeylessAnswers,
+  parseRules,
+} from './families';
 export {
   batchNormEps,
   deployGraph,

@@ -74,6 +74,16 @@ export function scale(
   return affine(conv, values, null);
 }
 
+/**
+ * A constant per output channel, added.
+ *
+ * @throws ERR_REPFUSE_SHAPE, ERR_REPFUSE_NOT_FINITE.
+ */
+export function shift(conv: AffineConv, perChannel: Tensor, options: { readonly name?: string } = {}): AffineConv {
+  const values = new Float64Array(channelVector(perChannel, conv.outChannels, options.name ?? 'the bias'));
+  return affine(conv, new Float64Array(conv.outChannels).fill(1), values);
+}
+
 /** The output times `scale` plus `shift` (null: 0), per channel; both become part of the result. */
 function affine(conv: AffineConv, scale: Float64Array, shift: Float64Array | null): AffineConv {
   const scaleFirst = <T extends { readonly factors: readonly Factor[] }>(part: T): T => {

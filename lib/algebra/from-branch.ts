@@ -1,13 +1,14 @@
 import { RepfuseError } from '../errors';
-import type { Branch, ConvStage, Stage } from '../ops';
+import { type Branch, type ConvStage, type ScaleStage, type Stage, scaleFactors } from '../ops';
 import type { Padding4 } from '../ops/geometry';
-import { formatShape } from '../tensor/tensor';
+import { formatShape, Tensor } from '../tensor/tensor';
 import { addBranches } from './add';
 import { AffineConv } from './affine-conv';
 import { averagePool } from './average-pool';
-import { foldBatchNorm, scale } from './batch-norm';
+import { foldBatchNorm, scale, shift } from './batch-norm';
 import { fitsGroups } from './chain';
 import { composeSequential, padInput, padOutput } from './compose';
+import { concatOutputs } from './concat';
 import { conv, depthwise, identity } from './conv';
 
 export interface FromBranchOptions {
@@ -37,16 +38,56 @@ export function fromBranch(branch: Branch, options: FromBranchOptions = {}): Aff
       { branch: branch.name },
     );
   }
-  let fused: AffineConv | undefined; // undefined is the identity
+  const fused = append(undefined, channels, branch, allowInexactBorder);
+  return regroup(fused, options.groups, branch.name);
+}
+
+/** Branches that work on one input, and what becomes of their outputs. */
+export interface BranchSum {
+  readonly branches: readonly Branch[];
+  /** Default `sum`; `concat` joins them along channels. */
+  readonly combine?: 'sum' | 'concat';
+  /** Stages that follow: an outer BatchNorm. */
+  readonly after?: readonly Stage[];
+}
+
+/**
+ * The one convolution that parallel branches are, with the affine stages after them.
+ *
+ * @param options as for `fromBranch`, of every branch
+ * @throws as `fromBranch`, `addBranches` and `concatOutputs`
+ */
+export function fromBranches(
+  { branches, combine = 'sum', after = [] }: BranchSum,
+  options: FromBranchOptions = {},
+): AffineConv {
+  const parts = branches.map((branch) => fromBranch(branch, options));
+  const joined = combine === 'sum' ? addBranches(parts) : concatOutputs(parts);
+  return after.length === 0
+    ? joined
+    : append(joined, joined.outChannels, { name: 'after the branches', stages: after }, options.allowInexactBorder);
+}
+
+/** Stages put after a convolution; after nothing, which is the identity, where it is undefined. */
+function append(
+  first: AffineConv | undefined,
+  channels: number,
+  { name: branchName, stages }: Branch,
+  allowInexactBorder: boolean | undefined,
+): AffineConv {
+  let fused = first;
   let frame = NO_PADDING; // of pad_border, not yet applied
-  branch.stages.forEach((stage, index) => {
-    const name = `${branch.name} stage ${index} (${stage.kind})`;
+  stages.forEach((stage, index) => {
+    const name = `${branchName} stage ${index} (${stage.kind})`;
     switch (stage.kind) {
       case 'batch_norm':
         fused = foldBatchNorm(fused ?? identity(channels, channels), stage, { name });
         break;
       case 'scale':
-        fused = scale(fused ?? identity(channels, channels), stage.scale, { name });
+        fused = scaleBy(fused ?? identity(channels, channels), stage, name);
+        break;
+      case 'bias':
+        fused = shift(fused ?? identity(channels, channels), stage.bias, { name });
         break;
       case 'pad_border':
         frame = plus(frame, stage.padding);
@@ -65,7 +106,7 @@ export function fromBranch(branch: Branch, options: FromBranchOptions = {}): Aff
       }
     }
   });
-  return regroup(padOutput(fused ?? identity(channels, channels), frame), options.groups, branch.name);
+  return padOutput(fused ?? identity(channels, channels), frame);
 }
 
 function plus(a: Padding4, b: Padding4): Padding4 {
@@ -77,9 +118,16 @@ function inputChannels(stages: readonly Stage[]): number | undefined {
   for (const stage of stages) {
     if (stage.kind === 'conv2d') return (stage.weight.shape[1] ?? 0) * stage.groups;
     if (stage.kind === 'batch_norm') return stage.runningMean?.size;
-    if (stage.kind === 'scale') return stage.scale.size;
+    if (stage.kind === 'scale' && stage.scale !== null && stage.scale.size > 1) return stage.scale.size;
+    if (stage.kind === 'bias') return stage.bias.size;
   }
   return undefined;
+}
+
+/** The factors as they act: one for all channels spread, signs turned. */
+function scaleBy(fused: AffineConv, stage: ScaleStage, name: string): AffineConv {
+  const { outChannels } = fused;
+  return scale(fused, new Tensor('F64', [outChannels], scaleFactors(stage, outChannels)), { name });
 }
 
 function convOf(stage: ConvStage, name: string): AffineConv {

@@ -1,4 +1,4 @@
-import { addBranches, fromBranch, materialize } from '../algebra';
+import { fromBranches, materialize } from '../algebra';
 import type { StateDict } from '../checkpoint/state-dict';
 import { type BlockGeometry, buildBranch } from '../families/branches';
 import {
@@ -161,7 +161,7 @@ export abstract class ReparameterizableBlock {
    */
   switchToDeploy({ threads }: OpOptions = {}): void {
     if (this.isDeployed) return;
-    const sum = addBranches(this.branches.map((branch) => fromBranch(branch)));
+    const sum = fromBranches(this);
     const into = this.passesUnderWay === 0 ? 'largest-branch' : undefined;
     const { weight, bias } = materialize(sum, { into, threads });
     const { deploy } = this.definition.rule;

@@ -1,7 +1,7 @@
 import { RepfuseError } from '../errors';
 import type { BlockGeometry, EpsOf } from '../families/branches';
-import type { BranchRole, FamilyRule, SqueezeExciteRule, StageRule } from '../families/rule';
-import type { PlannedBranch } from '../families/stages';
+import type { BranchRole, ConvRule, FamilyRule, SqueezeExciteRule } from '../families/rule';
+import { convKeys, type PlannedBranch } from '../families/stages';
 
 /** What a block class says of itself beyond the options that all share. */
 export interface BlockStructure {
@@ -48,7 +48,7 @@ export function trainingSpecs(definition: BlockDefinition): TensorSpecs {
         const [height, width] = kernelSize(stage, role, geometry);
         channels = index === lastConv ? outChannels : internalChannels;
         const shape = [channels, perGroup, height, width];
-        specs.set(`${stage.conv}.weight`, { shape, role: 'weight', fanIn: perGroup * height * width });
+        specs.set(convKeys(stage).weight, { shape, role: 'weight', fanIn: perGroup * height * width });
       } else if ('batchNorm' in stage) {
         for (const [key, spec] of batchNormSpecs(stage.batchNorm, channels, definition.affine)) specs.set(key, spec);
       }
@@ -58,7 +58,7 @@ export function trainingSpecs(definition: BlockDefinition): TensorSpecs {
 }
 
 function kernelSize(
-  stage: Extract<StageRule, { conv: string }>,
+  stage: ConvRule,
   role: BranchRole,
   { kernel: [height, width] }: BlockGeometry,
 ): readonly [number, number] {

@@ -1,14 +1,14 @@
 import { Command } from 'commander';
 import { convert } from '../convert';
 import { formatReport } from './block-table';
-import { collect, epsilon, keyPath, positiveInteger, readJson } from './options';
+import { addFindFlags, type FindFlags, findOptions } from './find-flags';
+import { collect, keyPath, positiveInteger, readJson } from './options';
 import { ProgressDisplay } from './progress';
 import { EXIT, type Session } from './session';
 import { formatVerification } from './verify';
 
-interface ConvertFlags {
+interface ConvertFlags extends FindFlags {
   readonly output: string;
-  readonly eps?: number | 'auto';
   readonly graph?: string;
   readonly keyPath?: string[];
   readonly keep?: string[];
@@ -23,11 +23,11 @@ interface ConvertFlags {
 }
 
 export function convertCommand(session: Session): Command {
-  return new Command('convert')
+  const command = new Command('convert')
     .description('Fuse the branches of every block of a checkpoint and write the deploy form as safetensors.')
-    .argument('<file>', 'training checkpoint: torch zip (.pth) or safetensors')
-    .requiredOption('-o, --output <file>', 'safetensors file to write')
-    .option('--eps <number>', 'BatchNorm eps of every block (default auto: by family)', epsilon)
+    .argument('<file>', 'training checkpoint: torch (.pth, .pt), safetensors or npz')
+    .requiredOption('-o, --output <file>', 'safetensors file to write');
+  return addFindFlags(command)
     .option('--graph <file>', 'the training network as JSON: the output becomes a model file that runs')
     .option('--key-path <path>', 'where the weights lie in the file, such as state_dict', keyPath)
     .option('--keep <block>', 'leave this block as it is (may be given several times)', collect)
@@ -48,9 +48,10 @@ export function convertCommand(session: Session): Command {
       const progress = new ProgressDisplay();
       await session.run(async () => {
         const graph = flags.graph === undefined ? undefined : await readJson(flags.graph);
-        const { output, keep, json: _, ...options } = flags;
+        const { output, keep, json: _, eps, family, keyless, rules, ...options } = flags;
         const report = await convert(file, output, {
           ...options,
+          ...(await findOptions({ eps, family, keyless, rules })),
           keepBlocks: keep,
           graph,
           signal: session.signal,

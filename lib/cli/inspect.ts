@@ -1,21 +1,21 @@
 import { Command } from 'commander';
 import { inspect } from '../convert';
 import { formatReport } from './block-table';
-import { epsilon, keyPath, readJson } from './options';
+import { addFindFlags, type FindFlags, findOptions } from './find-flags';
+import { keyPath, readJson } from './options';
 import type { Session } from './session';
 
-interface InspectFlags {
-  readonly eps?: number | 'auto';
+interface InspectFlags extends FindFlags {
   readonly graph?: string;
   readonly keyPath?: string[];
   readonly json?: true;
 }
 
 export function inspectCommand(session: Session): Command {
-  return new Command('inspect')
+  const command = new Command('inspect')
     .description('Show the re-parameterizable blocks of a checkpoint: family, form, branches, parameters.')
-    .argument('<file>', 'checkpoint: torch zip (.pth) or safetensors')
-    .option('--eps <number>', 'BatchNorm eps of every block (default auto: by family)', epsilon)
+    .argument('<file>', 'checkpoint: torch (.pth, .pt), safetensors or npz');
+  return addFindFlags(command)
     .option('--graph <file>', 'the network as JSON, for multiply-accumulates')
     .option('--key-path <path>', 'where the weights lie in the file, such as state_dict', keyPath)
     .option('--json', 'print the whole report as JSON')
@@ -24,7 +24,12 @@ export function inspectCommand(session: Session): Command {
       session.json = flags.json === true;
       await session.run(async () => {
         const graph = flags.graph === undefined ? undefined : await readJson(flags.graph);
-        const report = await inspect(file, { eps: flags.eps, keyPath: flags.keyPath, graph, signal: session.signal });
+        const report = await inspect(file, {
+          ...(await findOptions(flags)),
+          keyPath: flags.keyPath,
+          graph,
+          signal: session.signal,
+        });
         if (session.json) session.jsonResult(report);
         else session.result(formatReport(report, 'planned'));
       });

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { InvalidArgumentError } from 'commander';
-import { RepfuseError } from '../errors';
+import { type ErrorCode, RepfuseError } from '../errors';
 
 /** A number of at least 0 on the command line. */
 export function nonNegativeNumber(text: string): number {
@@ -32,8 +32,8 @@ export function collect(text: string, before: string[] = []): string[] {
   return [...before, text];
 }
 
-/** The parsed JSON of a file. @throws ERR_REPFUSE_FILE, ERR_REPFUSE_GRAPH */
-export async function readJson(file: string): Promise<unknown> {
+/** The parsed JSON of a file. @throws ERR_REPFUSE_FILE, or `code` for what is no JSON */
+export async function readJson(file: string, code: ErrorCode = 'ERR_REPFUSE_GRAPH'): Promise<unknown> {
   const text = await readFile(file, 'utf8').catch((cause) => {
     throw new RepfuseError('ERR_REPFUSE_FILE', `Cannot read ${file}: ${cause.message}`, { file }, { cause });
   });
@@ -41,7 +41,7 @@ export async function readJson(file: string): Promise<unknown> {
     return JSON.parse(text);
   } catch (cause) {
     throw new RepfuseError(
-      'ERR_REPFUSE_GRAPH',
+      code,
       `Expected JSON in ${file} but received ${(cause as Error).message}`,
       { file },
       { cause },

@@ -1,12 +1,12 @@
 import { Command } from 'commander';
 import { type VerifyReport, verify } from '../convert';
-import { epsilon, keyPath, nonNegativeNumber, positiveInteger, readJson } from './options';
+import { addFindFlags, type FindFlags, findOptions } from './find-flags';
+import { keyPath, nonNegativeNumber, positiveInteger, readJson } from './options';
 import { ProgressDisplay } from './progress';
 import { EXIT, type Session } from './session';
 import { formatError, formatTable } from './table';
 
-interface VerifyFlags {
-  readonly eps?: number | 'auto';
+interface VerifyFlags extends FindFlags {
   readonly graph?: string;
   readonly keyPath?: string[];
   readonly tolerance?: number;
@@ -16,13 +16,13 @@ interface VerifyFlags {
 }
 
 export function verifyCommand(session: Session): Command {
-  return new Command('verify')
+  const command = new Command('verify')
     .description(
       'Compare a training checkpoint with a deploy checkpoint: branches against fused convolutions, on seeded inputs.',
     )
     .argument('<train>', 'training checkpoint')
-    .argument('<deploy>', 'deploy checkpoint')
-    .option('--eps <number>', 'BatchNorm eps of every block (default auto: by family)', epsilon)
+    .argument('<deploy>', 'deploy checkpoint');
+  return addFindFlags(command)
     .option('--graph <file>', 'the training network as JSON, to compare end to end too')
     .option('--key-path <path>', 'where the weights lie in the first file', keyPath)
     .option('--tolerance <number>', 'bound on the error relative to the peak (default 1e-5)', nonNegativeNumber)
@@ -37,10 +37,11 @@ export function verifyCommand(session: Session): Command {
       session.json = flags.json === true;
       const progress = new ProgressDisplay();
       await session.run(async () => {
-        const { json: _, ...options } = flags;
+        const { json: _, eps, family, keyless, rules, ...options } = flags;
         const graph = flags.graph === undefined ? undefined : await readJson(flags.graph);
         const report = await verify(train, deploy, {
           ...options,
+          ...(await findOptions({ eps, family, keyless, rules })),
           graph,
           signal: session.signal,
           onProgress: progress.update,

@@ -9,7 +9,7 @@ import type { TensorSource } from '../checkpoint/tensor-source';
 import { writeSafetensors } from '../checkpoint/write-safetensors';
 import { RepfuseError } from '../errors';
 import { deployGraph, type Graph, graphMetadata } from '../graph';
-import { checkEps } from './find-blocks';
+import { checkFindOptions } from './find-blocks';
 import { BlockFusing, UnfusableBlock } from './fuse-blocks';
 import { startHashing } from './hash-file';
 import { checkValues, examine, type FoundBlock, INSPECT_OPTIONS, type InspectOptions } from './inspect';
@@ -59,7 +59,7 @@ export interface ConvertOptions extends Omit<InspectOptions, 'onProgress'> {
  */
 export async function convert(input: string, output: string, options: ConvertOptions = {}): Promise<ConvertReport> {
   checkOptions('convert', options, CONVERT_OPTIONS);
-  checkEps(options);
+  checkFindOptions(options);
   const started = performance.now();
   await checkOutput(input, output, options.force === true);
   const report = await fuseAndWrite(input, output, options);
@@ -232,9 +232,20 @@ function provenance(input: string, blocks: readonly BlockReport[], graph: Graph 
 }
 
 async function verifyOutput(input: string, output: string, options: ConvertOptions): Promise<VerifyReport> {
-  const { eps, graph, keyPath, prefix, rules, signal, threads, onProgress } = options;
+  const { eps, families, graph, keyless, keyPath, prefix, rules, signal, threads, onProgress } = options;
   try {
-    return await verify(input, output, { eps, graph, keyPath, prefix, rules, signal, threads, onProgress });
+    return await verify(input, output, {
+      eps,
+      families,
+      graph,
+      keyless,
+      keyPath,
+      prefix,
+      rules,
+      signal,
+      threads,
+      onProgress,
+    });
   } catch (error) {
     if (!(error instanceof RepfuseError && error.code === 'ERR_REPFUSE_ABORTED')) throw error;
     const message = `The operation was aborted after ${output} was written and before it was verified`;

@@ -10,7 +10,7 @@ import type { BlockReport, BlockStatus } from './report';
 
 type BatchNormStage = Extract<Stage, { kind: 'batch_norm' }>;
 
-const STATISTICS = /(^|\.)(running_mean|running_var|num_batches_tracked)$/;
+const STATISTICS = /(^|\.)(running_mean|running_var|num_batches_tracked|_mean|_variance)$/;
 
 /** Learnable parameters among tensors: everything but BatchNorm statistics. */
 export function countParameters(tensors: Iterable<readonly [string, { readonly size: number }]>): number {
@@ -37,7 +37,7 @@ export function describeBlock(
     status,
     ...(reason === undefined ? {} : { reason }),
     branches: block.branchNames,
-    batchNorms: block.trainKeys.filter((key) => key.endsWith('.running_var')).length,
+    batchNorms: block.trainKeys.filter((key) => /\.(running_var|_variance)$/.test(key)).length,
     kernel: [outChannels, inPerGroup, ...kernel],
     groups: block.groups,
     parameters: {
@@ -63,10 +63,9 @@ function warningOf(batchNorms: readonly BatchNormStage[], smallest: number | nul
   return undefined;
 }
 
-function batchNormsOf({ branches }: DetectedBlock): BatchNormStage[] {
-  return branches.flatMap(({ stages }) =>
-    stages.filter((stage): stage is BatchNormStage => stage.kind === 'batch_norm'),
-  );
+function batchNormsOf({ branches, after }: DetectedBlock): BatchNormStage[] {
+  const stages = [...branches.flatMap((branch) => branch.stages), ...after];
+  return stages.filter((stage): stage is BatchNormStage => stage.kind === 'batch_norm');
 }
 
 function smallestVariance(batchNorms: readonly BatchNormStage[]): number | null {

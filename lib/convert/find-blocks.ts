@@ -1,6 +1,14 @@
+import { nearestOf } from '../blocks/options';
 import type { Checkpoint } from '../checkpoint/state-dict';
 import { RepfuseError } from '../errors';
-import { type DetectedBlock, detectBlocks, type EpsChoice, type FamilyRule } from '../families';
+import {
+  type DetectedBlock,
+  detectBlocks,
+  type EpsChoice,
+  FAMILY_RULES,
+  type FamilyRule,
+  type KeylessAnswers,
+} from '../families';
 import { batchNormEps, type Graph } from '../graph';
 
 /** What steers the search for blocks. */
@@ -12,13 +20,23 @@ export interface FindOptions {
   readonly eps?: number | 'auto' | undefined;
   /** Family rules. Default: all that repfuse knows. */
   readonly rules?: readonly FamilyRule[] | undefined;
+  /**
+   * Families that the file is known to hold: settles what is `ambiguous`, and looks for those that are only looked for on request
+   * (`conv-bn`).
+   */
+  readonly families?: readonly string[] | undefined;
+  /** Which branches without tensors blocks have, by prefix (`*` for any text): `{ '*': ['input'], 'stage1.0': [] }`. */
+  readonly keyless?: KeylessAnswers | undefined;
 }
+
+/** The names of the options that steer the search. */
+export const FIND_OPTIONS = ['eps', 'families', 'keyless', 'rules'] as const satisfies readonly (keyof FindOptions)[];
 
 /** The blocks of a checkpoint. */
 export function findBlocks(
   { tensors, modules }: Pick<Checkpoint, 'tensors' | 'modules'>,
   graph: Graph | undefined,
-  { eps, rules }: FindOptions,
+  { eps, rules, families, keyless }: FindOptions,
 ): DetectedBlock[] {
   const ofGraph = graph && batchNormEps(graph);
   const ofModule = (batchNorm: string): EpsChoice | undefined => {
@@ -28,12 +46,39 @@ export function findBlocks(
   return detectBlocks(tensors, {
     eps: eps === 'auto' ? undefined : eps,
     epsOf: (batchNorm) => ofGraph?.(batchNorm) ?? ofModule(batchNorm),
+    moduleAt: modules.size === 0 ? undefined : (path) => modules.get(path),
+    families,
+    keyless,
     ...(rules === undefined ? {} : { rules }),
   });
 }
 
-/** @throws ERR_REPFUSE_INVALID_ARGUMENT */
-export function checkEps({ eps }: FindOptions): void {
+/** @throws ERR_REPFUSE_INVALID_ARGUMENT for an option that is none of its kind */
+export function checkFindOptions({ eps, families = [], keyless = {}, rules = FAMILY_RULES }: FindOptions): void {
+  checkEps(eps);
+  const known = [...new Set(rules.map(({ family }) => family))];
+  const unknown = families.find((family) => !known.includes(family));
+  if (unknown !== undefined) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_INVALID_ARGUMENT',
+      `Expected a family for families but received ${JSON.stringify(unknown)}: did you mean ${nearestOf(unknown, known)}?`,
+      { family: unknown },
+    );
+  }
+  const branches = rules.flatMap((rule) => rule.branches.filter(({ presence }) => presence === 'keyless'));
+  const names = [...new Set(branches.map(({ name }) => name))];
+  for (const [prefix, answers] of Object.entries(keyless)) {
+    const wrong = answers.find((name) => !names.includes(name));
+    if (wrong === undefined) continue;
+    throw new RepfuseError(
+      'ERR_REPFUSE_INVALID_ARGUMENT',
+      `Expected ${names.join(' or ')} for keyless of ${JSON.stringify(prefix)} but received ${JSON.stringify(wrong)}`,
+      { block: prefix, branch: wrong },
+    );
+  }
+}
+
+function checkEps(eps: FindOptions['eps']): void {
   if (eps === undefined || eps === 'auto') return;
   if (typeof eps === 'number' && Number.isFinite(eps) && eps >= 0) return;
   throw new RepfuseError(

@@ -1,4 +1,4 @@
-import { addBranches, fromBranch, type Materialized, materializeAsync } from '../algebra';
+import { fromBranches, type Materialized, materializeAsync } from '../algebra';
 import type { OpenCheckpoint } from '../checkpoint/open-checkpoint';
 import { RepfuseError } from '../errors';
 import type { DetectedBlock } from '../families';
@@ -59,14 +59,15 @@ export function releaseBlock(block: DetectedBlock, opened: OpenCheckpoint): void
 }
 
 async function materializeBlock(
-  { branches, trainKeys }: DetectedBlock,
+  block: DetectedBlock,
   opened: OpenCheckpoint,
   check: 'before' | 'during',
   threads: number | undefined,
 ): Promise<Materialized> {
-  const sum = addBranches(branches.map((branch) => fromBranch(branch)));
+  const { inPerGroup, groups } = block;
+  const sum = fromBranches(block, groups === null ? {} : { channels: inPerGroup * groups });
   // Memory that another tensor shares must not be overwritten.
-  const own = trainKeys.every((key) => opened.isExclusive(key));
+  const own = block.trainKeys.every((key) => opened.isExclusive(key));
   return await materializeAsync(sum, own ? { into: 'largest-branch', check, threads } : { threads });
 }
 

@@ -7,7 +7,7 @@ import { RepfuseError } from '../errors';
 import type { DetectedBlock } from '../families';
 import { type Graph, parseGraph, readGraphMetadata } from '../graph';
 import { countParameters, describeBlock, statisticsProblem, valueProblem } from './describe-block';
-import { checkEps, type FindOptions, findBlocks } from './find-blocks';
+import { checkFindOptions, FIND_OPTIONS, type FindOptions, findBlocks } from './find-blocks';
 import { macsOf } from './model-graph';
 import type { BlockReport, InspectReport } from './report';
 
@@ -40,7 +40,7 @@ export interface Examination {
  */
 export async function inspect(file: string, options: InspectOptions = {}): Promise<InspectReport> {
   checkOptions('inspect', options, INSPECT_OPTIONS);
-  checkEps(options);
+  checkFindOptions(options);
   return await withCheckpoint(file, options, async (opened) => {
     const { found, report } = examine(file, opened, options);
     const blocks: BlockReport[] = [];
@@ -59,13 +59,12 @@ export async function checkValues({ block, report }: FoundBlock, opened: OpenChe
 }
 
 export const INSPECT_OPTIONS = [
-  'eps',
+  ...FIND_OPTIONS,
   'graph',
   'keepBlocks',
   'keyPath',
   'onProgress',
   'prefix',
-  'rules',
   'signal',
 ] as const satisfies readonly (keyof InspectOptions)[];
 

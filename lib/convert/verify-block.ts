@@ -1,6 +1,6 @@
 import type { StateDict } from '../checkpoint/state-dict';
 import type { DetectedBlock } from '../families';
-import { addAsync, type Branch, runBranchAsync, type Stage } from '../ops';
+import { addAsync, type Branch, concatChannels, runBranchAsync, type Stage } from '../ops';
 import { batchNormAffine } from '../ops/batch-norm';
 import { DTYPES } from '../tensor/dtype';
 import { toFloat32 } from '../tensor/half';
@@ -69,11 +69,12 @@ export async function compareBlock(
     ],
   });
   const branches = (block.form === 'deploy' ? [fusedForm(train)] : block.branches).map(float32Branch);
-  const offset = Math.max(...branches.map(offsetOf));
+  const after: Branch = { name: 'after the branches', stages: block.form === 'deploy' ? [] : block.after };
+  const offset = Math.max(...[...branches, after].map(offsetOf));
   const weight = asFloat32(deploy.get(deployKeys.weight)!);
   const images = probeImages(block, groups, amplitudeFor(offset, peakOf(weight)), seed);
 
-  let sum: Tensor | undefined;
+  const outputs: Tensor[] = [];
   let biasPeak = offset; // what cancels leaves its rounding errors
   let weightPeak = 0;
   const note = (y: Tensor) => {
@@ -83,12 +84,16 @@ export async function compareBlock(
   for (const branch of branches) {
     const y = await runBranchAsync(branch, images, run);
     note(y);
-    sum = sum === undefined ? y : await addAsync(sum, y, run);
-    note(sum);
+    const sum = outputs[0];
+    if (sum === undefined || block.combine === 'concat') outputs.push(y);
+    else outputs[0] = await addAsync(sum, y, run);
+    if (block.combine === 'sum') note(outputs[0]!);
   }
+  const expected = await runBranchAsync(after, block.combine === 'sum' ? outputs[0]! : concatChannels(outputs), run);
+  if (after.stages.length > 0) note(expected);
   const fused = await runBranchAsync(float32Branch(fusedForm(deploy)), images, run);
-  const bias = differenceOf(sum!, fused, biasPeak, 0, 1);
-  const weights = differenceOf(sum!, fused, weightPeak, 1);
+  const bias = differenceOf(expected, fused, biasPeak, 0, 1);
+  const weights = differenceOf(expected, fused, weightPeak, 1);
   return weights.relative >= bias.relative ? weights : bias;
 }
 

@@ -9,7 +9,7 @@ import { seededUniform, uniformValues } from '../tensor/random';
 import { elementCount, formatShape, Tensor } from '../tensor/tensor';
 import { compareOtherTensors, type TensorProblem } from './compare-tensors';
 import { type Difference, differenceOf, peakOf } from './difference';
-import { checkEps, type FindOptions, findBlocks } from './find-blocks';
+import { checkFindOptions, FIND_OPTIONS, type FindOptions, findBlocks } from './find-blocks';
 import { compareBlock, misfitOf } from './verify-block';
 
 /** 84 times the float32 unit 2^-23: ten times what rounding makes of two equal forms, a fifth of a weight that is off by 1e-3. */
@@ -84,7 +84,7 @@ export async function verify(train: string, deploy: string, options: VerifyOptio
   checkOptions('verify', options, OPTIONS);
   const { seed = 1, signal, onProgress } = options;
   const tolerance = checkTolerance(options.tolerance);
-  checkEps(options);
+  checkFindOptions(options);
   const { keyPath, prefix } = options;
   onProgress?.({ phase: 'verify', done: 0, total: 1 }); // how many blocks there are shows only once the file is read
   const a = await readCheckpoint(train, { keyPath, prefix, signal });
@@ -107,12 +107,11 @@ export async function verify(train: string, deploy: string, options: VerifyOptio
 }
 
 const OPTIONS = [
-  'eps',
+  ...FIND_OPTIONS,
   'graph',
   'keyPath',
   'onProgress',
   'prefix',
-  'rules',
   'seed',
   'signal',
   'threads',

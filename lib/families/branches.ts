@@ -2,8 +2,8 @@ import type { StateDict } from '../checkpoint/state-dict';
 import { RepfuseError } from '../errors';
 import type { Branch, Padding4, Stage } from '../ops';
 import type { Tensor } from '../tensor/tensor';
-import type { StageRule } from './rule';
-import type { PlannedBranch } from './stages';
+import type { ConvRule, StageRule } from './rule';
+import { batchNormKeys, convKeys, type PlannedBranch } from './stages';
 
 /** What a state dict does not say about a block. Fusing does not depend on it, running does. */
 export interface BlockGeometry {
@@ -23,12 +23,23 @@ export type EpsOf = (batchNorm: string) => number;
  * @param prefix of the block's keys in `tensors`, with its dot
  */
 export function buildBranch(
-  branch: PlannedBranch,
+  { name, stages }: Pick<PlannedBranch, 'name' | 'stages'>,
   tensors: StateDict,
   prefix: string,
   geometry: BlockGeometry,
   epsOf: EpsOf,
 ): Branch {
+  return { name, stages: stages.map((stage) => buildStage(stage, tensors, prefix, geometry, epsOf)) };
+}
+
+/** A stage with its tensors. All required ones must be there. */
+export function buildStage(
+  stage: StageRule,
+  tensors: StateDict,
+  prefix: string,
+  geometry: BlockGeometry,
+  epsOf: EpsOf,
+): Stage {
   const optional = (key: string): Tensor | null => tensors.get(prefix + key) ?? null;
   const get = (key: string): Tensor => {
     const tensor = optional(key);
@@ -37,54 +48,60 @@ export function buildBranch(
       tensor: prefix + key,
     });
   };
-  const buildStage = (stage: StageRule): Stage => {
-    if ('conv' in stage) {
-      const weight = get(`${stage.conv}.weight`);
-      return {
-        kind: 'conv2d',
-        weight,
-        bias: optional(`${stage.conv}.bias`),
-        ...convGeometry(stage.geometry, weight, geometry),
-        plusIdentity: stage.plusIdentity ?? false,
-      };
-    }
-    if ('batchNorm' in stage) {
-      const key = stage.batchNorm;
-      return {
-        kind: 'batch_norm',
-        runningMean: get(`${key}.running_mean`),
-        runningVar: get(`${key}.running_var`),
-        weight: optional(`${key}.weight`),
-        bias: optional(`${key}.bias`),
-        eps: epsOf(key),
-      };
-    }
-    if ('padBorder' in stage) return { kind: 'pad_border', padding: geometry.padding };
+  if ('conv' in stage) {
+    const keys = convKeys(stage);
+    const weight = get(keys.weight);
     return {
-      kind: 'avg_pool2d',
-      kernel: geometry.kernel,
-      stride: geometry.stride,
-      padding: stage.avgPool === 'aligned' ? geometry.padding : [0, 0, 0, 0],
-      countIncludePad: true,
+      kind: 'conv2d',
+      weight,
+      bias: keys.bias === undefined ? null : optional(keys.bias),
+      ...convGeometry(stage, weight, geometry),
+      plusIdentity: stage.plusIdentity ?? false,
     };
+  }
+  if ('batchNorm' in stage) {
+    const keys = batchNormKeys(stage);
+    return {
+      kind: 'batch_norm',
+      runningMean: get(keys.mean),
+      runningVar: get(keys.variance),
+      weight: optional(keys.weight),
+      bias: optional(keys.bias),
+      eps: epsOf(stage.batchNorm),
+    };
+  }
+  if ('scale' in stage) {
+    const { scale, negative = false, zeroIsOne = false } = stage;
+    return { kind: 'scale', scale: stage.optional ? optional(scale) : get(scale), negative, zeroIsOne };
+  }
+  if ('bias' in stage) return { kind: 'bias', bias: get(stage.bias) };
+  if ('padBorder' in stage) return { kind: 'pad_border', padding: geometry.padding };
+  return {
+    kind: 'avg_pool2d',
+    kernel: geometry.kernel,
+    stride: geometry.stride,
+    padding: stage.avgPool === 'aligned' ? geometry.padding : [0, 0, 0, 0],
+    countIncludePad: true,
   };
-  return { name: branch.name, stages: branch.stages.map(buildStage) };
 }
 
-function convGeometry(kind: 'aligned' | 'pointwise' | 'valid', weight: Tensor, block: BlockGeometry) {
-  const { stride, dilation, groups } = block;
-  if (kind === 'pointwise') return { stride: [1, 1], padding: [0, 0, 0, 0], dilation: [1, 1], groups } as const;
-  if (kind === 'valid') return { stride, padding: [0, 0, 0, 0], dilation, groups } as const;
+function convGeometry(rule: ConvRule, weight: Tensor, block: BlockGeometry) {
+  const groups = rule.depthwise ? weight.shape[0]! : block.groups;
+  const { stride } = block;
+  if (rule.geometry === 'pointwise')
+    return { stride: [1, 1], padding: [0, 0, 0, 0], dilation: [1, 1], groups } as const;
+  if (rule.geometry === 'valid') return { stride, padding: [0, 0, 0, 0], dilation: block.dilation, groups } as const;
   // Taps centred on the block's kernel: padding shrinks by the taps that the branch lacks on either side.
+  const own = rule.dilation === undefined ? block.dilation : ([Number(rule.dilation), Number(rule.dilation)] as const);
   const [vertical, horizontal] = [0, 1].map((axis) => {
-    const lacking = Math.floor(block.kernel[axis]! / 2) - Math.floor(weight.shape[2 + axis]! / 2);
-    return lacking * dilation[axis]!;
+    const half = (size: number, dilation: number) => Math.floor(size / 2) * dilation;
+    return half(block.kernel[axis]!, block.dilation[axis]!) - half(weight.shape[2 + axis]!, own[axis]!);
   }) as [number, number];
   const [top, left, bottom, right] = block.padding;
   return {
     stride,
     padding: [top - vertical, left - horizontal, bottom - vertical, right - horizontal],
-    dilation,
+    dilation: own,
     groups,
   } as const;
 }

@@ -1,11 +1,21 @@
 import type { StateDict } from '../checkpoint/state-dict';
-import type { Branch } from '../ops';
-import { buildBranch } from './branches';
+import type { Branch, Stage } from '../ops';
+import { buildBranch, buildStage } from './branches';
 import { KeyIndex } from './key-index';
+import { type KeylessAnswers, whatIsKeyless } from './keyless';
 import { type BlockProblem, findProblem } from './problem';
 import type { FamilyRule } from './rule';
 import { FAMILY_RULES } from './rules';
-import { expectedBranches, isFound, type PlannedBranch, possibleKeys, requiredKeys } from './stages';
+import { findSites, type Site } from './sites';
+import {
+  type BlockKeys,
+  expectedAfter,
+  expectedBranches,
+  isFound,
+  type PlannedBranch,
+  possibleKeys,
+  requiredKeys,
+} from './stages';
 
 /** The eps that a block's BatchNorms are taken to have, and why. */
 export interface EpsChoice {
@@ -15,13 +25,17 @@ export interface EpsChoice {
 
 /** A re-parameterizable block found in a state dict. */
 export interface DetectedBlock {
-  /** Dotted path of the block, '' at the root. */
+  /** Dotted path of the block, '' at the root; that of its convolution where several share a path. */
   readonly prefix: string;
   readonly family: string;
   /** `mixed`: training tensors beside a complete deploy form. */
   readonly form: 'train' | 'deploy' | 'mixed';
   /** The training branches, in the order in which they are summed; empty in deploy form or with a problem. */
   readonly branches: readonly Branch[];
+  /** What becomes of their outputs. */
+  readonly combine: 'sum' | 'concat';
+  /** Affine stages after that, folded too: an outer BatchNorm. */
+  readonly after: readonly Stage[];
   /** Names of the branches found, also of a block with a problem. */
   readonly branchNames: readonly string[];
   /** Weight of the main convolution, in training form. */
@@ -43,10 +57,21 @@ export interface DetectedBlock {
 export interface DetectOptions {
   /** Default: every rule that repfuse knows. */
   readonly rules?: readonly FamilyRule[];
+  /** Families that the file is known to hold: settles a doubt, and looks for those that are only looked for on request. */
+  readonly families?: readonly string[] | undefined;
+  /** Branches without tensors, by the blocks' prefixes. */
+  readonly keyless?: KeylessAnswers | undefined;
   /** Overrides every family's eps. */
   readonly eps?: number | undefined;
   /** eps of a BatchNorm by its key prefix, where something tells it (a graph does); `eps` comes before it, the family's after. */
   readonly epsOf?: ((batchNorm: string) => EpsChoice | undefined) | undefined;
+  /** What a pickled module tells: undefined where nothing is known of the module at this path. */
+  readonly moduleAt?: ((path: string) => ModuleEvidence | undefined) | undefined;
+}
+
+/** What is known of a module beside its tensors. */
+export interface ModuleEvidence {
+  readonly stride?: readonly number[];
 }
 
 /**
@@ -54,20 +79,33 @@ export interface DetectOptions {
  * is what its keys say. Each comes with its branches (stride 1, taps centred) or with the problem that keeps it from being fused.
  */
 export function detectBlocks(tensors: StateDict, options: DetectOptions = {}): DetectedBlock[] {
-  const { rules = FAMILY_RULES } = options;
+  const { rules = FAMILY_RULES, families = [] } = options;
   const keys = new KeyIndex(tensors.keys());
   const claimed = new Set<string>();
   const found: DetectedBlock[] = [];
-  for (const rule of rules) {
-    if (rule.onlyBeside !== undefined && !found.some(({ family }) => family === rule.onlyBeside)) continue;
-    const blocks = blockPrefixes(tensors, rule, claimed).map((prefix) =>
-      examine(tensors, keys, prefix, rule, rules, options),
-    );
-    if (!blocks.some((block) => isSure(block, rule))) continue;
-    for (const block of blocks) for (const key of ownKeys(block)) claimed.add(key);
-    found.push(...blocks);
+  // Training tensors first: deploy names are shared, and some training forms hold them too.
+  for (const form of ['train', 'deploy'] as const) {
+    for (const rule of rules) {
+      if (!isLookedFor(rule, families, found)) continue;
+      const blocks = findSites(tensors, rule, form, claimed).flatMap((site) => {
+        const block = examine(tensors, keys, site, rules, options);
+        return rule.onlyIfComplete && block.problem !== undefined && block.problem.kind !== 'ambiguous' ? [] : [block];
+      });
+      if (!blocks.some((block) => isSure(block, rule))) continue;
+      for (const block of blocks) for (const key of ownKeys(block)) claimed.add(key);
+      found.push(...blocks);
+    }
   }
   return inFileOrder(found, tensors);
+}
+
+function isLookedFor(
+  { family, onRequest = false, onlyBeside }: FamilyRule,
+  asked: readonly string[],
+  found: readonly DetectedBlock[],
+): boolean {
+  if (asked.includes(family)) return true;
+  return !onRequest && (onlyBeside === undefined || found.some((block) => block.family === onlyBeside));
 }
 
 function inFileOrder(blocks: readonly DetectedBlock[], tensors: StateDict): DetectedBlock[] {
@@ -89,75 +127,61 @@ function ownKeys({ trainKeys, deployKeys, problem }: DetectedBlock): string[] {
   return [...trainKeys, deployKeys.weight, deployKeys.bias, ...(problem?.tensors ?? [])];
 }
 
-/**
- * Prefixes (with their dot) under which a convolution of the rule's branches stands, or its deploy form: a block that lost its
- * main convolution is still a (partial) block.
- */
-function blockPrefixes(tensors: StateDict, rule: FamilyRule, claimed: ReadonlySet<string>): string[] {
-  const convolutions = rule.branches.flatMap(({ chains }) => chains.flat().filter((stage) => 'conv' in stage));
-  const suffixes = rule.deployIsEvident
-    ? [...convolutions.flatMap(requiredKeys), rule.deploy.weight, rule.deploy.bias]
-    : [rule.anchor];
-  const pattern = new RegExp(`^((?:.*\\.)?)(?:${suffixes.map(suffixPattern).join('|')})$`, 's');
-  const isDistinguished = (prefix: string) =>
-    rule.distinguishedBy === undefined || rule.distinguishedBy.some((key) => tensors.has(prefix + key));
-  const prefixes = new Set<string>();
-  for (const key of tensors.keys()) {
-    const prefix = claimed.has(key) ? undefined : pattern.exec(key)?.[1];
-    if (prefix !== undefined && isDistinguished(prefix)) prefixes.add(prefix);
-  }
-  return [...prefixes];
-}
-
-function suffixPattern(suffix: string): string {
-  return suffix
-    .split('{i}')
-    .map((text) => text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'))
-    .join('\\d+');
-}
-
 function examine(
   tensors: StateDict,
   keys: KeyIndex,
-  prefix: string,
-  rule: FamilyRule,
+  { prefix, rule }: Site,
   rules: readonly FamilyRule[],
   options: DetectOptions,
 ): DetectedBlock {
-  const has = (key: string) => tensors.has(prefix + key);
-  const expected = expectedBranches(rule, has, (before) => keys.indicesAfter(prefix + before));
-  const found = expected.filter((branch) => isFound(branch, has));
-  const deployKeys = { weight: prefix + rule.deploy.weight, bias: prefix + rule.deploy.bias };
+  const own: BlockKeys = {
+    has: (key) => tensors.has(prefix + key),
+    numbersOf: (key) => keys.numbersOf(prefix, key),
+  };
   const anchor = tensors.get(prefix + rule.anchor);
-  const [outChannels = 0, inPerGroup = 0, kh = 0, kw = 0] = (anchor ?? tensors.get(deployKeys.weight))?.shape ?? [];
+  const keyless = whatIsKeyless(rule, prefix, anchor?.shape, options);
+  const expected = expectedBranches(rule, own, keyless.isThere);
+  const after = expectedAfter(rule, own);
+  const found = expected.filter((branch) => isFound(branch, own));
+  const deployKeys = { weight: prefix + rule.deploy.weight, bias: prefix + rule.deploy.bias };
   const choose = (batchNorm: string): EpsChoice =>
     (options.eps === undefined && options.epsOf?.(prefix + batchNorm)) || chooseEps(rule, prefix, options.eps);
-  const batchNorms = found.flatMap(({ stages }) =>
-    stages.flatMap((stage) => ('batchNorm' in stage ? [stage.batchNorm] : [])),
+  const batchNorms = [...found.flatMap(({ stages }) => stages), ...after].flatMap((stage) =>
+    'batchNorm' in stage ? [stage.batchNorm] : [],
   );
+  const [, inPerGroup = 0, kh = 0, kw = 0] = (anchor ?? tensors.get(deployKeys.weight))?.shape ?? [];
   const common = {
-    prefix: prefix.replace(/\.$/, ''),
+    prefix: pathOf(prefix, rule),
     anchorKey: prefix + rule.anchor,
     deployKeys,
-    outChannels,
+    outChannels: outChannelsOf(rule, expected, tensors, prefix, deployKeys.weight),
     inPerGroup,
     kernel: [kh, kw] as const,
+    combine: rule.combine ?? ('sum' as const),
+    after: [],
     eps: summarize(batchNorms.map(choose)) ?? chooseEps(rule, prefix, options.eps),
   };
-  if (found.length === 0) return { ...common, ...deployForm(rule, rules, tensors, deployKeys) };
+  const telling = found.some(({ stages }) => stages.flatMap(possibleKeys).length > 0);
+  if (!telling) return { ...common, ...deployForm(rule, rules, tensors, deployKeys) };
 
-  const deployComplete = rule.deployIsEvident && tensors.has(deployKeys.weight) && tensors.has(deployKeys.bias);
-  const groups = deriveGroups(expected, tensors, prefix, inPerGroup);
+  const trainKeys = [
+    ...[...expected.flatMap(({ stages }) => stages), ...after].flatMap(possibleKeys).filter(own.has),
+    ...leftoversOf(rule, prefix, keys),
+  ];
+  const uniqueTrainKeys = [...new Set(trainKeys)].map((key) => prefix + key);
+  const deployComplete = [deployKeys.weight, deployKeys.bias].every(
+    (key) => tensors.has(key) && !uniqueTrainKeys.includes(key),
+  );
+  const groups = keyless.groups ?? deriveGroups(expected, tensors, prefix, inPerGroup);
   const block = {
     ...common,
     family: rule.family,
     form: deployComplete ? ('mixed' as const) : ('train' as const),
     branchNames: found.map(({ name }) => name),
-    trainKeys: [...expected.flatMap(({ stages }) => stages.flatMap(possibleKeys)), ...(rule.leftovers ?? [])]
-      .filter(has)
-      .map((key) => prefix + key),
+    trainKeys: uniqueTrainKeys,
   };
-  const problem = findProblem({ rule, prefix, branches: expected, groups, deployComplete }, tensors, keys);
+  const candidate = { rule, prefix, branches: expected, after, groups, deployComplete };
+  const problem = findProblem(candidate, tensors, keys) ?? keyless.problem ?? doubtOf(rule, prefix, block, options);
   if (problem !== undefined) return { ...block, branches: [], groups: null, problem };
   const [top, left] = [Math.floor(kh / 2), Math.floor(kw / 2)];
   const geometry = {
@@ -167,8 +191,61 @@ function examine(
     dilation: [1, 1],
     groups: groups ?? 1,
   } as const;
-  const branches = expected.map((branch) => buildBranch(branch, tensors, prefix, geometry, (key) => choose(key).value));
-  return { ...block, branches, groups };
+  const epsOf = (key: string) => choose(key).value;
+  return {
+    ...block,
+    branches: expected.map((branch) => buildBranch(branch, tensors, prefix, geometry, epsOf)),
+    after: after.map((stage) => buildStage(stage, tensors, prefix, geometry, epsOf)),
+    groups,
+  };
+}
+
+/** What a block is called: its path, and that of its fused convolution where the rule holds for several at one path. */
+function pathOf(prefix: string, { deploy, numbered = false }: Site['rule']): string {
+  return (numbered ? prefix + deploy.weight.replace(/(^|\.)weight$/, '') : prefix).replace(/\.$/, '');
+}
+
+/** Output channels of the fused convolution: those of the main one, or the sum of those that are joined. */
+function outChannelsOf(
+  rule: FamilyRule,
+  branches: readonly PlannedBranch[],
+  tensors: StateDict,
+  prefix: string,
+  deployWeight: string,
+): number {
+  if (rule.combine !== 'concat') return (tensors.get(prefix + rule.anchor) ?? tensors.get(deployWeight))?.shape[0] ?? 0;
+  const last = branches.map(
+    ({ stages }) =>
+      stages
+        .filter((stage) => 'conv' in stage)
+        .flatMap(requiredKeys)
+        .at(-1) ?? '',
+  );
+  return last.reduce((sum, key) => sum + (tensors.get(prefix + key)?.shape[0] ?? 0), 0);
+}
+
+/** Keys of the rule's leftovers that are there; a leftover that ends with a dot stands for all keys that begin so. */
+function leftoversOf({ leftovers = [] }: FamilyRule, prefix: string, keys: KeyIndex): string[] {
+  return leftovers.flatMap((leftover) =>
+    keys
+      .under(prefix + leftover)
+      .map((key) => key.slice(prefix.length))
+      .filter((key) => key === leftover || leftover.endsWith('.')),
+  );
+}
+
+/** What the rule leaves in doubt, unless the user, the path or the shape settles it. */
+function doubtOf(
+  { family, doubt }: FamilyRule,
+  prefix: string,
+  { outChannels, inPerGroup, trainKeys }: Pick<DetectedBlock, 'outChannels' | 'inPerGroup' | 'trainKeys'>,
+  { families = [] }: DetectOptions,
+): BlockProblem | undefined {
+  if (doubt === undefined || families.includes(family)) return undefined;
+  if (doubt.unlessPath !== undefined && new RegExp(doubt.unlessPath).test(prefix)) return undefined;
+  if (doubt.unlessChannelsDiffer && outChannels !== inPerGroup) return undefined;
+  const reason = `${doubt.because} (families, --family ${family}, settles it; keepBlocks, --keep, leaves it)`;
+  return { kind: 'ambiguous', reason, tensors: trainKeys };
 }
 
 /** A block without training tensors. Deploy names are shared between systems: the file cannot tell which one it was. */
@@ -178,10 +255,10 @@ function deployForm(
   tensors: StateDict,
   { weight, bias }: DetectedBlock['deployKeys'],
 ) {
-  const family = rules
+  const families = rules
     .filter(({ deploy, deployIsEvident }) => deployIsEvident && deploy.weight === rule.deploy.weight)
-    .map((other) => other.family)
-    .join(' or ');
+    .map((other) => other.family);
+  const family = [...new Set(families)].join(' or ') || rule.family;
   const block = { family, form: 'deploy' as const, branches: [], branchNames: [], trainKeys: [], groups: null };
   if (tensors.has(weight)) return block;
   return {
@@ -204,8 +281,8 @@ function summarize([first, ...others]: readonly EpsChoice[]): EpsChoice | undefi
 }
 
 /**
- * Groups, where a tensor fixes the input channels: an identity BatchNorm or a pooled input has all of them, and the map between
- * two convolutions has as many channels as the second sees times its groups.
+ * Groups, where a tensor fixes the input channels: an identity BatchNorm or a pooled input has all of them, a depthwise kernel
+ * one group for each, and the map between two convolutions has as many channels as the second sees times its groups.
  */
 function deriveGroups(
   branches: readonly PlannedBranch[],
@@ -214,14 +291,14 @@ function deriveGroups(
   inPerGroup: number,
 ): number | null {
   for (const { stages } of branches) {
-    const convs = stages
-      .filter((stage) => 'conv' in stage)
-      .map((stage) => tensors.get(`${prefix}${stage.conv}.weight`));
-    if (convs.length === 0) {
-      const channels = tensors.get(prefix + stages.flatMap(requiredKeys)[0]!)?.size;
+    const convStages = stages.filter((stage) => 'conv' in stage);
+    const [first, second] = convStages.map((stage) => tensors.get(prefix + requiredKeys(stage)[0]!));
+    if (convStages.length === 0) {
+      const channels = tensors.get(prefix + (stages.flatMap(requiredKeys)[0] ?? ''))?.size;
       if (channels !== undefined && channels % inPerGroup === 0) return channels / inPerGroup;
     }
-    const [first, second] = convs;
+    if (convStages[0]?.depthwise && first !== undefined) return first.shape[0]!;
+    if (convStages.some((stage) => stage.depthwise)) continue;
     if (first !== undefined && second?.shape.length === 4 && first.shape[0]! % second.shape[1]! === 0) {
       return first.shape[0]! / second.shape[1]!;
     }

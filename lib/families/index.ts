@@ -1,4 +1,6 @@
-export { type DetectedBlock, type DetectOptions, detectBlocks, type EpsChoice } from './detect';
+export { type DetectedBlock, type DetectOptions, detectBlocks, type EpsChoice, type ModuleEvidence } from './detect';
+export type { KeylessAnswers } from './keyless';
+export { parseRules } from './parse-rules';
 export type { BlockProblem } from './problem';
 export type { BranchRole, BranchRule, ConflictRule, FamilyRule, SqueezeExciteRule, StageRule } from './rule';
 export { FAMILY_RULES } from './rules';

@@ -1,3 +1,5 @@
+import { type Numbers, placeholderPattern } from './placeholders';
+
 /** The keys of a state dict, sorted: finds those with a common beginning without walking through all. */
 export class KeyIndex {
   private readonly sorted: readonly string[];
@@ -20,9 +22,29 @@ export class KeyIndex {
     return found;
   }
 
-  /** The whole numbers that follow `start`, up to the next dot, ascending. */
-  indicesAfter(start: string): number[] {
-    const numbers = this.under(start).flatMap((key) => /^(0|[1-9]\d*)\./.exec(key.slice(start.length))?.[1] ?? []);
-    return [...new Set(numbers)].map(Number).sort((a, b) => a - b);
+  /**
+   * The sets of numbers for which there is a key that begins like `key`, up to its last placeholder and then a dot, ascending.
+   *
+   * @param prefix of `key`, taken literally
+   */
+  numbersOf(prefix: string, key: string): Numbers[] {
+    const beginning = key.slice(0, key.lastIndexOf('}') + 1);
+    const literal = prefix + beginning.slice(0, beginning.indexOf('{'));
+    const pattern = new RegExp(`^${placeholderPattern(beginning)}\\.`);
+    const found = new Map<string, Numbers>();
+    for (const name of this.under(literal)) {
+      const groups = pattern.exec(name.slice(prefix.length))?.groups;
+      if (groups === undefined) continue;
+      const numbers = Object.fromEntries(
+        Object.entries(groups).map(([placeholder, text]) => [placeholder, Number(text)]),
+      );
+      found.set(Object.values(groups).join(), numbers);
+    }
+    return [...found.values()].sort(ascending);
   }
+}
+
+function ascending(a: Numbers, b: Numbers): number {
+  const difference = Object.keys(a).find((name) => a[name] !== b[name]);
+  return difference === undefined ? 0 : a[difference]! - b[difference]!;
 }

@@ -18,6 +18,7 @@ export interface BlockCandidate {
   /** Of its keys, with its dot. */
   readonly prefix: string;
   readonly branches: readonly PlannedBranch[];
+  readonly after: readonly StageRule[];
   /** null where no tensor fixes them. */
   readonly groups: number | null;
   readonly deployComplete: boolean;
@@ -49,29 +50,40 @@ function resolve(prefix: string, key: string): string {
 }
 
 /** Tensors among those of the branches that no stage takes: the block is of another make than it seems. */
-function strangers({ rule, prefix, branches }: BlockCandidate, keys: KeyIndex): BlockProblem | undefined {
-  const known = new Set([...branches.flatMap(({ stages }) => stages.flatMap(possibleKeys)), ...(rule.leftovers ?? [])]);
-  const firstNames = rule.branches.flatMap(({ chains }) => chains.flat().flatMap(possibleKeys).map(firstName));
-  const found = [...new Set(firstNames)]
-    .flatMap((name) => keys.under(`${prefix}${name}.`))
-    .filter((key) => !known.has(key.slice(prefix.length)));
+function strangers(block: BlockCandidate, keys: KeyIndex): BlockProblem | undefined {
+  const { rule, prefix } = block;
+  const { deploy, leftovers = [], ownNames = [] } = rule;
+  const known = new Set([...allStages(block).flatMap(possibleKeys), deploy.weight, deploy.bias]);
+  const isLeftover = (key: string) =>
+    leftovers.some((name) => key === name || (name.endsWith('.') && key.startsWith(name)));
+  const firstNames = rule.branches.flatMap(({ chains }) => chains.flat().flatMap(possibleKeys).flatMap(firstName));
+  const found = [...new Set([...firstNames, ...ownNames])]
+    .flatMap((name) => keys.under(prefix + name))
+    .filter((key) => !known.has(key.slice(prefix.length)) && !isLeftover(key.slice(prefix.length)));
   if (found.length === 0) return undefined;
   return {
     kind: 'unsupported',
-    reason: `tensors that ${rule.family} does not have: ${found.join(', ')}`,
-    tensors: found,
+    reason: `tensors that ${rule.family} does not have: ${[...new Set(found)].join(', ')}`,
+    tensors: [...new Set(found)],
   };
 }
 
-function firstName(key: string): string {
-  return key.slice(0, key.indexOf('.'));
+/** The stages of all branches and those that follow. */
+function allStages({ branches, after }: BlockCandidate): StageRule[] {
+  return [...branches.flatMap(({ stages }) => stages), ...after];
+}
+
+/** The module of a tensor within the block, with its dot; none for a tensor of the block itself, or of a numbered part of it. */
+function firstName(key: string): string[] {
+  const name = key.slice(0, key.indexOf('.') + 1);
+  return /^\d*\.?$/.test(name) ? [] : [name];
 }
 
 /** BatchNorms with weight or bias but neither running mean nor variance. */
-function withoutStatistics({ prefix, branches }: BlockCandidate, tensors: StateDict): BlockProblem | undefined {
+function withoutStatistics(block: BlockCandidate, tensors: StateDict): BlockProblem | undefined {
+  const { prefix } = block;
   const has = (key: string) => tensors.has(prefix + key);
-  const found = branches
-    .flatMap(({ stages }) => stages)
+  const found = allStages(block)
     .filter(isBatchNorm)
     .filter((stage) => possibleKeys(stage).some(has) && !requiredKeys(stage).some(has))
     .flatMap((stage) => requiredKeys(stage).map((key) => prefix + key));
@@ -88,9 +100,9 @@ function isBatchNorm(stage: StageRule): boolean {
 }
 
 function missing(block: BlockCandidate, tensors: StateDict): BlockProblem | undefined {
-  const { prefix, branches, deployComplete } = block;
-  const found = branches
-    .flatMap(({ stages }) => stages.flatMap(requiredKeys))
+  const { prefix, deployComplete } = block;
+  const found = allStages(block)
+    .flatMap(requiredKeys)
     .map((key) => prefix + key)
     .filter((key) => !tensors.has(key));
   if (found.length === 0) return undefined;
@@ -98,8 +110,9 @@ function missing(block: BlockCandidate, tensors: StateDict): BlockProblem | unde
   return { kind: 'partial', reason: `training tensors are missing: ${found.join(', ')}${beside}`, tensors: found };
 }
 
-function misshapen({ rule, prefix, branches, groups }: BlockCandidate, tensors: StateDict): BlockProblem | undefined {
-  const wrong = shapeProblem(branches, tensors, prefix, rule.anchor, groups);
+function misshapen(block: BlockCandidate, tensors: StateDict): BlockProblem | undefined {
+  const { combine = 'sum', anchor } = block.rule;
+  const wrong = shapeProblem({ ...block, combine, anchor }, tensors);
   if (wrong === undefined) return undefined;
   return { kind: 'unsupported', reason: `${wrong.tensor}: ${wrong.problem}`, tensors: [wrong.tensor] };
 }

@@ -1,10 +1,12 @@
 /**
  * A block system as plain data: which keys make which branches, what the deploy form is called, what the file does not say.
- * Nothing here is code, so that a rule can come from a JSON file. Keys are relative to the block's prefix; `{i}` stands for a
- * running index from 0.
+ * Nothing here is code, so that a rule can come from a JSON file (`parseRules`). Keys are relative to the block's prefix.
+ *
+ * Placeholders in keys: `{i}` is a running index from 0 (presence `repeated`); `{k}` and `{d}` are any whole numbers (presence
+ * `each`); `{n}` in the anchor stands for any number, and `{n+1}` for the one after it: the rule then holds once for each.
  */
 export interface FamilyRule {
-  /** Short name, as reported: `repvgg`. */
+  /** Short name, as reported: `repvgg`. Several rules may share one, for different spellings of the keys. */
   readonly family: string;
   /** Where the system comes from. */
   readonly source: string;
@@ -12,15 +14,29 @@ export interface FamilyRule {
   readonly anchor: string;
   /** Keys of which one must be there too: they tell this system from another with the same anchor. */
   readonly distinguishedBy?: readonly string[];
-  /** Only recognised in files where a block of this family was found (its keys alone prove too little). */
+  /** Keys of which none may be there: they tell of another system with the same anchor. */
+  readonly without?: readonly string[];
+  /** A regular expression on the block's prefix that must match, where paths alone tell systems apart. */
+  readonly path?: string;
+  /** Only recognised in files where a block of this family was found (its keys alone prove too little), or when asked for. */
   readonly onlyBeside?: string;
+  /** Only looked for when asked for by name: what its keys mean is a matter of the network's code. */
+  readonly onRequest?: boolean;
+  /** Keys that prove little: only a block with all of its tensors, all of fitting shapes, is one. */
+  readonly onlyIfComplete?: boolean;
   /**
    * So many branches must show up before the keys count as a block; default 1. More where one branch's names are common: it
    * counts on its own only in a file that has a sure block.
    */
   readonly provingBranches?: number;
+  /** What is unsure even of a complete block: it is `ambiguous` unless asked for by name. */
+  readonly doubt?: DoubtRule;
   /** In the order in which they are summed: that of the authors' forward pass. */
   readonly branches: readonly BranchRule[];
+  /** What becomes of the branches' outputs; default `sum`. `concat`: joined along channels. */
+  readonly combine?: 'sum' | 'concat';
+  /** Affine stages that follow the sum and are folded with it: an outer BatchNorm. */
+  readonly after?: readonly StageRule[];
   readonly deploy: { readonly weight: string; readonly bias: string };
   /** The deploy keys alone prove a converted block. False where an ordinary convolution looks the same. */
   readonly deployIsEvident: boolean;
@@ -28,12 +44,23 @@ export interface FamilyRule {
   readonly eps: number;
   /** Paths that betray a descendant with another eps: a regular expression on the block's prefix. */
   readonly epsEvidence?: readonly { readonly pattern: string; readonly eps: number; readonly because: string }[];
+  /** Beginnings of names that only this system uses: a tensor that begins so and that no branch takes is a branch unknown to the rule. */
+  readonly ownNames?: readonly string[];
   /** Keys that may stand in the training form but carry nothing. */
   readonly leftovers?: readonly string[];
   /** Keys beside the branches that tell of other maths: such a block is refused. */
   readonly conflicts?: readonly ConflictRule[];
   /** Squeeze-excite modules that a block may have, in both forms. They take no part in fusing. */
   readonly squeezeExcite?: readonly SqueezeExciteRule[];
+}
+
+/** Why a complete block may not be one, and what leaves no doubt. */
+export interface DoubtRule {
+  readonly because: string;
+  /** No doubt where the prefix matches this regular expression. */
+  readonly unlessPath?: string;
+  /** No doubt where the main convolution has unequal numbers of input and output channels. */
+  readonly unlessChannelsDiffer?: boolean;
 }
 
 /**
@@ -46,27 +73,73 @@ export interface BranchRule {
   /** As reported. */
   readonly name: string;
   readonly role: BranchRole;
-  /** `optional`: there when any of its tensors is. `repeated`: one per index of `{i}`, at least one. */
-  readonly presence: 'required' | 'optional' | 'repeated';
+  /**
+   * `optional`: there when any of its tensors is. `repeated`: one per index of `{i}`, at least one. `each`: one per set of numbers
+   * for `{k}` and `{d}` that keys have. `keyless`: the block may add it without any tensor, where it has as many inputs as outputs;
+   * whether it does, a pickled module or the user has to say. (`required` without any tensor is always there.)
+   */
+  readonly presence: 'required' | 'optional' | 'repeated' | 'each' | 'keyless';
   /** A key beside which an optional branch must be there. */
   readonly requiredBeside?: string;
-  /** Alternative chains of stages, input first; in a file the one that the tensors fit best is the branch. */
+  /** Attribute under which a pickled block holds a keyless branch. */
+  readonly module?: string;
+  /** Alternative chains of stages, input first; in a file the one that the tensors fit best is the branch. Empty: the input itself. */
   readonly chains: readonly (readonly StageRule[])[];
 }
 
-export type StageRule =
-  /**
-   * Key prefix of a convolution (`.weight`, optional `.bias`). `aligned`: works on the block's input, its taps centred on the
-   * block's kernel, with the block's stride. `pointwise`: 1x1, stride 1, no padding. `valid`: the block's kernel and stride, no
-   * padding. `plusIdentity`: the stored kernel is the difference to the identity.
-   */
-  | { readonly conv: string; readonly geometry: 'aligned' | 'pointwise' | 'valid'; readonly plusIdentity?: boolean }
-  /** Key prefix of a BatchNorm (`.running_mean`, `.running_var`, optional `.weight` and `.bias`). */
-  | { readonly batchNorm: string }
-  /** A frame of the block's padding, filled with what the stages before yield for zero input. */
-  | { readonly padBorder: true }
-  /** Average pooling with the block's kernel and stride; `aligned` pads as the block does, `valid` does not. */
-  | { readonly avgPool: 'aligned' | 'valid' };
+export type StageRule = ConvRule | BatchNormRule | ScaleRule | BiasRule | PadBorderRule | AveragePoolRule;
+
+/**
+ * A convolution. `aligned`: works on the block's input, its taps centred on the block's kernel, with the block's stride.
+ * `pointwise`: 1x1, stride 1, no padding. `valid`: the block's kernel and stride, no padding.
+ */
+export interface ConvRule {
+  /** Key prefix of `.weight` and an optional `.bias`, or the two keys. */
+  readonly conv: string | { readonly weight: string; readonly bias?: string };
+  readonly geometry: 'aligned' | 'pointwise' | 'valid';
+  /** The stored kernel is the difference to the identity. */
+  readonly plusIdentity?: boolean;
+  /** As many groups as channels, whatever the block has. */
+  readonly depthwise?: boolean;
+  /** Height and width that the kernel must have, where they tell systems apart; a number may be `{k}`. */
+  readonly kernel?: readonly [number | string, number | string];
+  /** Of an `aligned` kernel, where it is not the block's: a number, or `{d}`. */
+  readonly dilation?: number | string;
+}
+
+/** Key prefix of a BatchNorm: `.running_mean` and `.running_var` (Paddle: `._mean`, `._variance`), optional `.weight` and `.bias`. */
+export interface BatchNormRule {
+  readonly batchNorm: string;
+  /** The stage is not there without its tensors. */
+  readonly optional?: boolean;
+  /** Filled in from the file: Paddle's names. */
+  readonly paddle?: boolean;
+}
+
+/** A factor: one value, or one per channel. */
+export interface ScaleRule {
+  readonly scale: string;
+  readonly negative?: boolean;
+  /** The factor is 1 without its tensor. */
+  readonly optional?: boolean;
+  /** The code tests the factor for truth, so that a stored 0 acts as 1. */
+  readonly zeroIsOne?: boolean;
+}
+
+/** A constant to add, one value per channel. */
+export interface BiasRule {
+  readonly bias: string;
+}
+
+/** A frame of the block's padding, filled with what the stages before yield for zero input. */
+export interface PadBorderRule {
+  readonly padBorder: true;
+}
+
+/** Average pooling with the block's kernel and stride; `aligned` pads as the block does, `valid` does not. */
+export interface AveragePoolRule {
+  readonly avgPool: 'aligned' | 'valid';
+}
 
 export interface ConflictRule {
   /** A key, or the beginning of keys if it ends with a dot. Each leading `../` goes up one name of the block's path. */

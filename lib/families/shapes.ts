@@ -1,51 +1,57 @@
 import type { StateDict } from '../checkpoint/state-dict';
 import { DTYPES, type DType } from '../tensor/dtype';
 import { formatShape, type Tensor } from '../tensor/tensor';
-import type { StageRule } from './rule';
-import type { PlannedBranch } from './stages';
+import type { ConvRule, StageRule } from './rule';
+import { batchNormKeys, convKeys, type PlannedBranch } from './stages';
 
 export interface Misfit {
   readonly tensor: string;
   readonly problem: string;
 }
 
-type ConvRule = Extract<StageRule, { conv: string }>;
 type Kernel = readonly [outChannels: number, inPerGroup: number, height: number, width: number];
 
+/** A block as it is to be checked. All required tensors must be there. */
+export interface ShapedBlock {
+  readonly branches: readonly PlannedBranch[];
+  readonly combine: 'sum' | 'concat';
+  readonly after: readonly StageRule[];
+  /** Of its keys, with its dot. */
+  readonly prefix: string;
+  /** Key of the main convolution's weight, without the prefix. */
+  readonly anchor: string;
+  /** null where no tensor fixes them: every branch then reads the same inputs, whatever they are. */
+  readonly groups: number | null;
+}
+
 /**
- * The first tensor of a block whose type or shape does not fit: each stage must fit the one before, and every branch must yield
- * the main convolution's channels. All required tensors must be there.
- *
- * @param groups null where no tensor fixes them: every branch then reads the same inputs, whatever they are
+ * The first tensor of a block whose type or shape does not fit: each stage must fit the one before, and branches that are summed
+ * must all yield the main convolution's channels.
  */
-export function shapeProblem(
-  branches: readonly PlannedBranch[],
-  tensors: StateDict,
-  prefix: string,
-  anchor: string,
-  groups: number | null,
-): Misfit | undefined {
+export function shapeProblem(block: ShapedBlock, tensors: StateDict): Misfit | undefined {
+  const { branches, combine, after, prefix, anchor, groups } = block;
   const main = tensors.get(prefix + anchor)!;
   const wrong = kernelProblem(prefix + anchor, main);
   if (wrong !== undefined) return wrong;
-  const block = main.shape as unknown as Kernel;
-  if (groups !== null && block[0] % groups !== 0) {
+  const kernel = main.shape as unknown as Kernel;
+  if (groups !== null && kernel[0] % groups !== 0) {
     return {
       tensor: prefix + anchor,
-      problem: `shape ${formatShape(main.shape)}: ${block[0]} output channels do not divide into the ${groups} groups that the other branches have`,
+      problem: `shape ${formatShape(main.shape)}: ${kernel[0]} output channels do not divide into the ${groups} groups that the other branches have`,
     };
   }
+  let joined = 0;
   for (const { stages } of branches) {
-    const misfit = new BranchCheck(tensors, prefix, block, groups).run(stages);
+    const check = new StageCheck(tensors, prefix, kernel, groups, groups === null ? null : kernel[1] * groups);
+    const misfit = check.run(stages) ?? (combine === 'sum' ? check.yieldProblem() : undefined);
     if (misfit !== undefined) return misfit;
+    joined += check.channels ?? kernel[0];
   }
-  return undefined;
+  return new StageCheck(tensors, prefix, kernel, groups, combine === 'sum' ? kernel[0] : joined).run(after);
 }
 
-class BranchCheck {
-  /** Channels of the map that the next stage sees; null at the input as long as groups are unknown. */
-  private channels: number | null;
-  /** The tensor that decided them. */
+class StageCheck {
+  /** The tensor that decided the channels. */
   private decidedBy = '';
 
   constructor(
@@ -53,37 +59,48 @@ class BranchCheck {
     private readonly prefix: string,
     private readonly block: Kernel,
     private readonly groups: number | null,
-  ) {
-    this.channels = groups === null ? null : block[1] * groups;
-  }
+    /** Channels of the map that the next stage sees; null at the input as long as groups are unknown. */
+    public channels: number | null,
+  ) {}
 
   run(stages: readonly StageRule[]): Misfit | undefined {
     for (const stage of stages) {
-      const misfit =
-        'conv' in stage
-          ? this.convProblem(stage)
-          : 'batchNorm' in stage
-            ? this.batchNormProblem(stage.batchNorm)
-            : undefined;
+      const misfit = this.stageProblem(stage);
       if (misfit !== undefined) return misfit;
     }
-    if (this.channels === this.block[0]) return undefined;
+    return undefined;
+  }
+
+  /** Why the branch cannot be summed with the others, or undefined. */
+  yieldProblem(): Misfit | undefined {
+    if (this.channels === this.block[0] || (this.channels === null && this.decidedBy === '')) return undefined;
     return {
       tensor: this.decidedBy,
-      problem: `shape ${formatShape(this.tensors.get(this.decidedBy)!.shape)} makes the branch yield ${this.channels} channels, the main convolution ${formatShape(this.block)} yields ${this.block[0]}`,
+      problem: `shape ${formatShape(this.tensors.get(this.decidedBy)?.shape ?? this.block)} makes the branch yield ${this.channels} channels, the main convolution ${formatShape(this.block)} yields ${this.block[0]}`,
     };
   }
 
+  private stageProblem(stage: StageRule): Misfit | undefined {
+    if ('conv' in stage) return this.convProblem(stage);
+    if ('batchNorm' in stage) {
+      const { mean, variance, weight, bias } = batchNormKeys(stage);
+      return this.vectorsProblem([mean, variance, weight, bias]);
+    }
+    if ('bias' in stage) return this.vectorsProblem([stage.bias]);
+    return 'scale' in stage ? this.scaleProblem(stage.scale) : undefined;
+  }
+
   private convProblem(stage: ConvRule): Misfit | undefined {
-    const name = `${this.prefix}${stage.conv}.weight`;
+    const keys = convKeys(stage);
+    const name = this.prefix + keys.weight;
     const tensor = this.tensors.get(name)!;
     const wrong = kernelProblem(name, tensor);
     if (wrong !== undefined) return wrong;
     const shape = `shape ${formatShape(tensor.shape)}`;
     const [out, inPerGroup, height, width] = tensor.shape as unknown as Kernel;
-    const fits =
-      this.channels === null ? inPerGroup === this.block[1] : inPerGroup * (this.groups ?? 1) === this.channels;
-    if (!fits) {
+    const groups = stage.depthwise ? out : (this.groups ?? 1);
+    const fits = this.channels === null ? inPerGroup === this.block[1] : inPerGroup * groups === this.channels;
+    if (!fits || (stage.depthwise && inPerGroup !== 1)) {
       const expected = this.channels === null ? `${this.block[1]} in each group` : `${this.channels}`;
       return { tensor: name, problem: `${shape} does not fit the input channels: ${expected}` };
     }
@@ -91,16 +108,21 @@ class BranchCheck {
     if (misplaced !== undefined) return { tensor: name, problem: `${shape} ${misplaced}` };
     if (stage.plusIdentity && out !== inPerGroup * (this.groups ?? 1))
       return { tensor: name, problem: `${shape} is no difference to an identity` };
-    const biasName = `${this.prefix}${stage.conv}.bias`;
-    const bias = this.tensors.get(biasName);
     this.channels = out;
     this.decidedBy = name;
-    return bias === undefined ? undefined : vectorProblem(biasName, bias, out);
+    return keys.bias === undefined ? undefined : this.vectorsProblem([keys.bias]);
   }
 
   /** Why a kernel of this size cannot stand where the stage puts it, or undefined. */
-  private placeProblem({ geometry }: ConvRule, height: number, width: number): string | undefined {
+  private placeProblem(
+    { geometry, kernel, dilation = 1 }: ConvRule,
+    height: number,
+    width: number,
+  ): string | undefined {
+    if (kernel !== undefined && (Number(kernel[0]) !== height || Number(kernel[1]) !== width))
+      return `is not ${kernel.join('x')}`;
     const [, , blockHeight, blockWidth] = this.block;
+    const extent = (size: number) => (size - 1) * Number(dilation) + 1;
     switch (geometry) {
       case 'pointwise':
         return height === 1 && width === 1 ? undefined : 'is not 1x1';
@@ -109,23 +131,33 @@ class BranchCheck {
           ? undefined
           : `is not of the block's ${blockHeight}x${blockWidth} kernel`;
       case 'aligned':
-        return isCentred(height, blockHeight) && isCentred(width, blockWidth)
+        return isCentred(extent(height), blockHeight) && isCentred(extent(width), blockWidth)
           ? undefined
           : `cannot be centred on the block's ${blockHeight}x${blockWidth} kernel`;
     }
   }
 
-  private batchNormProblem(batchNorm: string): Misfit | undefined {
+  private vectorsProblem(keys: readonly string[]): Misfit | undefined {
     const expected = this.channels ?? this.block[0];
-    for (const member of ['running_mean', 'running_var', 'weight', 'bias']) {
-      const name = `${this.prefix}${batchNorm}.${member}`;
-      const tensor = this.tensors.get(name);
-      const wrong = tensor === undefined ? undefined : vectorProblem(name, tensor, expected);
+    for (const key of keys) {
+      const tensor = this.tensors.get(this.prefix + key);
+      const wrong = tensor === undefined ? undefined : vectorProblem(this.prefix + key, tensor, expected);
       if (wrong !== undefined) return wrong;
     }
-    if (this.decidedBy === '') this.decidedBy = `${this.prefix}${batchNorm}.running_mean`;
+    if (this.decidedBy === '') this.decidedBy = this.prefix + keys[0]!;
     this.channels = expected;
     return undefined;
+  }
+
+  /** One value, or one per channel, in any shape: layer scales are [C, 1, 1], factors of ECB [C, 1, 1, 1]. */
+  private scaleProblem(key: string): Misfit | undefined {
+    const name = this.prefix + key;
+    const tensor = this.tensors.get(name);
+    if (tensor === undefined) return undefined;
+    const expected = this.channels ?? this.block[0];
+    if (tensor.size !== 1 && tensor.size !== expected)
+      return { tensor: name, problem: `shape ${formatShape(tensor.shape)} does not fit ${expected} channels` };
+    return typeProblem(name, tensor.dtype);
   }
 }
 

@@ -4,7 +4,10 @@ import type { Stage } from '../ops';
 import { type Conv2dNode, type Graph, type GraphNode, nodeKeys } from './graph';
 
 /** What the rewriting needs to know of a block that is fused. */
-export type FusedBlock = Pick<DetectedBlock, 'prefix' | 'anchorKey' | 'trainKeys' | 'deployKeys' | 'branches'>;
+export type FusedBlock = Pick<
+  DetectedBlock,
+  'prefix' | 'anchorKey' | 'trainKeys' | 'deployKeys' | 'branches' | 'after'
+>;
 
 /**
  * The graph of the deploy form: every fused block's branches replaced by one convolution, which keeps the id of the sum that it
@@ -76,7 +79,7 @@ function membersOf(graph: Graph, { trainKeys }: FusedBlock): Set<string> {
 
 /** The nodes must compute the sum of the block's branches, each once: what was fused. */
 function checkBranches(block: FusedBlock, inside: readonly GraphNode[], output: string): void {
-  const expected = block.branches.map(({ stages }) => stages.map(describeStage).join(', ')).sort();
+  const expected = block.branches.map(({ stages }) => [...stages, ...block.after].map(describeStage).join(', ')).sort();
   // A node that is summed twice doubles its chains: more of them than branches is wrong already, however many.
   const atMost = expected.length + 1;
   const chains = new Map<string, readonly string[]>();

@@ -1,5 +1,6 @@
+import { RepfuseError } from '../errors';
 import { toFloat64 } from '../tensor/half';
-import { Tensor } from '../tensor/tensor';
+import { formatShape, Tensor } from '../tensor/tensor';
 import { type BatchNorm, batchNorm, batchNormAffine, batchNormAsync } from './batch-norm';
 import { conv2d, conv2dAsync } from './conv2d';
 import { padBorder, padBorderAsync } from './frame';
@@ -36,7 +37,19 @@ export type Stage =
       readonly padding: Padding4;
       readonly countIncludePad: boolean;
     }
-  | { readonly kind: 'scale'; readonly scale: Tensor };
+  | ScaleStage
+  | { readonly kind: 'bias'; readonly bias: Tensor };
+
+/** Multiplication by one value, or one per channel: alpha, a layer scale. */
+export interface ScaleStage {
+  readonly kind: 'scale';
+  /** null: 1. */
+  readonly scale: Tensor | null;
+  /** The factor's sign is turned. Default false. */
+  readonly negative?: boolean;
+  /** The code asks `if alpha`, so that a single factor of exactly 0 acts as 1. Default false. */
+  readonly zeroIsOne?: boolean;
+}
 
 /**
  * A branch is data: a chain of affine stages with their tensors, input first. `ops` run it as it stands (training form),
@@ -72,7 +85,10 @@ export function runBranch({ stages }: Branch, input: Tensor, options: OpOptions 
         x = avgPool2d(x, { ...options, ...stage });
         break;
       case 'scale':
-        x = batchNorm(x, scaleAsBatchNorm(stage.scale), options);
+        x = batchNorm(x, scaleAsBatchNorm(stage, x.shape[1]!), options);
+        break;
+      case 'bias':
+        x = batchNorm(x, biasAsBatchNorm(stage.bias), options);
     }
   });
   return x;
@@ -100,7 +116,10 @@ export async function runBranchAsync(
         x = await avgPool2dAsync(x, { ...options, ...stage });
         break;
       case 'scale':
-        x = await batchNormAsync(x, scaleAsBatchNorm(stage.scale), options);
+        x = await batchNormAsync(x, scaleAsBatchNorm(stage, x.shape[1]!), options);
+        break;
+      case 'bias':
+        x = await batchNormAsync(x, biasAsBatchNorm(stage.bias), options);
     }
   }
   return x;
@@ -126,22 +145,58 @@ export function stageWeight({ weight, groups, plusIdentity = false }: ConvStage)
 function zeroResponse(stages: readonly Stage[], channels: number): Tensor {
   const last = stages.at(-1);
   const values = Float32Array.from({ length: channels }, () => 0);
+  const before = () => zeroResponse(stages.slice(0, -1), channels).data as Float32Array;
   if (last?.kind === 'batch_norm') {
-    const before = zeroResponse(stages.slice(0, -1), channels).data as Float32Array;
+    const x = before();
     const { scale, shift, mean } = batchNormAffine(last);
-    for (let c = 0; c < channels; c++) values[c] = (before[c]! - mean[c]!) * scale[c]! + shift[c]!;
+    for (let c = 0; c < channels; c++) values[c] = (x[c]! - mean[c]!) * scale[c]! + shift[c]!;
+  } else if (last?.kind === 'scale') {
+    const x = before();
+    const factors = scaleFactors(last, channels);
+    for (let c = 0; c < channels; c++) values[c] = x[c]! * factors[c]!;
+  } else if (last?.kind === 'bias') {
+    const x = before();
+    const bias = toFloat64(last.bias);
+    for (let c = 0; c < channels; c++) values[c] = x[c]! + bias[c]!;
   } else if (last?.kind === 'conv2d') {
-    // Its input is zero: DBB puts nothing before the first convolution that could make it otherwise.
+    // Its input is zero: no system puts anything before the first convolution that could make it otherwise.
     if (last.bias != null) values.set(toFloat64(last.bias));
   }
   return Tensor.f32([channels], values);
 }
 
-function scaleAsBatchNorm(scale: Tensor): BatchNorm {
-  return {
-    runningMean: Tensor.f32(scale.shape),
-    runningVar: Tensor.f32(scale.shape, new Float32Array(scale.size).fill(1)),
-    weight: scale,
-    eps: 0,
-  };
+/** The factor of each channel. @throws ERR_REPFUSE_SHAPE unless the tensor holds one value or one per channel */
+export function scaleFactors(
+  { scale, negative = false, zeroIsOne = false }: ScaleStage,
+  channels: number,
+): Float64Array {
+  const stored = scale === null ? [1] : toFloat64(scale);
+  if (stored.length !== 1 && stored.length !== channels) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_SHAPE',
+      `Expected 1 or ${channels} values for the scale but received shape ${formatShape(scale!.shape)}`,
+      { tensor: scale },
+    );
+  }
+  const single = stored.length === 1;
+  return Float64Array.from({ length: channels }, (_, channel) => {
+    const value = single ? stored[0]! : stored[channel]!;
+    const factor = zeroIsOne && single && value === 0 ? 1 : value;
+    return negative ? -factor : factor;
+  });
+}
+
+function scaleAsBatchNorm(stage: ScaleStage, channels: number): BatchNorm {
+  const weight = new Tensor('F64', [channels], scaleFactors(stage, channels));
+  return { ...neutralBatchNorm(channels), weight };
+}
+
+function biasAsBatchNorm(bias: Tensor): BatchNorm {
+  return { ...neutralBatchNorm(bias.size), bias: new Tensor('F64', [bias.size], toFloat64(bias)) };
+}
+
+/** The BatchNorm that changes nothing. */
+function neutralBatchNorm(channels: number): BatchNorm {
+  const shape = [channels];
+  return { runningMean: Tensor.f32(shape), runningVar: Tensor.f32(shape, new Float32Array(channels).fill(1)), eps: 0 };
 }

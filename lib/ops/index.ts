@@ -13,7 +13,16 @@ export {
   softmaxAsync,
 } from './activation';
 export { type BatchNorm, batchNorm, batchNormAsync, normalizePixels, type PixelNormalization } from './batch-norm';
-export { type Branch, type ConvStage, runBranch, runBranchAsync, type Stage } from './branch';
+export {
+  type Branch,
+  type ConvStage,
+  runBranch,
+  runBranchAsync,
+  type ScaleStage,
+  type Stage,
+  scaleFactors,
+} from './branch';
+export { concatChannels } from './concat';
 export { type Conv2dOptions, conv2d, conv2dAsync } from './conv2d';
 export { crop, cropAsync, padBorder, padBorderAsync } from './frame';
 export type { Padding, Padding4, Pair } from './geometry';

@@ -42,8 +42,8 @@ export function denseBranch({ stages }: Branch, channels: number, grid: DenseGri
         variance: toFloat64(stage.runningVar),
         eps: stage.eps,
       });
-    } else if (stage.kind === 'scale') {
-      throw new Error('no block has a bare scale');
+    } else if (stage.kind === 'scale' || stage.kind === 'bias') {
+      throw new Error('no block has a bare scale or bias');
     } else {
       const next =
         stage.kind === 'conv2d'

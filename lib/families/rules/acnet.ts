@@ -1,6 +1,6 @@
 import type { FamilyRule } from '../rule';
 
-/** The authors' asymmetric convolution block. */
+/** The authors' asymmetric convolution block; that of 2019 has 3x1 and 1x3 kernels whatever K. */
 export const ACNET: FamilyRule = {
   family: 'acnet',
   source: 'Ding et al., ACNet, ICCV 2019; DingXiaoH/ACNet',
@@ -25,14 +25,10 @@ export const ACNET: FamilyRule = {
       chains: [[{ conv: 'hor_conv', geometry: 'aligned' }, { batchNorm: 'hor_bn' }]],
     },
   ],
+  // The 2019 code can normalise the sum too; its own converter forgets that one.
+  after: [{ batchNorm: 'last_bn', optional: true }],
   deploy: { weight: 'fused_conv.weight', bias: 'fused_conv.bias' },
   deployIsEvident: true,
   eps: 1e-5,
-  conflicts: [
-    {
-      key: 'last_bn.',
-      kind: 'unsupported',
-      because: "a BatchNorm follows the sum, for which the authors' deploy form has no place",
-    },
-  ],
+  ownNames: ['square_', 'ver_', 'hor_'],
 };

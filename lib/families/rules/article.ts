@@ -31,6 +31,7 @@ export const ARTICLE_ACNET: FamilyRule = {
   deploy: { weight: 'brb_rep.weight', bias: 'brb_rep.bias' },
   deployIsEvident: true,
   eps: 1e-5,
+  ownNames: ['brb_'],
 };
 
 /** The article's RepBlock (its RepVGG). */
@@ -56,5 +57,6 @@ export const ARTICLE_REPVGG: FamilyRule = {
   deploy: { weight: 'brb_rep.weight', bias: 'brb_rep.bias' },
   deployIsEvident: true,
   eps: 1e-5,
+  ownNames: ['brb_'],
   leftovers: ['id_tensor'],
 };

@@ -58,30 +58,24 @@ export const DBB: FamilyRule = {
         ],
       ],
     },
+    // Forks that widen the block add the one-dimensional branches of ACNet.
+    {
+      name: 'ver',
+      role: 'vertical',
+      presence: 'optional',
+      chains: [[{ conv: 'ver_conv', geometry: 'aligned' }, { batchNorm: 'ver_bn' }]],
+    },
+    {
+      name: 'hor',
+      role: 'horizontal',
+      presence: 'optional',
+      chains: [[{ conv: 'hor_conv', geometry: 'aligned' }, { batchNorm: 'hor_bn' }]],
+    },
   ],
   deploy: { weight: 'dbb_reparam.weight', bias: 'dbb_reparam.bias' },
   deployIsEvident: true,
   eps: 1e-5,
+  ownNames: ['dbb_', 'ver_', 'hor_'],
   // Some forks register the constant identity kernel as a buffer.
   leftovers: ['dbb_1x1_kxk.idconv1.id_tensor'],
-};
-
-/** The plain convolution + BatchNorm units of the DBB repository, which its converter folds too. */
-export const DBB_CONV_BN: FamilyRule = {
-  family: 'conv-bn',
-  source: 'DingXiaoH/DiverseBranchBlock, convnet_utils.py',
-  anchor: 'conv.weight',
-  distinguishedBy: ['bn.running_mean'],
-  onlyBeside: 'dbb',
-  branches: [
-    {
-      name: 'conv',
-      role: 'main',
-      presence: 'required',
-      chains: [[{ conv: 'conv', geometry: 'aligned' }, { batchNorm: 'bn' }]],
-    },
-  ],
-  deploy: { weight: 'conv.weight', bias: 'conv.bias' },
-  deployIsEvident: false,
-  eps: 1e-5,
 };

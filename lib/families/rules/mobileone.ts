@@ -1,11 +1,5 @@
 import type { FamilyRule } from '../rule';
 
-const REPMIXER = {
-  kind: 'unsupported',
-  because:
-    'a RepMixer of FastViT, whose one deploy convolution takes in its norm branch, its layer scale and its input too',
-} as const;
-
 /** Apple's MobileOne: depthwise and pointwise blocks with several copies of the main branch. */
 export const MOBILEONE: FamilyRule = {
   family: 'mobileone',
@@ -29,8 +23,8 @@ export const MOBILEONE: FamilyRule = {
   deploy: { weight: 'reparam_conv.weight', bias: 'reparam_conv.bias' },
   deployIsEvident: true,
   eps: 1e-5,
+  ownNames: ['rbr_'],
   leftovers: ['id_tensor'],
-  conflicts: [{ key: '../norm.rbr_skip.', ...REPMIXER }],
   squeezeExcite: [{ reduce: 'se.reduce', expand: 'se.expand', position: 'before-activation', reduction: 16 }],
 };
 
@@ -57,13 +51,34 @@ export const TIMM_MOBILEONE: FamilyRule = {
   deploy: { weight: 'reparam_conv.weight', bias: 'reparam_conv.bias' },
   deployIsEvident: true,
   eps: 1e-5,
-  conflicts: [
-    { key: '../norm.identity.', ...REPMIXER },
+  ownNames: ['conv_kxk.', 'conv_scale.', 'identity.'],
+  squeezeExcite: [{ reduce: 'attn.fc1', expand: 'attn.fc2', position: 'before-activation', reduction: 16, roundTo: 8 }],
+};
+
+/** mmpretrain's MobileOneBlock. */
+export const MM_MOBILEONE: FamilyRule = {
+  family: 'mm-mobileone',
+  source: 'open-mmlab/mmpretrain, models/backbones/mobileone.py',
+  anchor: 'branch_conv_list.0.conv.weight',
+  branches: [
     {
-      key: 'conv_1x1.',
-      kind: 'unsupported',
-      because: 'PP-LCNetV3 has the same names but sums this 1x1 branch too',
+      name: 'branch_scale',
+      role: 'pointwise',
+      presence: 'optional',
+      chains: [[{ conv: 'branch_scale.conv', geometry: 'aligned' }, { batchNorm: 'branch_scale.norm' }]],
+    },
+    { name: 'branch_norm', role: 'identity', presence: 'optional', chains: [[{ batchNorm: 'branch_norm' }]] },
+    {
+      name: 'branch_conv_list.{i}',
+      role: 'main',
+      presence: 'repeated',
+      chains: [
+        [{ conv: 'branch_conv_list.{i}.conv', geometry: 'aligned' }, { batchNorm: 'branch_conv_list.{i}.norm' }],
+      ],
     },
   ],
-  squeezeExcite: [{ reduce: 'attn.fc1', expand: 'attn.fc2', position: 'before-activation', reduction: 16, roundTo: 8 }],
+  deploy: { weight: 'branch_reparam.weight', bias: 'branch_reparam.bias' },
+  deployIsEvident: true,
+  eps: 1e-5,
+  ownNames: ['branch_'],
 };

@@ -1,4 +1,5 @@
-import type { FamilyRule } from '../rule';
+import type { BranchRule, FamilyRule } from '../rule';
+import { YOLO_EPS } from './eps-evidence';
 
 /** The authors' RepVGG and RepVGGplus (the same keys), and everything that kept their names. */
 export const REPVGG: FamilyRule = {
@@ -24,27 +25,181 @@ export const REPVGG: FamilyRule = {
   deployIsEvident: true,
   eps: 1e-5,
   leftovers: ['id_tensor'],
-  conflicts: [
-    {
-      key: 'rbr_1x1.weight',
-      kind: 'ambiguous',
-      because:
-        'a 1x1 convolution without BatchNorm makes it a QARepVGG block, which may also add its input and an averaged input without any key',
-    },
-    { key: 'alpha', kind: 'unsupported', because: 'a factor on the 1x1 branch, as in PPYOLOE+ of mmyolo' },
-  ],
   squeezeExcite: [
     { reduce: 'se.down', expand: 'se.up', position: 'before-activation', reduction: 16 },
     { reduce: 'post_se.down', expand: 'post_se.up', position: 'after-activation', reduction: 4 },
   ],
-  epsEvidence: [
-    { pattern: '(^|\\.)ERBlock_', eps: 1e-3, because: 'YOLOv6 backbones name their stages ERBlock_ and set eps 1e-3' },
+  epsEvidence: YOLO_EPS,
+  ownNames: ['rbr_'],
+};
+
+const DEPLOY = { weight: 'rbr_reparam.weight', bias: 'rbr_reparam.bias' };
+const IDENTITY: BranchRule = {
+  name: 'rbr_identity',
+  role: 'identity',
+  presence: 'optional',
+  chains: [[{ batchNorm: 'rbr_identity' }]],
+};
+
+/** RepVGG after `fuse_model` of YOLOv6: its convolutions have taken in their BatchNorms, the identity keeps its own. */
+export const REPVGG_BN_FUSED: FamilyRule = {
+  family: 'repvgg-bn-fused',
+  source: 'meituan/YOLOv6, utils/torch_utils.py (fuse_model)',
+  anchor: 'rbr_dense.conv.weight',
+  distinguishedBy: ['rbr_dense.conv.bias'],
+  without: [
+    'rbr_dense.bn.running_mean',
+    'rbr_dense.bn.running_var',
+    'rbr_1x1.bn.running_mean',
+    'rbr_1x1.bn.running_var',
+    'rbr_1x1.weight',
+    'alpha',
+  ],
+  onlyIfComplete: true,
+  branches: [
     {
-      pattern: '(^|\\.)Rep_(n|p)\\d',
-      eps: 1e-3,
-      because: 'YOLOv6 necks name their stages Rep_p and Rep_n and set eps 1e-3',
+      name: 'rbr_dense',
+      role: 'main',
+      presence: 'required',
+      chains: [[{ conv: { weight: 'rbr_dense.conv.weight' }, geometry: 'aligned' }, { bias: 'rbr_dense.conv.bias' }]],
+    },
+    {
+      name: 'rbr_1x1',
+      role: 'pointwise',
+      presence: 'required',
+      chains: [[{ conv: { weight: 'rbr_1x1.conv.weight' }, geometry: 'aligned' }, { bias: 'rbr_1x1.conv.bias' }]],
+    },
+    IDENTITY,
+  ],
+  deploy: DEPLOY,
+  deployIsEvident: true,
+  eps: 1e-3,
+  ownNames: ['rbr_'],
+  leftovers: ['id_tensor'],
+};
+
+/** RepVGG of PPYOLOE+ in mmyolo: a factor on the 1x1 branch, which the code asks for truth. */
+export const REPVGG_ALPHA: FamilyRule = {
+  ...REPVGG,
+  family: 'mmyolo-repvgg',
+  source: 'open-mmlab/mmyolo, models/layers/yolo_bricks.py',
+  distinguishedBy: ['alpha'],
+  without: ['rbr_1x1.weight'],
+  branches: REPVGG.branches.map((branch) =>
+    branch.role === 'pointwise'
+      ? { ...branch, chains: branch.chains.map((chain) => [...chain, { scale: 'alpha', zeroIsOne: true }]) }
+      : branch,
+  ),
+  eps: 1e-3,
+};
+
+/** RepConv of YOLOv7: RepVGG in Sequentials. */
+export const YOLOV7: FamilyRule = {
+  family: 'yolov7',
+  source: 'WongKinYiu/yolov7, models/common.py (RepConv)',
+  anchor: 'rbr_dense.0.weight',
+  branches: [
+    {
+      name: 'rbr_dense',
+      role: 'main',
+      presence: 'required',
+      chains: [[{ conv: 'rbr_dense.0', geometry: 'aligned' }, { batchNorm: 'rbr_dense.1' }]],
+    },
+    {
+      name: 'rbr_1x1',
+      role: 'pointwise',
+      presence: 'required',
+      chains: [[{ conv: 'rbr_1x1.0', geometry: 'aligned' }, { batchNorm: 'rbr_1x1.1' }]],
+    },
+    IDENTITY,
+  ],
+  deploy: DEPLOY,
+  deployIsEvident: true,
+  eps: 1e-3,
+  ownNames: ['rbr_'],
+  leftovers: ['id_tensor'],
+};
+
+/** RepVGG in deploy form with a BatchNorm put after the convolution again, for quantisation-aware training. */
+export const REPVGG_QAT: FamilyRule = {
+  family: 'repvgg-qat',
+  source: 'DingXiaoH/RepVGG, tools/insert_bn.py',
+  anchor: 'rbr_reparam.conv.weight',
+  branches: [
+    {
+      name: 'rbr_reparam',
+      role: 'main',
+      presence: 'required',
+      chains: [
+        [{ conv: 'rbr_reparam.conv', geometry: 'aligned' }, { batchNorm: 'rbr_reparam.bn' }],
+        [{ conv: 'rbr_reparam.conv', geometry: 'aligned' }, { bias: 'rbr_reparam.biasadd.bias' }],
+      ],
     },
   ],
+  deploy: DEPLOY,
+  deployIsEvident: true,
+  eps: 1e-5,
+  // Statistics that are only collected.
+  leftovers: ['rbr_reparam.bnstat.'],
+};
+
+/** mmpretrain's RepVGGBlock. */
+export const MM_REPVGG: FamilyRule = {
+  family: 'mm-repvgg',
+  source: 'open-mmlab/mmpretrain, models/backbones/repvgg.py',
+  anchor: 'branch_3x3.conv.weight',
+  distinguishedBy: ['branch_3x3.norm.running_mean', 'branch_3x3.norm.running_var', 'branch_1x1.norm.running_mean'],
+  branches: [
+    {
+      name: 'branch_3x3',
+      role: 'main',
+      presence: 'required',
+      chains: [[{ conv: 'branch_3x3.conv', geometry: 'aligned' }, { batchNorm: 'branch_3x3.norm' }]],
+    },
+    {
+      name: 'branch_1x1',
+      role: 'pointwise',
+      presence: 'required',
+      chains: [[{ conv: 'branch_1x1.conv', geometry: 'aligned' }, { batchNorm: 'branch_1x1.norm' }]],
+    },
+    { name: 'branch_norm', role: 'identity', presence: 'optional', chains: [[{ batchNorm: 'branch_norm' }]] },
+  ],
+  deploy: { weight: 'branch_reparam.weight', bias: 'branch_reparam.bias' },
+  deployIsEvident: true,
+  eps: 1e-5,
+  ownNames: ['branch_'],
+};
+
+/** RepVGGBlock of super-gradients: a learnt factor on the 1x1 branch. */
+export const SG_REPVGG: FamilyRule = {
+  family: 'sg-repvgg',
+  source: 'Deci-AI/super-gradients, modules/repvgg_block.py',
+  anchor: 'branch_3x3.conv.weight',
+  branches: [
+    {
+      name: 'branch_3x3',
+      role: 'main',
+      presence: 'required',
+      chains: [[{ conv: 'branch_3x3.conv', geometry: 'aligned' }, { batchNorm: 'branch_3x3.bn' }]],
+    },
+    {
+      name: 'branch_1x1',
+      role: 'pointwise',
+      presence: 'required',
+      chains: [
+        [
+          { conv: 'branch_1x1.conv', geometry: 'aligned' },
+          { batchNorm: 'branch_1x1.bn' },
+          { scale: 'alpha', optional: true },
+        ],
+      ],
+    },
+    { name: 'no_conv_branch', role: 'identity', presence: 'optional', chains: [[{ batchNorm: 'no_conv_branch' }]] },
+  ],
+  deploy: DEPLOY,
+  deployIsEvident: true,
+  eps: 1e-5,
+  ownNames: ['branch_', 'no_conv_branch.'],
 };
 
 /** timm's RepVggBlock. */
@@ -72,5 +227,6 @@ export const TIMM_REPVGG: FamilyRule = {
   deploy: { weight: 'reparam_conv.weight', bias: 'reparam_conv.bias' },
   deployIsEvident: true,
   eps: 1e-5,
+  ownNames: ['conv_kxk.', 'conv_1x1.', 'identity.'],
   squeezeExcite: [{ reduce: 'attn.fc1', expand: 'attn.fc2', position: 'before-activation', reduction: 16, roundTo: 1 }],
 };

@@ -1,0 +1,44 @@
+import type { FamilyRule } from '../rule';
+import { YOLO_EPS } from './eps-evidence';
+
+/** A convolution and the BatchNorm that follows it, by their usual names. */
+const pair = (conv: string, batchNorm: string, deploy = conv): FamilyRule => ({
+  family: 'conv-bn',
+  source: 'common practice; PyTorch, torch.nn.utils.fusion',
+  anchor: `${conv}.weight`,
+  distinguishedBy: [`${batchNorm}.running_mean`, `${batchNorm}._mean`],
+  onRequest: true,
+  onlyIfComplete: true,
+  branches: [
+    { name: conv, role: 'main', presence: 'required', chains: [[{ conv, geometry: 'aligned' }, { batchNorm }]] },
+  ],
+  deploy: deploy === '' ? { weight: 'weight', bias: 'bias' } : { weight: `${deploy}.weight`, bias: `${deploy}.bias` },
+  deployIsEvident: false,
+  eps: 1e-5,
+  epsEvidence: YOLO_EPS,
+});
+
+/**
+ * Plain convolution + BatchNorm. Names cannot tell whether the BatchNorm follows its convolution (in pre-activation networks it
+ * comes before), so these are looked for on request alone.
+ */
+export const CONV_BN: readonly FamilyRule[] = [
+  pair('conv', 'bn'),
+  pair('conv', 'norm'),
+  pair('conv{n}', 'bn{n}'),
+  pair('conv{n}', 'norm{n}'),
+  pair('{n}', '{n+1}'),
+  // Conv2d_BN of LeViT, EfficientViT and RepViT becomes the convolution itself.
+  pair('c', 'bn', ''),
+  // A separable unit of two convolutions under one BatchNorm (YuNet).
+  { ...pair('conv2', 'bn'), without: ['conv.weight', 'conv3.weight', 'bn1.running_mean', 'bn2.running_mean'] },
+];
+
+/** The plain units of the DBB repository, which its converter folds too. */
+export const DBB_CONV_BN: FamilyRule = {
+  ...pair('conv', 'bn'),
+  source: 'DingXiaoH/DiverseBranchBlock, convnet_utils.py',
+  onRequest: false,
+  onlyIfComplete: false,
+  onlyBeside: 'dbb',
+};
