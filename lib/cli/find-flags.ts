@@ -25,7 +25,7 @@ export function addFindFlags(command: Command): Command {
 
 /** The flags as options of the library, the rule files read. */
 export async function findOptions({ eps, family, keyless, rules = [] }: FindFlags): Promise<FindOptions> {
-  const own = await Promise.all(rules.map(async (file) => parseRules(await readJson(file, 'ERR_REPFUSE_RULE'))));
+  const own = await Promise.all(rules.map(async (file) => parseRules(await readJson(file, 'ERR_REPFUSE_RULE'), file)));
   return { eps, families: family, keyless, ...(own.length === 0 ? {} : { rules: [...own.flat(), ...FAMILY_RULES] }) };
 }
 

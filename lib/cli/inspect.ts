@@ -1,13 +1,14 @@
 import { Command } from 'commander';
-import { inspect } from '../convert';
+import { type InspectReport, inspect } from '../convert';
 import { formatReport } from './block-table';
 import { addFindFlags, type FindFlags, findOptions } from './find-flags';
 import { keyPath, readJson } from './options';
-import type { Session } from './session';
+import { EXIT, type Session } from './session';
 
 interface InspectFlags extends FindFlags {
   readonly graph?: string;
   readonly keyPath?: string[];
+  readonly check?: true;
   readonly json?: true;
 }
 
@@ -18,6 +19,7 @@ export function inspectCommand(session: Session): Command {
   return addFindFlags(command)
     .option('--graph <file>', 'the network as JSON, for multiply-accumulates')
     .option('--key-path <path>', 'where the weights lie in the file, such as state_dict', keyPath)
+    .option('--check', 'fail (exit code 3) if a block is not in deploy form: for CI')
     .option('--json', 'print the whole report as JSON')
     .addHelpText('after', '\nExample:\n  $ repfuse inspect test/fixtures/trained/digits-acnet.pth')
     .action(async (file: string, flags: InspectFlags) => {
@@ -32,6 +34,11 @@ export function inspectCommand(session: Session): Command {
         });
         if (session.json) session.jsonResult(report);
         else session.result(formatReport(report, 'planned'));
+        if (flags.check && !isDeployed(report)) session.exitCode = EXIT.notEqual;
       });
     });
+}
+
+function isDeployed({ blocks }: InspectReport): boolean {
+  return blocks.every(({ status }) => status === 'already-deployed');
 }

@@ -16,7 +16,7 @@ async function main(): Promise<number> {
     .version(version)
     .addHelpText(
       'after',
-      '\nExit codes: 0 ok, 1 failed, 2 usage, 3 not equal, 130 interrupted.\n\nExample:\n  $ repfuse inspect test/fixtures/trained/digits-repvgg.pth',
+      '\nExit codes: 0 ok, 1 failed, 2 usage, 3 not equal (verify) or not deployed (inspect --check), 130 interrupted.\n\nExample:\n  $ repfuse inspect test/fixtures/trained/digits-repvgg.pth',
     );
   const commands = [inspectCommand, convertCommand, verifyCommand, runCommand, doctorCommand, buildNativeCommand];
   for (const command of commands) program.addCommand(command(session));

@@ -19,6 +19,11 @@ export function countParameters(tensors: Iterable<readonly [string, { readonly s
   return sum;
 }
 
+/** BatchNorms among keys, by their variances. */
+export function countBatchNorms(keys: readonly string[]): number {
+  return keys.filter((key) => /(^|\.)(running_var|_variance)$/.test(key)).length;
+}
+
 /** The facts of a block that need no fusing. */
 export function describeBlock(
   block: DetectedBlock,
@@ -37,7 +42,7 @@ export function describeBlock(
     status,
     ...(reason === undefined ? {} : { reason }),
     branches: block.branchNames,
-    batchNorms: block.trainKeys.filter((key) => /\.(running_var|_variance)$/.test(key)).length,
+    batchNorms: countBatchNorms(block.trainKeys),
     kernel: [outChannels, inPerGroup, ...kernel],
     groups: block.groups,
     parameters: {

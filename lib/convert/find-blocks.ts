@@ -34,7 +34,7 @@ export const FIND_OPTIONS = ['eps', 'families', 'keyless', 'rules'] as const sat
 
 /** The blocks of a checkpoint. */
 export function findBlocks(
-  { tensors, modules }: Pick<Checkpoint, 'tensors' | 'modules'>,
+  { tensors, modules, format }: Pick<Checkpoint, 'tensors' | 'modules' | 'format'>,
   graph: Graph | undefined,
   { eps, rules, families, keyless }: FindOptions,
 ): DetectedBlock[] {
@@ -46,6 +46,7 @@ export function findBlocks(
   return detectBlocks(tensors, {
     eps: eps === 'auto' ? undefined : eps,
     epsOf: (batchNorm) => ofGraph?.(batchNorm) ?? ofModule(batchNorm),
+    keysInOrder: format.startsWith('torch'),
     moduleAt: modules.size === 0 ? undefined : (path) => modules.get(path),
     families,
     keyless,

@@ -6,7 +6,7 @@ import type { Checkpoint, StateDict } from '../checkpoint/state-dict';
 import { RepfuseError } from '../errors';
 import type { DetectedBlock } from '../families';
 import { type Graph, parseGraph, readGraphMetadata } from '../graph';
-import { countParameters, describeBlock, statisticsProblem, valueProblem } from './describe-block';
+import { countBatchNorms, countParameters, describeBlock, statisticsProblem, valueProblem } from './describe-block';
 import { checkFindOptions, FIND_OPTIONS, type FindOptions, findBlocks } from './find-blocks';
 import { macsOf } from './model-graph';
 import type { BlockReport, InspectReport } from './report';
@@ -80,6 +80,7 @@ export function examine(file: string, { checkpoint }: OpenCheckpoint, options: I
   const inBlocks = new Set(
     detected.flatMap(({ trainKeys, deployKeys }) => [...trainKeys, deployKeys.weight, deployKeys.bias]),
   );
+  const batchNormsLeft = countBatchNorms([...tensors.keys()].filter((key) => !inBlocks.has(key)));
   return {
     graph,
     found,
@@ -98,7 +99,8 @@ export function examine(file: string, { checkpoint }: OpenCheckpoint, options: I
         tensors,
       ),
       skipped: checkpoint.skipped,
-      notes: notesOf(reports, checkpoint),
+      batchNormsLeft,
+      notes: notesOf(reports, checkpoint, batchNormsLeft),
     },
   };
 }
@@ -146,11 +148,15 @@ function judge(block: DetectedBlock, { tensors }: Checkpoint, keepBlocks: readon
     : describeBlock(block, tensors, 'unsupported', problem);
 }
 
-function notesOf(blocks: readonly BlockReport[], checkpoint: Checkpoint): string[] {
+function notesOf(blocks: readonly BlockReport[], checkpoint: Checkpoint, batchNormsLeft: number): string[] {
   const notes: string[] = [];
   if (blocks.length === 0) notes.push('no re-parameterizable block was found: there is nothing to convert');
   else if (blocks.every(({ status }) => status === 'already-deployed'))
     notes.push('every block is in deploy form already: 0 blocks folded');
+  if (batchNormsLeft > 0)
+    notes.push(
+      `${batchNormsLeft} BatchNorms outside these blocks are left as they are (families, --family conv-bn, folds those that follow a convolution)`,
+    );
   if (checkpoint.droppedPrefix !== '') notes.push(`the prefix ${checkpoint.droppedPrefix} was dropped from the keys`);
   const { keyPath, alternatives } = checkpoint;
   if (isAveraged(keyPath) && alternatives.length > 0)

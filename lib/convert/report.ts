@@ -56,6 +56,8 @@ export interface InspectReport {
   readonly blocks: readonly BlockReport[];
   /** Tensors that belong to no block. */
   readonly otherTensors: number;
+  /** BatchNorms with running statistics that belong to no block. */
+  readonly batchNormsLeft: number;
   /** Learnable parameters of the whole network. */
   readonly parameters: { readonly before: number; readonly after: number };
   /** Multiply-accumulates of one image, where the file or the options have a graph with an input shape. */

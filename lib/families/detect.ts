@@ -3,7 +3,7 @@ import type { Branch, Stage } from '../ops';
 import { buildBranch, buildStage } from './branches';
 import { KeyIndex } from './key-index';
 import { type KeylessAnswers, whatIsKeyless } from './keyless';
-import { type BlockProblem, findProblem } from './problem';
+import { type BlockProblem, findProblem, wrongOrder } from './problem';
 import type { FamilyRule } from './rule';
 import { FAMILY_RULES } from './rules';
 import { findSites, type Site } from './sites';
@@ -65,6 +65,8 @@ export interface DetectOptions {
   readonly eps?: number | undefined;
   /** eps of a BatchNorm by its key prefix, where something tells it (a graph does); `eps` comes before it, the family's after. */
   readonly epsOf?: ((batchNorm: string) => EpsChoice | undefined) | undefined;
+  /** The keys come in the order in which the network made its modules, as in torch files; safetensors files are sorted. */
+  readonly keysInOrder?: boolean | undefined;
   /** What a pickled module tells: undefined where nothing is known of the module at this path. */
   readonly moduleAt?: ((path: string) => ModuleEvidence | undefined) | undefined;
 }
@@ -181,7 +183,11 @@ function examine(
     trainKeys: uniqueTrainKeys,
   };
   const candidate = { rule, prefix, branches: expected, after, groups, deployComplete };
-  const problem = findProblem(candidate, tensors, keys) ?? keyless.problem ?? doubtOf(rule, prefix, block, options);
+  const problem =
+    findProblem(candidate, tensors, keys) ??
+    keyless.problem ??
+    doubtOf(rule, prefix, block, options) ??
+    (options.keysInOrder ? wrongOrder(candidate, keys) : undefined);
   if (problem !== undefined) return { ...block, branches: [], groups: null, problem };
   const [top, left] = [Math.floor(kh / 2), Math.floor(kw / 2)];
   const geometry = {

@@ -3,9 +3,17 @@ import { type Numbers, placeholderPattern } from './placeholders';
 /** The keys of a state dict, sorted: finds those with a common beginning without walking through all. */
 export class KeyIndex {
   private readonly sorted: readonly string[];
+  private readonly positions: ReadonlyMap<string, number>;
 
   constructor(keys: Iterable<string>) {
-    this.sorted = [...keys].sort();
+    const inOrder = [...keys];
+    this.positions = new Map(inOrder.map((key, position) => [key, position]));
+    this.sorted = inOrder.sort();
+  }
+
+  /** Position of a key in the state dict, which must have it. */
+  positionOf(key: string): number {
+    return this.positions.get(key)!;
   }
 
   /** The keys that begin with `start`. */

@@ -41,7 +41,7 @@ export function whatIsKeyless(
   return {
     isThere: ({ name }) => names.includes(name),
     groups: adds ? outChannels / inPerGroup : undefined,
-    problem: told === undefined ? unknown(path, branches, prefix + rule.anchor) : undefined,
+    problem: told === undefined ? unknown(path, branches, prefix + rule.anchor, outChannels / inPerGroup) : undefined,
   };
 }
 
@@ -50,11 +50,11 @@ function isInput({ presence, chains }: BranchRule): boolean {
   return presence === 'required' && chains[0]?.length === 0;
 }
 
-function unknown(path: string, branches: readonly BranchRule[], anchor: string): BlockProblem {
+function unknown(path: string, branches: readonly BranchRule[], anchor: string, groups: number): BlockProblem {
   const names = branches.map(({ name }) => name);
   return {
     kind: 'ambiguous',
-    reason: `the block may add ${names.join(' and ')}, for which a state dict has no key, and ${anchor} has as many output as input channels (say which it adds: keyless, --keyless '${path}=${names.join(',')}' or '${path}=none'; * stands for any text)`,
+    reason: `the block may add ${names.join(' and ')}, for which a state dict has no key, and ${anchor} has as many output as input channels${groups === 1 ? '' : ` if it has ${groups} groups`} (say which it adds: keyless, --keyless '${path}=${names.join(',')}' or '${path}=none'; * stands for any text)`,
     tensors: [anchor],
   };
 }

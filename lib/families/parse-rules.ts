@@ -5,15 +5,16 @@ import type { FamilyRule } from './rule';
 /**
  * Family rules from parsed JSON: one rule, or a list. They are of the same form as repfuse's own (`FAMILY_RULES`).
  *
+ * @param name what errors call them: their file
  * @throws ERR_REPFUSE_RULE naming the field at fault
  */
-export function parseRules(json: unknown): FamilyRule[] {
+export function parseRules(json: unknown, name = 'rules'): FamilyRule[] {
   // Loaded only where there are rules to check: it takes longer than all of repfuse.
   const { getDotPath, RULE_SCHEMA, safeParse } = require('./rule-schema') as typeof import('./rule-schema');
   const list = Array.isArray(json) ? json : [json];
   return list.map((item, index) => {
     const parsed = safeParse(RULE_SCHEMA, item);
-    const where = Array.isArray(json) ? `rules[${index}]` : 'the rule';
+    const where = Array.isArray(json) ? `${name}[${index}]` : name;
     if (!parsed.success) throw wrongField(where, parsed.issues[0], getDotPath);
     const rule = parsed.output as FamilyRule;
     expectAnchor(where, rule);

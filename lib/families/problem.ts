@@ -116,3 +116,16 @@ function misshapen(block: BlockCandidate, tensors: StateDict): BlockProblem | un
   if (wrong === undefined) return undefined;
   return { kind: 'unsupported', reason: `${wrong.tensor}: ${wrong.problem}`, tensors: [wrong.tensor] };
 }
+
+/** A BatchNorm that the network made before the convolution that it seems to follow: perhaps it precedes it. */
+export function wrongOrder({ rule, prefix, branches }: BlockCandidate, keys: KeyIndex): BlockProblem | undefined {
+  const batchNorm = branches.flatMap(({ stages }) => stages).find(isBatchNorm);
+  if (!rule.inOrder || batchNorm === undefined) return undefined;
+  const [conv, mean] = [prefix + rule.anchor, prefix + requiredKeys(batchNorm)[0]!];
+  if (keys.positionOf(conv) < keys.positionOf(mean)) return undefined;
+  return {
+    kind: 'ambiguous',
+    reason: `${mean} stands before ${conv} in the file: in a pre-activation network the BatchNorm precedes the convolution and cannot be folded into it (keepBlocks, --keep, leaves both)`,
+    tensors: [mean, conv],
+  };
+}

@@ -48,6 +48,7 @@ export const RULE_SCHEMA = v.strictObject({
   onlyBeside: v.optional(KEY),
   onRequest: FLAG,
   onlyIfComplete: FLAG,
+  inOrder: FLAG,
   provingBranches: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(1))),
   doubt: v.optional(v.strictObject({ because: TEXT, unlessPath: v.optional(PATTERN), unlessChannelsDiffer: FLAG })),
   branches: v.pipe(v.array(BRANCH), v.minLength(1), v.maxLength(64)),

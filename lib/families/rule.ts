@@ -31,6 +31,11 @@ export interface FamilyRule {
   readonly provingBranches?: number;
   /** What is unsure even of a complete block: it is `ambiguous` unless asked for by name. */
   readonly doubt?: DoubtRule;
+  /**
+   * The main convolution stands before its BatchNorm in files that keep the order in which a network made its modules; where it
+   * does not, the block is `ambiguous`.
+   */
+  readonly inOrder?: boolean;
   /** In the order in which they are summed: that of the authors' forward pass. */
   readonly branches: readonly BranchRule[];
   /** What becomes of the branches' outputs; default `sum`. `concat`: joined along channels. */

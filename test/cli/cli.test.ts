@@ -54,6 +54,50 @@ describe('inspect', () => {
   });
 });
 
+describe('what a state dict does not say', () => {
+  test("a family of one's own (--rules), and a wrong rule file named with its field", () => {
+    const XLSR = 'test/fixtures/public/xlsr_x4.pt';
+    expect(repfuse('inspect', XLSR).stdout).toContain('0 blocks, 28 other tensors');
+    const { status, stdout } = repfuse('convert', XLSR, '-o', 'out', '--rules', 'examples/rules/xlsr.json', '--verify');
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/\(root\) +xlsr +train +converted +conv0_0 \+ conv0_1 \+ conv0_2 \+ conv0_3/);
+    writeFileSync(path('wrong.json'), JSON.stringify({ family: 'x' }));
+    const wrong = repfuse('inspect', XLSR, '--rules', 'wrong.json');
+    expect(wrong).toMatchObject({ status: 1, stdout: '' });
+    expect(wrong.stderr).toMatch(/^ERR_REPFUSE_RULE: wrong\.json, source: /);
+  });
+
+  test('plain pairs (--family conv-bn), and a family that is none', () => {
+    const YUNET = 'test/fixtures/public/yunet_s_train.pth';
+    expect(repfuse('inspect', YUNET).stdout).toContain('note: 15 BatchNorms outside these blocks are left');
+    expect(repfuse('inspect', YUNET, '--family', 'conv-bn').stdout).toContain('15 blocks, ');
+    expect(repfuse('inspect', YUNET, '--family', 'conv-nb').stderr).toContain('did you mean conv-bn?');
+  });
+
+  test('branches without keys (--keyless)', async () => {
+    const block = new Map([...roughBlock('a.')].filter(([key]) => !/rbr_1x1|rbr_identity/.test(key)));
+    for (const [key, tensor] of block) block.set(key.replace('rbr_dense.bn.', 'bn.'), tensor);
+    block.set('a.rbr_1x1.weight', Tensor.f32([8, 8, 1, 1]));
+    await writeSafetensors(path('in'), block);
+    expect(repfuse('convert', 'in', '-o', 'out')).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining("--keyless 'a=input,average'"),
+    });
+    const { status, stdout } = repfuse('convert', 'in', '-o', 'out', '--keyless', 'a=input', '--verify');
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/a +qarepvgg +train +converted +rbr_dense \+ rbr_1x1 \+ input/);
+    expect(repfuse('inspect', 'in', '--keyless', 'a').status).toBe(2);
+    expect(repfuse('inspect', 'in', '--keyless', 'a=inputs').stderr).toContain('Expected input or average');
+  });
+
+  test('inspect --check fails while branches are left (R22)', () => {
+    expect(repfuse('inspect', ACNET, '--check').status).toBe(3);
+    expect(repfuse('inspect', ACNET_DEPLOY, '--check').status).toBe(0);
+    const bad = fixturePath('checkpoints/bad', 'missing-branch.pth');
+    expect(repfuse('inspect', bad, '--check').status).toBe(3);
+  });
+});
+
 describe('convert', () => {
   test('writes, --verify proves, results go to stdout and the rest to stderr', () => {
     const { status, stdout, stderr } = repfuse('convert', ACNET, '-o', 'out', '--verify');

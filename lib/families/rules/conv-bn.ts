@@ -9,6 +9,7 @@ const pair = (conv: string, batchNorm: string, deploy = conv): FamilyRule => ({
   distinguishedBy: [`${batchNorm}.running_mean`, `${batchNorm}._mean`],
   onRequest: true,
   onlyIfComplete: true,
+  inOrder: true,
   branches: [
     { name: conv, role: 'main', presence: 'required', chains: [[{ conv, geometry: 'aligned' }, { batchNorm }]] },
   ],
@@ -20,7 +21,7 @@ const pair = (conv: string, batchNorm: string, deploy = conv): FamilyRule => ({
 
 /**
  * Plain convolution + BatchNorm. Names cannot tell whether the BatchNorm follows its convolution (in pre-activation networks it
- * comes before), so these are looked for on request alone.
+ * comes before; a torch file tells by its order), so these are looked for on request alone.
  */
 export const CONV_BN: readonly FamilyRule[] = [
   pair('conv', 'bn'),
