@@ -19,6 +19,11 @@ export interface MaterializeOptions {
    * caller's memory is written, `'during'` where the result goes into a new array.
    */
   readonly check?: 'before' | 'during' | undefined;
+  /**
+   * How values become float32. `'nearest'` (default): rounded once. `'odd'`: to the neighbour whose last bit is 1 where they are not exact
+   * (Boldo and Melquiond, 2008), so that a half type that is then rounded from them is rounded once, from the exact sum.
+   */
+  readonly rounding?: 'nearest' | 'odd' | undefined;
   readonly threads?: number | undefined;
 }
 
@@ -69,7 +74,7 @@ export async function materializeAsync(
   return call.result();
 }
 
-function prepare(conv: AffineConv, { into, check, threads }: MaterializeOptions) {
+function prepare(conv: AffineConv, { into, check, rounding, threads }: MaterializeOptions) {
   const shape = [conv.outChannels, conv.inChannels / conv.groups, ...conv.kernel];
   const size = elementCount(shape);
   const own = into === 'largest-branch' ? largestBranch(conv, size) : undefined;
@@ -80,7 +85,15 @@ function prepare(conv: AffineConv, { into, check, threads }: MaterializeOptions)
   const checkDuring = (check ?? (target === undefined ? 'during' : 'before')) === 'during';
   const plan = planOf(conv);
   return {
-    args: { ...plan.args, weight, bias, checkDuring, stats, threads: resolveThreads(threads) },
+    args: {
+      ...plan.args,
+      weight,
+      bias,
+      checkDuring,
+      roundToOdd: rounding === 'odd',
+      stats,
+      threads: resolveThreads(threads),
+    },
     named: plan.named,
     inPlace: own !== undefined,
     result: (): Materialized => ({

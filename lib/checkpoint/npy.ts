@@ -54,6 +54,18 @@ export async function readNpyHeader(
   return { dtype, shape, dataStart };
 }
 
+/** The header of a `.npy` file (version 1), padded so that the data begin at a multiple of 64 bytes; undefined for a type that numpy lacks. */
+export function npyHeader(dtype: DType, shape: readonly number[]): Uint8Array | undefined {
+  const descr = Object.keys(DESCRIPTIONS).find((name) => DESCRIPTIONS[name] === dtype);
+  if (descr === undefined) return undefined;
+  const tuple = shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(', ')})`;
+  const text = `{'descr': '${descr}', 'fortran_order': False, 'shape': ${tuple}, }`;
+  const length = Math.ceil((10 + text.length + 1) / 64) * 64 - 10;
+  const header = Buffer.from(`${MAGIC}\x01\x00..${text.padEnd(length - 1)}\n`, 'latin1');
+  header.writeUInt16LE(length, 8);
+  return header;
+}
+
 async function readHeader(source: RandomAccess): Promise<{ header: string; dataStart: number }> {
   const start = await readBytes(source, 0, Math.min(12, source.size));
   if (start.length < 12 || latin1(start.subarray(0, 6)) !== MAGIC)

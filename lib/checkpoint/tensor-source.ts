@@ -1,6 +1,6 @@
 import { RepfuseError } from '../errors';
-import type { DType } from '../tensor/dtype';
-import { formatShape, Tensor } from '../tensor/tensor';
+import { DTYPES, type DType } from '../tensor/dtype';
+import { elementCount, formatShape, Tensor } from '../tensor/tensor';
 
 /** A tensor that is made when its turn comes to be written, so that not all of a file need be in memory. */
 export interface TensorSource {
@@ -30,4 +30,33 @@ export function sourceOf(name: string, tensor: Tensor | TensorSource): TensorSou
     },
     release: () => tensor.release?.(),
   };
+}
+
+/** Tensors that are being made while one is written: a fused weight is followed by its bias, the next one's work by that. */
+const AHEAD = 2;
+
+/** Hands each tensor to `use` in turn, while the next ones are being made. */
+export async function inTurn(
+  sources: readonly TensorSource[],
+  use: (tensor: Tensor, index: number) => Promise<void>,
+): Promise<void> {
+  const started: Promise<Tensor>[] = [];
+  try {
+    for (const [i, source] of sources.entries()) {
+      while (started.length < Math.min(i + 1 + AHEAD, sources.length)) {
+        const made = sources[started.length]!.load();
+        made.catch(() => {}); // it is looked at when its turn comes
+        started.push(made);
+      }
+      await use(await started[i]!, i);
+      source.release?.();
+    }
+  } finally {
+    await Promise.allSettled(started); // after a failure they still read
+  }
+}
+
+/** Bytes of the tensor's values. */
+export function bytesOf({ dtype, shape }: TensorSource): number {
+  return elementCount(shape) * DTYPES[dtype].bytes;
 }

@@ -1,19 +1,20 @@
 import { RepfuseError } from '../errors';
 import { throwIfAborted } from '../native/call';
 import { DTYPES } from '../tensor/dtype';
-import { elementCount, type Tensor } from '../tensor/tensor';
-import { type NewFileOptions, writeNewFile } from './new-file';
-import { sourceOf, type TensorSource } from './tensor-source';
+import type { Tensor } from '../tensor/tensor';
+import { writeNewFile } from './new-file';
+import { bytesOf, inTurn, sourceOf, type TensorSource } from './tensor-source';
+import type { WriteOptions } from './write-checkpoint';
 
 const DATA_ALIGNMENT = 64;
 /** As the format says; readers refuse more. */
 const MAX_HEADER = 100_000_000;
-export interface WriteSafetensorsOptions extends NewFileOptions {
+
+export interface WriteSafetensorsOptions extends WriteOptions {
   /** Stored as `__metadata__`. */
   readonly metadata?: Readonly<Record<string, string>> | undefined;
   /** Metadata that are known only once all is written. They replace those of `metadata`, value for value of the same length. */
   readonly sealWith?: (() => Promise<Readonly<Record<string, string>>>) | undefined;
-  readonly onProgress?: ((progress: { phase: 'write'; done: number; total: number }) => void) | undefined;
 }
 
 /**
@@ -47,31 +48,6 @@ export async function writeSafetensors(
     );
     if (sealWith !== undefined) await sink.rewriteStart(encodeHeader(ordered, { ...metadata, ...(await sealWith()) }));
   });
-}
-
-/** Tensors that are being made while one is written: a fused weight is followed by its bias, the next one's work by that. */
-const AHEAD = 2;
-
-/** Hands each tensor to `use` in turn, while the next ones are being made. */
-async function inTurn(sources: readonly TensorSource[], use: (tensor: Tensor) => Promise<void>): Promise<void> {
-  const started: Promise<Tensor>[] = [];
-  try {
-    for (const [i, source] of sources.entries()) {
-      while (started.length < Math.min(i + 1 + AHEAD, sources.length)) {
-        const made = sources[started.length]!.load();
-        made.catch(() => {}); // it is looked at when its turn comes
-        started.push(made);
-      }
-      await use(await started[i]!);
-      source.release?.();
-    }
-  } finally {
-    await Promise.allSettled(started); // after a failure they still read
-  }
-}
-
-function bytesOf({ dtype, shape }: TensorSource): number {
-  return elementCount(shape) * DTYPES[dtype].bytes;
 }
 
 function encodeHeader(

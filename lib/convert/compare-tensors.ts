@@ -1,6 +1,9 @@
-import type { StateDict } from '../checkpoint/state-dict';
 import type { DetectedBlock } from '../families';
+import { DTYPES } from '../tensor/dtype';
+import { type FloatType, roundTo } from '../tensor/round';
 import { formatShape, type Tensor } from '../tensor/tensor';
+import { fusedKeys } from './block-forms';
+import type { VerifiedFile } from './verify-block';
 
 /** A tensor that is not in both files as it should be. */
 export interface TensorProblem {
@@ -8,32 +11,52 @@ export interface TensorProblem {
   readonly problem: string;
 }
 
-/** Tensors that no block of the first file owns must be equal byte for byte; training tensors must be gone from the second. */
-export function compareOtherTensors(
+/**
+ * Tensors that no block of the first file owns must be equal byte for byte, or rounded from each other; training tensors must be gone
+ * from the second where it has the fused ones.
+ */
+export async function compareOtherTensors(
   blocks: readonly DetectedBlock[],
-  train: StateDict,
-  deploy: StateDict,
-): TensorProblem[] {
-  const deployKeys = new Set(blocks.flatMap(({ deployKeys: { weight, bias } }) => [weight, bias]));
-  const trainKeys = new Set(blocks.flatMap((block) => block.trainKeys).filter((key) => !deployKeys.has(key)));
-  const others = new Set([...train.keys(), ...deploy.keys()].filter((k) => !deployKeys.has(k) && !trainKeys.has(k)));
-  return [
-    ...[...others].flatMap((key) => {
-      const problem = difference(train.get(key), deploy.get(key));
-      return problem === undefined ? [] : [{ key, problem }];
-    }),
-    ...[...trainKeys]
-      .filter((key) => deploy.has(key))
-      .map((key) => ({ key, problem: 'a training tensor is left in the second file' })),
-  ];
+  first: VerifiedFile,
+  second: VerifiedFile,
+): Promise<TensorProblem[]> {
+  const fused = new Set(
+    blocks.flatMap((block) => [first, second].flatMap(({ tensors }) => Object.values(fusedKeys(block, tensors)))),
+  );
+  const train = new Set(blocks.flatMap((block) => block.trainKeys).filter((key) => !fused.has(key)));
+  const alsoTrain = new Set(
+    blocks.flatMap(({ prefix }) => second.blocks.get(prefix)).flatMap((block) => block?.trainKeys ?? []),
+  );
+  const others = new Set(
+    [...first.tensors.keys(), ...second.tensors.keys()].filter(
+      (key) => !fused.has(key) && !train.has(key) && !alsoTrain.has(key),
+    ),
+  );
+  const problems: TensorProblem[] = [];
+  for (const key of others) {
+    const problem = await difference(first.tensors.get(key), second.tensors.get(key));
+    if (problem !== undefined) problems.push({ key, problem });
+  }
+  const left = blocks
+    .filter((block) => second.tensors.has(fusedKeys(block, second.tensors).weight))
+    .flatMap((block) => block.trainKeys)
+    .filter((key) => !fused.has(key) && second.tensors.has(key));
+  return [...problems, ...left.map((key) => ({ key, problem: 'a training tensor is left in the second file' }))];
 }
 
-function difference(a: Tensor | undefined, b: Tensor | undefined): string | undefined {
+async function difference(a: Tensor | undefined, b: Tensor | undefined): Promise<string | undefined> {
   if (a === undefined) return 'only in the second file';
   if (b === undefined) return 'missing in the second file';
-  if (a.dtype !== b.dtype || formatShape(a.shape) !== formatShape(b.shape)) {
-    return `${a.dtype} ${formatShape(a.shape)} in the first file, ${b.dtype} ${formatShape(b.shape)} in the second`;
-  }
-  const bytes = ({ data }: Tensor) => Buffer.from(data.buffer, data.byteOffset, data.byteLength);
-  return bytes(a).equals(bytes(b)) ? undefined : 'its values differ';
+  const told = `${a.dtype} ${formatShape(a.shape)} in the first file, ${b.dtype} ${formatShape(b.shape)} in the second`;
+  if (formatShape(a.shape) !== formatShape(b.shape)) return told;
+  if (a.dtype === b.dtype) return bytes(a).equals(bytes(b)) ? undefined : 'its values differ';
+  if (![a, b].every(({ dtype }) => DTYPES[dtype].floating)) return told;
+  const wideFirst = DTYPES[a.dtype].bytes >= DTYPES[b.dtype].bytes;
+  const [wide, narrow] = wideFirst ? [a, b] : [b, a];
+  const rounded = await roundTo(wide, narrow.dtype as FloatType);
+  return bytes(rounded.tensor).equals(bytes(narrow)) ? undefined : 'its values differ by more than rounding';
+}
+
+function bytes({ data }: Tensor): Buffer {
+  return Buffer.from(data.buffer, data.byteOffset, data.byteLength);
 }

@@ -4,10 +4,10 @@ export type { FindOptions } from './find-blocks';
 export { type InspectOptions, inspect } from './inspect';
 export type { BlockReport, BlockStatus, ConvertReport, InspectReport, Range } from './report';
 export {
-  type BlockVerification,
   type NetworkVerification,
   type VerifyOptions,
   type VerifyProgress,
   type VerifyReport,
   verify,
 } from './verify';
+export type { BlockVerification } from './verify-block';

@@ -44,6 +44,8 @@ export interface DetectedBlock {
   readonly trainKeys: readonly string[];
   /** Where the fused tensors go. */
   readonly deployKeys: { readonly weight: string; readonly bias: string };
+  /** Where they go as an ordinary convolution at the block's path; the same where the family has that already. */
+  readonly plainKeys: { readonly weight: string; readonly bias: string };
   readonly outChannels: number;
   /** Input channels of one group; times `groups` where those are known. */
   readonly inPerGroup: number;
@@ -156,6 +158,7 @@ function examine(
     prefix: pathOf(prefix, rule),
     anchorKey: prefix + rule.anchor,
     deployKeys,
+    plainKeys: plainKeysOf(prefix, rule, deployKeys),
     outChannels: outChannelsOf(rule, expected, tensors, prefix, deployKeys.weight),
     inPerGroup,
     kernel: [kh, kw] as const,
@@ -209,6 +212,14 @@ function examine(
 /** What a block is called: its path, and that of its fused convolution where the rule holds for several at one path. */
 function pathOf(prefix: string, { deploy, numbered = false }: Site['rule']): string {
   return (numbered ? prefix + deploy.weight.replace(/(^|\.)weight$/, '') : prefix).replace(/\.$/, '');
+}
+
+/** Plain names for the fused tensors: those of a convolution in the place of the block. */
+function plainKeysOf(prefix: string, rule: Site['rule'], deployKeys: DetectedBlock['deployKeys']) {
+  if (!rule.deployIsEvident) return deployKeys;
+  const path = pathOf(prefix, rule);
+  const dotted = path === '' ? '' : `${path}.`;
+  return { weight: `${dotted}weight`, bias: `${dotted}bias` };
 }
 
 /** Output channels of the fused convolution: those of the main one, or the sum of those that are joined. */

@@ -46,6 +46,7 @@ export type NativeOperator =
   | 'hardswish'
   | 'linear'
   | 'maxPool2d'
+  | 'narrow'
   | 'normalize'
   | 'relu'
   | 'sigmoid'

@@ -296,6 +296,34 @@ TEST_P(FuseTest, HalfTypesWidenExactly) {
   }
 }
 
+// A row whose every value, bias included, lies next to the middle between two values of bfloat16.
+TEST_P(FuseTest, RoundsToOddForHalfTypes) {
+  for (const bool pointwise : {false, true}) {
+    Floats kernel(9 * 8, 1.0f), small(8, 1.0f), bias(2), out(9 * 8);
+    const double middle = 1 + 0x1p-8, near[] = {std::nextafter(middle, 2.0), std::nextafter(middle, 1.0)};
+    FusePlan plan;
+    plan.out_channels = 2, plan.in_per_group = 4, plan.kernel_h = plan.kernel_w = 3;
+    plan.factors = {Kernel(kernel, 2, 4, 3)};
+    plan.factors[0].scale = near;
+    plan.chains = {{{0}, 0, 0}};
+    if (pointwise) {
+      plan.factors.push_back(Kernel(small, 2, 4, 1));
+      plan.factors[1].scale = near;
+      plan.chains.push_back({{1}, 1, 1});
+    }
+    plan.biases = {{{}, near, 0, 2}};
+    plan.weight = out.data(), plan.bias = bias.data();
+    for (const FuseRounding rounding : {FuseRounding::kNearest, FuseRounding::kToOdd}) {
+      plan.rounding = rounding;
+      ASSERT_TRUE(Fuse(plan, 1).ok());
+      // Rounded twice, the values above and below the middle become the same.
+      const bool told_apart = FloatToBf16(out[0]) != FloatToBf16(out[36]) && FloatToBf16(bias[0]) != FloatToBf16(bias[1]) &&
+                              FloatToBf16(out[4]) != FloatToBf16(out[40]);
+      EXPECT_EQ(told_apart, rounding == FuseRounding::kToOdd) << pointwise;
+    }
+  }
+}
+
 // Changes one number of a plan to something that may not fit; never beyond the memory behind the arrays.
 void Mutate(FusePlan* plan, std::mt19937* engine) {
   const int64_t extremes[] = {-1, 0, 1, 2, 3, 4, 5, 8, 9, 1000, int64_t{1} << 31, (int64_t{1} << 31) + 1, int64_t{1} << 62, INT64_MAX, INT64_MIN};

@@ -83,14 +83,14 @@ describe('one weight changed by 1e-3 of the peak is seen, and its block named', 
     block.randomizeStatistics(1);
     const { a, b, tensors } = await converted(block.stateDict());
     const sound = await verify(a, b);
-    expect(sound.blocks[0]!.relative).toBeLessThan(sound.tolerance / 3);
+    expect(sound.blocks[0]!.relative).toBeLessThan(sound.blocks[0]!.bound / 3);
     const weights = f32(tensors, 'fused_conv.weight');
     const step = 1e-3 * peak(weights);
     for (const index of [0, weights.length >> 1, weights.length - 1]) {
       weights[index]! += step;
       const { blocks } = await verify(a, await write(tensors));
       weights[index]! -= step;
-      expect(blocks[0]!.relative).toBeGreaterThan(5 * sound.tolerance);
+      expect(blocks[0]!.relative).toBeGreaterThan(5 * blocks[0]!.bound);
     }
   });
 

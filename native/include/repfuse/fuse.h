@@ -43,6 +43,9 @@ struct FuseBias {
 // kDuring: within the one pass, by its results; a failed check leaves `weight` and `bias` half written.
 enum class FuseCheck { kBefore, kDuring };
 
+// kToOdd: not to the nearest float32 but so that a half type that is rounded from it is rounded once (see kernels/half/half.h).
+enum class FuseRounding { kNearest, kToOdd };
+
 struct FusePlan {
   // The fused kernel OIHW [out_channels, in_per_group, kernel_h, kernel_w] and its bias [out_channels].
   int64_t out_channels = 0, in_per_group = 0, kernel_h = 1, kernel_w = 1, groups = 1;
@@ -53,6 +56,7 @@ struct FusePlan {
   float* weight = nullptr;
   float* bias = nullptr;
   FuseCheck check = FuseCheck::kBefore;
+  FuseRounding rounding = FuseRounding::kNearest;
 };
 
 struct FuseStats {

@@ -72,6 +72,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportPool(env, exports);
   ExportProbes(env, exports);
   ExportFuse(env, exports);
+  ExportHalf(env, exports);
   return exports;
 }
 

@@ -1,5 +1,5 @@
 // fuse: the argument object holds a FusePlan (repfuse/fuse.h) as plain numbers and arrays:
-// {outChannels, inPerGroup, kernel, groups, arrays, factors, chains, biases, weight, bias, checkDuring, stats, threads}.
+// {outChannels, inPerGroup, kernel, groups, arrays, factors, chains, biases, weight, bias, checkDuring, roundToOdd, stats, threads}.
 // A factor names its values by index in `arrays`, so that an array that several factors share is passed, and copied, once.
 #include <memory>
 
@@ -25,6 +25,7 @@ class FuseJob final : public Job {
     plan_.in_per_group = arguments.Int("inPerGroup", 1, kMaxDim);
     plan_.groups = arguments.Int("groups", 1, kMaxDim);
     plan_.check = arguments.Bool("checkDuring") ? FuseCheck::kDuring : FuseCheck::kBefore;
+    plan_.rounding = arguments.Bool("roundToOdd") ? FuseRounding::kToOdd : FuseRounding::kNearest;
     const auto kernel = arguments.Ints("kernel", 2, 1, kMaxDim);
     plan_.kernel_h = kernel[0], plan_.kernel_w = kernel[1];
     ForEach("arrays", [&](Napi::Value item, Arguments&) { arrays_.push_back(arguments.Array(item, "arrays", false)); });

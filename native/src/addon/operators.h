@@ -10,5 +10,6 @@ void ExportConv(Napi::Env env, Napi::Object exports);
 void ExportPool(Napi::Env env, Napi::Object exports);
 void ExportProbes(Napi::Env env, Napi::Object exports);
 void ExportFuse(Napi::Env env, Napi::Object exports);
+void ExportHalf(Napi::Env env, Napi::Object exports);
 
 }  // namespace repfuse::addon

@@ -53,7 +53,7 @@ Status Fuse(const FusePlan& plan, int threads, FuseStats* stats) {
   const auto evaluate = [&](float* bias, const auto& weight_at) {
     ForRows(plan, fuser, threads, [&](int64_t row, int slot) {
       if (!finite) return;
-      const float b = static_cast<float>(fuser.Bias(row));  // before its row of weights, which may overwrite what it reads
+      const float b = fuser.Round(fuser.Bias(row));  // before its row of weights, which may overwrite what it reads
       if (bias != nullptr) bias[row] = b;
       bool row_finite = std::isfinite(b);
       fuser.Weights(row, scratch.as<double>() + slot * scratch_size, [&](int64_t begin, const auto& finish) {

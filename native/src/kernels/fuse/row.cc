@@ -4,6 +4,8 @@
 // BatchNorm) are most of the work in practice and skip all that: scale and add, tile by tile, in L1.
 #include "row.h"
 
+#include "rows.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -65,7 +67,8 @@ struct RowFuser::Coefficients {
   }
 };
 
-RowFuser::RowFuser(const FusePlan& plan) : plan_(plan), kernels_(Kernels()) {
+RowFuser::RowFuser(const FusePlan& plan) : plan_(plan), kernels_(Kernels()), finish_(kernels_.fuse_finish), patch_(kernels_.fuse_patch) {
+  if (plan.rounding == FuseRounding::kToOdd) finish_ = FuseFinishToOdd, patch_ = FusePatchToOdd;
   for (const FuseChain& chain : plan.chains) {
     if (chain.factors.size() < 2) continue;
     long_chains_ = true;
@@ -143,13 +146,13 @@ bool RowFuser::FinishPointwise(const FuseChain& base, int64_t row, float* out) c
   const double scale = ScaleAt(f, row - f.out_begin), tap_scale = ScaleAt(*pointwise_, row);
   const auto size = static_cast<size_t>(channels);
   const auto patch = [&] {
-    return kernels_.fuse_patch(nullptr, tap_w, tap_scale, static_cast<size_t>(taps), static_cast<size_t>(tap), w, scale, out, size);
+    return patch_(nullptr, tap_w, tap_scale, static_cast<size_t>(taps), static_cast<size_t>(tap), w, scale, out, size);
   };
   if (identity_ == nullptr) return patch();
   const int64_t channel = row / (identity_->out_channels / identity_->groups) - RowChannels(plan_, row).begin;
   if (channel < 0 || channel >= channels) return patch();
   const double own = 0.0 + tap_scale * static_cast<double>(tap_w[channel]) + ScaleAt(*identity_, row) * identity_->value;
-  const float value = static_cast<float>(own + scale * static_cast<double>(w[channel * taps + tap]));
+  const float value = Round(own + scale * static_cast<double>(w[channel * taps + tap]));
   const bool finite = patch();
   out[channel * taps + tap] = value;
   // A value that only the identity brings back into range is no overflow.
@@ -329,8 +332,8 @@ bool RowFuser::Finish(const FuseChain* base, int64_t row, int64_t begin, const d
     scale = ScaleAt(f, row - f.out_begin);
   }
   const int64_t taps = plan_.kernel_h * plan_.kernel_w;
-  if (sum == nullptr || sum_h_ * sum_w_ == taps) return kernels_.fuse_finish(sum, w, scale, out, static_cast<size_t>(count));
-  return kernels_.fuse_patch(sum, nullptr, 0.0, static_cast<size_t>(taps), static_cast<size_t>(sum_top_ * plan_.kernel_w + sum_left_), w, scale,
+  if (sum == nullptr || sum_h_ * sum_w_ == taps) return finish_(sum, w, scale, out, static_cast<size_t>(count));
+  return patch_(sum, nullptr, 0.0, static_cast<size_t>(taps), static_cast<size_t>(sum_top_ * plan_.kernel_w + sum_left_), w, scale,
                              out, static_cast<size_t>(count / taps));
 }
 

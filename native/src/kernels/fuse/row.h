@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "../half/half.h"
 #include "plan.h"
 #include "repfuse/kernels.h"
 
@@ -25,6 +26,9 @@ class RowFuser {
 
   // Bias of output channel `row`.
   double Bias(int64_t row) const;
+
+  // To float32, as the plan wants it.
+  float Round(double value) const { return plan_.rounding == FuseRounding::kNearest ? static_cast<float>(value) : RoundToOdd(value); }
 
   // Evaluates the row in tiles: calls store(first index in the row, finish) for each in order, where finish(out) rounds its values
   // to `out` and returns whether all of them are finite. `out` may be the row of a kernel that the row is made of: a tile
@@ -70,6 +74,8 @@ class RowFuser {
 
   const FusePlan& plan_;
   const KernelTable& kernels_;
+  FuseFinishRow finish_;
+  FusePatchRow patch_;
   bool long_chains_ = false;
   int64_t tile_channels_ = 0;
   // The chains of one factor besides the base are summed on a grid of their own: the fused kernel's, or the one tap they share.

@@ -26,6 +26,10 @@ namespace repfuse {
                            size_t columns, double* out);
 
 REPFUSE_DECLARE_FUSE(scalar)
+// FuseFinish and FusePatch with RoundToOdd (kernels/half/half.h) in place of the nearest; at every level.
+bool FuseFinishToOdd(const double* acc, const float* w, double scale, float* out, size_t n);
+bool FusePatchToOdd(const double* acc, const float* tap_w, double tap_scale, size_t taps, size_t tap, const float* w, double scale, float* out,
+                    size_t channels);
 #if defined(__x86_64__)
 REPFUSE_DECLARE_FUSE(avx2)
 REPFUSE_DECLARE_FUSE(avx512)

@@ -1,0 +1,31 @@
+import type { Tensor } from '../tensor/tensor';
+import type { NewFileOptions } from './new-file';
+import type { TensorSource } from './tensor-source';
+import { writeNpz } from './write-npz';
+import { writeSafetensors } from './write-safetensors';
+import { writeTorch } from './write-torch';
+
+export type OutputFormat = 'safetensors' | 'torch' | 'npz';
+
+export const OUTPUT_FORMATS = ['safetensors', 'torch', 'npz'] as const satisfies readonly OutputFormat[];
+
+export interface WriteOptions extends NewFileOptions {
+  readonly onProgress?: ((progress: { phase: 'write'; done: number; total: number }) => void) | undefined;
+}
+
+/** The format that a name asks for: `.pth` and `.pt` torch, `.npz` numpy, anything else safetensors. */
+export function formatOfName(file: string): OutputFormat {
+  if (/\.(pth|pt)$/i.test(file)) return 'torch';
+  return /\.npz$/i.test(file) ? 'npz' : 'safetensors';
+}
+
+/** Writes a state dict in a format without metadata. @throws as the writers */
+export async function writeStateDict(
+  file: string,
+  format: OutputFormat,
+  tensors: ReadonlyMap<string, Tensor | TensorSource>,
+  options: WriteOptions,
+): Promise<void> {
+  const write = { safetensors: writeSafetensors, torch: writeTorch, npz: writeNpz }[format];
+  await write(file, tensors, options);
+}

@@ -1,0 +1,42 @@
+import { RepfuseError } from '../errors';
+import type { Tensor } from '../tensor/tensor';
+import { writeNewFile } from './new-file';
+import { npyHeader } from './npy';
+import { bytesOf, inTurn, sourceOf, type TensorSource } from './tensor-source';
+import type { WriteOptions } from './write-checkpoint';
+import { ZipWriter } from './zip-writer';
+
+const ALIGNMENT = 64;
+
+/**
+ * Writes tensors as `numpy.savez` does: one `.npy` entry each, stored. Order and names are those of the map; equal input gives equal bytes.
+ *
+ * @throws ERR_REPFUSE_INVALID_ARGUMENT for bfloat16, which numpy does not have; as `writeNewFile`
+ */
+export async function writeNpz(
+  file: string,
+  tensors: ReadonlyMap<string, Tensor | TensorSource>,
+  options: WriteOptions = {},
+): Promise<void> {
+  const sources = [...tensors].map(([name, tensor]) => ({ name, source: sourceOf(name, tensor) }));
+  const headers = sources.map(({ name, source: { dtype, shape } }) => {
+    const header = npyHeader(dtype, shape);
+    if (header !== undefined) return header;
+    throw new RepfuseError(
+      'ERR_REPFUSE_INVALID_ARGUMENT',
+      `Expected a type that numpy has for ${JSON.stringify(name)} in ${file} but received bfloat16: choose f32 or f16, or another format`,
+      { file, tensor: name },
+    );
+  });
+  const total = sources.reduce((sum, { source }, i) => sum + bytesOf(source) + headers[i]!.length, 0);
+  const onBytes = (done: number) => options.onProgress?.({ phase: 'write', done: Math.min(done, total), total });
+  await writeNewFile(file, { ...options, onBytes }, async (sink) => {
+    const zip = new ZipWriter(sink, ALIGNMENT);
+    await inTurn(
+      sources.map(({ source }) => source),
+      ({ data }, i) =>
+        zip.add(`${sources[i]!.name}.npy`, headers[i]!, new Uint8Array(data.buffer, data.byteOffset, data.byteLength)),
+    );
+    await zip.finish();
+  });
+}

@@ -1,0 +1,105 @@
+import type { DType } from '../tensor/dtype';
+import { elementCount, type Tensor } from '../tensor/tensor';
+import { writeNewFile } from './new-file';
+import { bytesOf, inTurn, sourceOf, type TensorSource } from './tensor-source';
+import type { WriteOptions } from './write-checkpoint';
+import { ZipWriter } from './zip-writer';
+
+/** As torch.save aligns storages. */
+const ALIGNMENT = 64;
+const FOLDER = 'archive';
+
+const STORAGES: Readonly<Record<DType, string>> = {
+  F64: 'DoubleStorage',
+  F32: 'FloatStorage',
+  F16: 'HalfStorage',
+  BF16: 'BFloat16Storage',
+  I64: 'LongStorage',
+  I32: 'IntStorage',
+  I16: 'ShortStorage',
+  I8: 'CharStorage',
+  U8: 'ByteStorage',
+  BOOL: 'BoolStorage',
+};
+
+/**
+ * Writes a state dict as `torch.save` does (zip format): an OrderedDict of dense CPU tensors, one storage each, made of nothing but what
+ * `torch.load(weights_only=True)` allows. Order and names are those of the map; equal input gives equal bytes.
+ *
+ * @throws as `writeNewFile`
+ */
+export async function writeTorch(
+  file: string,
+  tensors: ReadonlyMap<string, Tensor | TensorSource>,
+  options: WriteOptions = {},
+): Promise<void> {
+  const sources = [...tensors].map(([name, tensor]) => ({ name, source: sourceOf(name, tensor) }));
+  const pickle = stateDictPickle(sources);
+  const total = sources.reduce((sum, { source }) => sum + bytesOf(source), pickle.length);
+  const onBytes = (done: number) => options.onProgress?.({ phase: 'write', done: Math.min(done, total), total });
+  await writeNewFile(file, { ...options, onBytes }, async (sink) => {
+    const zip = new ZipWriter(sink, ALIGNMENT);
+    await zip.add(`${FOLDER}/data.pkl`, pickle);
+    await zip.add(`${FOLDER}/byteorder`, Buffer.from('little'));
+    await inTurn(
+      sources.map(({ source }) => source),
+      ({ data }, index) =>
+        zip.add(`${FOLDER}/data/${index}`, new Uint8Array(data.buffer, data.byteOffset, data.byteLength)),
+    );
+    await zip.add(`${FOLDER}/version`, Buffer.from('3\n'));
+    await zip.finish();
+  });
+}
+
+const ORDERED_DICT = Buffer.from('ccollections\nOrderedDict\n)R', 'latin1');
+
+/** Pickle protocol 2 of `OrderedDict` from name to `_rebuild_tensor_v2(storage, 0, shape, stride, False, OrderedDict())`. */
+function stateDictPickle(tensors: readonly { readonly name: string; readonly source: TensorSource }[]): Buffer {
+  const items = tensors.flatMap(({ name, source: { dtype, shape } }, index) => [
+    text(name),
+    opcodes('ctorch._utils\n_rebuild_tensor_v2\n(('),
+    text('storage'),
+    opcodes(`ctorch\n${STORAGES[dtype]}\n`),
+    text(String(index)),
+    text('cpu'),
+    integer(elementCount(shape)),
+    opcodes('tQ'),
+    integer(0),
+    tuple(shape),
+    tuple(stridesOf(shape)),
+    opcodes('\x89'),
+    ORDERED_DICT,
+    opcodes('tR'),
+  ]);
+  return Buffer.concat([opcodes('\x80\x02'), ORDERED_DICT, opcodes('('), ...items, opcodes('u.')]);
+}
+
+function opcodes(codes: string): Buffer {
+  return Buffer.from(codes, 'latin1');
+}
+
+function text(value: string): Buffer {
+  const bytes = Buffer.from(value);
+  const head = Buffer.alloc(5);
+  head.write('X');
+  head.writeUInt32LE(bytes.length, 1);
+  return Buffer.concat([head, bytes]);
+}
+
+/** A safe integer of at least 0. */
+function integer(value: number): Buffer {
+  const small = value < 2 ** 31;
+  const bytes = Buffer.alloc(small ? 5 : 10);
+  bytes.write(small ? 'J' : '\x8a\x08', 'latin1');
+  if (small) bytes.writeInt32LE(value, 1);
+  else bytes.writeBigInt64LE(BigInt(value), 2);
+  return bytes;
+}
+
+function tuple(values: readonly number[]): Buffer {
+  return Buffer.concat([opcodes('('), ...values.map(integer), opcodes('t')]);
+}
+
+function stridesOf(shape: readonly number[]): number[] {
+  return shape.map((_, axis) => elementCount(shape.slice(axis + 1).map((dim) => Math.max(dim, 1))));
+}
