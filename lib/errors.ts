@@ -14,6 +14,7 @@ export const ERROR_CODES = {
   ERR_REPFUSE_NOT_FUSABLE:
     'A branch is not an affine convolution that can be fused (missing statistics, var + eps <= 0, ...).',
   ERR_REPFUSE_NOT_FINITE: 'A tensor to be fused holds NaN or infinity, or the fused value would overflow.',
+  ERR_REPFUSE_RANGE: 'A value is beyond the range of the type that it was to be stored in.',
   ERR_REPFUSE_FILE: 'A file could not be read or written.',
   ERR_REPFUSE_EXISTS: 'The output file exists and overwriting was not asked for.',
   ERR_REPFUSE_FORMAT: 'A file is damaged or is not of a supported format.',

@@ -3,7 +3,10 @@ export * from './blocks';
 export type { ReadProgress } from './checkpoint/random-access';
 export { type ReadCheckpointOptions, readCheckpoint } from './checkpoint/read-checkpoint';
 export type { Checkpoint, CheckpointFormat, SkippedEntry, StateDict } from './checkpoint/state-dict';
+export type { OutputFormat, WriteOptions } from './checkpoint/write-checkpoint';
+export { writeNpz } from './checkpoint/write-npz';
 export { type WriteSafetensorsOptions, writeSafetensors } from './checkpoint/write-safetensors';
+export { writeTorch } from './checkpoint/write-torch';
 export * from './convert';
 export { ERROR_CODES, type ErrorCode, RepfuseError } from './errors';
 export {

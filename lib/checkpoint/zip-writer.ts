@@ -40,7 +40,8 @@ export class ZipWriter {
   async add(entryName: string, ...parts: readonly Uint8Array[]): Promise<void> {
     const name = Buffer.from(entryName);
     const size = parts.reduce((sum, { length }) => sum + length, 0);
-    const crc = parts.reduce((value, part) => crc32(part, value), 0);
+    // zlib takes no bytes at all for a fresh start.
+    const crc = parts.reduce((value, part) => (part.length === 0 ? value : crc32(part, value)), 0);
     this.entries.push({ name, size, crc, offset: this.at });
     await this.write(localHeader(name, size, crc, this.at, this.alignment));
     for (const part of parts) await this.write(part);

@@ -1,5 +1,5 @@
-import { Command } from 'commander';
-import { convert } from '../convert';
+import { Command, Option } from 'commander';
+import { convert, type OutputOptions } from '../convert';
 import { formatReport } from './block-table';
 import { addFindFlags, type FindFlags, findOptions } from './find-flags';
 import { collect, keyPath, positiveInteger, readJson } from './options';
@@ -18,16 +18,35 @@ interface ConvertFlags extends FindFlags {
   readonly hash?: boolean;
   readonly durable?: true;
   readonly ranges?: true;
+  readonly format?: OutputOptions['format'];
+  readonly dtype?: OutputOptions['dtype'];
+  readonly keys?: OutputOptions['keys'];
   readonly threads?: number;
   readonly json?: true;
 }
 
 export function convertCommand(session: Session): Command {
   const command = new Command('convert')
-    .description('Fuse the branches of every block of a checkpoint and write the deploy form as safetensors.')
+    .description('Fuse the branches of every block of a checkpoint and write the deploy form.')
     .argument('<file>', 'training checkpoint: torch (.pth, .pt), safetensors or npz')
-    .requiredOption('-o, --output <file>', 'safetensors file to write');
+    .requiredOption('-o, --output <file>', 'file to write: .pth and .pt for torch, .npz, anything else safetensors');
   return addFindFlags(command)
+    .addOption(
+      new Option('--format <name>', 'format of the output, whatever its name').choices(['safetensors', 'torch', 'npz']),
+    )
+    .addOption(
+      new Option('--dtype <type>', 'type of the weights (default: fused ones f32, others as they are)').choices([
+        'f32',
+        'f16',
+        'bf16',
+        'keep',
+      ]),
+    )
+    .addOption(
+      new Option('--keys <style>', "names of fused tensors: the authors' own, or those of a plain convolution").choices(
+        ['native', 'plain'],
+      ),
+    )
     .option('--graph <file>', 'the training network as JSON: the output becomes a model file that runs')
     .option('--key-path <path>', 'where the weights lie in the file, such as state_dict', keyPath)
     .option('--keep <block>', 'leave this block as it is (may be given several times)', collect)

@@ -17,15 +17,17 @@ interface VerifyFlags extends FindFlags {
 
 export function verifyCommand(session: Session): Command {
   const command = new Command('verify')
-    .description(
-      'Compare two checkpoints of a network, in any form: block by block, on seeded inputs.',
-    )
+    .description('Compare two checkpoints of a network, in any form: block by block, on seeded inputs.')
     .argument('<first>', 'checkpoint, usually the training form')
     .argument('<second>', 'checkpoint, usually its deploy form');
   return addFindFlags(command)
     .option('--graph <file>', 'the training network as JSON, to compare end to end too')
     .option('--key-path <path>', 'where the weights lie in the first file', keyPath)
-    .option('--tolerance <number>', 'bound on the error of every block relative to the peak (default: by its size and type)', nonNegativeNumber)
+    .option(
+      '--tolerance <number>',
+      'bound on the error of every block relative to the peak (default: by its size and type)',
+      nonNegativeNumber,
+    )
     .option('--seed <number>', 'seed of the inputs (default 1)', positiveInteger)
     .option('--threads <number>', 'threads (default: CPUs and quota)', positiveInteger)
     .option('--json', 'print the whole report as JSON')

@@ -6,15 +6,19 @@ import { expectAbsent } from '../checkpoint/new-file';
 import type { OpenCheckpoint } from '../checkpoint/open-checkpoint';
 import { withCheckpoint } from '../checkpoint/read-checkpoint';
 import type { TensorSource } from '../checkpoint/tensor-source';
+import { type OutputFormat, writeStateDict } from '../checkpoint/write-checkpoint';
 import { writeSafetensors } from '../checkpoint/write-safetensors';
 import { RepfuseError } from '../errors';
 import { deployGraph, type Graph, graphMetadata } from '../graph';
+import { deployTensors } from './deploy-tensors';
 import { checkFindOptions } from './find-blocks';
 import { BlockFusing, UnfusableBlock } from './fuse-blocks';
 import { startHashing } from './hash-file';
-import { checkValues, examine, type FoundBlock, INSPECT_OPTIONS, type InspectOptions } from './inspect';
+import { checkValues, examine, INSPECT_OPTIONS, type InspectOptions } from './inspect';
 import { expectTensors } from './model-graph';
+import { checkOutputOptions, OUTPUT_OPTIONS, type OutputOptions, outputForm } from './output-form';
 import type { BlockReport, ConvertReport } from './report';
+import type { RoundingLosses } from './round-source';
 import { type VerifyReport, verify } from './verify';
 
 export interface ConvertProgress {
@@ -26,7 +30,7 @@ export interface ConvertProgress {
   readonly block?: string;
 }
 
-export interface ConvertOptions extends Omit<InspectOptions, 'onProgress'> {
+export interface ConvertOptions extends Omit<InspectOptions, 'onProgress'>, OutputOptions {
   /** Overwrite an existing output. Default false. */
   readonly force?: boolean | undefined;
   /** Read both files back and compare them block by block (see `verify`). Default false. */
@@ -45,8 +49,8 @@ export interface ConvertOptions extends Omit<InspectOptions, 'onProgress'> {
 
 /**
  * Converts a checkpoint to its deploy form: every block's branches fused into one convolution, exactly (float64 inside, rounded
- * once), all other tensors byte for byte, written as safetensors to a temporary file that is then renamed. With a graph the
- * output is a model file, which `evaluate` and `repfuse run` can run.
+ * once), all other tensors byte for byte unless another type is asked for, written to a temporary file that is then renamed. With a
+ * graph the output is a model file (safetensors), which `evaluate` and `repfuse run` can run.
  *
  * Needs no model code: stride, padding and activation do not enter the fused numbers; BatchNorm eps does, and is reported with
  * its source. If any block cannot be fused, nothing is written. Blocks are read, fused and written one after the other: memory for
@@ -54,12 +58,13 @@ export interface ConvertOptions extends Omit<InspectOptions, 'onProgress'> {
  *
  * @returns what became of every block; `output` is null when there was nothing to convert
  * @throws ERR_REPFUSE_BLOCK listing every block that is partial, ambiguous or unsupported (`keepBlocks` settles one);
- *   ERR_REPFUSE_EXISTS; ERR_REPFUSE_NO_BLOCKS (`requireChange`); ERR_REPFUSE_GRAPH; ERR_REPFUSE_INVALID_ARGUMENT;
+ *   ERR_REPFUSE_EXISTS; ERR_REPFUSE_RANGE for a value that the output's type cannot hold; ERR_REPFUSE_NO_BLOCKS (`requireChange`); ERR_REPFUSE_GRAPH; ERR_REPFUSE_INVALID_ARGUMENT;
  *   ERR_REPFUSE_ABORTED, where `details.output` names the output if it was complete already; the errors of `readCheckpoint`
  */
 export async function convert(input: string, output: string, options: ConvertOptions = {}): Promise<ConvertReport> {
   checkOptions('convert', options, CONVERT_OPTIONS);
   checkFindOptions(options);
+  checkOutputOptions(output, options, options.graph !== undefined);
   const started = performance.now();
   await checkOutput(input, output, options.force === true);
   const report = await fuseAndWrite(input, output, options);
@@ -87,38 +92,47 @@ async function fuseAndWrite(
         file: input,
       });
     }
-    if (found.length === 0 && options.graph === undefined) return { ...report, output: null };
+    if (found.length === 0 && !asksForFile(options)) return { ...report, output: null };
 
+    const form = outputForm(output, options);
     const deployed =
       graph &&
       deployGraph(
         graph,
-        converted.map(({ block }) => block),
+        converted.map(({ block }) => ({ ...block, deployKeys: form.keysOf(block) })),
       );
-    const fusing = new BlockFusing(found, opened, options);
+    const fusing = new BlockFusing(found, opened, form, options);
     fusing.tell(converted[0]?.block.prefix ?? '');
-    const tensors = deployTensors(opened, converted, fusing);
+    const losses: RoundingLosses = { flushed: 0 };
+    const tensors = deployTensors(opened, found, fusing, form, losses, options.threads);
     if (deployed !== undefined) expectTensors(deployed, tensors);
     try {
-      await write(input, output, tensors, opened, provenance(input, report.blocks, deployed), options);
+      await write(input, output, form.format, tensors, opened, provenance(input, report.blocks, deployed), options);
     } catch (error) {
       if (!(error instanceof UnfusableBlock)) throw error;
       refuseProblems(await fusing.reports(), input);
     }
-    return { ...report, blocks: await fusing.reports(), output };
+    return { ...report, ...withLosses(report.notes, losses), blocks: await fusing.reports(), output };
   });
+}
+
+/** Without blocks a file is written only where it would differ from the input by what was asked for. */
+function asksForFile({ graph, format, dtype }: ConvertOptions): boolean {
+  return graph !== undefined || format !== undefined || dtype !== undefined;
 }
 
 /** Writes the output. The digest of the input is computed meanwhile, and put in last. */
 async function write(
   input: string,
   output: string,
+  format: OutputFormat,
   tensors: ReadonlyMap<string, TensorSource>,
   { checkpoint }: OpenCheckpoint,
   about: Readonly<Record<string, string>>,
   { hash = true, force, durable, signal, onProgress }: ConvertOptions,
 ): Promise<void> {
   const settings = { force, durable, signal, onProgress };
+  if (format !== 'safetensors') return await writeStateDict(output, format, tensors, settings);
   const metadata = { ...checkpoint.metadata, ...about };
   if (!hash || about[VERSION_KEY] === undefined) {
     return await writeSafetensors(output, tensors, { ...settings, metadata });
@@ -140,6 +154,7 @@ const DIGEST_KEY = 'repfuse.source_sha256';
 
 const CONVERT_OPTIONS = [
   ...INSPECT_OPTIONS,
+  ...OUTPUT_OPTIONS,
   'durable',
   'force',
   'hash',
@@ -148,6 +163,12 @@ const CONVERT_OPTIONS = [
   'threads',
   'verify',
 ] as const satisfies readonly (keyof ConvertOptions)[];
+
+/** What a type of less range took away is said. */
+function withLosses(notes: readonly string[], { flushed }: RoundingLosses): Pick<ConvertReport, 'notes'> {
+  if (flushed === 0) return { notes };
+  return { notes: [...notes, `${flushed} values other than 0 became 0: they are too small for the output's type`] };
+}
 
 /** What would make the writing fail in the end is told before the work. */
 async function checkOutput(input: string, output: string, force: boolean): Promise<void> {
@@ -183,36 +204,6 @@ function refuseProblems(reports: readonly BlockReport[], file: string): void {
     ].join('\n'),
     { file, blocks },
   );
-}
-
-/** The output's tensors in file order: a fused block's two where its first tensor was, none of its training tensors. */
-function deployTensors(
-  opened: OpenCheckpoint,
-  converted: readonly FoundBlock[],
-  fusing: BlockFusing,
-): Map<string, TensorSource> {
-  const owners = new Map(
-    converted.flatMap((item) => {
-      const { trainKeys, deployKeys } = item.block;
-      return [...trainKeys, deployKeys.weight, deployKeys.bias].map((key) => [key, item] as const);
-    }),
-  );
-  const result = new Map<string, TensorSource>();
-  for (const [key, tensor] of opened.tensors) {
-    const item = owners.get(key);
-    if (item === undefined) {
-      result.set(key, {
-        dtype: tensor.dtype,
-        shape: tensor.shape,
-        load: () => opened.load([key]).then(() => tensor),
-        release: () => opened.release([key]),
-      });
-    } else if (!result.has(item.block.deployKeys.weight)) {
-      const { weight, bias } = fusing.sources(item);
-      result.set(item.block.deployKeys.weight, weight).set(item.block.deployKeys.bias, bias);
-    }
-  }
-  return result;
 }
 
 /** What the output's `__metadata__` says beside what the input's did; a copy of a deploy file says nothing new. */

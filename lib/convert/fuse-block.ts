@@ -2,7 +2,7 @@ import { fromBranches, type Materialized, materializeAsync } from '../algebra';
 import type { OpenCheckpoint } from '../checkpoint/open-checkpoint';
 import { RepfuseError } from '../errors';
 import type { DetectedBlock } from '../families';
-import { DTYPES } from '../tensor/dtype';
+import { DTYPES, type DType } from '../tensor/dtype';
 import { toFloat32 } from '../tensor/half';
 import type { Tensor } from '../tensor/tensor';
 import { valueProblem } from './describe-block';
@@ -11,9 +11,12 @@ import type { FoundBlock } from './inspect';
 import type { BlockReport, Range } from './report';
 
 /** A deploy tensor that was in the file beside complete training tensors agrees within this, relative to the peak. */
-const STALE_TOLERANCE = 1e-5;
+const STALE_TOLERANCE: Readonly<Partial<Record<DType, number>>> = { F16: 2 ** -10, BF16: 2 ** -7 };
+const STALE_TOLERANCE_FULL = 1e-5;
 
 export interface FuseOptions {
+  /** `'odd'` where the fused float32 values will be rounded to a half type. */
+  readonly rounding?: 'nearest' | 'odd' | undefined;
   readonly threads?: number | undefined;
   /** Measure the range of the weights before and after. */
   readonly ranges?: boolean | undefined;
@@ -34,16 +37,16 @@ export interface FusedBlock {
 export async function fuseBlock(
   { block, report }: FoundBlock,
   opened: OpenCheckpoint,
-  { threads, ranges = false }: FuseOptions,
+  options: FuseOptions,
 ): Promise<FusedBlock> {
   await opened.load(block.trainKeys);
   const anchor = opened.tensors.get(block.anchorKey)!;
-  const before = ranges ? rangeOf(anchor) : undefined;
+  const before = options.ranges ? rangeOf(anchor) : undefined;
   let fused: Materialized;
   try {
-    fused = await materializeBlock(block, opened, 'during', threads);
+    fused = await materializeBlock(block, opened, 'during', options);
   } catch (error) {
-    const reason = fuseProblem(error) && (await explain(block, opened, threads));
+    const reason = fuseProblem(error) && (await explain(block, opened, options));
     releaseBlock(block, opened);
     return { report: { ...report, status: 'unsupported', reason } };
   }
@@ -62,21 +65,21 @@ async function materializeBlock(
   block: DetectedBlock,
   opened: OpenCheckpoint,
   check: 'before' | 'during',
-  threads: number | undefined,
+  { rounding, threads }: FuseOptions,
 ): Promise<Materialized> {
   const { inPerGroup, groups } = block;
   const sum = fromBranches(block, groups === null ? {} : { channels: inPerGroup * groups });
   // Memory that another tensor shares must not be overwritten.
   const own = block.trainKeys.every((key) => opened.isExclusive(key));
-  return await materializeAsync(sum, own ? { into: 'largest-branch', check, threads } : { threads });
+  return await materializeAsync(sum, { rounding, threads, ...(own ? { into: 'largest-branch', check } : {}) });
 }
 
 /** What is wrong with a block that could not be fused: its tensors, perhaps overwritten by now, are read again and looked at. */
-async function explain(block: DetectedBlock, opened: OpenCheckpoint, threads: number | undefined): Promise<string> {
+async function explain(block: DetectedBlock, opened: OpenCheckpoint, options: FuseOptions): Promise<string> {
   await opened.reload(block.trainKeys);
   const problem = valueProblem(block, opened.tensors);
   if (problem !== undefined) return problem;
-  return await materializeBlock(block, opened, 'before', threads).then(
+  return await materializeBlock(block, opened, 'before', options).then(
     () => 'its values could not be fused',
     fuseProblem,
   );
@@ -117,7 +120,7 @@ function differs(fused: Tensor, present: Tensor): boolean {
   const [a, b] = [fused.data as Float32Array, toFloat32(present)];
   let worst = 0;
   for (let i = 0; i < a.length; i++) worst = Math.max(worst, Math.abs(a[i]! - b[i]!));
-  return !(worst <= STALE_TOLERANCE * peakOf(fused));
+  return !(worst <= (STALE_TOLERANCE[present.dtype] ?? STALE_TOLERANCE_FULL) * peakOf(fused));
 }
 
 function rangeOf(tensor: Tensor): Range {

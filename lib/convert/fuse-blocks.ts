@@ -4,6 +4,7 @@ import { throwIfAborted } from '../native/call';
 import type { Tensor } from '../tensor/tensor';
 import { type FusedBlock, type FuseOptions, fuseBlock, releaseBlock } from './fuse-block';
 import type { FoundBlock } from './inspect';
+import type { OutputForm } from './output-form';
 import type { BlockReport } from './report';
 
 export interface FuseProgress {
@@ -31,6 +32,7 @@ export class BlockFusing {
   constructor(
     private readonly found: readonly FoundBlock[],
     private readonly opened: OpenCheckpoint,
+    private readonly form: OutputForm,
     private readonly options: FuseBlocksOptions,
   ) {
     this.total = found.filter(({ report }) => report.status === 'converted').length;
@@ -85,7 +87,9 @@ export class BlockFusing {
     const { prefix } = item.block;
     throwIfAborted(this.options.signal);
     this.tell(prefix);
-    const fused = await fuseBlock(item, this.opened, this.options);
+    const anchor = this.opened.tensors.get(item.block.anchorKey)!;
+    const half = this.form.fusedType(anchor.dtype) !== 'F32';
+    const fused = await fuseBlock(item, this.opened, { ...this.options, rounding: half ? 'odd' : 'nearest' });
     this.done++;
     this.tell(prefix);
     return fused;

@@ -2,6 +2,7 @@ export type { TensorProblem } from './compare-tensors';
 export { type ConvertOptions, type ConvertProgress, convert } from './convert';
 export type { FindOptions } from './find-blocks';
 export { type InspectOptions, inspect } from './inspect';
+export type { OutputOptions } from './output-form';
 export type { BlockReport, BlockStatus, ConvertReport, InspectReport, Range } from './report';
 export {
   type NetworkVerification,

@@ -1,0 +1,72 @@
+import { formatOfName, OUTPUT_FORMATS, type OutputFormat } from '../checkpoint/write-checkpoint';
+import { RepfuseError } from '../errors';
+import type { DetectedBlock } from '../families';
+import { DTYPES, type DType } from '../tensor/dtype';
+import type { FloatType } from '../tensor/round';
+
+/** How an output is stored. */
+export interface OutputOptions {
+  /** Default: by the name of the output: `.pth` and `.pt` torch, `.npz` npz, anything else safetensors. */
+  readonly format?: OutputFormat | undefined;
+  /**
+   * Type of floating-point tensors: `'f32'`, `'f16'` or `'bf16'` for all of them, rounded once (fused ones from float64); `'keep'`: fused
+   * tensors get the type of their block's main convolution (float32 where that is float64), others stay as they are. Default: fused
+   * tensors are float32, others stay as they are.
+   */
+  readonly dtype?: 'f32' | 'f16' | 'bf16' | 'keep' | undefined;
+  /**
+   * Names of fused tensors: `'native'` (default), those that the authors' deploy code loads (`stage1.0.rbr_reparam.weight`); `'plain'`,
+   * those of a convolution in the place of the block (`stage1.0.weight`).
+   */
+  readonly keys?: 'native' | 'plain' | undefined;
+}
+
+/** The names of the options. */
+export const OUTPUT_OPTIONS = ['dtype', 'format', 'keys'] as const satisfies readonly (keyof OutputOptions)[];
+
+const DTYPE_OPTIONS = ['f32', 'f16', 'bf16', 'keep'];
+const KEY_OPTIONS = ['native', 'plain'];
+
+/** How an output is stored, every default filled in. */
+export interface OutputForm {
+  readonly format: OutputFormat;
+  /** Type of a fused block's tensors, from that of its main convolution. */
+  fusedType(anchor: DType): FloatType;
+  /** Type of a tensor outside the blocks. */
+  otherType(dtype: DType): DType;
+  /** Names of a fused block's tensors. */
+  keysOf(block: DetectedBlock): DetectedBlock['deployKeys'];
+}
+
+export function outputForm(file: string, { format = formatOfName(file), dtype, keys }: OutputOptions): OutputForm {
+  const all = dtype === undefined || dtype === 'keep' ? undefined : (dtype.toUpperCase() as FloatType);
+  return {
+    format,
+    fusedType: (anchor) => all ?? (dtype === 'keep' && anchor !== 'F64' ? (anchor as FloatType) : 'F32'),
+    otherType: (own) => (DTYPES[own].floating ? (all ?? own) : own),
+    keysOf: (block) => (keys === 'plain' ? block.plainKeys : block.deployKeys),
+  };
+}
+
+/** @throws ERR_REPFUSE_INVALID_ARGUMENT for an option that is none of its kind, or a graph for a format that holds none */
+export function checkOutputOptions(file: string, options: OutputOptions, hasGraph: boolean): void {
+  const { dtype, format, keys } = options;
+  expectOneOf('dtype', dtype, DTYPE_OPTIONS);
+  expectOneOf('format', format, OUTPUT_FORMATS);
+  expectOneOf('keys', keys, KEY_OPTIONS);
+  if (!hasGraph || outputForm(file, options).format === 'safetensors') return;
+  throw new RepfuseError(
+    'ERR_REPFUSE_INVALID_ARGUMENT',
+    `Expected safetensors for ${file}, a model file with its graph, but received ${outputForm(file, options).format}`,
+    { file },
+  );
+}
+
+function expectOneOf(name: string, value: string | undefined, choices: readonly string[]): void {
+  if (value === undefined || choices.includes(value)) return;
+  throw new RepfuseError(
+    'ERR_REPFUSE_INVALID_ARGUMENT',
+    `Expected ${choices.join(', ')} for ${name} but received ${JSON.stringify(value)}`,
+    { option: name },
+  );
+}
