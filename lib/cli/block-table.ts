@@ -1,4 +1,4 @@
-import type { BlockReport, InspectReport } from '../convert';
+import type { BlockReport, InspectReport, Range } from '../convert';
 import { formatCount, formatTable } from './table';
 
 /** The per-block report of `inspect` and `convert`, for people. */
@@ -25,6 +25,7 @@ export function formatReport(report: InspectReport, tense: 'planned' | 'done'): 
     if (reason !== undefined) lines.push(`${prefix || '(root)'}: ${reason}`);
     if (warning !== undefined) lines.push(`warning: ${prefix || '(root)'}: ${warning}`);
   }
+  lines.push(...rangeLines(blocks));
   for (const note of notes) lines.push(`note: ${note}`);
   if (skipped.length > 0) lines.push(`left out: ${skipped.map(({ path, what }) => `${path} (${what})`).join(', ')}`);
   return lines.join('\n');
@@ -44,6 +45,26 @@ function row(block: BlockReport, tense: 'planned' | 'done'): (string | number)[]
     block.parameters.before,
     block.parameters.after,
   ];
+}
+
+/** Ranges of the weights before and after; `spread` is the widest channel over the median one: what one scale for all costs a quantiser. */
+function rangeLines(blocks: readonly BlockReport[]): string[] {
+  const measured = blocks.filter(({ weightRange }) => weightRange !== undefined);
+  if (measured.length === 0) return [];
+  const describe = ({ min, max, channels }: Range) => {
+    const widths = channels.max.map((high, c) => Math.max(Math.abs(high), Math.abs(channels.min[c]!)));
+    const sorted = widths.sort((a, b) => a - b);
+    return [
+      `${min.toPrecision(4)} .. ${max.toPrecision(4)}`,
+      (sorted.at(-1)! / sorted[sorted.length >> 1]!).toPrecision(3),
+    ];
+  };
+  const rows = measured.map(({ prefix, weightRange }) => [
+    prefix || '(root)',
+    ...describe(weightRange!.before),
+    ...describe(weightRange!.after),
+  ]);
+  return [formatTable(['block', 'weights before', 'spread', 'weights after', 'spread'], rows), ''];
 }
 
 /** 0.00001 as `1e-5`. */

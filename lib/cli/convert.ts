@@ -55,7 +55,10 @@ export function convertCommand(session: Session): Command {
     .option('--force', 'overwrite the output')
     .option('--no-hash', "leave the input's SHA-256 out of the output's metadata: faster")
     .option('--durable', 'wait until the output is on the disk')
-    .option('--ranges', 'report the range of the weights of each block before and after (in --json)')
+    .option(
+      '--ranges',
+      'report the ranges of weights before and after, by channel in --json: for those who quantise next',
+    )
     .option('--threads <number>', 'threads (default: CPUs and quota)', positiveInteger)
     .option('--json', 'print the whole report as JSON')
     .addHelpText(

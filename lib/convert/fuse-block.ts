@@ -125,13 +125,22 @@ function differs(fused: Tensor, present: Tensor): boolean {
 
 function rangeOf(tensor: Tensor): Range {
   const values = toFloat32(tensor);
-  let min = Number.POSITIVE_INFINITY;
-  let max = Number.NEGATIVE_INFINITY;
-  // An indexed loop: iterating over a typed array takes five times as long.
-  for (let i = 0; i < values.length; i++) {
-    const value = values[i]!;
-    if (value < min) min = value;
-    if (value > max) max = value;
+  const channels = tensor.shape[0] ?? 1;
+  const row = values.length / channels;
+  const mins: number[] = [];
+  const maxs: number[] = [];
+  for (let c = 0; c < channels; c++) {
+    let min = Number.POSITIVE_INFINITY;
+    let max = Number.NEGATIVE_INFINITY;
+    // An indexed loop: iterating over a typed array takes five times as long.
+    for (let i = c * row; i < (c + 1) * row; i++) {
+      const value = values[i]!;
+      if (value < min) min = value;
+      if (value > max) max = value;
+    }
+    mins.push(min);
+    maxs.push(max);
   }
-  return { min, max };
+  const most = (list: readonly number[], pick: (a: number, b: number) => number) => list.reduce((a, b) => pick(a, b));
+  return { min: most(mins, Math.min), max: most(maxs, Math.max), channels: { min: mins, max: maxs } };
 }

@@ -12,10 +12,11 @@ export type BlockStatus =
   | 'ambiguous'
   | 'unsupported';
 
-/** Smallest and largest value of a tensor. */
+/** Smallest and largest value of a weight, in all and of each output channel: what a quantiser chooses its scales by. */
 export interface Range {
   readonly min: number;
   readonly max: number;
+  readonly channels: { readonly min: readonly number[]; readonly max: readonly number[] };
 }
 
 export interface BlockReport {

@@ -197,7 +197,11 @@ test('the digest and the ranges are options', async () => {
   expect(metadata).not.toHaveProperty(['repfuse.source_sha256']);
   const values = [...(tensors.get('a.rbr_reparam.weight')!.data as Float32Array)];
   const before = [...(roughBlock('a.').get('a.rbr_dense.conv.weight')!.data as Float32Array)];
-  const range = (all: number[]) => ({ min: Math.min(...all), max: Math.max(...all) });
+  const range = (all: number[]) => {
+    const rows = Array.from({ length: 8 }, (_, c) => all.slice(c * 72, (c + 1) * 72));
+    const channels = { min: rows.map((row) => Math.min(...row)), max: rows.map((row) => Math.max(...row)) };
+    return { min: Math.min(...all), max: Math.max(...all), channels };
+  };
   expect(blocks[0]!.weightRange).toEqual({ before: range(before), after: range(values) });
   expect((await convert(input, path('other'))).blocks[0]).not.toHaveProperty('weightRange');
 });
