@@ -7,8 +7,6 @@ import { writeTorch } from './write-torch';
 
 export type OutputFormat = 'safetensors' | 'torch' | 'npz';
 
-export const OUTPUT_FORMATS = ['safetensors', 'torch', 'npz'] as const satisfies readonly OutputFormat[];
-
 export interface WriteOptions extends NewFileOptions {
   readonly onProgress?: ((progress: { phase: 'write'; done: number; total: number }) => void) | undefined;
 }

@@ -1,14 +1,15 @@
 import { Command, Option } from 'commander';
-import { convert, type OutputOptions } from '../convert';
+import { type ConvertOptions, convert, type OutputOptions } from '../convert';
 import { formatReport } from './block-table';
+import { addBatchFlags, type BatchFlags, convertBatch } from './convert-batch';
 import { addFindFlags, type FindFlags, findOptions } from './find-flags';
 import { collect, keyPath, positiveInteger, readJson } from './options';
 import { ProgressDisplay } from './progress';
 import { EXIT, type Session } from './session';
 import { formatVerification } from './verify';
 
-interface ConvertFlags extends FindFlags {
-  readonly output: string;
+interface ConvertFlags extends FindFlags, BatchFlags {
+  readonly output?: string;
   readonly graph?: string;
   readonly keyPath?: string[];
   readonly keep?: string[];
@@ -28,8 +29,12 @@ interface ConvertFlags extends FindFlags {
 export function convertCommand(session: Session): Command {
   const command = new Command('convert')
     .description('Fuse the branches of every block of a checkpoint and write the deploy form.')
-    .argument('<file>', 'training checkpoint: torch (.pth, .pt), safetensors or npz')
-    .requiredOption('-o, --output <file>', 'file to write: .pth and .pt for torch, .npz, anything else safetensors');
+    .argument(
+      '<files...>',
+      "training checkpoints: torch (.pth, .pt), safetensors or npz; patterns such as 'ckpts/**/*.pth' too",
+    )
+    .option('-o, --output <file>', 'file to write: .pth and .pt for torch, .npz, anything else safetensors');
+  addBatchFlags(command);
   return addFindFlags(command)
     .addOption(
       new Option('--format <name>', 'format of the output, whatever its name').choices(['safetensors', 'torch', 'npz']),
@@ -63,32 +68,43 @@ export function convertCommand(session: Session): Command {
     .option('--json', 'print the whole report as JSON')
     .addHelpText(
       'after',
-      '\nExample:\n  $ repfuse convert test/fixtures/trained/digits-acnet.pth -o digits-acnet.deploy.safetensors --verify',
+      [
+        '',
+        'Examples:',
+        "  $ repfuse convert 'test/fixtures/trained/*.pth' --out-dir deployed",
+        '  $ repfuse convert test/fixtures/trained/digits-acnet.pth -o digits-acnet.deploy.safetensors --verify',
+      ].join('\n'),
     )
-    .action(async (file: string, flags: ConvertFlags) => {
+    .action(async (files: string[], flags: ConvertFlags) => {
       session.json = flags.json === true;
-      const progress = new ProgressDisplay();
+      const { output, outDir, jobs, resume, shard, graph, keep, eps, family, keyless, rules, json: _, ...rest } = flags;
+      const isBatch = outDir !== undefined;
+      if (isBatch === (output !== undefined)) command.error('error: expected either -o, --output or --out-dir');
+      if (!isBatch && files.length > 1)
+        command.error('error: expected one file for -o, --output: several go to --out-dir');
       await session.run(async () => {
-        const graph = flags.graph === undefined ? undefined : await readJson(flags.graph);
-        const { output, keep, json: _, eps, family, keyless, rules, ...options } = flags;
-        const report = await convert(file, output, {
-          ...options,
+        const options = {
+          ...rest,
           ...(await findOptions({ eps, family, keyless, rules })),
           keepBlocks: keep,
-          graph,
-          signal: session.signal,
-          onProgress: progress.update,
-        }).finally(progress.end);
-        if (session.json) session.jsonResult(report);
-        else session.result(formatReport(report, 'done'));
-        session.note(
-          report.output === null
-            ? 'nothing was written'
-            : `wrote ${report.output} in ${Math.round(report.milliseconds)} ms`,
-        );
-        if (report.verification === null) return;
-        if (!session.json) session.result(formatVerification(report.verification));
-        if (!report.verification.equal) session.exitCode = EXIT.notEqual;
+          graph: graph === undefined ? undefined : await readJson(graph),
+        };
+        if (isBatch) await convertBatch(session, files, { ...options, outDir, jobs, resume, shard });
+        else await convertOne(session, files[0]!, output!, options);
       });
     });
+}
+
+async function convertOne(session: Session, file: string, output: string, options: ConvertOptions): Promise<void> {
+  const progress = new ProgressDisplay();
+  const settings = { ...options, signal: session.signal, onProgress: progress.update };
+  const report = await convert(file, output, settings).finally(progress.end);
+  if (session.json) session.jsonResult(report);
+  else session.result(formatReport(report, 'done'));
+  session.note(
+    report.output === null ? 'nothing was written' : `wrote ${report.output} in ${Math.round(report.milliseconds)} ms`,
+  );
+  if (report.verification === null) return;
+  if (!session.json) session.result(formatVerification(report.verification));
+  if (!report.verification.equal) session.exitCode = EXIT.notEqual;
 }

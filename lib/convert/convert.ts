@@ -63,8 +63,7 @@ export interface ConvertOptions extends Omit<InspectOptions, 'onProgress'>, Outp
  */
 export async function convert(input: string, output: string, options: ConvertOptions = {}): Promise<ConvertReport> {
   checkOptions('convert', options, CONVERT_OPTIONS);
-  checkFindOptions(options);
-  checkOutputOptions(output, options, options.graph !== undefined);
+  checkConvertOptions(output, options);
   const started = performance.now();
   await checkOutput(input, output, options.force === true);
   const report = await fuseAndWrite(input, output, options);
@@ -72,6 +71,12 @@ export async function convert(input: string, output: string, options: ConvertOpt
   const verification =
     options.verify === true && report.output !== null ? await verifyOutput(input, output, options) : null;
   return { ...report, milliseconds: performance.now() - started, verification };
+}
+
+/** @throws ERR_REPFUSE_INVALID_ARGUMENT for an option that is none of its kind */
+export function checkConvertOptions(output: string, options: ConvertOptions): void {
+  checkFindOptions(options);
+  checkOutputOptions(output, options, options.graph !== undefined);
 }
 
 async function fuseAndWrite(
@@ -92,7 +97,7 @@ async function fuseAndWrite(
         file: input,
       });
     }
-    if (found.length === 0 && !asksForFile(options)) return { ...report, output: null };
+    if (found.length === 0 && !asksForFile(options)) return { ...report, output: null, sha256: null };
 
     const form = outputForm(output, options);
     const deployed =
@@ -106,13 +111,12 @@ async function fuseAndWrite(
     const losses: RoundingLosses = { flushed: 0 };
     const tensors = deployTensors(opened, found, fusing, form, losses, options.threads);
     if (deployed !== undefined) expectTensors(deployed, tensors);
-    try {
-      await write(input, output, form.format, tensors, opened, provenance(input, report.blocks, deployed), options);
-    } catch (error) {
-      if (!(error instanceof UnfusableBlock)) throw error;
-      refuseProblems(await fusing.reports(), input);
-    }
-    return { ...report, ...withLosses(report.notes, losses), blocks: await fusing.reports(), output };
+    const about = provenance(input, report.blocks, deployed);
+    const sha256 = await write(input, output, form.format, tensors, opened, about, options).catch(async (error) => {
+      if (error instanceof UnfusableBlock) refuseProblems(await fusing.reports(), input);
+      throw error;
+    });
+    return { ...report, ...withLosses(report.notes, losses), blocks: await fusing.reports(), output, sha256 };
   });
 }
 
@@ -121,7 +125,7 @@ function asksForFile({ graph, format, dtype }: ConvertOptions): boolean {
   return graph !== undefined || format !== undefined || dtype !== undefined;
 }
 
-/** Writes the output. The digest of the input is computed meanwhile, and put in last. */
+/** Writes the output. The digest of the input is computed meanwhile, and put in last. @returns the digest */
 async function write(
   input: string,
   output: string,
@@ -130,29 +134,30 @@ async function write(
   { checkpoint }: OpenCheckpoint,
   about: Readonly<Record<string, string>>,
   { hash = true, force, durable, signal, onProgress }: ConvertOptions,
-): Promise<void> {
+): Promise<string | null> {
+  const hashing = hash ? startHashing(input) : undefined;
   const settings = { force, durable, signal, onProgress };
-  if (format !== 'safetensors') return await writeStateDict(output, format, tensors, settings);
-  const metadata = { ...checkpoint.metadata, ...about };
-  if (!hash || about[VERSION_KEY] === undefined) {
-    return await writeSafetensors(output, tensors, { ...settings, metadata });
-  }
-  const hashing = startHashing(input);
   try {
-    await writeSafetensors(output, tensors, {
-      ...settings,
-      metadata: { ...metadata, [DIGEST_KEY]: '0'.repeat(64) },
-      sealWith: async () => ({ [DIGEST_KEY]: await hashing.digest }),
-    });
+    if (format !== 'safetensors') await writeStateDict(output, format, tensors, settings);
+    else {
+      const metadata = { ...checkpoint.metadata, ...about };
+      const sealed = hashing !== undefined && about[VERSION_KEY] !== undefined;
+      await writeSafetensors(output, tensors, {
+        ...settings,
+        metadata: sealed ? { ...metadata, [DIGEST_KEY]: '0'.repeat(64) } : metadata,
+        ...(sealed ? { sealWith: async () => ({ [DIGEST_KEY]: await hashing.digest }) } : {}),
+      });
+    }
+    return (await hashing?.digest) ?? null;
   } finally {
-    hashing.stop();
+    hashing?.stop();
   }
 }
 
 const VERSION_KEY = 'repfuse.version';
 const DIGEST_KEY = 'repfuse.source_sha256';
 
-const CONVERT_OPTIONS = [
+export const CONVERT_OPTIONS = [
   ...INSPECT_OPTIONS,
   ...OUTPUT_OPTIONS,
   'durable',

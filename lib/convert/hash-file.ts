@@ -1,5 +1,11 @@
+import { createHash } from 'node:crypto';
+import { open } from 'node:fs/promises';
 import { Worker } from 'node:worker_threads';
 import { RepfuseError } from '../errors';
+
+/** Smaller files are hashed sooner than a thread starts. */
+const SMALL = 1 << 22;
+const CHUNK = 1 << 20;
 
 /** Runs on a thread of its own: hashing takes longer than fusing, and node:crypto hashes on the calling thread. */
 const SOURCE = `
@@ -7,7 +13,7 @@ const SOURCE = `
   const { openSync, readSync } = require('node:fs');
   const { parentPort, workerData } = require('node:worker_threads');
   const hash = createHash('sha256');
-  const bytes = new Uint8Array(1 << 20);
+  const bytes = new Uint8Array(${CHUNK});
   const file = openSync(workerData);
   for (let read; (read = readSync(file, bytes)) > 0; ) hash.update(bytes.subarray(0, read));
   parentPort.postMessage(hash.digest('hex'));
@@ -22,14 +28,46 @@ export interface Hashing {
 }
 
 export function startHashing(file: string): Hashing {
-  const worker = new Worker(SOURCE, { eval: true, workerData: file });
-  const digest = new Promise<string>((resolve, reject) => {
-    const fail = (message: string, cause?: unknown) =>
-      reject(new RepfuseError('ERR_REPFUSE_FILE', `Cannot read ${file}: ${message}`, { file }, { cause }));
-    worker.once('message', resolve);
-    worker.once('error', (cause) => fail(cause.message, cause));
-    worker.once('exit', () => fail('stopped'));
+  let worker: Worker | undefined;
+  let stopped = false;
+  const digest = hashSmall(file).then((small) => {
+    if (small !== undefined) return small;
+    if (stopped) throw new Error('stopped');
+    worker = new Worker(SOURCE, { eval: true, workerData: file });
+    return answerOf(worker);
   });
-  digest.catch(() => {}); // whoever waits for it is told
-  return { digest, stop: () => void worker.terminate() };
+  const told = digest.catch((cause: Error) => {
+    throw new RepfuseError('ERR_REPFUSE_FILE', `Cannot read ${file}: ${cause.message}`, { file }, { cause });
+  });
+  told.catch(() => {}); // whoever waits for it is told
+  const stop = () => {
+    stopped = true;
+    void worker?.terminate();
+  };
+  return { digest: told, stop };
+}
+
+/** The digest of a small file; undefined for a large one. */
+async function hashSmall(file: string): Promise<string | undefined> {
+  const handle = await open(file);
+  try {
+    if ((await handle.stat()).size > SMALL) return undefined;
+    const hash = createHash('sha256');
+    const bytes = new Uint8Array(CHUNK);
+    for (;;) {
+      const { bytesRead } = await handle.read(bytes, 0, CHUNK, null);
+      if (bytesRead === 0) return hash.digest('hex');
+      hash.update(bytes.subarray(0, bytesRead));
+    }
+  } finally {
+    await handle.close();
+  }
+}
+
+function answerOf(worker: Worker): Promise<string> {
+  return new Promise((resolve, reject) => {
+    worker.once('message', resolve);
+    worker.once('error', reject);
+    worker.once('exit', () => reject(new Error('stopped')));
+  });
 }

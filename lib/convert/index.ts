@@ -1,3 +1,6 @@
+export { type BatchResult, type ConvertAllOptions, convertAll } from './batch/convert-all';
+export type { Shard } from './batch/plan';
+export type { BatchProgress } from './batch/progress';
 export type { TensorProblem } from './compare-tensors';
 export { type ConvertOptions, type ConvertProgress, convert } from './convert';
 export type { FindOptions } from './find-blocks';

@@ -1,4 +1,5 @@
-import { formatOfName, OUTPUT_FORMATS, type OutputFormat } from '../checkpoint/write-checkpoint';
+import { expectChoice } from '../blocks/options';
+import { formatOfName, type OutputFormat } from '../checkpoint/write-checkpoint';
 import { RepfuseError } from '../errors';
 import type { DetectedBlock } from '../families';
 import { DTYPES, type DType } from '../tensor/dtype';
@@ -24,9 +25,6 @@ export interface OutputOptions {
 /** The names of the options. */
 export const OUTPUT_OPTIONS = ['dtype', 'format', 'keys'] as const satisfies readonly (keyof OutputOptions)[];
 
-const DTYPE_OPTIONS = ['f32', 'f16', 'bf16', 'keep'];
-const KEY_OPTIONS = ['native', 'plain'];
-
 /** How an output is stored, every default filled in. */
 export interface OutputForm {
   readonly format: OutputFormat;
@@ -51,22 +49,13 @@ export function outputForm(file: string, { format = formatOfName(file), dtype, k
 /** @throws ERR_REPFUSE_INVALID_ARGUMENT for an option that is none of its kind, or a graph for a format that holds none */
 export function checkOutputOptions(file: string, options: OutputOptions, hasGraph: boolean): void {
   const { dtype, format, keys } = options;
-  expectOneOf('dtype', dtype, DTYPE_OPTIONS);
-  expectOneOf('format', format, OUTPUT_FORMATS);
-  expectOneOf('keys', keys, KEY_OPTIONS);
+  expectChoice(dtype, 'dtype', ['f32', 'f16', 'bf16', 'keep']);
+  expectChoice(format, 'format', ['safetensors', 'torch', 'npz']);
+  expectChoice(keys, 'keys', ['native', 'plain']);
   if (!hasGraph || outputForm(file, options).format === 'safetensors') return;
   throw new RepfuseError(
     'ERR_REPFUSE_INVALID_ARGUMENT',
     `Expected safetensors for ${file}, a model file with its graph, but received ${outputForm(file, options).format}`,
     { file },
-  );
-}
-
-function expectOneOf(name: string, value: string | undefined, choices: readonly string[]): void {
-  if (value === undefined || choices.includes(value)) return;
-  throw new RepfuseError(
-    'ERR_REPFUSE_INVALID_ARGUMENT',
-    `Expected ${choices.join(', ')} for ${name} but received ${JSON.stringify(value)}`,
-    { option: name },
   );
 }

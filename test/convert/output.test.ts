@@ -214,12 +214,11 @@ describe('keys', () => {
   });
 });
 
-test.each<[string, ConvertOptions, string]>([
-  ['dtype', { dtype: 'f64' as 'f32' }, 'f32, f16, bf16, keep'],
-  ['format', { format: 'onnx' as 'npz' }, 'safetensors, torch, npz'],
-  ['keys', { keys: 'timm' as 'plain' }, 'native, plain'],
-])('an unknown %s is refused with what there is', async (option, options, choices) => {
+test.each<[ConvertOptions, string]>([
+  [{ dtype: 'f64' as 'f32' }, 'f32 or f16 or bf16 or keep for dtype'],
+  [{ format: 'onnx' as 'npz' }, 'safetensors or torch or npz for format'],
+  [{ keys: 'timm' as 'plain' }, 'native or plain for keys'],
+])('%j is refused with what there is', async (options, choices) => {
   const error = await refusal(convert(ACNET, path('out'), options));
-  expect(error).toMatchObject({ code: 'ERR_REPFUSE_INVALID_ARGUMENT', details: { option } });
-  expect(error.message).toContain(choices);
+  expect(error).toMatchObject({ code: 'ERR_REPFUSE_INVALID_ARGUMENT', message: expect.stringContaining(choices) });
 });

@@ -1,0 +1,204 @@
+import { access, constants, mkdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { checkOptions, expectInteger } from '../../blocks/options';
+import { type ErrorCode, RepfuseError } from '../../errors';
+import { throwIfAborted } from '../../native/call';
+import { CONVERT_OPTIONS, type ConvertOptions, type ConvertProgress, checkConvertOptions, convert } from '../convert';
+import { startHashing } from '../hash-file';
+import type { ConvertReport } from '../report';
+import { Journal } from './journal';
+import { type BatchItem, planBatch, type Shard } from './plan';
+import { type BatchProgress, Pace } from './progress';
+
+export interface ConvertAllOptions extends Omit<ConvertOptions, 'onProgress'> {
+  /** Where the outputs go: below it as the inputs lie below the folder that all of them have in common. Made where it is missing. */
+  readonly outDir: string;
+  /** Files at a time. Default 1, which uses all threads already; more help where files are small or the disk is slow. */
+  readonly jobs?: number | undefined;
+  /** Leave out what an earlier run has done: inputs whose content (SHA-256) its report has, with the same options. Default false. */
+  readonly resume?: boolean | undefined;
+  /** Only a part of the files, for several machines: every `count`th, from `index` (from 0). */
+  readonly shard?: Shard | undefined;
+  readonly onProgress?: ((progress: BatchProgress) => void) | undefined;
+}
+
+/** What became of one file. */
+export interface BatchResult {
+  /** As given. */
+  readonly file: string;
+  /** Below the folder that all files have in common. */
+  readonly name: string;
+  /**
+   * `unchanged`: there was nothing to convert, and nothing was written. `skipped`: an earlier run has done it. `unequal`: written, but
+   * its verification fails.
+   */
+  readonly status: 'converted' | 'unchanged' | 'skipped' | 'unequal' | 'failed';
+  readonly output: string | null;
+  /** SHA-256 of the input, in hexadecimal; null where it was not read to the end, or with `hash: false`. */
+  readonly sha256: string | null;
+  readonly milliseconds: number;
+  /** Without `failed` and `skipped`. */
+  readonly report?: ConvertReport;
+  /** Of `failed`. */
+  readonly error?: { readonly code: ErrorCode | 'UNEXPECTED'; readonly message: string; readonly details: object };
+}
+
+/**
+ * Converts many checkpoints, as `convert` does each, and hands out what became of them as they end. One file's failure does not stop the
+ * others. Memory is that of `jobs` conversions, however many files there are. `report.jsonl` in `outDir` (of a shard
+ * `report.<index>-of-<count>.jsonl`) gets a line of JSON for each file.
+ *
+ * Leaving the loop, or aborting, stops the files that are being converted, and leaves none half written.
+ *
+ * @throws ERR_REPFUSE_INVALID_ARGUMENT before any work, as where two files would get one output; ERR_REPFUSE_FILE if `outDir` or the
+ *   report cannot be written; ERR_REPFUSE_ABORTED
+ */
+export async function* convertAll(
+  files: Iterable<string>,
+  options: ConvertAllOptions,
+): AsyncGenerator<BatchResult, void, void> {
+  const { outDir, jobs = 1, resume = false, shard, signal, onProgress, ...each } = options;
+  checkOptions('convertAll', options, CONVERT_ALL_OPTIONS);
+  expectInteger(jobs, 'jobs');
+  checkShard(shard);
+  checkConvertOptions(outDir, { format: 'safetensors', ...each });
+  const items = await planBatch(files, outDir, each.format, shard);
+  await makeFolder(outDir);
+  const journal = await Journal.open(join(outDir, reportName(shard)), fingerprint(each));
+  const pace = new Pace(items, onProgress);
+
+  const stop = new AbortController();
+  const stopped = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]);
+  const work = async (item: BatchItem) => {
+    const onStep = ({ phase, done, total }: ConvertProgress) => {
+      if (phase === 'write') pace.advance(item, total === 0 ? 1 : done / total);
+    };
+    const settings = { ...each, signal: stopped, onProgress: onStep };
+    return { item, result: await convertOne(item, settings, resume ? journal : undefined) };
+  };
+  const running = new Map<BatchItem, ReturnType<typeof work>>();
+  let next = 0;
+  try {
+    for (;;) {
+      throwIfAborted(signal);
+      while (running.size < jobs && next < items.length) {
+        const item = items[next++]!;
+        running.set(item, work(item));
+      }
+      if (running.size === 0) return;
+      const { item, result } = await Promise.race(running.values());
+      running.delete(item);
+      if (result.status !== 'skipped') await journal.add(result);
+      pace.end(item, endOf(result));
+      yield result;
+    }
+  } finally {
+    stop.abort();
+    await Promise.allSettled(running.values());
+  }
+}
+
+const CONVERT_ALL_OPTIONS = [
+  ...CONVERT_OPTIONS,
+  'jobs',
+  'outDir',
+  'resume',
+  'shard',
+] as const satisfies readonly (keyof ConvertAllOptions)[];
+
+function checkShard(shard: Shard | undefined): void {
+  if (shard === undefined) return;
+  expectInteger(shard.count, 'shard.count');
+  expectInteger(shard.index, 'shard.index', 0);
+  if (shard.index < shard.count) return;
+  throw new RepfuseError(
+    'ERR_REPFUSE_INVALID_ARGUMENT',
+    `Expected a shard from 0 to ${shard.count - 1} for shard.index but received ${shard.index}`,
+  );
+}
+
+async function makeFolder(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true })
+    .then(() => access(folder, constants.W_OK))
+    .catch((cause: Error) => {
+      throw new RepfuseError(
+        'ERR_REPFUSE_FILE',
+        `Cannot write ${folder}: ${cause.message}`,
+        { file: folder },
+        { cause },
+      );
+    });
+}
+
+function reportName(shard: Shard | undefined): string {
+  return shard === undefined ? 'report.jsonl' : `report.${shard.index}-of-${shard.count}.jsonl`;
+}
+
+/** The options that decide what is in an output. */
+function fingerprint({
+  eps,
+  families,
+  keyless,
+  keepBlocks,
+  rules,
+  graph,
+  keyPath,
+  prefix,
+  dtype,
+  format,
+  keys,
+}: ConvertOptions): string {
+  return JSON.stringify({ eps, families, keyless, keepBlocks, rules, graph, keyPath, prefix, dtype, format, keys });
+}
+
+function endOf({ status }: BatchResult): 'done' | 'failed' | 'skipped' {
+  if (status === 'skipped') return 'skipped';
+  return status === 'failed' || status === 'unequal' ? 'failed' : 'done';
+}
+
+/** Converts one file; what goes wrong with it is its result. @throws ERR_REPFUSE_ABORTED */
+async function convertOne(
+  item: BatchItem,
+  options: ConvertOptions,
+  earlier: Journal | undefined,
+): Promise<BatchResult> {
+  const { file, name, output } = item;
+  const started = performance.now();
+  const result = (rest: Pick<BatchResult, 'status' | 'output' | 'sha256' | 'report' | 'error'>): BatchResult => ({
+    file,
+    name,
+    milliseconds: performance.now() - started,
+    ...rest,
+  });
+  try {
+    const done = await earlier?.finished(item);
+    if (done?.sha256 != null && done.sha256 === (await digestOf(file, options.signal)))
+      return result({ status: 'skipped', output: done.output, sha256: done.sha256 });
+    await mkdir(dirname(output), { recursive: true });
+    // What lies there is of the run that is resumed, or of another version of the input.
+    const force = options.force === true || earlier?.exists === true;
+    const report = await convert(file, output, { ...options, force });
+    const sha256 = report.sha256 ?? (options.hash === false ? null : await digestOf(file, options.signal));
+    const equal = report.verification?.equal ?? true;
+    const status = report.output === null ? 'unchanged' : equal ? 'converted' : 'unequal';
+    return result({ status, output: report.output, sha256, report });
+  } catch (error) {
+    throwIfAborted(options.signal);
+    const { code, message, details } =
+      error instanceof RepfuseError
+        ? error
+        : { code: 'UNEXPECTED' as const, message: String((error as Error).stack ?? error), details: {} };
+    return result({ status: 'failed', output: null, sha256: null, error: { code, message, details } });
+  }
+}
+
+async function digestOf(file: string, signal: AbortSignal | undefined): Promise<string> {
+  throwIfAborted(signal);
+  const hashing = startHashing(file);
+  signal?.addEventListener('abort', hashing.stop, { once: true });
+  try {
+    return await hashing.digest;
+  } finally {
+    signal?.removeEventListener('abort', hashing.stop);
+  }
+}
