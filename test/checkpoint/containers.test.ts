@@ -61,7 +61,7 @@ describe('an index of safetensors files', () => {
   });
 });
 
-test('a pickled network under `model` gives its weights and what its modules say', async () => {
+test('a pickled network of an unknown class under `model` gives its weights and what its modules say (P11)', async () => {
   const own = { size: [2], stride: [1] };
   const norm = instance(
     'torch.nn.modules.batchnorm.BatchNorm2d',
