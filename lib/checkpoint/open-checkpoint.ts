@@ -6,6 +6,7 @@ import { deferredTensor, hold, letGo, type StoredTensor } from './stored-tensor'
 
 /** Elements up to so many bytes are read at once: BatchNorm vectors, biases. */
 const SMALL_BYTES = 1 << 16;
+const AT_A_TIME = 16;
 
 /** A checkpoint whose large tensors stay in the file until they are asked for. */
 export class OpenCheckpoint {
@@ -59,7 +60,10 @@ export class OpenCheckpoint {
   }
 
   async loadSmall(): Promise<void> {
-    await this.load([...this.tensors].filter(([, tensor]) => tensor.bytes <= SMALL_BYTES).map(([key]) => key));
+    const keys = [...this.tensors].filter(([, tensor]) => tensor.bytes <= SMALL_BYTES).map(([key]) => key);
+    // A few at a time, in file order: most of the time goes into waiting.
+    for (let i = 0; i < keys.length; i += AT_A_TIME)
+      await Promise.all(keys.slice(i, i + AT_A_TIME).map((key) => this.load([key])));
   }
 
   private async read(key: string): Promise<void> {

@@ -88,19 +88,35 @@ export class ReadMeter {
   }
 }
 
-/** The same bytes, small reads served from the pages read last. */
+/** A part of a file in memory. */
+interface Page {
+  readonly bytes: Uint8Array;
+  /** Its length, once it is read. */
+  readonly filled: Promise<number>;
+  /** How many look at it: only memory that nobody looks at is used again. */
+  users: number;
+}
+
+/** The same bytes, small reads served from the pages read last, whose memory is used again: fresh memory is slow. */
 export function paged(source: RandomAccess): RandomAccess {
-  const pages = new Map<number, Promise<Uint8Array>>(); // by number, the one used last at the end
-  const readPage = async (number: number): Promise<Uint8Array> => {
-    const bytes = new Uint8Array(Math.min(PAGE, source.size - number * PAGE));
-    await source.read(number * PAGE, bytes);
-    return bytes;
+  const pages = new Map<number, Page>(); // by number, the one used last at the end
+  const free: Uint8Array[] = [];
+  const readPage = (number: number): Page => {
+    const bytes = free.pop() ?? new Uint8Array(PAGE);
+    const length = Math.min(PAGE, source.size - number * PAGE);
+    const filled = source.read(number * PAGE, bytes.subarray(0, length)).then(() => length);
+    return { bytes, filled, users: 0 };
   };
-  const turnTo = (number: number): Promise<Uint8Array> => {
+  const turnTo = (number: number): Page => {
     const page = pages.get(number) ?? readPage(number);
     pages.delete(number);
     pages.set(number, page);
-    if (pages.size > PAGES) pages.delete(pages.keys().next().value!);
+    for (const [other, { bytes, users }] of pages) {
+      if (pages.size <= PAGES) break;
+      if (other === number || users > 0) continue;
+      pages.delete(other);
+      free.push(bytes);
+    }
     return page;
   };
   return {
@@ -109,9 +125,16 @@ export function paged(source: RandomAccess): RandomAccess {
       if (into.length > SMALL) return source.read(offset, into);
       for (let done = 0; done < into.length; ) {
         const at = offset + done;
-        const page = (await turnTo(Math.floor(at / PAGE))).subarray(at % PAGE);
-        into.set(page.subarray(0, into.length - done), done);
-        done += Math.min(page.length, into.length - done);
+        const page = turnTo(Math.floor(at / PAGE));
+        page.users++;
+        try {
+          const length = await page.filled;
+          const part = page.bytes.subarray(at % PAGE, Math.min(length, (at % PAGE) + into.length - done));
+          into.set(part, done);
+          done += part.length;
+        } finally {
+          page.users--;
+        }
       }
     },
   };

@@ -3,8 +3,8 @@ import { open } from 'node:fs/promises';
 import { Worker } from 'node:worker_threads';
 import { RepfuseError } from '../errors';
 
-/** Smaller files are hashed sooner than a thread starts. */
-const SMALL = 1 << 22;
+/** Smaller files are hashed between other work sooner than a thread has started. */
+const SMALL = 1 << 26;
 const CHUNK = 1 << 20;
 
 /** Runs on a thread of its own: hashing takes longer than fusing, and node:crypto hashes on the calling thread. */

@@ -91,7 +91,7 @@ export function detectBlocks(tensors: StateDict, options: DetectOptions = {}): D
   for (const form of ['train', 'deploy'] as const) {
     for (const rule of rules) {
       if (!isLookedFor(rule, families, found)) continue;
-      const blocks = findSites(tensors, rule, form, claimed).flatMap((site) => {
+      const blocks = findSites(tensors, keys, rule, form, claimed).flatMap((site) => {
         const block = examine(tensors, keys, site, rules, options);
         return rule.onlyIfComplete && block.problem !== undefined && block.problem.kind !== 'ambiguous' ? [] : [block];
       });

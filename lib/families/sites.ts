@@ -1,4 +1,5 @@
 import type { StateDict } from '../checkpoint/state-dict';
+import type { KeyIndex } from './key-index';
 import { fillPlaceholders, placeholderPattern } from './placeholders';
 import type { FamilyRule } from './rule';
 import { requiredKeys } from './stages';
@@ -19,6 +20,7 @@ export interface Site {
  */
 export function findSites(
   tensors: StateDict,
+  keys: KeyIndex,
   rule: FamilyRule,
   form: 'train' | 'deploy',
   claimed: ReadonlySet<string>,
@@ -28,7 +30,7 @@ export function findSites(
   const pattern = new RegExp(`^((?:.*\\.)?)(?:${suffixes.map(suffixPattern).join('|')})$`, 's');
   const path = rule.path === undefined ? undefined : new RegExp(rule.path);
   const sites = new Map<string, Site>();
-  for (const key of tensors.keys()) {
+  for (const key of new Set(suffixes.flatMap((suffix) => keys.endingLike(suffix)))) {
     if (claimed.has(key)) continue;
     const match = pattern.exec(key);
     if (match === null) continue;
