@@ -1,11 +1,11 @@
-// usage: npm run bench [-- fuse conv2d]      Runs the benchmarks, prints a table, writes benchmarks/results/<name>.json.
+// usage: npm run bench [-- fuse conv2d convert]      Runs the benchmarks, prints a table, writes benchmarks/results/<name>.json.
 const { mkdirSync, writeFileSync } = require('node:fs');
 const { join } = require('node:path');
 const { describeMachine } = require('./machine.cjs');
 
-const BENCHMARKS = { fuse: './kernels/fuse.cjs', conv2d: './kernels/conv2d.cjs' };
+const BENCHMARKS = { fuse: './kernels/fuse.cjs', conv2d: './kernels/conv2d.cjs', convert: './conversion/convert.cjs' };
 
-function main(names) {
+async function main(names) {
   const unknown = names.filter((name) => !(name in BENCHMARKS));
   if (unknown.length > 0) {
     console.error(`Expected some of ${Object.keys(BENCHMARKS).join(', ')} but received ${unknown.join(', ')}`);
@@ -20,7 +20,7 @@ function main(names) {
   mkdirSync(folder, { recursive: true });
   for (const name of names.length > 0 ? names : Object.keys(BENCHMARKS)) {
     console.log(`\n== ${name}`);
-    const { description, rows } = require(BENCHMARKS[name]).run(console.log);
+    const { description, rows } = await require(BENCHMARKS[name]).run(console.log);
     writeFileSync(
       join(folder, `${name}.json`),
       `${JSON.stringify({ benchmark: name, description, machine, rows }, null, 2)}\n`,
@@ -28,4 +28,7 @@ function main(names) {
   }
 }
 
-main(process.argv.slice(2));
+main(process.argv.slice(2)).catch((error) => {
+  console.error(error);
+  process.exitCode = 1;
+});

@@ -2,8 +2,9 @@ import { allocate } from './random-access';
 
 /** Buffers kept for later; the smallest are dropped. */
 const KEPT = 8;
-/** As little as huge pages are worth: one fault in place of hundreds. */
-const LEAST = 1 << 22;
+/** Buffers of so many bytes get the size from which on huge pages stand behind them: one fault in place of hundreds. */
+const LARGE = 1 << 19;
+const HUGE = 1 << 22;
 
 /** Memory for elements that come and go. Used again, because fresh pages cost more than what is done with them. */
 export class BufferPool {
@@ -12,7 +13,8 @@ export class BufferPool {
   /** @throws ERR_REPFUSE_FORMAT where the engine has no more to give */
   readonly take = (length: number): Uint8Array<ArrayBuffer> => {
     const at = this.free.findIndex((buffer) => buffer.byteLength >= length);
-    const [buffer] = at < 0 ? [allocate(Math.max(length, LEAST)).buffer] : this.free.splice(at, 1);
+    const [buffer] =
+      at < 0 ? [allocate(length < LARGE ? length : Math.max(length, HUGE)).buffer] : this.free.splice(at, 1);
     return new Uint8Array(buffer!, 0, length);
   };
 
