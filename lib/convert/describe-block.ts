@@ -4,7 +4,7 @@ import type { DetectedBlock } from '../families';
 import type { Stage } from '../ops';
 import { batchNormAffine } from '../ops/batch-norm';
 import { DTYPES } from '../tensor/dtype';
-import { toFloat32, toFloat64 } from '../tensor/half';
+import { floatValues, toFloat32 } from '../tensor/half';
 import { Tensor } from '../tensor/tensor';
 import type { BlockReport, BlockStatus } from './report';
 
@@ -61,7 +61,7 @@ function warningOf(batchNorms: readonly BatchNormStage[], smallest: number | nul
   if (smallest < 100 * eps) {
     return `smallest running_var ${smallest.toPrecision(3)} is below 100 eps: the fused weights depend on eps being right`;
   }
-  const fresh = (tensor: Tensor, value: number) => toFloat64(tensor).every((x) => x === value);
+  const fresh = (tensor: Tensor, value: number) => Array.prototype.every.call(floatValues(tensor), (x) => x === value);
   if (batchNorms.every(({ runningMean, runningVar }) => fresh(runningMean, 0) && fresh(runningVar, 1))) {
     return 'every running_mean is 0 and every running_var 1: was this saved before any training?';
   }
@@ -74,14 +74,18 @@ function batchNormsOf({ branches, after }: DetectedBlock): BatchNormStage[] {
 }
 
 function smallestVariance(batchNorms: readonly BatchNormStage[]): number | null {
-  const minima = batchNorms.map(({ runningVar }) =>
-    toFloat64(runningVar).reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY),
-  );
-  return minima.length === 0 ? null : Math.max(0, Math.min(...minima));
+  if (batchNorms.length === 0) return null;
+  let smallest = Number.POSITIVE_INFINITY;
+  for (const { runningVar } of batchNorms) {
+    const values = floatValues(runningVar);
+    // A plain loop: this runs for every BatchNorm of a file, before any code is warm.
+    for (let i = 0; i < values.length; i++) if (!(values[i]! >= smallest)) smallest = values[i]!;
+  }
+  return Math.max(0, smallest);
 }
 
 /** Why a block's BatchNorms are no affine maps, naming the tensor, or undefined. */
-export function statisticsProblem(block: DetectedBlock, tensors: StateDict): string | undefined {
+function statisticsProblem(block: DetectedBlock, tensors: StateDict): string | undefined {
   for (const batchNorm of batchNormsOf(block)) {
     try {
       batchNormAffine(batchNorm);
@@ -100,8 +104,13 @@ export function statisticsProblem(block: DetectedBlock, tensors: StateDict): str
   return undefined;
 }
 
-/** The first NaN or infinity among a block's tensors, all of them loaded, or undefined. */
-export function valueProblem({ trainKeys }: DetectedBlock, tensors: StateDict): string | undefined {
+/** What keeps a block's values from being fused, all of them loaded, naming the tensor; or undefined. */
+export function valueProblem(block: DetectedBlock, tensors: StateDict): string | undefined {
+  return statisticsProblem(block, tensors) ?? nonFiniteProblem(block, tensors);
+}
+
+/** The first NaN or infinity. */
+function nonFiniteProblem({ trainKeys }: DetectedBlock, tensors: StateDict): string | undefined {
   for (const key of trainKeys) {
     const tensor = tensors.get(key)!;
     const index = DTYPES[tensor.dtype].floating ? firstNonFinite(tensor) : -1;

@@ -6,7 +6,7 @@ import type { Checkpoint, StateDict } from '../checkpoint/state-dict';
 import { RepfuseError } from '../errors';
 import type { DetectedBlock } from '../families';
 import { type Graph, parseGraph, readGraphMetadata } from '../graph';
-import { countBatchNorms, countParameters, describeBlock, statisticsProblem, valueProblem } from './describe-block';
+import { countBatchNorms, countParameters, describeBlock, valueProblem } from './describe-block';
 import { checkFindOptions, FIND_OPTIONS, type FindOptions, findBlocks } from './find-blocks';
 import { macsOf } from './model-graph';
 import type { BlockReport, InspectReport } from './report';
@@ -142,10 +142,7 @@ function judge(block: DetectedBlock, { tensors }: Checkpoint, keepBlocks: readon
   if (block.form === 'deploy' && block.problem === undefined) return describeBlock(block, tensors, 'already-deployed');
   if (keepBlocks.includes(block.prefix)) return describeBlock(block, tensors, 'kept', 'left as it is on request');
   if (block.problem !== undefined) return describeBlock(block, tensors, block.problem.kind, block.problem.reason);
-  const problem = statisticsProblem(block, tensors);
-  return problem === undefined
-    ? describeBlock(block, tensors, 'converted')
-    : describeBlock(block, tensors, 'unsupported', problem);
+  return describeBlock(block, tensors, 'converted');
 }
 
 function notesOf(blocks: readonly BlockReport[], checkpoint: Checkpoint, batchNormsLeft: number): string[] {

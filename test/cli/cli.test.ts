@@ -103,7 +103,7 @@ describe('convert', () => {
     const { status, stdout, stderr } = repfuse('convert', ACNET, '-o', 'out', '--verify');
     expect(status).toBe(0);
     expect(stdout).toMatch(/stem\.conv1\.acb +acnet +train +converted/);
-    expect(stdout).toContain('equal: every error is within 1e-5 of the peak');
+    expect(stdout).toContain('equal: the error of every block is within its bound');
     expect(stderr).toMatch(/^reading \.\.\.\nfusing \.\.\.\nwriting \.\.\.\nverifying \.\.\.\nwrote out in \d+ ms\n$/);
     expect(repfuse('verify', ACNET, 'out').status).toBe(0);
   });
