@@ -71,7 +71,7 @@ export function convertCommand(session: Session): Command {
       [
         '',
         'Examples:',
-        "  $ repfuse convert 'test/fixtures/trained/*.pth' --out-dir deployed",
+        '  $ repfuse convert test/fixtures/trained/*.pth --out-dir deployed',
         '  $ repfuse convert test/fixtures/trained/digits-acnet.pth -o digits-acnet.deploy.safetensors --verify',
       ].join('\n'),
     )
