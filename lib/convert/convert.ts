@@ -125,7 +125,7 @@ function asksForFile({ graph, format, dtype }: ConvertOptions): boolean {
   return graph !== undefined || format !== undefined || dtype !== undefined;
 }
 
-/** Writes the output. The digest of the input is computed meanwhile, and put in last. @returns the digest */
+/** Writes the output. Where it has a place for the digest of the input that is computed meanwhile, and put in last. @returns the digest */
 async function write(
   input: string,
   output: string,
@@ -135,22 +135,26 @@ async function write(
   about: Readonly<Record<string, string>>,
   { hash = true, force, durable, signal, onProgress }: ConvertOptions,
 ): Promise<string | null> {
-  const hashing = hash ? startHashing(input) : undefined;
   const settings = { force, durable, signal, onProgress };
+  if (format !== 'safetensors') {
+    await writeStateDict(output, format, tensors, settings);
+    return null;
+  }
+  const metadata = { ...checkpoint.metadata, ...about };
+  if (!hash || about[VERSION_KEY] === undefined) {
+    await writeSafetensors(output, tensors, { ...settings, metadata });
+    return null;
+  }
+  const hashing = startHashing(input);
   try {
-    if (format !== 'safetensors') await writeStateDict(output, format, tensors, settings);
-    else {
-      const metadata = { ...checkpoint.metadata, ...about };
-      const sealed = hashing !== undefined && about[VERSION_KEY] !== undefined;
-      await writeSafetensors(output, tensors, {
-        ...settings,
-        metadata: sealed ? { ...metadata, [DIGEST_KEY]: '0'.repeat(64) } : metadata,
-        ...(sealed ? { sealWith: async () => ({ [DIGEST_KEY]: await hashing.digest }) } : {}),
-      });
-    }
-    return (await hashing?.digest) ?? null;
+    await writeSafetensors(output, tensors, {
+      ...settings,
+      metadata: { ...metadata, [DIGEST_KEY]: '0'.repeat(64) },
+      sealWith: async () => ({ [DIGEST_KEY]: await hashing.digest }),
+    });
+    return await hashing.digest;
   } finally {
-    hashing?.stop();
+    hashing.stop();
   }
 }
 

@@ -71,7 +71,7 @@ export interface InspectReport {
 export interface ConvertReport extends InspectReport {
   /** The file written, or null if there was nothing to convert. */
   readonly output: string | null;
-  /** SHA-256 of the input in hexadecimal; null with `hash: false`, or where nothing was written. */
+  /** SHA-256 of the input in hexadecimal, as it is in the output's metadata; null where it is not. */
   readonly sha256: string | null;
   readonly milliseconds: number;
   readonly verification: VerifyReport | null;

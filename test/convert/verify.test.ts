@@ -3,6 +3,8 @@ import { readCheckpoint } from '../../lib/checkpoint/read-checkpoint';
 import type { StateDict } from '../../lib/checkpoint/state-dict';
 import { writeSafetensors } from '../../lib/checkpoint/write-safetensors';
 import { convert, verify } from '../../lib/convert';
+import { strided, trainingForm } from '../../lib/convert/block-forms';
+import { detectBlocks } from '../../lib/families';
 import type { FamilyRule, StageRule } from '../../lib/families/rule';
 import { DBB } from '../../lib/families/rules/dbb';
 import { Tensor } from '../../lib/tensor/tensor';
@@ -237,6 +239,79 @@ test('two deploy files, and two files without blocks, can be compared too', asyn
   expect((await verify(b, await write(tensors))).equal).toBe(false);
   const plain = await write(new Map([['w', Tensor.f32([1])]]));
   expect(await verify(plain, plain)).toMatchObject({ equal: true, blocks: [], network: null });
+});
+
+describe('any two checkpoints of a network', () => {
+  test('two training forms: the same weights, and one that is off', async () => {
+    const train = roughBlock('a.', 16);
+    const [a, same] = [await write(train), await write(new Map([...train].reverse()))];
+    expect(await verify(a, same)).toMatchObject({ equal: true, otherTensors: [], blocks: [{ prefix: 'a' }] });
+    const values = f32(train, 'a.rbr_1x1.conv.weight');
+    values[7]! += 1e-3 * peak(values);
+    expect(await verify(a, await write(train))).toMatchObject({ equal: false, blocks: [{ equal: false }] });
+  });
+
+  test('other branches that compute the same: the form does not matter', async () => {
+    const train = roughBlock('a.', 16);
+    const shifted = new Map(train);
+    for (const [key, sign] of [
+      ['a.rbr_dense.bn.bias', 1],
+      ['a.rbr_1x1.bn.bias', -1],
+    ] as const) {
+      shifted.set(
+        key,
+        Tensor.f32(
+          [16],
+          f32(train, key).map((value) => value + 0.25 * sign),
+        ),
+      );
+    }
+    expect((await verify(await write(train), await write(shifted))).equal).toBe(true);
+  });
+
+  test('the deploy form first', async () => {
+    const train = roughBlock('a.', 16);
+    const { a, b } = await converted(train);
+    expect(await verify(b, a)).toMatchObject({ equal: true, otherTensors: [] });
+    const values = f32(train, 'a.rbr_dense.conv.weight');
+    values[7]! += 1e-2 * peak(values);
+    expect((await verify(b, await write(train))).equal).toBe(false);
+  });
+
+  test('a block of other shape is named', async () => {
+    const report = await verify(await write(roughBlock('a.', 16)), await write(roughBlock('a.', 8)));
+    expect(report.blocks[0]!.problem).toBe('it is 16x16x3x3 in the first file, 8x8x3x3 in the second');
+  });
+});
+
+test('the bound scales with the block and its type; the option is one for all', async () => {
+  const bounds = async (channels: number, options: object = {}) => {
+    const { a, b } = await converted(
+      new ACNetBlock({ inChannels: channels, outChannels: 4, kernelSize: 3 }).stateDict(),
+    );
+    return (await verify(a, b, options)).blocks[0]!.bound;
+  };
+  expect(await bounds(1)).toBe(8 * 2 ** -24 * 6);
+  expect(await bounds(16)).toBe(8 * 2 ** -24 * 12);
+  expect(await bounds(200)).toBe(await bounds(64)); // at most 64 channels are lit at a time
+  expect(await bounds(16, { tolerance: 1e-3 })).toBe(1e-3);
+});
+
+test('strides are run too: the last convolution or pooling of each branch takes them, an identity cannot', () => {
+  const blocks = detectBlocks(
+    new Map([
+      ...roughBlock('a.', 4),
+      ...new DiverseBranchBlock({ inChannels: 4, outChannels: 4, kernelSize: 3 }).stateDict(),
+    ]),
+  );
+  const [dbb, repvgg] = ['', 'a'].map((prefix) =>
+    strided(trainingForm(blocks.find((block) => block.prefix === prefix)!)),
+  );
+  expect(repvgg).toBeUndefined();
+  const strides = dbb!.branches.map(({ stages }) =>
+    stages.flatMap((stage) => ('stride' in stage ? [stage.stride[0]] : [])),
+  );
+  expect(strides).toEqual([[2], [2], [1, 2], [1, 2]]);
 });
 
 describe('end to end', () => {

@@ -177,8 +177,8 @@ async function convertOne(
     await mkdir(dirname(output), { recursive: true });
     // What lies there is of the run that is resumed, or of another version of the input.
     const force = options.force === true || earlier?.exists === true;
-    const report = await convert(file, output, { ...options, force });
-    const sha256 = report.sha256 ?? (options.hash === false ? null : await digestOf(file, options.signal));
+    const [report, digest] = await convertAndHash(item, { ...options, force });
+    const sha256 = report.sha256 ?? digest;
     const equal = report.verification?.equal ?? true;
     const status = report.output === null ? 'unchanged' : equal ? 'converted' : 'unequal';
     return result({ status, output: report.output, sha256, report });
@@ -189,6 +189,22 @@ async function convertOne(
         ? error
         : { code: 'UNEXPECTED' as const, message: String((error as Error).stack ?? error), details: {} };
     return result({ status: 'failed', output: null, sha256: null, error: { code, message, details } });
+  }
+}
+
+/** Converts a file, and hashes it meanwhile where the conversion does not. */
+async function convertAndHash(
+  { file, output }: BatchItem,
+  options: ConvertOptions,
+): Promise<[ConvertReport, string | null]> {
+  const { format = 'safetensors', hash = true } = options;
+  const hashing = hash && format !== 'safetensors' ? startHashing(file) : undefined;
+  try {
+    const report = await convert(file, output, options);
+    const digest = hash && report.sha256 === null ? (hashing?.digest ?? digestOf(file, options.signal)) : null;
+    return [report, await digest];
+  } finally {
+    hashing?.stop();
   }
 }
 
