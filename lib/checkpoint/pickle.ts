@@ -94,25 +94,29 @@ export class Machine {
   // Reading
 
   take(count: number, what: string): Uint8Array {
+    const start = this.skip(count, what);
+    return this.bytes.subarray(start, this.at);
+  }
+
+  /** Where so many bytes begin, now read. No view is made of them: most of a pickle is single bytes. */
+  private skip(count: number, what: string): number {
     if (count < 0 || count > this.bytes.length - this.at) {
       throw this.truncated(`${what} of length ${count} goes beyond the end`);
     }
     this.at += count;
-    return this.bytes.subarray(this.at - count, this.at);
+    return this.at - count;
   }
 
   u8(what = 'a byte'): number {
-    return this.take(1, what)[0]!;
+    return this.bytes[this.skip(1, what)]!;
   }
 
   u16(): number {
-    this.take(2, 'a number');
-    return this.view.getUint16(this.at - 2, true);
+    return this.view.getUint16(this.skip(2, 'a number'), true);
   }
 
   i32(): number {
-    this.take(4, 'a number');
-    return this.view.getInt32(this.at - 4, true);
+    return this.view.getInt32(this.skip(4, 'a number'), true);
   }
 
   u32(): number {
@@ -120,15 +124,13 @@ export class Machine {
   }
 
   u64(): number {
-    this.take(8, 'a number');
-    const value = this.view.getBigUint64(this.at - 8, true);
+    const value = this.view.getBigUint64(this.skip(8, 'a number'), true);
     if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw this.error(`length ${value} is too large`);
     return Number(value);
   }
 
   f64(): number {
-    this.take(8, 'a number');
-    return this.view.getFloat64(this.at - 8, false);
+    return this.view.getFloat64(this.skip(8, 'a number'), false);
   }
 
   rawLine(): Uint8Array {
