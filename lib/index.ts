@@ -1,12 +1,12 @@
 export * as algebra from './algebra';
 export * from './blocks';
-export type { ReadProgress } from './checkpoint/random-access';
+export type { ReadProgress } from './checkpoint/files/random-access';
+export { writeNpz } from './checkpoint/npz/write-npz';
 export { type ReadCheckpointOptions, readCheckpoint } from './checkpoint/read-checkpoint';
+export { type WriteSafetensorsOptions, writeSafetensors } from './checkpoint/safetensors/write-safetensors';
 export type { Checkpoint, CheckpointFormat, SkippedEntry, StateDict } from './checkpoint/state-dict';
+export { writeTorch } from './checkpoint/torch/write-torch';
 export type { OutputFormat, WriteOptions } from './checkpoint/write-checkpoint';
-export { writeNpz } from './checkpoint/write-npz';
-export { type WriteSafetensorsOptions, writeSafetensors } from './checkpoint/write-safetensors';
-export { writeTorch } from './checkpoint/write-torch';
 export * from './convert';
 export { ERROR_CODES, type ErrorCode, RepfuseError } from './errors';
 export {

@@ -1,6 +1,6 @@
 import { formatShape } from '../tensor/tensor';
-import { PyFloat, PyGlobal, PyObject, PyTuple, type PyValue } from './python-values';
-import { TorchStorage, TorchTensor, torchDType, UnsupportedTensor } from './torch-pickle';
+import { PyFloat, PyGlobal, PyObject, PyTuple, type PyValue } from './pickle/python-values';
+import { TorchStorage, TorchTensor, torchDType, UnsupportedTensor } from './torch/torch-pickle';
 
 const SHOWN = 40;
 

@@ -1,9 +1,9 @@
 import { RepfuseError } from '../errors';
 import { className, describe, shorten } from './describe';
-import { isModule, type ModuleAttributes, moduleWeights } from './module-weights';
-import type { PyDict, PyObject, PyValue } from './python-values';
+import type { PyDict, PyObject, PyValue } from './pickle/python-values';
 import type { SkippedEntry } from './state-dict';
-import { TorchTensor, UnsupportedTensor } from './torch-pickle';
+import { isModule, type ModuleAttributes, moduleWeights } from './torch/module-weights';
+import { TorchTensor, UnsupportedTensor } from './torch/torch-pickle';
 
 /** One set of weights in a checkpoint. */
 export interface FoundStateDict {

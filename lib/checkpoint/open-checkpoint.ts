@@ -1,6 +1,6 @@
 import type { Tensor } from '../tensor/tensor';
-import { BufferPool } from './buffer-pool';
-import type { ReadMeter } from './random-access';
+import { BufferPool } from './files/buffer-pool';
+import type { ReadMeter } from './files/random-access';
 import type { Checkpoint, StateDict } from './state-dict';
 import { deferredTensor, hold, letGo, type StoredTensor } from './stored-tensor';
 

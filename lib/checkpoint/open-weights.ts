@@ -1,18 +1,18 @@
 import { RepfuseError } from '../errors';
 import { describe } from './describe';
+import { type RandomAccess, readBytes } from './files/random-access';
 import { flatWeights } from './flat-weights';
-import { isNpz, npzTensors } from './npz';
-import { unpickle } from './pickle';
-import { type RandomAccess, readBytes } from './random-access';
-import { readSafetensors } from './safetensors';
-import { openSafetensorsIndex } from './safetensors-index';
+import { isNpz, npzTensors } from './npz/npz';
+import { unpickle } from './pickle/pickle';
+import { readSafetensors } from './safetensors/safetensors';
+import { openSafetensorsIndex } from './safetensors/safetensors-index';
 import { type Kind, sniff } from './sniff';
-import { openTorchLegacy } from './torch-legacy';
-import { TORCH_HOST } from './torch-pickle';
-import { torchWeights } from './torch-weights';
-import { openTorchZip } from './torch-zip';
+import { openTorchLegacy } from './torch/torch-legacy';
+import { TORCH_HOST } from './torch/torch-pickle';
+import { torchWeights } from './torch/torch-weights';
+import { openTorchZip } from './torch/torch-zip';
 import type { OpenOptions, Weights } from './weights';
-import { openZip } from './zip';
+import { openZip } from './zip/zip';
 
 type Opener = (source: RandomAccess, options: OpenOptions) => Promise<Weights>;
 

@@ -1,10 +1,10 @@
 import { dirname, join } from 'node:path';
 import { RepfuseError } from '../errors';
 import { throwIfAborted } from '../native/call';
+import { OpenFiles, paged, ReadMeter, type ReadProgress } from './files/random-access';
 import { OpenCheckpoint } from './open-checkpoint';
 import { openWeights } from './open-weights';
 import { selectKeys } from './prefix';
-import { OpenFiles, paged, ReadMeter, type ReadProgress } from './random-access';
 import type { Checkpoint } from './state-dict';
 import type { Weights } from './weights';
 

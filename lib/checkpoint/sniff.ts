@@ -1,5 +1,5 @@
 import { RepfuseError } from '../errors';
-import type { RandomAccess } from './random-access';
+import type { RandomAccess } from './files/random-access';
 
 /** How many bytes the rules look at. */
 const HEAD = 512;

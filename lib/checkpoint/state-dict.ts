@@ -1,5 +1,5 @@
 import type { Tensor } from '../tensor/tensor';
-import type { ModuleAttributes } from './module-weights';
+import type { ModuleAttributes } from './torch/module-weights';
 
 /**
  * Tensors by name, in file order. A Map, so that a key such as `__proto__` is only a name. Tensors that share storage in the file (tied

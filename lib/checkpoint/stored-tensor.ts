@@ -1,6 +1,6 @@
 import type { DType, TensorData } from '../tensor/dtype';
 import { Tensor } from '../tensor/tensor';
-import type { Allocate } from './random-access';
+import type { Allocate } from './files/random-access';
 
 /** A tensor whose elements are still in the file. */
 export interface StoredTensor {

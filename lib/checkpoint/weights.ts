@@ -1,4 +1,4 @@
-import type { RandomAccess } from './random-access';
+import type { RandomAccess } from './files/random-access';
 import type { Checkpoint } from './state-dict';
 import type { StoredTensor } from './stored-tensor';
 

@@ -1,9 +1,9 @@
 import type { Tensor } from '../tensor/tensor';
-import type { NewFileOptions } from './new-file';
+import type { NewFileOptions } from './files/new-file';
+import { writeNpz } from './npz/write-npz';
+import { writeSafetensors } from './safetensors/write-safetensors';
 import type { TensorSource } from './tensor-source';
-import { writeNpz } from './write-npz';
-import { writeSafetensors } from './write-safetensors';
-import { writeTorch } from './write-torch';
+import { writeTorch } from './torch/write-torch';
 
 export type OutputFormat = 'safetensors' | 'torch' | 'npz';
 

@@ -1,8 +1,8 @@
 import { Command } from 'commander';
-import { isNpy, readNpy } from '../checkpoint/npy';
-import { withFile } from '../checkpoint/random-access';
+import { withFile } from '../checkpoint/files/random-access';
+import { isNpy, readNpy } from '../checkpoint/npz/npy';
 import { naming, readCheckpoint } from '../checkpoint/read-checkpoint';
-import { writeSafetensors } from '../checkpoint/write-safetensors';
+import { writeSafetensors } from '../checkpoint/safetensors/write-safetensors';
 import { RepfuseError } from '../errors';
 import { evaluateAsync, type Graph, normalizeInput, readGraphMetadata } from '../graph';
 import { softmaxAsync } from '../ops';

@@ -2,12 +2,12 @@ import { access, constants, stat } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { version } from '../../package.json';
 import { checkOptions } from '../blocks/options';
-import { expectAbsent } from '../checkpoint/new-file';
+import { expectAbsent } from '../checkpoint/files/new-file';
 import type { OpenCheckpoint } from '../checkpoint/open-checkpoint';
 import { withCheckpoint } from '../checkpoint/read-checkpoint';
+import { writeSafetensors } from '../checkpoint/safetensors/write-safetensors';
 import type { TensorSource } from '../checkpoint/tensor-source';
 import { type OutputFormat, writeStateDict } from '../checkpoint/write-checkpoint';
-import { writeSafetensors } from '../checkpoint/write-safetensors';
 import { RepfuseError } from '../errors';
 import { deployGraph, type Graph, graphMetadata } from '../graph';
 import { deployTensors } from './deploy-tensors';
@@ -19,7 +19,7 @@ import { expectTensors } from './model-graph';
 import { checkOutputOptions, OUTPUT_OPTIONS, type OutputOptions, outputForm } from './output-form';
 import type { BlockReport, ConvertReport } from './report';
 import type { RoundingLosses } from './round-source';
-import { type VerifyReport, verify } from './verify';
+import { type VerifyReport, verify } from './verify/verify';
 
 export interface ConvertProgress {
   readonly phase: 'read' | 'fuse' | 'write' | 'verify';

@@ -6,9 +6,9 @@ import { DTYPES, type DType } from '../tensor/dtype';
 import { toFloat32 } from '../tensor/half';
 import type { Tensor } from '../tensor/tensor';
 import { valueProblem } from './describe-block';
-import { peakOf } from './difference';
 import type { FoundBlock } from './inspect';
 import type { BlockReport, Range } from './report';
+import { peakOf } from './verify/difference';
 
 /** A deploy tensor that was in the file beside complete training tensors agrees within this, relative to the peak. */
 const STALE_TOLERANCE: Readonly<Partial<Record<DType, number>>> = { F16: 2 ** -10, BF16: 2 ** -7 };

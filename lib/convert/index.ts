@@ -1,17 +1,17 @@
 export { type BatchResult, type ConvertAllOptions, convertAll } from './batch/convert-all';
 export type { Shard } from './batch/plan';
 export type { BatchProgress } from './batch/progress';
-export type { TensorProblem } from './compare-tensors';
 export { type ConvertOptions, type ConvertProgress, convert } from './convert';
 export type { FindOptions } from './find-blocks';
 export { type InspectOptions, inspect } from './inspect';
 export type { OutputOptions } from './output-form';
 export type { BlockReport, BlockStatus, ConvertReport, InspectReport, Range } from './report';
+export type { TensorProblem } from './verify/compare-tensors';
 export {
   type NetworkVerification,
   type VerifyOptions,
   type VerifyProgress,
   type VerifyReport,
   verify,
-} from './verify';
-export type { BlockVerification } from './verify-block';
+} from './verify/verify';
+export type { BlockVerification } from './verify/verify-block';

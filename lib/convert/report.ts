@@ -1,6 +1,6 @@
 import type { CheckpointFormat, SkippedEntry } from '../checkpoint/state-dict';
 import type { EpsChoice } from '../families';
-import type { VerifyReport } from './verify';
+import type { VerifyReport } from './verify/verify';
 
 /** How a block ends (see DESIGN: conversion contract). */
 export type BlockStatus =

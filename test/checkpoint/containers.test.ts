@@ -1,5 +1,5 @@
 import { readCheckpoint } from '../../lib/checkpoint/read-checkpoint';
-import { writeSafetensors } from '../../lib/checkpoint/write-safetensors';
+import { writeSafetensors } from '../../lib/checkpoint/safetensors/write-safetensors';
 import { Tensor } from '../../lib/tensor/tensor';
 import { refusal } from '../support/refusal';
 import { temporaryFolder } from '../support/temporary';

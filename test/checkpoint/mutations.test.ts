@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { deflateRawSync } from 'node:zlib';
-import { readNpy } from '../../lib/checkpoint/npy';
+import { readNpy } from '../../lib/checkpoint/npz/npy';
 import { readCheckpoint } from '../../lib/checkpoint/read-checkpoint';
 import { ERROR_CODES, type RepfuseError } from '../../lib/errors';
 import { fixturePath } from '../support/fixtures';

@@ -1,4 +1,4 @@
-import { readNpy } from '../../lib/checkpoint/npy';
+import { readNpy } from '../../lib/checkpoint/npz/npy';
 import { memoryAccess } from '../support/memory-access';
 import { refusal } from '../support/refusal';
 

@@ -1,7 +1,7 @@
+import { paged } from '../../lib/checkpoint/files/random-access';
 import type { OpenCheckpoint } from '../../lib/checkpoint/open-checkpoint';
-import { paged } from '../../lib/checkpoint/random-access';
 import { withCheckpoint } from '../../lib/checkpoint/read-checkpoint';
-import { writeSafetensors } from '../../lib/checkpoint/write-safetensors';
+import { writeSafetensors } from '../../lib/checkpoint/safetensors/write-safetensors';
 import { Tensor } from '../../lib/tensor/tensor';
 import { memoryAccess } from '../support/memory-access';
 import { temporaryFolder } from '../support/temporary';

@@ -1,5 +1,5 @@
-import { type PickleHost, unpickle } from '../../lib/checkpoint/pickle';
-import { PyFloat, PyGlobal, PyObject, PyTuple, type PyValue } from '../../lib/checkpoint/python-values';
+import { type PickleHost, unpickle } from '../../lib/checkpoint/pickle/pickle';
+import { PyFloat, PyGlobal, PyObject, PyTuple, type PyValue } from '../../lib/checkpoint/pickle/python-values';
 import type { RepfuseError } from '../../lib/errors';
 import { call, dict, global, instance, item, pickle, tuple } from '../support/torch-file';
 

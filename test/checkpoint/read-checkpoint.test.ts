@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
-import type { ReadProgress } from '../../lib/checkpoint/random-access';
+import type { ReadProgress } from '../../lib/checkpoint/files/random-access';
 import { type ReadCheckpointOptions, readCheckpoint } from '../../lib/checkpoint/read-checkpoint';
-import { writeSafetensors } from '../../lib/checkpoint/write-safetensors';
+import { writeSafetensors } from '../../lib/checkpoint/safetensors/write-safetensors';
 import { Tensor } from '../../lib/tensor/tensor';
 import { fixturePath } from '../support/fixtures';
 import { refusal } from '../support/refusal';

@@ -1,6 +1,6 @@
 import { truncateSync } from 'node:fs';
 import { readCheckpoint } from '../../lib/checkpoint/read-checkpoint';
-import { readSafetensors } from '../../lib/checkpoint/safetensors';
+import { readSafetensors } from '../../lib/checkpoint/safetensors/safetensors';
 import { Tensor } from '../../lib/tensor/tensor';
 import { memoryAccess } from '../support/memory-access';
 import { refusal } from '../support/refusal';

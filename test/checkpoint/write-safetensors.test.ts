@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { readCheckpoint } from '../../lib/checkpoint/read-checkpoint';
-import { writeSafetensors } from '../../lib/checkpoint/write-safetensors';
+import { writeSafetensors } from '../../lib/checkpoint/safetensors/write-safetensors';
 import { DTYPES, type DType } from '../../lib/tensor/dtype';
 import { Tensor } from '../../lib/tensor/tensor';
 import { fixturePath, readFixtureTensors } from '../support/fixtures';

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { readCheckpoint } from '../../lib/checkpoint/read-checkpoint';
-import { writeSafetensors } from '../../lib/checkpoint/write-safetensors';
+import { writeSafetensors } from '../../lib/checkpoint/safetensors/write-safetensors';
 import { Tensor } from '../../lib/tensor/tensor';
 import { fixtureCases, fixturePath, readManifest } from '../support/fixtures';
 import { roughBlock } from '../support/rough-block';

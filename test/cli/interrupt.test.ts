@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { readCheckpoint } from '../../lib/checkpoint/read-checkpoint';
-import { writeSafetensors } from '../../lib/checkpoint/write-safetensors';
+import { writeSafetensors } from '../../lib/checkpoint/safetensors/write-safetensors';
 import { Tensor } from '../../lib/tensor/tensor';
 import { fixturePath } from '../support/fixtures';
 import { childEnvironment, MAIN, ROOT, workplace } from './command';

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { readCheckpoint } from '../../lib/checkpoint/read-checkpoint';
+import { writeSafetensors } from '../../lib/checkpoint/safetensors/write-safetensors';
 import type { StateDict } from '../../lib/checkpoint/state-dict';
-import { writeSafetensors } from '../../lib/checkpoint/write-safetensors';
 import { type ConvertProgress, convert } from '../../lib/convert';
 import { readGraphMetadata } from '../../lib/graph';
 import { conv2d } from '../../lib/ops';

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { convert, readCheckpoint, verify } from '../../lib';
+import { writeSafetensors } from '../../lib/checkpoint/safetensors/write-safetensors';
 import type { StateDict } from '../../lib/checkpoint/state-dict';
-import { writeSafetensors } from '../../lib/checkpoint/write-safetensors';
 import type { ConvertOptions } from '../../lib/convert';
 import { decodeBF16, decodeF16 } from '../../lib/tensor/half';
 import { Tensor } from '../../lib/tensor/tensor';

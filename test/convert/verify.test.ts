@@ -1,9 +1,9 @@
 import { ACNetBlock, DiverseBranchBlock } from '../../lib/blocks';
 import { readCheckpoint } from '../../lib/checkpoint/read-checkpoint';
+import { writeSafetensors } from '../../lib/checkpoint/safetensors/write-safetensors';
 import type { StateDict } from '../../lib/checkpoint/state-dict';
-import { writeSafetensors } from '../../lib/checkpoint/write-safetensors';
 import { convert, verify } from '../../lib/convert';
-import { strided, trainingForm } from '../../lib/convert/block-forms';
+import { strided, trainingForm } from '../../lib/convert/verify/block-forms';
 import { detectBlocks } from '../../lib/families';
 import type { FamilyRule, StageRule } from '../../lib/families/rule';
 import { DBB } from '../../lib/families/rules/dbb';

@@ -1,7 +1,7 @@
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { writeSafetensors } from '../../lib/checkpoint/write-safetensors';
+import { writeSafetensors } from '../../lib/checkpoint/safetensors/write-safetensors';
 import { Tensor } from '../../lib/tensor/tensor';
 
 /** A folder of its own for every test. */

@@ -1,4 +1,4 @@
-import type { RandomAccess } from '../../lib/checkpoint/random-access';
+import type { RandomAccess } from '../../lib/checkpoint/files/random-access';
 
 /** The bytes of a typed array, wherever it lies in its buffer, as a file. */
 export function memoryAccess(bytes: Uint8Array): RandomAccess {

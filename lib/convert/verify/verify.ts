@@ -1,15 +1,15 @@
-import { checkOptions } from '../blocks/options';
-import { type ReadCheckpointOptions, readCheckpoint } from '../checkpoint/read-checkpoint';
-import type { Checkpoint } from '../checkpoint/state-dict';
-import { RepfuseError } from '../errors';
-import type { DetectedBlock } from '../families';
-import { evaluateAsync, type Graph, parseGraph, readGraphMetadata } from '../graph';
-import { throwIfAborted } from '../native/call';
-import { seededUniform, uniformValues } from '../tensor/random';
-import { elementCount, formatShape, Tensor } from '../tensor/tensor';
+import { checkOptions } from '../../blocks/options';
+import { type ReadCheckpointOptions, readCheckpoint } from '../../checkpoint/read-checkpoint';
+import type { Checkpoint } from '../../checkpoint/state-dict';
+import { RepfuseError } from '../../errors';
+import type { DetectedBlock } from '../../families';
+import { evaluateAsync, type Graph, parseGraph, readGraphMetadata } from '../../graph';
+import { throwIfAborted } from '../../native/call';
+import { seededUniform, uniformValues } from '../../tensor/random';
+import { elementCount, formatShape, Tensor } from '../../tensor/tensor';
+import { checkFindOptions, FIND_OPTIONS, type FindOptions, findBlocks } from '../find-blocks';
 import { compareOtherTensors, type TensorProblem } from './compare-tensors';
 import { differenceOf, peakOf } from './difference';
-import { checkFindOptions, FIND_OPTIONS, type FindOptions, findBlocks } from './find-blocks';
 import { type BlockVerification, problemOf, verifyBlock } from './verify-block';
 
 export interface VerifyOptions extends FindOptions, Omit<ReadCheckpointOptions, 'onProgress'> {

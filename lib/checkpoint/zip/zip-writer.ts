@@ -1,5 +1,5 @@
 import { crc32 } from 'node:zlib';
-import type { Sink } from './new-file';
+import type { Sink } from '../files/new-file';
 
 const LOCAL = 0x04034b50;
 const CENTRAL = 0x02014b50;

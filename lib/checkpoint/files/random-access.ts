@@ -1,8 +1,8 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import { RepfuseError } from '../errors';
-import { throwIfAborted } from '../native/call';
-import { adviseHugePages } from '../native/huge-pages';
+import { RepfuseError } from '../../errors';
+import { throwIfAborted } from '../../native/call';
+import { adviseHugePages } from '../../native/huge-pages';
 
 /** Bytes that can be read at any place. */
 export interface RandomAccess {

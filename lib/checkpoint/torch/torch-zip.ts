@@ -1,9 +1,9 @@
-import { RepfuseError } from '../errors';
-import { unpickle } from './pickle';
-import type { PyValue } from './python-values';
+import { RepfuseError } from '../../errors';
+import { unpickle } from '../pickle/pickle';
+import type { PyValue } from '../pickle/python-values';
+import { expansionLimit, type ZipArchive } from '../zip/zip';
 import { TORCH_HOST } from './torch-pickle';
 import type { StorageReader } from './torch-tensor';
-import { expansionLimit, type ZipArchive } from './zip';
 
 const MAX_PICKLE = 1 << 28;
 

@@ -1,9 +1,9 @@
-import { RepfuseError } from '../errors';
-import { DTYPES } from '../tensor/dtype';
+import { RepfuseError } from '../../errors';
+import { DTYPES } from '../../tensor/dtype';
+import type { RandomAccess } from '../files/random-access';
+import type { StoredTensor } from '../stored-tensor';
+import type { ZipArchive } from '../zip/zip';
 import { readNpyHeader } from './npy';
-import type { RandomAccess } from './random-access';
-import type { StoredTensor } from './stored-tensor';
-import type { ZipArchive } from './zip';
 
 const SUFFIX = '.npy';
 /** Bytes of an entry that hold its header; longer ones are refused by the header's own limit. */

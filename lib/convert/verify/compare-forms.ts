@@ -1,8 +1,8 @@
-import type { DetectedBlock } from '../families';
-import { addAsync, type Branch, concatChannels, runBranchAsync, type Stage } from '../ops';
-import { batchNormAffine } from '../ops/batch-norm';
-import { seededUniform } from '../tensor/random';
-import { Tensor } from '../tensor/tensor';
+import type { DetectedBlock } from '../../families';
+import { addAsync, type Branch, concatChannels, runBranchAsync, type Stage } from '../../ops';
+import { batchNormAffine } from '../../ops/batch-norm';
+import { seededUniform } from '../../tensor/random';
+import { Tensor } from '../../tensor/tensor';
 import { type BlockForm, strided } from './block-forms';
 import { type Difference, differenceOf, peakOf } from './difference';
 

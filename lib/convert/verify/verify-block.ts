@@ -1,7 +1,7 @@
-import type { StateDict } from '../checkpoint/state-dict';
-import { RepfuseError } from '../errors';
-import type { DetectedBlock } from '../families';
-import type { DType } from '../tensor/dtype';
+import type { StateDict } from '../../checkpoint/state-dict';
+import { RepfuseError } from '../../errors';
+import type { DetectedBlock } from '../../families';
+import type { DType } from '../../tensor/dtype';
 import { type BlockForm, fusedForm, fusedKeys, misfitOf, trainingForm } from './block-forms';
 import { compareForms, termsOf } from './compare-forms';
 import type { Difference } from './difference';

@@ -1,7 +1,7 @@
-import { RepfuseError } from '../errors';
-import { DTYPES, type DType, isDType } from '../tensor/dtype';
-import { type RandomAccess, readBytes } from './random-access';
-import type { StoredTensor } from './stored-tensor';
+import { RepfuseError } from '../../errors';
+import { DTYPES, type DType, isDType } from '../../tensor/dtype';
+import { type RandomAccess, readBytes } from '../files/random-access';
+import type { StoredTensor } from '../stored-tensor';
 
 const MAX_HEADER = 100_000_000;
 /** Objects and lists in a header: three a tensor are needed, and each costs far more memory than text. */

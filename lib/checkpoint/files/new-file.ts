@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { type FileHandle, link, lstat, open, rename, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { RepfuseError } from '../errors';
-import { throwIfAborted } from '../native/call';
+import { RepfuseError } from '../../errors';
+import { throwIfAborted } from '../../native/call';
 
 /** Bytes between two looks at the signal. */
 const CHUNK = 1 << 24;

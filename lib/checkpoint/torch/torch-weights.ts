@@ -1,11 +1,11 @@
-import { RepfuseError } from '../errors';
-import { describe } from './describe';
-import { type FoundStateDict, findStateDict } from './find-state-dict';
-import type { CheckpointFormat } from './state-dict';
+import { RepfuseError } from '../../errors';
+import { describe } from '../describe';
+import { type FoundStateDict, findStateDict } from '../find-state-dict';
+import type { CheckpointFormat } from '../state-dict';
+import type { OpenOptions, Weights } from '../weights';
 import { type TorchTensor, UnsupportedTensor } from './torch-pickle';
 import { storedTensors } from './torch-tensor';
 import type { TorchFile } from './torch-zip';
-import type { OpenOptions, Weights } from './weights';
 
 /** The weights of a torch file of either format. @throws the errors of `findStateDict` and `storedTensors` */
 export function torchWeights(

@@ -1,6 +1,6 @@
-import { DTYPES, type DType } from '../tensor/dtype';
-import type { PickleHost } from './pickle';
-import { PyGlobal, PyTuple, type PyValue } from './python-values';
+import { DTYPES, type DType } from '../../tensor/dtype';
+import type { PickleHost } from '../pickle/pickle';
+import { PyGlobal, PyTuple, type PyValue } from '../pickle/python-values';
 
 /** A record of raw bytes beside the pickle. */
 export class TorchStorage {

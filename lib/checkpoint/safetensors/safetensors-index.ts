@@ -1,10 +1,10 @@
-import { RepfuseError } from '../errors';
-import { flatWeights } from './flat-weights';
-import { type RandomAccess, readBytes } from './random-access';
+import { RepfuseError } from '../../errors';
+import { type RandomAccess, readBytes } from '../files/random-access';
+import { flatWeights } from '../flat-weights';
+import type { SkippedEntry } from '../state-dict';
+import type { StoredTensor } from '../stored-tensor';
+import type { OpenOptions, Weights } from '../weights';
 import { readSafetensors } from './safetensors';
-import type { SkippedEntry } from './state-dict';
-import type { StoredTensor } from './stored-tensor';
-import type { OpenOptions, Weights } from './weights';
 
 const MAX_INDEX = 100_000_000;
 const MAX_SHARDS = 4096;

@@ -1,7 +1,7 @@
-import type { DetectedBlock } from '../families';
-import { DTYPES } from '../tensor/dtype';
-import { type FloatType, roundTo } from '../tensor/round';
-import { formatShape, type Tensor } from '../tensor/tensor';
+import type { DetectedBlock } from '../../families';
+import { DTYPES } from '../../tensor/dtype';
+import { type FloatType, roundTo } from '../../tensor/round';
+import { formatShape, type Tensor } from '../../tensor/tensor';
 import { fusedKeys } from './block-forms';
 import type { VerifiedFile } from './verify-block';
 

@@ -1,11 +1,11 @@
-import { RepfuseError } from '../errors';
-import { type PickleHost, unpickleFirst } from './pickle';
-import { PyTuple, type PyValue } from './python-values';
-import { type RandomAccess, readBytes } from './random-access';
+import { RepfuseError } from '../../errors';
+import { type RandomAccess, readBytes } from '../files/random-access';
+import { type PickleHost, unpickleFirst } from '../pickle/pickle';
+import { PyTuple, type PyValue } from '../pickle/python-values';
+import { expansionLimit } from '../zip/zip';
 import { storageWidth, TORCH_HOST, TorchStorage } from './torch-pickle';
 import type { StorageReader } from './torch-tensor';
 import type { TorchFile } from './torch-zip';
-import { expansionLimit } from './zip';
 
 const MAGIC = '0x1950a86a20f9469cfc6c';
 const PROTOCOL = 1001;

@@ -1,4 +1,4 @@
-import type { Tensor } from '../tensor/tensor';
+import type { Tensor } from '../../tensor/tensor';
 
 /** The largest difference of two float32 tensors. */
 export interface Difference {

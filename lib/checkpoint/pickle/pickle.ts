@@ -1,4 +1,4 @@
-import { RepfuseError } from '../errors';
+import { RepfuseError } from '../../errors';
 import { decodeInteger, decodeUtf8 } from './pickle-literals';
 import { OPCODES } from './pickle-opcodes';
 import { PyGlobal, PyObject, PyTuple, type PyValue } from './python-values';

@@ -1,10 +1,10 @@
-import { RepfuseError } from '../errors';
-import type { Tensor } from '../tensor/tensor';
-import { writeNewFile } from './new-file';
+import { RepfuseError } from '../../errors';
+import type { Tensor } from '../../tensor/tensor';
+import { writeNewFile } from '../files/new-file';
+import { bytesOf, inTurn, sourceOf, type TensorSource } from '../tensor-source';
+import type { WriteOptions } from '../write-checkpoint';
+import { ZipWriter } from '../zip/zip-writer';
 import { npyHeader } from './npy';
-import { bytesOf, inTurn, sourceOf, type TensorSource } from './tensor-source';
-import type { WriteOptions } from './write-checkpoint';
-import { ZipWriter } from './zip-writer';
 
 const ALIGNMENT = 64;
 

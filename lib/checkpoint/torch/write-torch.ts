@@ -1,9 +1,9 @@
-import type { DType } from '../tensor/dtype';
-import { elementCount, type Tensor } from '../tensor/tensor';
-import { writeNewFile } from './new-file';
-import { bytesOf, inTurn, sourceOf, type TensorSource } from './tensor-source';
-import type { WriteOptions } from './write-checkpoint';
-import { ZipWriter } from './zip-writer';
+import type { DType } from '../../tensor/dtype';
+import { elementCount, type Tensor } from '../../tensor/tensor';
+import { writeNewFile } from '../files/new-file';
+import { bytesOf, inTurn, sourceOf, type TensorSource } from '../tensor-source';
+import type { WriteOptions } from '../write-checkpoint';
+import { ZipWriter } from '../zip/zip-writer';
 
 /** As torch.save aligns storages. */
 const ALIGNMENT = 64;

@@ -1,5 +1,5 @@
-import { className } from './describe';
-import { PyFloat, PyObject, PyTuple, type PyValue } from './python-values';
+import { className } from '../describe';
+import { PyFloat, PyObject, PyTuple, type PyValue } from '../pickle/python-values';
 import { TorchTensor, UnsupportedTensor } from './torch-pickle';
 
 /** What a pickled torch.nn.Module says of itself beside its weights. */

@@ -1,9 +1,9 @@
-import { RepfuseError } from '../errors';
-import { DTYPES, type DType } from '../tensor/dtype';
-import { elementCount, formatShape } from '../tensor/tensor';
-import { PyTuple, type PyValue } from './python-values';
-import { type Allocate, allocate } from './random-access';
-import type { StoredTensor } from './stored-tensor';
+import { RepfuseError } from '../../errors';
+import { DTYPES, type DType } from '../../tensor/dtype';
+import { elementCount, formatShape } from '../../tensor/tensor';
+import { type Allocate, allocate } from '../files/random-access';
+import { PyTuple, type PyValue } from '../pickle/python-values';
+import type { StoredTensor } from '../stored-tensor';
 import { TorchStorage, type TorchTensor, torchDType } from './torch-pickle';
 
 const MAX_RANK = 64;

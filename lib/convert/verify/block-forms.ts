@@ -1,9 +1,9 @@
-import type { StateDict } from '../checkpoint/state-dict';
-import type { DetectedBlock } from '../families';
-import type { Branch, Stage } from '../ops';
-import { DTYPES } from '../tensor/dtype';
-import { toFloat32 } from '../tensor/half';
-import { formatShape, Tensor } from '../tensor/tensor';
+import type { StateDict } from '../../checkpoint/state-dict';
+import type { DetectedBlock } from '../../families';
+import type { Branch, Stage } from '../../ops';
+import { DTYPES } from '../../tensor/dtype';
+import { toFloat32 } from '../../tensor/half';
+import { formatShape, Tensor } from '../../tensor/tensor';
 
 /** One form of a block, ready to run: branches of one input, whose outputs are summed or joined, and what follows. */
 export interface BlockForm {

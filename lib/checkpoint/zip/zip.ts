@@ -1,8 +1,8 @@
 import { promisify } from 'node:util';
 import { constants, crc32, inflateRaw } from 'node:zlib';
 import { type Entry, fromRandomAccessReaderPromise, RandomAccessReader, type ZipFile } from 'yauzl';
-import { RepfuseError } from '../errors';
-import { type Allocate, allocate, type RandomAccess, readBytes } from './random-access';
+import { RepfuseError } from '../../errors';
+import { type Allocate, allocate, type RandomAccess, readBytes } from '../files/random-access';
 
 const MAX_ENTRIES = 100_000;
 /** Deflate shrinks at most a thousandfold: more than the head of an entry can become. */

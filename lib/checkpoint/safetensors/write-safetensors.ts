@@ -1,10 +1,10 @@
-import { RepfuseError } from '../errors';
-import { throwIfAborted } from '../native/call';
-import { DTYPES } from '../tensor/dtype';
-import type { Tensor } from '../tensor/tensor';
-import { writeNewFile } from './new-file';
-import { bytesOf, inTurn, sourceOf, type TensorSource } from './tensor-source';
-import type { WriteOptions } from './write-checkpoint';
+import { RepfuseError } from '../../errors';
+import { throwIfAborted } from '../../native/call';
+import { DTYPES } from '../../tensor/dtype';
+import type { Tensor } from '../../tensor/tensor';
+import { writeNewFile } from '../files/new-file';
+import { bytesOf, inTurn, sourceOf, type TensorSource } from '../tensor-source';
+import type { WriteOptions } from '../write-checkpoint';
 
 const DATA_ALIGNMENT = 64;
 /** As the format says; readers refuse more. */

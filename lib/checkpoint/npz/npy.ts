@@ -1,7 +1,7 @@
-import { RepfuseError } from '../errors';
-import { DTYPES, type DType } from '../tensor/dtype';
-import { Tensor } from '../tensor/tensor';
-import { type RandomAccess, readBytes } from './random-access';
+import { RepfuseError } from '../../errors';
+import { DTYPES, type DType } from '../../tensor/dtype';
+import { Tensor } from '../../tensor/tensor';
+import { type RandomAccess, readBytes } from '../files/random-access';
 
 /** NumPy's own limit is 10,000 unless told otherwise. */
 const MAX_HEADER = 1 << 16;
