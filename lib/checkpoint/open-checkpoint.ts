@@ -1,5 +1,5 @@
 import type { Tensor } from '../tensor/tensor';
-import { BufferPool } from './files/buffer-pool';
+import { giveBuffer, takeBuffer } from './files/buffer-pool';
 import type { ReadMeter } from './files/random-access';
 import type { Checkpoint, StateDict } from './state-dict';
 import { deferredTensor, hold, letGo, type StoredTensor } from './stored-tensor';
@@ -11,7 +11,6 @@ const AT_A_TIME = 16;
 /** A checkpoint whose large tensors stay in the file until they are asked for. */
 export class OpenCheckpoint {
   readonly checkpoint: Checkpoint;
-  private readonly pool = new BufferPool();
   private readonly loaded = new Map<string, Promise<void>>();
 
   constructor(
@@ -53,7 +52,7 @@ export class OpenCheckpoint {
     for (const key of keys) {
       const tensor = this.tensors.get(key)!;
       if (!this.loaded.has(key) || tensor.bytes <= SMALL_BYTES) continue;
-      if (this.isExclusive(key)) this.pool.give(tensor.data.buffer as ArrayBuffer);
+      if (this.isExclusive(key)) giveBuffer(tensor.data.buffer as ArrayBuffer);
       letGo(key, tensor);
       this.loaded.delete(key);
     }
@@ -68,7 +67,7 @@ export class OpenCheckpoint {
 
   private async read(key: string): Promise<void> {
     const tensor: Tensor = this.tensors.get(key)!;
-    const allocate = tensor.bytes <= SMALL_BYTES ? undefined : this.pool.take;
+    const allocate = tensor.bytes <= SMALL_BYTES ? undefined : takeBuffer;
     hold(tensor, await this.stored.get(key)!.read(allocate));
   }
 }

@@ -1,6 +1,7 @@
 import { dirname, join } from 'node:path';
 import { RepfuseError } from '../errors';
 import { throwIfAborted } from '../native/call';
+import { keepBuffers } from './files/buffer-pool';
 import { OpenFiles, paged, ReadMeter, type ReadProgress } from './files/random-access';
 import { OpenCheckpoint } from './open-checkpoint';
 import { openWeights } from './open-weights';
@@ -49,6 +50,7 @@ export async function withCheckpoint<T>(
   checkOptions(options);
   const { signal, onProgress } = options;
   const files = new OpenFiles();
+  const freeBuffers = keepBuffers();
   const meter = new ReadMeter(signal, onProgress);
   const open = async (path: string) => paged(meter.observe(await files.open(path)));
   try {
@@ -61,6 +63,7 @@ export async function withCheckpoint<T>(
   } catch (error) {
     throw error instanceof RepfuseError ? naming(file, error) : error;
   } finally {
+    freeBuffers();
     await files.close();
   }
 }

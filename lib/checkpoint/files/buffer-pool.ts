@@ -6,22 +6,34 @@ const KEPT = 8;
 const LARGE = 1 << 19;
 const HUGE = 1 << 22;
 
-/** Memory for elements that come and go. Used again, because fresh pages cost more than what is done with them. */
-export class BufferPool {
-  private readonly free: ArrayBuffer[] = []; // by size
+const free: ArrayBuffer[] = []; // by size
+let users = 0;
 
-  /** @throws ERR_REPFUSE_FORMAT where the engine has no more to give */
-  readonly take = (length: number): Uint8Array<ArrayBuffer> => {
-    const at = this.free.findIndex((buffer) => buffer.byteLength >= length);
-    const [buffer] =
-      at < 0 ? [allocate(length < LARGE ? length : Math.max(length, HUGE)).buffer] : this.free.splice(at, 1);
-    return new Uint8Array(buffer!, 0, length);
+/**
+ * From now on memory for elements is used again once it is given back, by whoever needs some: fresh pages cost more than what is done
+ * with them, and JavaScript engines free large buffers late.
+ *
+ * @returns what ends this; the last one to end frees all
+ */
+export function keepBuffers(): () => void {
+  users++;
+  return () => {
+    users--;
+    if (users === 0) free.length = 0;
   };
+}
 
-  /** Takes a buffer back: nothing may look at it any more. */
-  give(buffer: ArrayBuffer): void {
-    this.free.push(buffer);
-    this.free.sort((a, b) => a.byteLength - b.byteLength);
-    if (this.free.length > KEPT) this.free.shift();
-  }
+/** @throws ERR_REPFUSE_FORMAT where the engine has no more to give */
+export function takeBuffer(length: number): Uint8Array<ArrayBuffer> {
+  const at = free.findIndex((buffer) => buffer.byteLength >= length);
+  const [buffer] = at < 0 ? [allocate(length < LARGE ? length : Math.max(length, HUGE)).buffer] : free.splice(at, 1);
+  return new Uint8Array(buffer!, 0, length);
+}
+
+/** Takes a buffer back: nothing may look at it any more. */
+export function giveBuffer(buffer: ArrayBuffer): void {
+  if (users === 0) return;
+  free.push(buffer);
+  free.sort((a, b) => a.byteLength - b.byteLength);
+  if (free.length > KEPT) free.shift();
 }

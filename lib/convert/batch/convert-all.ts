@@ -1,6 +1,7 @@
 import { access, constants, mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { checkOptions, expectInteger } from '../../blocks/options';
+import { keepBuffers } from '../../checkpoint/files/buffer-pool';
 import { type ErrorCode, RepfuseError } from '../../errors';
 import { throwIfAborted } from '../../native/call';
 import { CONVERT_OPTIONS, type ConvertOptions, type ConvertProgress, checkConvertOptions, convert } from '../convert';
@@ -77,6 +78,7 @@ export async function* convertAll(
     return { item, result: await convertOne(item, settings, resume ? journal : undefined) };
   };
   const running = new Map<BatchItem, ReturnType<typeof work>>();
+  const freeBuffers = keepBuffers(); // the next file's tensors take the place of this one's
   let next = 0;
   try {
     for (;;) {
@@ -95,6 +97,7 @@ export async function* convertAll(
   } finally {
     stop.abort();
     await Promise.allSettled(running.values());
+    freeBuffers();
   }
 }
 
