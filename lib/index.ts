@@ -8,6 +8,7 @@ export type { Checkpoint, CheckpointFormat, SkippedEntry, StateDict } from './ch
 export { writeTorch } from './checkpoint/torch/write-torch';
 export type { OutputFormat, WriteOptions } from './checkpoint/write-checkpoint';
 export * from './convert';
+export * from './engine';
 export { ERROR_CODES, type ErrorCode, RepfuseError } from './errors';
 export {
   type DetectedBlock,

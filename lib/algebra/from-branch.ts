@@ -63,9 +63,20 @@ export function fromBranches(
 ): AffineConv {
   const parts = branches.map((branch) => fromBranch(branch, options));
   const joined = combine === 'sum' ? addBranches(parts) : concatOutputs(parts);
-  return after.length === 0
-    ? joined
-    : append(joined, joined.outChannels, { name: 'after the branches', stages: after }, options.allowInexactBorder);
+  return after.length === 0 ? joined : appendStages(joined, { name: 'after the branches', stages: after }, options);
+}
+
+/**
+ * A convolution with affine stages after it.
+ *
+ * @throws as `fromBranch`
+ */
+export function appendStages(
+  conv: AffineConv,
+  branch: Branch,
+  { allowInexactBorder }: Pick<FromBranchOptions, 'allowInexactBorder'> = {},
+): AffineConv {
+  return append(conv, conv.outChannels, branch, allowInexactBorder);
 }
 
 /** Stages put after a convolution; after nothing, which is the identity, where it is undefined. */

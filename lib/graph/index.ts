@@ -1,3 +1,4 @@
+export { type AffineNode, affineStages } from './affine-stages';
 export { deployGraph, type FusedBlock } from './deploy';
 export { evaluate, evaluateAsync, normalizeInput } from './evaluate';
 export { batchNormEps, type Graph, type GraphNode } from './graph';

@@ -1,6 +1,7 @@
 import * as ops from '../ops';
 import { toFloat32 } from '../tensor/half';
 import { Tensor } from '../tensor/tensor';
+import { affineStages } from './affine-stages';
 import type { GraphNode } from './graph';
 
 /** The operators that nodes need, blocking or on the pool. */
@@ -54,7 +55,7 @@ export function runNode<Result, Options>(
     case 'identity_conv1x1':
     case 'batch_norm':
     case 'bn_pad':
-      return operators.runBranch({ name: node.id, stages: stagesOf(node, weight) }, x!, options);
+      return operators.runBranch({ name: node.id, stages: affineStages(node, weight) }, x!, options);
     case 'avg_pool2d':
     case 'max_pool2d': {
       const { kernel, stride, padding, ceil_mode: ceilMode } = node;
@@ -79,53 +80,6 @@ export function runNode<Result, Options>(
       return operators.globalAvgPool(x!, options);
     default:
       return operators[node.op](x!, options);
-  }
-}
-
-type AffineNode = Extract<GraphNode, { op: 'conv2d' | 'identity_conv1x1' | 'batch_norm' | 'bn_pad' }>;
-
-/** An affine node as the one or two stages of a branch. */
-function stagesOf(node: AffineNode, weight: (key: string) => Tensor): ops.Stage[] {
-  switch (node.op) {
-    case 'conv2d': {
-      const { stride, dilation, groups } = node;
-      const [vertical, horizontal] = node.padding;
-      return [
-        {
-          kind: 'conv2d',
-          weight: weight(node.weight),
-          bias: node.bias === null ? null : weight(node.bias),
-          stride,
-          padding: [vertical, horizontal, vertical, horizontal],
-          dilation,
-          groups,
-        },
-      ];
-    }
-    case 'identity_conv1x1':
-      return [
-        {
-          kind: 'conv2d',
-          weight: weight(node.weight),
-          stride: [1, 1],
-          padding: [0, 0, 0, 0],
-          dilation: [1, 1],
-          groups: node.groups,
-          plusIdentity: true,
-        },
-      ];
-    default: {
-      const { prefix, eps } = node;
-      const batchNorm: ops.Stage = {
-        kind: 'batch_norm',
-        runningMean: weight(`${prefix}.running_mean`),
-        runningVar: weight(`${prefix}.running_var`),
-        ...(node.affine ? { weight: weight(`${prefix}.weight`), bias: weight(`${prefix}.bias`) } : {}),
-        eps,
-      };
-      if (node.op === 'batch_norm') return [batchNorm];
-      return [batchNorm, { kind: 'pad_border', padding: [node.pad, node.pad, node.pad, node.pad] }];
-    }
   }
 }
 

@@ -18,7 +18,11 @@ const MAX_ELEMENTS = 2 ** 31 - 1;
  * @throws ERR_REPFUSE_GRAPH naming the node whose weights are missing or whose input does not fit; ERR_REPFUSE_SHAPE if
  *   `inputShape` is no shape
  */
-export function inferShapes(graph: Graph, inputShape: Shape, tensors: ReadonlyMap<string, Tensor>): Map<string, Shape> {
+export function inferShapes(
+  graph: Graph,
+  inputShape: Shape,
+  tensors: ReadonlyMap<string, Pick<Tensor, 'dtype' | 'shape'>>,
+): Map<string, Shape> {
   if (!inputShape.every((dim) => Number.isSafeInteger(dim) && dim > 0)) {
     throw new RepfuseError(
       'ERR_REPFUSE_SHAPE',
@@ -37,7 +41,7 @@ export function inferShapes(graph: Graph, inputShape: Shape, tensors: ReadonlyMa
 export function countMacs(
   graph: Graph,
   shapes: ReadonlyMap<string, Shape>,
-  tensors: ReadonlyMap<string, Tensor>,
+  tensors: ReadonlyMap<string, Pick<Tensor, 'dtype' | 'shape'>>,
 ): number {
   return graph.nodes.reduce((sum, node) => {
     if (node.op !== 'conv2d' && node.op !== 'identity_conv1x1' && node.op !== 'linear') return sum;
@@ -46,7 +50,11 @@ export function countMacs(
   }, 0);
 }
 
-function nodeShape(node: GraphNode, shapes: ReadonlyMap<string, Shape>, tensors: ReadonlyMap<string, Tensor>): Shape {
+function nodeShape(
+  node: GraphNode,
+  shapes: ReadonlyMap<string, Shape>,
+  tensors: ReadonlyMap<string, Pick<Tensor, 'dtype' | 'shape'>>,
+): Shape {
   for (const key of nodeKeys(node)) {
     const tensor = tensors.get(key);
     if (tensor === undefined) throw wrong(node, `its tensor ${key} is missing`);

@@ -38,6 +38,8 @@ export type NativeOperator =
   | 'avgPool2d'
   | 'conv2d'
   | 'copyProbe'
+  | 'enginePrepare'
+  | 'engineRun'
   | 'fmaProbe'
   | 'frame'
   | 'fuse'
@@ -53,8 +55,37 @@ export type NativeOperator =
   | 'silu'
   | 'softmax';
 
+/** A native engine, or its builder. */
+export interface EngineHandle {
+  readonly __engine: unique symbol;
+}
+
+/** A step of a plan; estimate and seconds are 0 where there is none yet. */
+export interface NativeEngineStep {
+  readonly layer: string;
+  readonly kernel: string;
+  readonly output: readonly number[];
+  readonly macs: number;
+  readonly weightBytes: number;
+  readonly estimate: number;
+  readonly seconds: number;
+}
+
+export interface NativeEngineMemory {
+  readonly sourceWeights: number;
+  readonly packedWeights: number;
+  readonly activations: number;
+  readonly workspace: number;
+}
+
 /** The typed shape of repfuse.node. */
 export type Addon = {
+  engineBuilder(inChannels: number): EngineHandle;
+  engineAdd(engine: EngineHandle, step: NativeArguments): NativeStatus | null;
+  engineBuild(engine: EngineHandle, options: NativeArguments): NativeStatus | null;
+  engineExplain(args: NativeArguments): readonly NativeEngineStep[] | NativeStatus;
+  engineMemory(engine: EngineHandle): NativeEngineMemory | NativeStatus;
+  engineDispose(engine: EngineHandle): void;
   info(): NativeInfo;
   setIsa(name: string): boolean;
   cancel(id: number): void;

@@ -59,7 +59,8 @@ function isCall(started: NativeCall | NativeStatus): started is NativeCall {
   return 'promise' in started;
 }
 
-function throwIfFailed(operator: string, status: NativeStatus | null): void {
+/** @throws RepfuseError for a status that is a failure. */
+export function throwIfFailed(operator: string, status: NativeStatus | null): void {
   if (status === null) return;
   throw new RepfuseError(STATUS_CODES[status.code] ?? 'ERR_REPFUSE_NATIVE', `${operator} failed: ${status.message}`, {
     operator,

@@ -25,7 +25,9 @@ export function keepBuffers(): () => void {
 
 /** @throws ERR_REPFUSE_FORMAT where the engine has no more to give */
 export function takeBuffer(length: number): Uint8Array<ArrayBuffer> {
-  const at = free.findIndex((buffer) => buffer.byteLength >= length);
+  // None much larger: whoever needs that one would have to get another.
+  const most = Math.max(2 * length, HUGE);
+  const at = free.findIndex(({ byteLength }) => byteLength >= length && byteLength <= most);
   const [buffer] = at < 0 ? [allocate(length < LARGE ? length : Math.max(length, HUGE)).buffer] : free.splice(at, 1);
   return new Uint8Array(buffer!, 0, length);
 }

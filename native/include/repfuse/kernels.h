@@ -40,6 +40,25 @@ using PackPanelF32 = void (*)(const PanelGeometry& geometry, const float* channe
 struct DepthwiseRows;
 using DepthwiseRowsF32 = void (*)(const DepthwiseRows& rows);
 
+// Tiles over blocks of 16 channels, see src/kernels/blocked/.
+struct ConvTile;
+struct DepthwiseTile;
+struct WinogradInput;
+struct WinogradOutput;
+struct WinogradKernels {
+  void (*input)(const WinogradInput& tile);
+  void (*output)(const WinogradOutput& tile);
+};
+struct BlockedKernels {
+  const char* name;
+  int most_blocks;     // of output channels in a convolution's tile
+  int most_pixels[4];  // of a row, by the number of blocks
+  void (*conv)(const ConvTile& tile, int blocks, int pixels);
+  void (*depthwise)(const DepthwiseTile& tile, int pixels);
+  WinogradKernels winograd2, winograd4;
+  UnaryF32 sigmoid, silu, hardswish;  // x may equal y
+};
+
 // Multiply-adds in registers, see src/kernels/probe/fma.h.
 using FmaProbe = double (*)(int64_t rounds, float* sink);
 
@@ -50,6 +69,7 @@ struct KernelTable {
   DotF32 dot;
   PackPanelF32 pack_panel;
   DepthwiseRowsF32 depthwise_rows;
+  BlockedKernels blocked;
   FmaProbe fma_probe;
 
   FuseScaleRow fuse_scale;

@@ -73,6 +73,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportProbes(env, exports);
   ExportFuse(env, exports);
   ExportHalf(env, exports);
+  ExportEngine(env, exports);
   return exports;
 }
 

@@ -11,5 +11,6 @@ void ExportPool(Napi::Env env, Napi::Object exports);
 void ExportProbes(Napi::Env env, Napi::Object exports);
 void ExportFuse(Napi::Env env, Napi::Object exports);
 void ExportHalf(Napi::Env env, Napi::Object exports);
+void ExportEngine(Napi::Env env, Napi::Object exports);
 
 }  // namespace repfuse::addon

@@ -1,6 +1,7 @@
 // The one place that maps CPU -> kernels.
 #include <atomic>
 
+#include "../kernels/blocked/blocked.h"
 #include "../kernels/conv/panel.h"
 #include "../kernels/depthwise/rows.h"
 #include "../kernels/elementwise/elementwise.h"
@@ -18,6 +19,16 @@ constexpr KernelTable kScalarTable = {
     .dot = Dot__scalar,
     .pack_panel = PackPanel__scalar,
     .depthwise_rows = DepthwiseRows__scalar,
+    .blocked = {.name = "blocked-f32-1x2__scalar",
+                .most_blocks = 1,
+                .most_pixels = {2},
+                .conv = RunConvTile__scalar,
+                .depthwise = RunDepthwiseTile__scalar,
+                .winograd2 = {WinogradInput2__scalar, WinogradOutput2__scalar},
+                .winograd4 = {WinogradInput4__scalar, WinogradOutput4__scalar},
+                .sigmoid = Sigmoid__scalar,
+                .silu = Silu__scalar,
+                .hardswish = Hardswish__scalar},
     .fma_probe = FmaProbe__scalar,
     .fuse_scale = FuseScale__scalar,
     .fuse_accumulate = FuseAccumulate__scalar,
@@ -36,6 +47,16 @@ constexpr KernelTable kAvx2Table = {
     .dot = Dot__avx2,
     .pack_panel = PackPanel__avx2,
     .depthwise_rows = DepthwiseRows__avx2,
+    .blocked = {.name = "blocked-f32-1x6__avx2",
+                .most_blocks = 1,
+                .most_pixels = {6},
+                .conv = RunConvTile__avx2,
+                .depthwise = RunDepthwiseTile__avx2,
+                .winograd2 = {WinogradInput2__avx2, WinogradOutput2__avx2},
+                .winograd4 = {WinogradInput4__avx2, WinogradOutput4__avx2},
+                .sigmoid = Sigmoid__avx2,
+                .silu = Silu__avx2,
+                .hardswish = Hardswish__avx2},
     .fma_probe = FmaProbe__avx2,
     .fuse_scale = FuseScale__avx2,
     .fuse_accumulate = FuseAccumulate__avx2,
@@ -53,6 +74,16 @@ constexpr KernelTable kAvx512Table = {
     .dot = Dot__avx512,
     .pack_panel = PackPanel__avx512,
     .depthwise_rows = DepthwiseRows__avx512,
+    .blocked = {.name = "blocked-f32-2x14__avx512",
+                .most_blocks = 4,
+                .most_pixels = {14, 14, 9, 7},
+                .conv = RunConvTile__avx512,
+                .depthwise = RunDepthwiseTile__avx512,
+                .winograd2 = {WinogradInput2__avx512, WinogradOutput2__avx512},
+                .winograd4 = {WinogradInput4__avx512, WinogradOutput4__avx512},
+                .sigmoid = Sigmoid__avx512,
+                .silu = Silu__avx512,
+                .hardswish = Hardswish__avx512},
     .fma_probe = FmaProbe__avx512,
     .fuse_scale = FuseScale__avx512,
     .fuse_accumulate = FuseAccumulate__avx512,

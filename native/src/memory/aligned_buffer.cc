@@ -4,12 +4,15 @@
 #include <cstdlib>
 #include <mutex>
 
+#include "repfuse/huge_pages.h"
+
 namespace repfuse {
 namespace {
 
 constexpr size_t kAlignment = 64;
 constexpr size_t kSmallest = 1 << 15;   // smaller blocks are the allocator's business
 constexpr size_t kGranularity = 1 << 16;
+constexpr size_t kHugePage = size_t{2} << 20;
 constexpr int kSlots = 32;
 constexpr size_t kMostKept = size_t{64} << 20;
 
@@ -76,9 +79,11 @@ bool AlignedBuffer::Allocate(size_t bytes) {
   if (bytes > SIZE_MAX / 2) return false;
   if (bytes >= kSmallest) data_ = Cache().Take(bytes, &capacity_);
   if (data_ == nullptr) {
-    capacity_ = bytes < kSmallest ? RoundUp(bytes + (bytes == 0), kAlignment) : RoundUp(bytes, kGranularity);
-    data_ = std::aligned_alloc(kAlignment, capacity_);
+    const size_t unit = bytes < kSmallest ? kAlignment : bytes < kHugePage ? kGranularity : kHugePage;
+    capacity_ = RoundUp(bytes + (bytes == 0), unit);
+    data_ = std::aligned_alloc(bytes < kHugePage ? kAlignment : kHugePage, capacity_);
     if (data_ == nullptr) return false;
+    AdviseHugePages(data_, capacity_);
   }
   bytes_ = bytes;
   return true;

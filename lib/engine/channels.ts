@@ -1,0 +1,54 @@
+import { RepfuseError } from '../errors';
+import type { Graph, GraphNode } from '../graph';
+import type { Tensor } from '../tensor/tensor';
+
+/**
+ * Channels of the input and of every node's result, by id; of vectors their features, where a tensor tells them.
+ *
+ * @throws ERR_REPFUSE_INVALID_ARGUMENT if neither the graph nor a tensor tells the input's
+ */
+export function channelCounts(graph: Graph, tensors: ReadonlyMap<string, Tensor>): ReadonlyMap<string, number> {
+  const channels = new Map([[graph.input, graph.inputShape?.[0] ?? inputChannels(graph, tensors)]]);
+  for (const node of graph.nodes) {
+    const made = madeChannels(node, tensors) ?? channels.get(node.inputs[0]!);
+    if (made !== undefined) channels.set(node.id, made);
+  }
+  return channels;
+}
+
+function madeChannels(node: GraphNode, tensors: ReadonlyMap<string, Tensor>): number | undefined {
+  return node.op === 'conv2d' || node.op === 'linear' ? tensors.get(node.weight)?.shape[0] : undefined;
+}
+
+/** What the nodes that read the input, or what keeps its channels, say of them. */
+function inputChannels({ input, nodes }: Graph, tensors: ReadonlyMap<string, Tensor>): number {
+  const same = new Set([input]);
+  for (const node of nodes) {
+    if (!same.has(node.inputs[0]!)) continue;
+    const told = readChannels(node, tensors);
+    if (told !== undefined) return told;
+    same.add(node.id);
+  }
+  throw new RepfuseError(
+    'ERR_REPFUSE_INVALID_ARGUMENT',
+    'Expected inputShape in the graph, of whose tensors none tells the channels of its input, but received none',
+  );
+}
+
+function readChannels(node: GraphNode, tensors: ReadonlyMap<string, Tensor>): number | undefined {
+  switch (node.op) {
+    case 'conv2d':
+      return (tensors.get(node.weight)?.shape[1] ?? 0) * node.groups || undefined;
+    case 'linear':
+      return tensors.get(node.weight)?.shape[1];
+    case 'identity_conv1x1':
+      return tensors.get(node.weight)?.shape[0];
+    case 'batch_norm':
+    case 'bn_pad':
+      return tensors.get(`${node.prefix}.running_mean`)?.size;
+    case 'squeeze_excite':
+      return tensors.get(`${node.reduce}.weight`)?.shape[1];
+    default:
+      return undefined;
+  }
+}

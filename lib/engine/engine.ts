@@ -1,0 +1,323 @@
+import { checkOptions, expectBoolean, expectChoice, expectInteger } from '../blocks/options';
+import { RepfuseError } from '../errors';
+import { type Graph, inferShapes } from '../graph';
+import { callNative, throwIfAborted } from '../native/call';
+import { loadAddon } from '../native/load';
+import { resolveThreads } from '../native/threads';
+import { formatShape, Tensor } from '../tensor/tensor';
+import { compileGraph } from './compile';
+import { type ImageShape, NativeEngine } from './native-engine';
+import { Turns } from './turns';
+
+/** A network and its weights, as `readModel` gives them. */
+export interface Model {
+  readonly graph: Graph;
+  readonly tensors: ReadonlyMap<string, Tensor>;
+}
+
+export interface EngineOptions {
+  /** Threads of a run; default `REPFUSE_NUM_THREADS`, else min(CPU affinity, cgroup quota). Never changes the result. */
+  readonly threads?: number | undefined;
+  /** `'f32'`, the only one so far: at most max(2e-6, twice the error of a plain float32 convolution) of the peak in each layer. */
+  readonly precision?: 'f32' | undefined;
+  /** An image's result does not depend on the batch it comes in. Default false: kernels are chosen for the whole batch. */
+  readonly batchInvariant?: boolean | undefined;
+  /** How 3x3 convolutions of stride 1 are computed: Winograd's F(2, 3) or F(4, 3), directly, or as is estimated to be fastest (default). */
+  readonly algorithm?: 'auto' | 'direct' | 'winograd2' | 'winograd4' | undefined;
+  /** Input shapes whose compiled plans are kept, those used last. Default 8. */
+  readonly plans?: number | undefined;
+  /** Stops the compilation: ERR_REPFUSE_ABORTED. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface RunOptions {
+  /** Where the result goes: a float32 tensor of its shape. Default: a new one. */
+  readonly out?: Tensor | undefined;
+}
+
+export interface RunAsyncOptions extends RunOptions {
+  /** Stops the run within one layer: ERR_REPFUSE_ABORTED. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface StreamOptions {
+  /** Inputs under way at a time. Default 2: one runs while the next is fetched. */
+  readonly concurrency?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Bytes that an engine holds. */
+export interface EngineMemory {
+  /** As they came, to be packed for further shapes. */
+  readonly sourceWeights: number;
+  /** In the order in which kernels read them; Winograd's are larger. */
+  readonly packedWeights: number;
+  /** Of all plans and of runs that overlap. */
+  readonly activations: number;
+  readonly workspace: number;
+}
+
+/** One step of a plan, as `explain` tells it. */
+export interface EngineStep {
+  /** Of the graph's node. */
+  readonly layer: string;
+  readonly kernel: string;
+  /** [N, C, H, W] of the result; [N, features, 1, 1] of a vector. */
+  readonly output: readonly number[];
+  /** Multiply-accumulates of the plain definition. */
+  readonly macs: number;
+  /** Of the packed weights. */
+  readonly weightBytes: number;
+  /** Seconds on one thread by the table of rates; null where there is no choice of kernels. */
+  readonly estimate: number | null;
+  /** Seconds of the fastest run so far; null before the first. */
+  readonly seconds: number | null;
+  /** Achieved multiply-accumulates (of the plain definition: Winograd's can exceed 1) over the peak that `peak` names; null before a run. */
+  readonly shareOfPeak: number | null;
+}
+
+/**
+ * A network compiled for this machine: re-parameterizable branches merged where that is exact, BatchNorms, activations and sums folded
+ * into the convolutions before them, weights packed once, a plan for each input shape.
+ *
+ * `run` works on threads of its own: the event loop stays free, and none of libuv's are taken. Runs may overlap; they start in the order
+ * of the calls. Results are bit-equal from run to run and for any number of threads.
+ */
+export class Engine implements Disposable, AsyncDisposable {
+  private native: NativeEngine | undefined;
+  private readonly turns: Turns;
+
+  private constructor(
+    native: NativeEngine,
+    private readonly graph: Graph,
+    private readonly stubs: ReadonlyMap<string, Pick<Tensor, 'dtype' | 'shape'>>,
+    readonly threads: number,
+  ) {
+    this.native = native;
+    this.turns = new Turns(Math.max(1, Math.floor(loadAddon().info().defaultThreads / threads)));
+  }
+
+  /**
+   * Compiles a network. The weights are copied: change or drop them as you like. Where the graph tells its input's size, the plan for one
+   * image is compiled at once, otherwise with the first run of each shape.
+   *
+   * @throws ERR_REPFUSE_GRAPH naming the node that does not fit; ERR_REPFUSE_NOT_FUSABLE or ERR_REPFUSE_NOT_FINITE naming the node of a
+   *   BatchNorm that cannot be evaluated; ERR_REPFUSE_INVALID_ARGUMENT; ERR_REPFUSE_ABORTED
+   */
+  static async create({ graph, tensors }: Model, options: EngineOptions = {}): Promise<Engine> {
+    checkOptions('Engine.create', options, ENGINE_OPTIONS);
+    const { plans = 8, signal } = options;
+    expectChoice(options.precision, 'precision', ['f32']);
+    const algorithm = expectChoice(options.algorithm, 'algorithm', ['auto', 'direct', 'winograd2', 'winograd4']);
+    expectInteger(plans, 'plans');
+    const batchInvariant = expectBoolean(options.batchInvariant, 'batchInvariant', false);
+    const threads = resolveThreads(options.threads);
+    throwIfAborted(signal);
+    const shape = graph.inputShape === undefined ? undefined : ([1, ...graph.inputShape] as const);
+    const stubs = withoutData(tensors);
+    if (shape !== undefined) inferShapes(graph, shape, stubs);
+    const program = compileGraph(graph, tensors);
+    const native = await NativeEngine.build(program, { algorithm, batchInvariant, plans }, signal);
+    if (shape !== undefined) await native.prepare(shape, threads, { signal });
+    return new Engine(native, graph, stubs, threads);
+  }
+
+  /**
+   * Runs on threads of the engine's own. The input is copied first: it may be changed at once.
+   *
+   * @param input float32 [N, C, H, W], normalised as the network wants it (see `normalizeInput`); any N, H and W that the network allows
+   * @returns the graph's output: `out`, or a new tensor
+   * @throws ERR_REPFUSE_GRAPH or ERR_REPFUSE_SHAPE if the input does not fit; ERR_REPFUSE_INVALID_ARGUMENT; ERR_REPFUSE_ABORTED;
+   *   ERR_REPFUSE_DISPOSED
+   */
+  async run(input: Tensor, options: RunAsyncOptions = {}): Promise<Tensor> {
+    checkOptions('run', options, ['out', 'signal']);
+    const { out, signal } = options;
+    throwIfAborted(signal);
+    const { native, shape, output } = this.prepareRun(input, out);
+    const data = Float32Array.from(input.data as Float32Array);
+    await this.turns.take(signal, () =>
+      native.runAsync(shape, data, output.data as Float32Array, this.threads, signal),
+    );
+    return output;
+  }
+
+  /** `run` on the calling thread, helped by the others: the event loop waits. */
+  runSync(input: Tensor, options: RunOptions = {}): Tensor {
+    checkOptions('runSync', options, ['out']);
+    const { native, shape, output } = this.prepareRun(input, options.out);
+    native.run(shape, input.data as Float32Array, output.data as Float32Array, this.threads);
+    return output;
+  }
+
+  /**
+   * Runs inputs as they come, and hands results out in the same order. No more inputs are asked for than `concurrency` while results are
+   * not taken. Leaving the loop, or an error, ends the source and waits for what runs.
+   *
+   * @throws as `run`; what the source throws
+   */
+  async *stream(
+    inputs: Iterable<Tensor> | AsyncIterable<Tensor>,
+    options: StreamOptions = {},
+  ): AsyncGenerator<Tensor, void, void> {
+    checkOptions('stream', options, ['concurrency', 'signal']);
+    const { concurrency = 2, signal } = options;
+    expectInteger(concurrency, 'concurrency');
+    const source = iterate(inputs);
+    const running: Promise<Tensor>[] = [];
+    let ended = false;
+    try {
+      for (;;) {
+        while (!ended && running.length < concurrency) {
+          throwIfAborted(signal);
+          const { done, value } = await source.next();
+          if (done) ended = true;
+          else {
+            const result = this.run(value, { signal });
+            result.catch(() => {}); // told when it is its turn
+            running.push(result);
+          }
+        }
+        const next = running.shift();
+        if (next === undefined) return;
+        yield await next;
+      }
+    } finally {
+      await Promise.allSettled(running);
+      if (!ended) await source.return?.();
+    }
+  }
+
+  /** [N, C, H, W] or [N, features] of the result for an input of that shape. @throws as `run` */
+  outputShape(shape: readonly number[]): readonly number[] {
+    return inferShapes(this.graph, shape, this.stubs).get(this.graph.output)!;
+  }
+
+  /**
+   * The plan for an input shape, step by step: kernels, what they were estimated to take and what the fastest run took.
+   *
+   * @param shape [N, C, H, W]; default one image of the graph's input shape
+   * @throws as `run`
+   */
+  explain(shape: readonly number[] | undefined = this.defaultShape()): readonly EngineStep[] {
+    const native = this.alive();
+    const peak = peakMacs() * this.threads;
+    return native.explain(this.checkShape(shape), this.threads).map(({ estimate, seconds, ...step }) => ({
+      ...step,
+      estimate: estimate === 0 ? null : estimate,
+      seconds: seconds === 0 ? null : seconds,
+      shareOfPeak: seconds === 0 || step.macs === 0 ? null : step.macs / seconds / peak,
+    }));
+  }
+
+  /** Bytes that the engine holds at present. */
+  get memory(): EngineMemory {
+    return this.alive().memory();
+  }
+
+  /** Frees everything; runs under way end as they would have. Again does nothing. */
+  dispose(): void {
+    this.native?.dispose();
+    this.native = undefined;
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.dispose();
+  }
+
+  private alive(): NativeEngine {
+    if (this.native !== undefined) return this.native;
+    throw new RepfuseError('ERR_REPFUSE_DISPOSED', 'The engine has been disposed of');
+  }
+
+  private prepareRun(input: Tensor, out: Tensor | undefined) {
+    const native = this.alive();
+    if (input?.dtype !== 'F32') {
+      throw new RepfuseError(
+        'ERR_REPFUSE_INVALID_ARGUMENT',
+        `Expected a float32 tensor for the input but received ${input?.dtype ?? typeof input}`,
+      );
+    }
+    if (input.data.length !== input.size) throw detached('input');
+    const shape = this.checkShape(input.shape);
+    const result = this.outputShape(shape);
+    if (out !== undefined) this.checkOut(out, result);
+    return { native, shape, output: out ?? Tensor.f32(result) };
+  }
+
+  private checkOut(out: Tensor, shape: readonly number[]): void {
+    if (out?.dtype !== 'F32' || formatShape(out.shape) !== formatShape(shape)) {
+      throw new RepfuseError(
+        'ERR_REPFUSE_SHAPE',
+        `Expected a float32 tensor ${formatShape(shape)} for out but received ${out?.dtype ?? typeof out} ${out?.shape === undefined ? '' : formatShape(out.shape)}`,
+      );
+    }
+    if (out.data.length !== out.size) throw detached('out');
+  }
+
+  private checkShape(shape: readonly number[]): ImageShape {
+    const { inputShape } = this.graph;
+    const fits = inputShape === undefined || formatShape(shape.slice(1)) === formatShape(inputShape);
+    if (shape.length === 4 && fits) return shape as unknown as ImageShape;
+    throw new RepfuseError(
+      'ERR_REPFUSE_SHAPE',
+      `Expected images of ${inputShape === undefined ? '[N, C, H, W]' : formatShape(inputShape)} but received ${formatShape(shape)}`,
+    );
+  }
+
+  private defaultShape(): readonly number[] {
+    const { inputShape } = this.graph;
+    if (inputShape !== undefined) return [1, ...inputShape];
+    throw new RepfuseError(
+      'ERR_REPFUSE_INVALID_ARGUMENT',
+      'Expected an input shape, since the graph tells none, but received none',
+    );
+  }
+}
+
+const ENGINE_OPTIONS = [
+  'algorithm',
+  'batchInvariant',
+  'plans',
+  'precision',
+  'signal',
+  'threads',
+] as const satisfies readonly (keyof EngineOptions)[];
+
+/** What shapes are inferred from; the elements themselves may go. */
+function withoutData(tensors: ReadonlyMap<string, Tensor>): Map<string, Pick<Tensor, 'dtype' | 'shape'>> {
+  return new Map([...tensors].map(([key, { dtype, shape }]) => [key, { dtype, shape }]));
+}
+
+function detached(name: string): RepfuseError {
+  return new RepfuseError(
+    'ERR_REPFUSE_INVALID_ARGUMENT',
+    `Expected the elements of ${name} but its buffer has been detached or resized`,
+  );
+}
+
+function iterate<T>(source: Iterable<T> | AsyncIterable<T>): AsyncIterator<T> | Iterator<T> {
+  return Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
+}
+
+let peak: number | undefined;
+
+/** Multiply-accumulates a second in the registers of one thread, measured once: the limit of any kernel. */
+function peakMacs(): number {
+  if (peak !== undefined) return peak;
+  const flops = new Float64Array(1);
+  const seconds = Array.from({ length: 3 }, () => {
+    const started = performance.now();
+    callNative('fmaProbe', { rounds: PROBE_ROUNDS, threads: 1, flops });
+    return (performance.now() - started) / 1e3;
+  });
+  peak = flops[0]! / 2 / Math.min(...seconds);
+  return peak;
+}
+
+/** Takes some milliseconds. */
+const PROBE_ROUNDS = 1_000_000;

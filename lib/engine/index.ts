@@ -1,0 +1,10 @@
+export {
+  Engine,
+  type EngineMemory,
+  type EngineOptions,
+  type EngineStep,
+  type Model,
+  type RunAsyncOptions,
+  type RunOptions,
+  type StreamOptions,
+} from './engine';

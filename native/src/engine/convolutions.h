@@ -1,0 +1,32 @@
+// The steps that compute a convolution.
+#pragma once
+
+#include <memory>
+
+#include "packed_weights.h"
+#include "step.h"
+
+namespace repfuse {
+
+// What the steps have in common.
+struct ConvSetting {
+  Value input;
+  std::optional<Value> residual;
+  std::shared_ptr<const PackedWeights> weights;
+  ChannelGroups channels;
+  int64_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
+  Epilogue epilogue;
+  const BlockedKernels* kernels;
+};
+
+// Implicit im2col: the taps of a pixel are read where they lie, in the blocked or the planar input.
+std::unique_ptr<Step> MakeDirectConv(ConvSetting setting, TileSize tile, Value output);
+// F(m x m, 3 x 3).
+std::unique_ptr<Step> MakeWinogradConv(ConvSetting setting, int m, TileSize tile, Value output);
+// One filter for each channel.
+std::unique_ptr<Step> MakeDepthwiseConv(ConvSetting setting, Value output);
+
+// Tiles of F(m x m) that one pass takes: as many as keep the domain's values of all channels in the L2 cache.
+int64_t WinogradPass(const ChannelGroups& channels, int m, int pixels, int64_t tiles);
+
+}  // namespace repfuse

@@ -1,0 +1,94 @@
+#include "repfuse/engine.h"
+
+#include <algorithm>
+#include <list>
+#include <mutex>
+
+#include "plan.h"
+#include "shapes.h"
+
+namespace repfuse {
+namespace {
+
+class CompilingEngine final : public Engine {
+ public:
+  CompilingEngine(Network network, EngineOptions options) : network_(std::move(network)), options_(options), weights_(network_) {}
+
+  Status OutputShape(const ImageShape& input, ImageShape* output) const override {
+    std::vector<ImageShape> shapes;
+    const Status status = InferShapes(network_, input, &shapes);
+    if (status.ok()) *output = shapes[static_cast<size_t>(network_.output)];
+    return status;
+  }
+
+  Status Prepare(const ImageShape& input, int threads) override {
+    std::shared_ptr<Plan> plan;
+    return PlanFor(input, threads, &plan);
+  }
+
+  Status Run(const ImageShape& input, const float* x, float* y, int threads) override {
+    std::shared_ptr<Plan> plan;
+    const Status status = PlanFor(input, threads, &plan);
+    return status.ok() ? plan->Run(x, y, threads) : status;
+  }
+
+  Status Explain(const ImageShape& input, int threads, std::vector<StepReport>* out) override {
+    std::shared_ptr<Plan> plan;
+    const Status status = PlanFor(input, threads, &plan);
+    if (status.ok()) *out = plan->Explain();
+    return status;
+  }
+
+  EngineMemory memory() const override {
+    EngineMemory memory{};
+    for (const NetworkNode& node : network_.nodes) memory.source_weights += node.weight.bytes() + node.bias.bytes();
+    memory.packed_weights = weights_.bytes();
+    std::lock_guard lock(mutex_);
+    for (const auto& plan : plans_) {
+      memory.activations += plan->activation_bytes();
+      memory.workspace += plan->workspace_bytes();
+    }
+    return memory;
+  }
+
+ private:
+  // The plan used last stands first.
+  Status PlanFor(const ImageShape& input, int threads, std::shared_ptr<Plan>* out) {
+    std::unique_lock compiling(compiling_, std::defer_lock);
+    for (int attempt = 0;; ++attempt) {
+      {
+        std::lock_guard lock(mutex_);
+        const auto found = std::find_if(plans_.begin(), plans_.end(), [&](const auto& plan) { return plan->input() == input; });
+        if (found != plans_.end()) {
+          plans_.splice(plans_.begin(), plans_, found);
+          *out = plans_.front();
+          return Ok();
+        }
+      }
+      if (attempt == 1) break;
+      compiling.lock();  // one at a time: weights are packed once, and whoever waited finds the plan
+    }
+    const Status status = Plan::Compile(network_, options_, weights_, input, threads, out);
+    if (!status.ok()) return status;
+    std::lock_guard lock(mutex_);
+    plans_.push_front(*out);
+    if (plans_.size() > static_cast<size_t>(std::max(options_.plans, 1))) plans_.pop_back();
+    return Ok();
+  }
+
+  const Network network_;
+  const EngineOptions options_;
+  WeightStore weights_;
+  std::mutex compiling_;
+  mutable std::mutex mutex_;
+  std::list<std::shared_ptr<Plan>> plans_;
+};
+
+}  // namespace
+
+Status Engine::Create(Network network, EngineOptions options, std::shared_ptr<Engine>* out) {
+  *out = std::make_shared<CompilingEngine>(std::move(network), options);
+  return Ok();
+}
+
+}  // namespace repfuse

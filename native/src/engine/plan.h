@@ -1,0 +1,77 @@
+// A network compiled for one input shape.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "convolutions.h"
+#include "select.h"
+#include "steps.h"
+
+namespace repfuse {
+
+// Packed weights of a network, each form made once and shared by the plans that use it.
+class WeightStore {
+ public:
+  explicit WeightStore(const Network& network) : network_(network), forms_(network.nodes.size()) {}
+
+  // Null without memory.
+  std::shared_ptr<const PackedWeights> Get(size_t node, ConvMethod method, bool planar, int blocks, const ChannelGroups& channels);
+  size_t bytes() const;
+
+ private:
+  struct Form {
+    ConvMethod method;
+    bool planar;
+    int blocks;
+    std::weak_ptr<const PackedWeights> weights;
+  };
+
+  const Network& network_;
+  mutable std::mutex mutex_;
+  std::vector<std::vector<Form>> forms_;  // by node
+};
+
+// Memory of one run.
+struct Context {
+  AlignedBuffer memory;
+  std::vector<float*> slots;
+  float* workspace = nullptr;
+};
+
+class Plan {
+ public:
+  static Status Compile(const Network& network, const EngineOptions& options, WeightStore& weights, const ImageShape& input, int threads,
+                        std::shared_ptr<Plan>* out);
+
+  Status Run(const float* x, float* y, int threads);
+  std::vector<StepReport> Explain() const;
+
+  const ImageShape& input() const { return input_; }
+  size_t activation_bytes() const;
+  size_t workspace_bytes() const;
+
+ private:
+  struct Entry {
+    std::unique_ptr<Step> step;
+    StepReport report;
+    std::atomic<double> seconds{0};
+  };
+
+  // A free context, or a new one.
+  std::unique_ptr<Context> Take(int threads);
+  void Give(std::unique_ptr<Context> context);
+
+  ImageShape input_{};
+  std::vector<std::unique_ptr<Entry>> entries_;
+  std::vector<int64_t> slot_sizes_;  // elements
+  int64_t workspace_ = 0;            // elements of a thread
+  mutable std::mutex mutex_;
+  std::vector<std::unique_ptr<Context>> free_;
+  size_t contexts_ = 0;
+  int threads_ = 1;  // that the contexts have workspace for
+};
+
+}  // namespace repfuse

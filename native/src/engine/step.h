@@ -1,0 +1,77 @@
+// One step of a plan: reads values, writes one, takes no memory.
+#pragma once
+
+#include <string>
+
+#include "layout.h"
+#include "repfuse/kernels.h"
+#include "repfuse/parallel.h"
+
+namespace repfuse {
+
+// A value of the plan: where it is and how it lies.
+struct Value {
+  int slot = -1;
+  Layout layout;
+};
+
+// What one run works on.
+struct RunState {
+  float* const* slots;
+  const float* input;  // of the caller, NCHW
+  float* output;
+  float* workspace;    // [threads][workspace of the plan]
+  int64_t workspace_size;
+  int threads;
+};
+
+class Step {
+ public:
+  explicit Step(Value output) : output_(output) {}
+  virtual ~Step() = default;
+  virtual void Run(const RunState& run) const = 0;
+  // Elements that each thread needs besides.
+  virtual int64_t workspace() const { return 0; }
+  virtual std::string kernel() const = 0;
+  const Layout& output_layout() const { return output_.layout; }
+
+ protected:
+  float* out(const RunState& run) const { return run.slots[output_.slot]; }
+
+  Value output_;
+};
+
+// Denormals count as zero while one lives: a ReLU network fed with them would otherwise run at a hundredth of its speed.
+class FlushDenormals {
+ public:
+  FlushDenormals();
+  ~FlushDenormals();
+  FlushDenormals(const FlushDenormals&) = delete;
+  FlushDenormals& operator=(const FlushDenormals&) = delete;
+
+ private:
+  unsigned saved_;
+};
+
+// ParallelFor for steps: no memory for the closure, denormals flushed on every thread.
+template <typename Body>
+void ForEach(int64_t count, int threads, const Body& body) {
+  if (threads == 1 || count == 1) {  // the caller of a step has flushed denormals
+    for (int64_t i = 0; i < count && !Cancelled(); ++i) body(i, 0);
+    return;
+  }
+  ParallelFor(count, threads, [&body](int64_t index, int slot) {
+    const FlushDenormals flush;
+    body(index, slot);
+  });
+}
+
+// An activation as what a tile can do by itself (bounds) and what must follow (a function on spans).
+struct Epilogue {
+  float low, high;
+  UnaryF32 after;  // or null
+
+  Epilogue(const std::optional<Activation>& activation, const BlockedKernels& kernels);
+};
+
+}  // namespace repfuse

@@ -1,0 +1,35 @@
+// The steps beside convolutions.
+#pragma once
+
+#include <memory>
+
+#include "step.h"
+
+namespace repfuse {
+
+// The caller's NCHW to the first value, and the last one back.
+std::unique_ptr<Step> MakeIngest(Value output);
+std::unique_ptr<Step> MakeDeliver(Value input);
+
+struct WindowSetting {
+  int64_t kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, pad_bottom, pad_right;
+  bool count_include_pad;
+};
+// Padding counts as minus infinity; NaN wins.
+std::unique_ptr<Step> MakeMaxPool(Value input, WindowSetting window, Value output);
+// Sums in float64. What hangs over the padded edge is never counted.
+std::unique_ptr<Step> MakeAveragePool(Value input, WindowSetting window, Value output);
+std::unique_ptr<Step> MakeGlobalAveragePool(Value input, Value output);
+
+std::unique_ptr<Step> MakeActivation(Value input, Activation activation, const KernelTable& kernels, Value output);
+std::unique_ptr<Step> MakeAdd(Value first, Value second, std::optional<Activation> activation, const KernelTable& kernels, Value output);
+// y = x * gate, one gate value for each image and channel.
+std::unique_ptr<Step> MakeGate(Value input, Value gate, Value output);
+// A window onto the map moved by (top, left); outside lies fill[channel].
+std::unique_ptr<Step> MakeFrame(Value input, int64_t top, int64_t left, std::vector<float> fill, Value output);
+// Over channels, in float64.
+std::unique_ptr<Step> MakeSoftmax(Value input, Value output);
+// [C, H, W] to one vector.
+std::unique_ptr<Step> MakeFlatten(Value input, Value output);
+
+}  // namespace repfuse

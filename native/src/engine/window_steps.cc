@@ -1,0 +1,115 @@
+// Pooling, 16 channels at a time.
+#include <algorithm>
+#include <limits>
+
+#include "steps.h"
+
+namespace repfuse {
+namespace {
+
+struct Range {
+  int64_t begin, end;
+
+  int64_t size() const { return end - begin; }
+  Range Inside(int64_t length) const { return {std::max<int64_t>(begin, 0), std::min(end, length)}; }
+};
+
+// Windows of one row of outputs after the other.
+class Pool : public Step {
+ public:
+  Pool(Value input, WindowSetting window, Value output) : Step(output), input_(input), w_(window) {}
+
+  void Run(const RunState& run) const override {
+    const Layout &in = input_.layout, &to = output_.layout;
+    ForEach(to.shape.batch * to.blocks() * to.shape.height, run.threads, [&](int64_t index, int) {
+      const int64_t y = index % to.shape.height, block = index / to.shape.height % to.blocks(), n = index / to.shape.height / to.blocks();
+      const float* x = run.slots[input_.slot] + in.at(n, block, 0, 0);
+      float* row = out(run) + to.at(n, block, y, 0);
+      const Range rows{y * w_.stride_h - w_.pad_top, std::min(y * w_.stride_h - w_.pad_top + w_.kernel_h, in.shape.height + w_.pad_bottom)};
+      for (int64_t column = 0; column < to.shape.width; ++column) {
+        const int64_t first = column * w_.stride_w - w_.pad_left;
+        RunWindow(x, rows, {first, std::min(first + w_.kernel_w, in.shape.width + w_.pad_right)}, row + column * kBlock);
+      }
+    });
+  }
+
+ protected:
+  virtual void RunWindow(const float* x, Range rows, Range columns, float* y) const = 0;
+
+  Value input_;
+  WindowSetting w_;
+};
+
+class MaxPool final : public Pool {
+ public:
+  using Pool::Pool;
+  std::string kernel() const override { return "max pool"; }
+
+ private:
+  void RunWindow(const float* x, Range rows, Range columns, float* y) const override {
+    float most[kBlock];
+    std::fill_n(most, kBlock, -std::numeric_limits<float>::infinity());
+    const Range inside_rows = rows.Inside(input_.layout.shape.height), inside = columns.Inside(input_.layout.shape.width);
+    for (int64_t i = inside_rows.begin; i < inside_rows.end; ++i) {
+      for (int64_t j = inside.begin; j < inside.end; ++j) {
+        const float* pixel = x + i * input_.layout.row() + j * kBlock;
+        for (int lane = 0; lane < kBlock; ++lane) most[lane] = most[lane] >= pixel[lane] || most[lane] != most[lane] ? most[lane] : pixel[lane];
+      }
+    }
+    std::copy_n(most, kBlock, y);
+  }
+};
+
+class AveragePool final : public Pool {
+ public:
+  using Pool::Pool;
+  std::string kernel() const override { return "average pool"; }
+
+ private:
+  void RunWindow(const float* x, Range rows, Range columns, float* y) const override {
+    double sum[kBlock] = {};
+    const Range inside_rows = rows.Inside(input_.layout.shape.height), inside = columns.Inside(input_.layout.shape.width);
+    for (int64_t i = inside_rows.begin; i < inside_rows.end; ++i) {
+      for (int64_t j = inside.begin; j < inside.end; ++j) {
+        const float* pixel = x + i * input_.layout.row() + j * kBlock;
+        for (int lane = 0; lane < kBlock; ++lane) sum[lane] += pixel[lane];
+      }
+    }
+    const int64_t count = w_.count_include_pad ? rows.size() * columns.size() : inside_rows.size() * inside.size();
+    for (int lane = 0; lane < kBlock; ++lane) y[lane] = static_cast<float>(sum[lane] / static_cast<double>(count));
+  }
+};
+
+class GlobalAveragePool final : public Step {
+ public:
+  GlobalAveragePool(Value input, Value output) : Step(output), input_(input) {}
+
+  void Run(const RunState& run) const override {
+    const Layout &in = input_.layout, &to = output_.layout;
+    ForEach(in.shape.batch * in.blocks(), run.threads, [&](int64_t index, int) {
+      const int64_t n = index / in.blocks(), block = index % in.blocks();
+      double sum[kBlock] = {};
+      for (int64_t y = 0; y < in.shape.height; ++y) {
+        const float* row = run.slots[input_.slot] + in.at(n, block, y, 0);
+        for (int64_t x = 0; x < in.shape.width; ++x) {
+          for (int lane = 0; lane < kBlock; ++lane) sum[lane] += row[x * kBlock + lane];
+        }
+      }
+      float* y = out(run) + to.at(n, block, 0, 0);
+      const double count = static_cast<double>(in.shape.height * in.shape.width);
+      for (int lane = 0; lane < kBlock; ++lane) y[lane] = static_cast<float>(sum[lane] / count);
+    });
+  }
+  std::string kernel() const override { return "global average pool"; }
+
+ private:
+  Value input_;
+};
+
+}  // namespace
+
+std::unique_ptr<Step> MakeMaxPool(Value input, WindowSetting window, Value output) { return std::make_unique<MaxPool>(input, window, output); }
+std::unique_ptr<Step> MakeAveragePool(Value input, WindowSetting window, Value output) { return std::make_unique<AveragePool>(input, window, output); }
+std::unique_ptr<Step> MakeGlobalAveragePool(Value input, Value output) { return std::make_unique<GlobalAveragePool>(input, output); }
+
+}  // namespace repfuse

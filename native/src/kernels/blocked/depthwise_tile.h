@@ -1,0 +1,24 @@
+// The register tile of depthwise convolution over channel blocks: neighbouring pixels of one block of 16 channels.
+#pragma once
+
+#include <cstdint>
+
+#include "conv_tile.h"
+
+namespace repfuse {
+
+inline constexpr int kMostDepthwisePixels = 8;
+
+struct DepthwiseTile {
+  const float* x;         // what the first pixel reads is at x + taps[...]
+  const int64_t* taps;
+  int64_t tap_count;
+  int64_t pixel;          // elements of x from one pixel to the next
+  const float* weight;    // [tap][16]
+  float* y;               // [pixel][16]
+  const float* bias;      // [16]
+  const float* residual;  // laid out as y, or null
+  float low, high;        // y = min(max(sum, low), high), NaN kept
+};
+
+}  // namespace repfuse

@@ -1,0 +1,244 @@
+// Every algorithm of the engine's convolution against float64: seeded cases over sizes, channels, strides, paddings, dilations, groups and
+// batches, and every small size of map.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <tuple>
+
+#include "isa_levels.h"
+#include "repfuse/conv.h"
+#include "repfuse/engine.h"
+
+namespace repfuse {
+namespace {
+
+struct Case {
+  ImageShape input;
+  int64_t out_channels, groups, kernel_h, kernel_w, stride, pad_h, pad_w, dilation;
+  std::optional<Activation> activation;
+  bool residual;
+};
+
+std::vector<float> RandomFloats(size_t count, std::mt19937& engine) {
+  std::normal_distribution<float> normal;
+  std::vector<float> values(count);
+  for (float& v : values) v = normal(engine);
+  return values;
+}
+
+AlignedBuffer BufferOf(const std::vector<float>& values) {
+  AlignedBuffer buffer;
+  EXPECT_TRUE(buffer.Allocate(values.size() * sizeof(float)));
+  std::memcpy(buffer.data(), values.data(), values.size() * sizeof(float));
+  return buffer;
+}
+
+double Activated(const std::optional<Activation>& activation, double v) {
+  if (!activation) return v;
+  switch (*activation) {
+    case Activation::kRelu: return std::max(v, 0.0);
+    case Activation::kSigmoid: return 1 / (1 + std::exp(-v));
+    case Activation::kSilu: return v / (1 + std::exp(-v));
+    case Activation::kHardswish: return v * std::clamp(v + 3, 0.0, 6.0) / 6;
+  }
+  return v;
+}
+
+// The plain definition, in Real.
+template <typename Real>
+std::vector<double> Reference(const Case& c, const ConvShape& shape, const std::vector<float>& x, const std::vector<float>& weight, const std::vector<float>& bias) {
+  const int64_t in_per_group = shape.in_channels / shape.groups, out_per_group = shape.out_channels / shape.groups, oh = shape.out_height(), ow = shape.out_width();
+  std::vector<double> y(static_cast<size_t>(shape.batch * shape.out_channels * oh * ow));
+  size_t at = 0;
+  for (int64_t n = 0; n < shape.batch; ++n) {
+    for (int64_t o = 0; o < shape.out_channels; ++o) {
+      for (int64_t i = 0; i < oh; ++i) {
+        for (int64_t j = 0; j < ow; ++j, ++at) {
+          Real sum = bias[static_cast<size_t>(o)];
+          for (int64_t k = 0; k < in_per_group; ++k) {
+            const int64_t channel = o / out_per_group * in_per_group + k;
+            for (int64_t a = 0; a < shape.kernel_h; ++a) {
+              for (int64_t b = 0; b < shape.kernel_w; ++b) {
+                const int64_t row = i * shape.stride_h - shape.pad_top + a * shape.dilation_h, column = j * shape.stride_w - shape.pad_left + b * shape.dilation_w;
+                if (row < 0 || column < 0 || row >= shape.height || column >= shape.width) continue;
+                sum += static_cast<Real>(x[static_cast<size_t>(((n * shape.in_channels + channel) * shape.height + row) * shape.width + column)]) *
+                       static_cast<Real>(weight[static_cast<size_t>(((o * in_per_group + k) * shape.kernel_h + a) * shape.kernel_w + b)]);
+              }
+            }
+          }
+          y[at] = c.activation && !c.residual ? Activated(c.activation, static_cast<double>(sum)) : static_cast<double>(sum);
+        }
+      }
+    }
+  }
+  return y;
+}
+
+ConvShape ShapeOf(const Case& c) {
+  return {.batch = c.input.batch, .in_channels = c.input.channels, .height = c.input.height, .width = c.input.width, .out_channels = c.out_channels,
+          .kernel_h = c.kernel_h, .kernel_w = c.kernel_w, .stride_h = c.stride, .stride_w = c.stride, .pad_top = c.pad_h, .pad_left = c.pad_w,
+          .pad_bottom = c.pad_h, .pad_right = c.pad_w, .dilation_h = c.dilation, .dilation_w = c.dilation, .groups = c.groups};
+}
+
+NetworkNode ConvNode(const Case& c, const std::vector<float>& weight, const std::vector<float>& bias) {
+  NetworkNode node;
+  node.kind = NodeKind::kConv;
+  node.name = "conv";
+  node.inputs = {0};
+  node.activation = c.activation;
+  node.weight = BufferOf(weight);
+  node.bias = BufferOf(bias);
+  node.out_channels = c.out_channels;
+  node.groups = c.groups;
+  node.kernel_h = c.kernel_h;
+  node.kernel_w = c.kernel_w;
+  node.stride_h = node.stride_w = c.stride;
+  node.dilation_h = node.dilation_w = c.dilation;
+  node.pad_top = node.pad_bottom = c.pad_h;
+  node.pad_left = node.pad_right = c.pad_w;
+  return node;
+}
+
+std::vector<float> RunNetwork(Network network, const EngineOptions& options, const ImageShape& input, const std::vector<float>& x, int threads) {
+  std::shared_ptr<Engine> engine;
+  EXPECT_TRUE(Engine::Create(std::move(network), options, &engine).ok());
+  ImageShape output;
+  EXPECT_TRUE(engine->OutputShape(input, &output).ok());
+  std::vector<float> y(static_cast<size_t>(output.batch * output.channels * output.height * output.width), NAN);
+  // Twice: what the first run leaves in the activations must not matter.
+  for (int round = 0; round < 2; ++round) {
+    const Status status = engine->Run(input, x.data(), y.data(), threads);
+    EXPECT_TRUE(status.ok()) << status.message;
+  }
+  return y;
+}
+
+struct Errors {
+  double ours = 0, plain = 0;  // largest, relative to the peak
+};
+
+// With `residual`: relu(conv(x) + conv(x)), the second sum entering the first convolution.
+Errors Compare(const Case& c, Algorithm algorithm, uint32_t seed, int threads) {
+  std::mt19937 engine(seed);
+  const ConvShape shape = ShapeOf(c);
+  const auto x = RandomFloats(static_cast<size_t>(c.input.batch * c.input.channels * c.input.height * c.input.width), engine);
+  auto weight = RandomFloats(static_cast<size_t>(c.out_channels * (c.input.channels / c.groups) * c.kernel_h * c.kernel_w), engine);
+  // Outputs of about 1, where activations bend.
+  for (float& w : weight) w /= std::sqrt(static_cast<float>(c.input.channels / c.groups * c.kernel_h * c.kernel_w));
+  const auto bias = RandomFloats(static_cast<size_t>(c.out_channels), engine);
+  Network network;
+  network.in_channels = c.input.channels;
+  if (c.residual) {
+    Case plain = c;
+    plain.activation.reset();
+    network.nodes.push_back(ConvNode(plain, weight, bias));
+    network.nodes.push_back(ConvNode(c, weight, bias));
+    network.nodes.back().inputs = {0, 1};
+    network.output = 2;
+  } else {
+    network.nodes.push_back(ConvNode(c, weight, bias));
+    network.output = 1;
+  }
+  const auto y = RunNetwork(std::move(network), {.algorithm = algorithm}, c.input, x, threads);
+  auto want = Reference<double>(c, shape, x, weight, bias);
+  auto plain = Reference<float>(c, shape, x, weight, bias);
+  if (c.residual) {
+    for (double& v : want) v = Activated(c.activation, v + v);
+    for (double& v : plain) v = Activated(c.activation, v + v);
+  }
+  double peak = 0;
+  for (const double v : want) peak = std::max(peak, std::abs(v));
+  Errors errors;
+  EXPECT_EQ(y.size(), want.size());
+  for (size_t i = 0; i < want.size(); ++i) {
+    errors.ours = std::max(errors.ours, std::isnan(y[i]) ? INFINITY : std::abs(y[i] - want[i]) / peak);
+    errors.plain = std::max(errors.plain, std::abs(plain[i] - want[i]) / peak);
+  }
+  return errors;
+}
+
+// Float32 precision: what the engine promises.
+double BoundOf(const Errors& errors) { return std::max(2e-6, 2 * errors.plain); }
+
+std::string Describe(const Case& c) {
+  std::string text;
+  for (const int64_t v : {c.input.batch, c.input.channels, c.input.height, c.input.width, c.out_channels, c.groups, c.kernel_h, c.kernel_w, c.stride, c.pad_h, c.pad_w, c.dilation}) {
+    text += std::to_string(v) + " ";
+  }
+  return text + (c.residual ? "residual" : "");
+}
+
+class EngineConvTest : public testing::TestWithParam<std::tuple<Isa, Algorithm>> {
+ protected:
+  void SetUp() override { ASSERT_TRUE(SetIsa(std::get<0>(GetParam()))); }
+  void TearDown() override { SetIsa(BestIsa()); }
+  Algorithm algorithm() const { return std::get<1>(GetParam()); }
+  bool winograd() const { return algorithm() == Algorithm::kWinograd2 || algorithm() == Algorithm::kWinograd4; }
+};
+
+TEST_P(EngineConvTest, TwoThousandSeededCases) {
+  std::mt19937 engine(7);
+  const auto pick = [&](std::initializer_list<int64_t> values) { return values.begin()[engine() % values.size()]; };
+  const std::optional<Activation> activations[] = {std::nullopt, Activation::kRelu, Activation::kSilu, Activation::kHardswish, Activation::kSigmoid};
+  int run = 0;
+  for (uint32_t seed = 0; run < 2000; ++seed) {
+    Case c{.input = {pick({1, 1, 2, 3}), 1 + static_cast<int64_t>(engine() % 40), 1 + static_cast<int64_t>(engine() % 16), 1 + static_cast<int64_t>(engine() % 16)},
+           .out_channels = 1 + static_cast<int64_t>(engine() % 40), .groups = 1, .kernel_h = pick({1, 3, 3, 5, 2}), .kernel_w = pick({1, 3, 3, 4, 7}),
+           .stride = pick({1, 1, 2, 3}), .pad_h = pick({0, 1, 1, 2, 3}), .pad_w = pick({0, 1, 1, 2, 3}), .dilation = pick({1, 1, 1, 2}),
+           .activation = activations[engine() % 5], .residual = engine() % 4 == 0};
+    switch (engine() % 4) {  // groups: none, depthwise, some that cross blocks, some that do not
+      case 1: c.groups = c.out_channels = c.input.channels; break;
+      case 2: {
+        const int64_t groups = pick({2, 3, 4});
+        c.input.channels = (c.input.channels + groups - 1) / groups * groups;
+        c.out_channels = (c.out_channels + groups - 1) / groups * groups;
+        c.groups = groups;
+        break;
+      }
+      case 3:
+        c.groups = 2;
+        c.input.channels = c.out_channels = pick({32, 64});
+        break;
+      default: break;
+    }
+    if (winograd()) {
+      c.kernel_h = c.kernel_w = 3;
+      c.stride = c.dilation = 1;
+    }
+    if (ShapeOf(c).out_height() < 1 || ShapeOf(c).out_width() < 1) continue;
+    ++run;
+    const Errors errors = Compare(c, algorithm(), seed, 1 + static_cast<int>(seed % 3));
+    ASSERT_LE(errors.ours, BoundOf(errors)) << "seed " << seed << ": " << Describe(c);
+  }
+}
+
+TEST_P(EngineConvTest, EverySmallMap) {
+  const std::pair<int64_t, int64_t> channels[] = {{3, 16}, {17, 33}, {16, 64}};
+  for (const auto& [in, out] : channels) {
+    for (int64_t height = 1; height <= 20; ++height) {
+      for (int64_t width = 1; width <= 20; ++width) {
+        for (const int64_t stride : {1, 2}) {
+          if (winograd() && stride == 2) continue;
+          const Case c{.input = {1, in, height, width}, .out_channels = out, .groups = 1, .kernel_h = 3, .kernel_w = 3, .stride = stride, .pad_h = 1, .pad_w = 1,
+                       .dilation = 1, .activation = Activation::kRelu, .residual = false};
+          const Errors errors = Compare(c, algorithm(), static_cast<uint32_t>(height * 20 + width), 1);
+          ASSERT_LE(errors.ours, BoundOf(errors)) << Describe(c);
+        }
+      }
+    }
+  }
+}
+
+std::string NameOf(const testing::TestParamInfo<std::tuple<Isa, Algorithm>>& info) {
+  static constexpr const char* kNames[] = {"auto", "direct", "winograd2", "winograd4"};
+  return std::string(IsaName(std::get<0>(info.param))) + "_" + kNames[static_cast<int>(std::get<1>(info.param))];
+}
+INSTANTIATE_TEST_SUITE_P(Isas, EngineConvTest,
+                         testing::Combine(testing::ValuesIn(AvailableIsas()), testing::Values(Algorithm::kAuto, Algorithm::kDirect, Algorithm::kWinograd2, Algorithm::kWinograd4)),
+                         NameOf);
+
+}  // namespace
+}  // namespace repfuse
