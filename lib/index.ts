@@ -32,6 +32,7 @@ export {
   readGraphMetadata,
 } from './graph';
 export { type Info, info } from './native/info';
+export * from './nets';
 export * as ops from './ops';
 export type { DType, TensorData } from './tensor/dtype';
 export { Tensor } from './tensor/tensor';

@@ -3,7 +3,7 @@ import { formatCount, formatTable } from './table';
 
 /** The per-block report of `inspect` and `convert`, for people. */
 export function formatReport(report: InspectReport, tense: 'planned' | 'done'): string {
-  const { blocks, parameters, macs, notes, skipped, keyPath } = report;
+  const { blocks, parameters, bytes, macs, notes, skipped, keyPath } = report;
   const where = keyPath.length === 0 ? '' : `, weights at ${keyPath.join('.')}`;
   const lines = [`${report.file}: ${report.format}${where}`, ''];
   if (blocks.length > 0) {
@@ -16,7 +16,7 @@ export function formatReport(report: InspectReport, tense: 'planned' | 'done'): 
     );
   }
   lines.push(
-    `${blocks.length} blocks, ${report.otherTensors} other tensors; parameters ${formatCount(parameters.before)} -> ${formatCount(parameters.after)}`,
+    `${blocks.length} blocks, ${report.otherTensors} other tensors; parameters ${formatCount(parameters.before)} -> ${formatCount(parameters.after)}, bytes ${formatCount(bytes.before)} -> ${formatCount(bytes.after)}`,
   );
   if (macs !== null)
     lines.push(`multiply-accumulates of one image ${formatCount(macs.before)} -> ${formatCount(macs.after)}`);

@@ -3,14 +3,14 @@ import { type ConvertOptions, convert, type OutputOptions } from '../convert';
 import { formatReport } from './block-table';
 import { addBatchFlags, type BatchFlags, convertBatch } from './convert-batch';
 import { addFindFlags, type FindFlags, findOptions } from './find-flags';
-import { collect, keyPath, positiveInteger, readJson } from './options';
+import { addGraphFlags, type GraphFlags, graphOptions } from './graph-flags';
+import { collect, keyPath, positiveInteger } from './options';
 import { ProgressDisplay } from './progress';
 import { EXIT, type Session } from './session';
 import { formatVerification } from './verify';
 
-interface ConvertFlags extends FindFlags, BatchFlags {
+interface ConvertFlags extends FindFlags, GraphFlags, BatchFlags {
   readonly output?: string;
-  readonly graph?: string;
   readonly keyPath?: string[];
   readonly keep?: string[];
   readonly requireChange?: true;
@@ -35,7 +35,7 @@ export function convertCommand(session: Session): Command {
     )
     .option('-o, --output <file>', 'file to write: .pth and .pt for torch, .npz, anything else safetensors');
   addBatchFlags(command);
-  return addFindFlags(command)
+  return addGraphFlags(addFindFlags(command), 'the output becomes a model file that runs')
     .addOption(
       new Option('--format <name>', 'format of the output, whatever its name').choices(['safetensors', 'torch', 'npz']),
     )
@@ -52,7 +52,6 @@ export function convertCommand(session: Session): Command {
         ['native', 'plain'],
       ),
     )
-    .option('--graph <file>', 'the training network as JSON: the output becomes a model file that runs')
     .option('--key-path <path>', 'where the weights lie in the file, such as state_dict', keyPath)
     .option('--keep <block>', 'leave this block as it is (may be given several times)', collect)
     .option('--require-change', 'fail if no block was fused')
@@ -77,7 +76,22 @@ export function convertCommand(session: Session): Command {
     )
     .action(async (files: string[], flags: ConvertFlags) => {
       session.json = flags.json === true;
-      const { output, outDir, jobs, resume, shard, graph, keep, eps, family, keyless, rules, json: _, ...rest } = flags;
+      const {
+        output,
+        outDir,
+        jobs,
+        resume,
+        shard,
+        graph,
+        keep,
+        eps,
+        family,
+        keyless,
+        rules,
+        arch,
+        json: _,
+        ...rest
+      } = flags;
       const isBatch = outDir !== undefined;
       if (isBatch === (output !== undefined)) command.error('error: expected either -o, --output or --out-dir');
       if (!isBatch && files.length > 1)
@@ -87,7 +101,7 @@ export function convertCommand(session: Session): Command {
           ...rest,
           ...(await findOptions({ eps, family, keyless, rules })),
           keepBlocks: keep,
-          graph: graph === undefined ? undefined : await readJson(graph),
+          ...(await graphOptions({ graph, arch })),
         };
         if (isBatch) await convertBatch(session, files, { ...options, outDir, jobs, resume, shard });
         else await convertOne(session, files[0]!, output!, options);

@@ -2,11 +2,11 @@ import { Command } from 'commander';
 import { type InspectReport, inspect } from '../convert';
 import { formatReport } from './block-table';
 import { addFindFlags, type FindFlags, findOptions } from './find-flags';
-import { keyPath, readJson } from './options';
+import { addGraphFlags, type GraphFlags, graphOptions } from './graph-flags';
+import { keyPath } from './options';
 import { EXIT, type Session } from './session';
 
-interface InspectFlags extends FindFlags {
-  readonly graph?: string;
+interface InspectFlags extends FindFlags, GraphFlags {
   readonly keyPath?: string[];
   readonly check?: true;
   readonly json?: true;
@@ -16,8 +16,7 @@ export function inspectCommand(session: Session): Command {
   const command = new Command('inspect')
     .description('Show the re-parameterizable blocks of a checkpoint: family, form, branches, parameters.')
     .argument('<file>', 'checkpoint: torch (.pth, .pt), safetensors or npz');
-  return addFindFlags(command)
-    .option('--graph <file>', 'the network as JSON, for multiply-accumulates')
+  return addGraphFlags(addFindFlags(command), 'tells multiply-accumulates')
     .option('--key-path <path>', 'where the weights lie in the file, such as state_dict', keyPath)
     .option('--check', 'fail (exit code 3) if a block is not in deploy form: for CI')
     .option('--json', 'print the whole report as JSON')
@@ -25,11 +24,10 @@ export function inspectCommand(session: Session): Command {
     .action(async (file: string, flags: InspectFlags) => {
       session.json = flags.json === true;
       await session.run(async () => {
-        const graph = flags.graph === undefined ? undefined : await readJson(flags.graph);
         const report = await inspect(file, {
           ...(await findOptions(flags)),
           keyPath: flags.keyPath,
-          graph,
+          ...(await graphOptions(flags)),
           signal: session.signal,
         });
         if (session.json) session.jsonResult(report);

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
 import { version } from '../../package.json';
+import { benchCommand } from './bench';
 import { buildNativeCommand } from './build-native';
 import { convertCommand } from './convert';
 import { doctorCommand } from './doctor';
@@ -18,7 +19,15 @@ async function main(): Promise<number> {
       'after',
       '\nExit codes: 0 ok, 1 failed, 2 usage, 3 not equal (verify) or not deployed (inspect --check), 130 interrupted.\n\nExample:\n  $ repfuse inspect test/fixtures/trained/digits-repvgg.pth',
     );
-  const commands = [inspectCommand, convertCommand, verifyCommand, runCommand, doctorCommand, buildNativeCommand];
+  const commands = [
+    inspectCommand,
+    convertCommand,
+    verifyCommand,
+    runCommand,
+    benchCommand,
+    doctorCommand,
+    buildNativeCommand,
+  ];
   for (const command of commands) program.addCommand(command(session));
   for (const command of [program, ...program.commands])
     command.exitOverride().showHelpAfterError('(repfuse --help shows the commands and options)');

@@ -3,17 +3,19 @@ import { withFile } from '../checkpoint/files/random-access';
 import { isNpy, readNpy } from '../checkpoint/npz/npy';
 import { naming, readCheckpoint } from '../checkpoint/read-checkpoint';
 import { writeSafetensors } from '../checkpoint/safetensors/write-safetensors';
+import { Engine, readModel } from '../engine';
 import { RepfuseError } from '../errors';
-import { evaluateAsync, type Graph, normalizeInput, readGraphMetadata } from '../graph';
+import { type Graph, normalizeInput } from '../graph';
 import { softmaxAsync } from '../ops';
 import { DTYPES } from '../tensor/dtype';
 import { toFloat32 } from '../tensor/half';
 import { formatShape, Tensor } from '../tensor/tensor';
+import { addGraphFlags, type GraphFlags, graphOptions } from './graph-flags';
 import { positiveInteger } from './options';
 import type { Session } from './session';
 import { formatTable } from './table';
 
-interface RunFlags {
+interface RunFlags extends GraphFlags {
   readonly input: string;
   readonly tensor?: string;
   readonly output?: string;
@@ -32,9 +34,10 @@ interface Guess {
 }
 
 export function runCommand(session: Session): Command {
-  return new Command('run')
+  const command = new Command('run')
     .description('Run a model file (safetensors with its graph) on a batch of images.')
-    .argument('<model>', 'model file, as convert --graph writes it')
+    .argument('<model>', 'model file, as convert --graph writes it, or a checkpoint and its --arch');
+  return addGraphFlags(command, 'where the file holds none')
     .requiredOption('--input <file>', 'images [N, C, H, W]: .npy, or safetensors')
     .option('--tensor <name>', 'which tensor of a safetensors input (default: the only one, or "input")')
     .option('--output <file>', 'write the result as safetensors (tensor "output")')
@@ -53,18 +56,11 @@ export function runCommand(session: Session): Command {
       session.json = flags.json === true;
       await session.run(async () => {
         const { signal } = session;
-        const { tensors, metadata } = await readCheckpoint(model, { signal });
-        const graph = readGraphMetadata(metadata);
-        if (graph === undefined) {
-          throw new RepfuseError(
-            'ERR_REPFUSE_GRAPH',
-            `Expected a model file but ${model} holds no graph: write one with repfuse convert --graph`,
-            { file: model },
-          );
-        }
+        const { graph, tensors } = await readModel(model, { ...(await graphOptions(flags)), signal });
         const images = await readImages(flags.input, flags.tensor);
         const input = flags.raw === true ? images : normalizeInput(graph, images);
-        const output = await evaluateAsync(graph, tensors, input, { threads: flags.threads, signal });
+        await using engine = await Engine.create({ graph, tensors }, { threads: flags.threads, signal });
+        const output = await engine.run(input, { signal });
         const classes = await guess(output, graph, flags.top);
         if (flags.output !== undefined)
           await writeSafetensors(flags.output, new Map([['output', output]]), { force: flags.force, signal });

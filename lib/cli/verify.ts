@@ -1,13 +1,13 @@
 import { Command } from 'commander';
 import { type VerifyReport, verify } from '../convert';
 import { addFindFlags, type FindFlags, findOptions } from './find-flags';
-import { keyPath, nonNegativeNumber, positiveInteger, readJson } from './options';
+import { addGraphFlags, type GraphFlags, graphOptions } from './graph-flags';
+import { keyPath, nonNegativeNumber, positiveInteger } from './options';
 import { ProgressDisplay } from './progress';
 import { EXIT, type Session } from './session';
 import { formatError, formatTable } from './table';
 
-interface VerifyFlags extends FindFlags {
-  readonly graph?: string;
+interface VerifyFlags extends FindFlags, GraphFlags {
   readonly keyPath?: string[];
   readonly tolerance?: number;
   readonly seed?: number;
@@ -20,8 +20,7 @@ export function verifyCommand(session: Session): Command {
     .description('Compare two checkpoints of a network, in any form: block by block, on seeded inputs.')
     .argument('<first>', 'checkpoint, usually the training form')
     .argument('<second>', 'checkpoint, usually its deploy form');
-  return addFindFlags(command)
-    .option('--graph <file>', 'the training network as JSON, to compare end to end too')
+  return addGraphFlags(addFindFlags(command), 'compares end to end too')
     .option('--key-path <path>', 'where the weights lie in the first file', keyPath)
     .option(
       '--tolerance <number>',
@@ -39,12 +38,11 @@ export function verifyCommand(session: Session): Command {
       session.json = flags.json === true;
       const progress = new ProgressDisplay();
       await session.run(async () => {
-        const { json: _, eps, family, keyless, rules, ...options } = flags;
-        const graph = flags.graph === undefined ? undefined : await readJson(flags.graph);
+        const { json: _, eps, family, keyless, rules, graph, arch, ...options } = flags;
         const report = await verify(first, second, {
           ...options,
           ...(await findOptions({ eps, family, keyless, rules })),
-          graph,
+          ...(await graphOptions({ graph, arch })),
           signal: session.signal,
           onProgress: progress.update,
         }).finally(progress.end);

@@ -76,7 +76,7 @@ export async function convert(input: string, output: string, options: ConvertOpt
 /** @throws ERR_REPFUSE_INVALID_ARGUMENT for an option that is none of its kind */
 export function checkConvertOptions(output: string, options: ConvertOptions): void {
   checkFindOptions(options);
-  checkOutputOptions(output, options, options.graph !== undefined);
+  checkOutputOptions(output, options, options.graph !== undefined || options.arch !== undefined);
 }
 
 async function fuseAndWrite(
@@ -121,8 +121,8 @@ async function fuseAndWrite(
 }
 
 /** Without blocks a file is written only where it would differ from the input by what was asked for. */
-function asksForFile({ graph, format, dtype }: ConvertOptions): boolean {
-  return graph !== undefined || format !== undefined || dtype !== undefined;
+function asksForFile({ graph, arch, format, dtype }: ConvertOptions): boolean {
+  return graph !== undefined || arch !== undefined || format !== undefined || dtype !== undefined;
 }
 
 /** Writes the output. Where it has a place for the digest of the input that is computed meanwhile, and put in last. @returns the digest */
@@ -232,9 +232,10 @@ function provenance(input: string, blocks: readonly BlockReport[], graph: Graph 
 }
 
 async function verifyOutput(input: string, output: string, options: ConvertOptions): Promise<VerifyReport> {
-  const { eps, families, graph, keyless, keyPath, prefix, rules, signal, threads, onProgress } = options;
+  const { arch, eps, families, graph, keyless, keyPath, prefix, rules, signal, threads, onProgress } = options;
   try {
     return await verify(input, output, {
+      arch,
       eps,
       families,
       graph,

@@ -64,10 +64,14 @@ async function hashSmall(file: string): Promise<string | undefined> {
   }
 }
 
+/** The worker's answer, once its memory is free again: in a batch the next file's worker would otherwise come on top of it. */
 function answerOf(worker: Worker): Promise<string> {
   return new Promise((resolve, reject) => {
-    worker.once('message', resolve);
+    let digest: string | undefined;
+    worker.once('message', (message: string) => {
+      digest = message;
+    });
     worker.once('error', reject);
-    worker.once('exit', () => reject(new Error('stopped')));
+    worker.once('exit', () => (digest === undefined ? reject(new Error('stopped')) : resolve(digest)));
   });
 }

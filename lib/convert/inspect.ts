@@ -5,15 +5,14 @@ import { type ReadCheckpointOptions, withCheckpoint } from '../checkpoint/read-c
 import type { Checkpoint, StateDict } from '../checkpoint/state-dict';
 import { RepfuseError } from '../errors';
 import type { DetectedBlock } from '../families';
-import { type Graph, parseGraph, readGraphMetadata } from '../graph';
+import type { Graph } from '../graph';
+import { type GraphOptions, graphFor } from '../nets/graph-for';
 import { countBatchNorms, countParameters, describeBlock, valueProblem } from './describe-block';
 import { checkFindOptions, FIND_OPTIONS, type FindOptions, findBlocks } from './find-blocks';
 import { macsOf } from './model-graph';
 import type { BlockReport, InspectReport } from './report';
 
-export interface InspectOptions extends FindOptions, ReadCheckpointOptions {
-  /** The network's graph in training form, as parsed JSON. Default: the one in the file's metadata, if any. */
-  readonly graph?: unknown;
+export interface InspectOptions extends FindOptions, GraphOptions, ReadCheckpointOptions {
   /** Prefixes of blocks to leave as they are: what settles a block that cannot be fused. */
   readonly keepBlocks?: readonly string[] | undefined;
 }
@@ -60,6 +59,7 @@ export async function checkValues({ block, report }: FoundBlock, opened: OpenChe
 
 export const INSPECT_OPTIONS = [
   ...FIND_OPTIONS,
+  'arch',
   'graph',
   'keepBlocks',
   'keyPath',
@@ -70,8 +70,8 @@ export const INSPECT_OPTIONS = [
 
 /** What a checkpoint holds, as far as its names, shapes and small tensors tell. */
 export function examine(file: string, { checkpoint }: OpenCheckpoint, options: InspectOptions): Examination {
-  const { tensors, metadata } = checkpoint;
-  const graph = options.graph === undefined ? readGraphMetadata(metadata) : parseGraph(options.graph);
+  const { tensors } = checkpoint;
+  const graph = graphFor(checkpoint, options);
   const detected = findBlocks(checkpoint, graph, options);
   const { keepBlocks = [] } = options;
   checkKept(keepBlocks, detected, file);
@@ -105,14 +105,16 @@ export function examine(file: string, { checkpoint }: OpenCheckpoint, options: I
   };
 }
 
-/** Learnable parameters of the whole network, now and with the convertible blocks fused. */
+/** Learnable parameters and bytes of the whole network, now and with the convertible blocks fused. */
 function parametersOf(
   tensors: StateDict,
   found: readonly FoundBlock[],
   reports: readonly BlockReport[],
-): Pick<InspectReport, 'parameters'> {
+): Pick<InspectReport, 'bytes' | 'parameters'> {
   const before = countParameters(tensors);
+  const bytesBefore = countBytes(tensors, tensors.keys());
   let after = before;
+  let bytesAfter = bytesBefore;
   for (const [i, { block }] of found.entries()) {
     const { status, parameters } = reports[i]!;
     if (status !== 'converted') continue;
@@ -120,8 +122,15 @@ function parametersOf(
     const beside = Object.values(block.deployKeys).filter((key) => tensors.has(key) && !block.trainKeys.includes(key));
     after -= countParameters(beside.map((key) => [key, tensors.get(key)!] as const));
     after += parameters.after - parameters.before;
+    bytesAfter += 4 * parameters.after - countBytes(tensors, new Set([...block.trainKeys, ...beside]));
   }
-  return { parameters: { before, after } };
+  return { parameters: { before, after }, bytes: { before: bytesBefore, after: bytesAfter } };
+}
+
+function countBytes(tensors: StateDict, keys: Iterable<string>): number {
+  let sum = 0;
+  for (const key of keys) sum += tensors.get(key)?.bytes ?? 0;
+  return sum;
 }
 
 /** A block to keep that is misspelt would otherwise be fused. */

@@ -61,6 +61,8 @@ export interface InspectReport {
   readonly batchNormsLeft: number;
   /** Learnable parameters of the whole network. */
   readonly parameters: { readonly before: number; readonly after: number };
+  /** Bytes of all tensors, fused weights in float32. */
+  readonly bytes: { readonly before: number; readonly after: number };
   /** Multiply-accumulates of one image, where the file or the options have a graph with an input shape. */
   readonly macs: { readonly before: number; readonly after: number } | null;
   /** Entries of the file that are no weights, left out of a conversion. */

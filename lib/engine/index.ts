@@ -8,3 +8,4 @@ export {
   type RunOptions,
   type StreamOptions,
 } from './engine';
+export { type ReadModelOptions, readModel } from './read-model';

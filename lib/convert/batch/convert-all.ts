@@ -145,13 +145,27 @@ function fingerprint({
   keepBlocks,
   rules,
   graph,
+  arch,
   keyPath,
   prefix,
   dtype,
   format,
   keys,
 }: ConvertOptions): string {
-  return JSON.stringify({ eps, families, keyless, keepBlocks, rules, graph, keyPath, prefix, dtype, format, keys });
+  return JSON.stringify({
+    eps,
+    families,
+    keyless,
+    keepBlocks,
+    rules,
+    graph,
+    arch,
+    keyPath,
+    prefix,
+    dtype,
+    format,
+    keys,
+  });
 }
 
 function endOf({ status }: BatchResult): 'done' | 'failed' | 'skipped' {

@@ -3,8 +3,9 @@ import { type ReadCheckpointOptions, readCheckpoint } from '../../checkpoint/rea
 import type { Checkpoint } from '../../checkpoint/state-dict';
 import { RepfuseError } from '../../errors';
 import type { DetectedBlock } from '../../families';
-import { evaluateAsync, type Graph, parseGraph, readGraphMetadata } from '../../graph';
+import { evaluateAsync, type Graph, readGraphMetadata } from '../../graph';
 import { throwIfAborted } from '../../native/call';
+import { type GraphOptions, graphFor } from '../../nets/graph-for';
 import { seededUniform, uniformValues } from '../../tensor/random';
 import { elementCount, formatShape, Tensor } from '../../tensor/tensor';
 import { checkFindOptions, FIND_OPTIONS, type FindOptions, findBlocks } from '../find-blocks';
@@ -12,13 +13,12 @@ import { compareOtherTensors, type TensorProblem } from './compare-tensors';
 import { differenceOf, peakOf } from './difference';
 import { type BlockVerification, problemOf, verifyBlock } from './verify-block';
 
-export interface VerifyOptions extends FindOptions, Omit<ReadCheckpointOptions, 'onProgress'> {
+/** `graph` and `arch` are those of the first file. */
+export interface VerifyOptions extends FindOptions, GraphOptions, Omit<ReadCheckpointOptions, 'onProgress'> {
   /** Bound on the error of every block relative to the peak. Default: what rounding makes of a block of its size and type. */
   readonly tolerance?: number | undefined;
   /** Seed of the inputs. Default 1. */
   readonly seed?: number | undefined;
-  /** Training graph of the first file, as parsed JSON. Default: the one in its metadata, if any. */
-  readonly graph?: unknown;
   readonly threads?: number | undefined;
   readonly onProgress?: ((progress: VerifyProgress) => void) | undefined;
 }
@@ -74,7 +74,7 @@ export async function verify(first: string, second: string, options: VerifyOptio
   onProgress?.({ phase: 'verify', done: 0, total: 1 }); // how many blocks there are shows only once the file is read
   const a = await readCheckpoint(first, { keyPath, prefix, signal });
   const b = await readCheckpoint(second, { signal });
-  const graph = options.graph === undefined ? readGraphMetadata(a.metadata) : parseGraph(options.graph);
+  const graph = graphFor(a, options);
   const [inFirst, inSecond] = [findBlocks(a, graph, options), findBlocks(b, readGraphMetadata(b.metadata), options)];
   const byPrefix = (found: readonly DetectedBlock[]) => new Map(found.map((block) => [block.prefix, block]));
   const files = [
@@ -102,6 +102,7 @@ const LEAST_BOUND = 1e-5;
 
 const OPTIONS = [
   ...FIND_OPTIONS,
+  'arch',
   'graph',
   'keyPath',
   'onProgress',
