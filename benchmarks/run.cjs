@@ -3,7 +3,12 @@ const { mkdirSync, writeFileSync } = require('node:fs');
 const { join } = require('node:path');
 const { describeMachine } = require('./machine.cjs');
 
-const BENCHMARKS = { fuse: './kernels/fuse.cjs', conv2d: './kernels/conv2d.cjs', convert: './conversion/convert.cjs' };
+const BENCHMARKS = {
+  fuse: './kernels/fuse.cjs',
+  conv2d: './kernels/conv2d.cjs',
+  convert: './conversion/convert.cjs',
+  nets: './models/nets.cjs',
+};
 
 async function main(names) {
   const unknown = names.filter((name) => !(name in BENCHMARKS));

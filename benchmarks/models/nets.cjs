@@ -1,0 +1,130 @@
+// Whole networks, ours beside onnxruntime-node on the same weights: each runtime in a process of its own, timed in turn, round by round.
+// Needs `npm run bench:baselines` once, which installs the peers into benchmarks/baselines.
+const { spawn } = require('node:child_process');
+const { existsSync, mkdtempSync, rmSync, writeFileSync } = require('node:fs');
+const { tmpdir } = require('node:os');
+const { join } = require('node:path');
+const { createInterface } = require('node:readline');
+const { convert, graphMetadata, netFromSeed, writeSafetensors } = require('repfuse');
+const { onnxFile } = require('../baselines/onnx-file.cjs');
+const { median } = require('../interleave.cjs');
+
+const ROUNDS = 7;
+const ROUND_MILLISECONDS = 300;
+const BASELINES = join(__dirname, '..', 'baselines');
+const CASES = [
+  { net: 'repvgg_a0', form: 'deploy', batch: 1 },
+  { net: 'repvgg_a0', form: 'deploy', batch: 8 },
+  { net: 'repvgg_b1', form: 'deploy', batch: 1 },
+  { net: 'repvgg_b1', form: 'deploy', batch: 8 },
+  { net: 'mobileone_s0', form: 'deploy', batch: 1 },
+  { net: 'mobileone_s0', form: 'train', batch: 1 },
+];
+const THREADS = [1, 2];
+
+/** A runtime in a process of its own. */
+class Runtime {
+  constructor(script, env = {}) {
+    this.process = spawn(process.execPath, ['--expose-gc', script], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+      env: { ...process.env, ...env },
+    });
+    this.waiting = [];
+    createInterface({ input: this.process.stdout }).on('line', (line) => this.waiting.shift()(JSON.parse(line)));
+  }
+
+  async ask(request) {
+    const answer = await new Promise((resolve) => {
+      this.waiting.push(resolve);
+      this.process.stdin.write(`${JSON.stringify(request)}\n`);
+    });
+    if (answer.error !== undefined) throw new Error(answer.error);
+    return answer;
+  }
+
+  close() {
+    this.process.stdin.end();
+  }
+}
+
+/** The files of a network for both runtimes, in one form, with the same weights. */
+async function writeModels(folder, net, form) {
+  const onnx = join(folder, `${net}.${form}.onnx`);
+  const model = join(folder, `${net}.${form}.safetensors`);
+  if (existsSync(model)) return { onnx, model };
+  const train = netFromSeed(net);
+  const trainFile = join(folder, `${net}.train.safetensors`);
+  await writeSafetensors(trainFile, train.tensors, { metadata: graphMetadata(train.graph) });
+  if (form === 'deploy') await convert(trainFile, model);
+  const { readModel } = require('repfuse');
+  writeFileSync(onnx, onnxFile(await readModel(model)));
+  return { onnx, model };
+}
+
+async function timeCase(files, { net, form, batch }, threads, print) {
+  const runtimes = {
+    repfuse: [new Runtime(join(__dirname, 'repfuse-worker.cjs')), files.model],
+    'onnxruntime-node': [new Runtime(join(BASELINES, 'onnxruntime-worker.cjs')), files.onnx],
+  };
+  const measured = {};
+  try {
+    for (const [name, [runtime, file]] of Object.entries(runtimes)) {
+      const { milliseconds, memory } = await runtime.ask({ op: 'load', file, batch, threads });
+      const { milliseconds: first } = await runtime.ask({ op: 'time', warm: 2, runs: 3 });
+      const { values } = await runtime.ask({ op: 'output' });
+      measured[name] = { load: milliseconds, memory, estimate: median(first), rounds: [], values };
+    }
+    for (let round = 0; round < ROUNDS; round++) {
+      for (const [name, [runtime]] of Object.entries(runtimes)) {
+        const own = measured[name];
+        const runs = Math.max(2, Math.min(100, Math.round(ROUND_MILLISECONDS / own.estimate)));
+        const { milliseconds } = await runtime.ask({ op: 'time', warm: 1, runs });
+        own.rounds.push(median(milliseconds));
+        await new Promise((resolve) => setTimeout(resolve, 15)); // a pool may still spin
+      }
+    }
+  } finally {
+    for (const [runtime] of Object.values(runtimes)) runtime.close();
+  }
+  const [ours, theirs] = [measured.repfuse, measured['onnxruntime-node']];
+  const row = {
+    net,
+    form,
+    batch,
+    threads,
+    milliseconds: { repfuse: median(ours.rounds), 'onnxruntime-node': median(theirs.rounds) },
+    ratio: median(theirs.rounds.map((time, round) => time / ours.rounds[round])),
+    loadMilliseconds: { repfuse: ours.load, 'onnxruntime-node': theirs.load },
+    megabytes: { repfuse: ours.memory / 1e6, 'onnxruntime-node': theirs.memory / 1e6 },
+    difference: relativeDifference(ours.values, theirs.values),
+  };
+  print(
+    `${`${net} ${form} b${batch} t${threads}`.padEnd(30)} ${row.milliseconds.repfuse.toFixed(2).padStart(8)} ms, onnxruntime-node ${row.milliseconds['onnxruntime-node'].toFixed(2).padStart(8)} ms: ${row.ratio.toFixed(2)} times as fast; ${row.megabytes.repfuse.toFixed(0)} and ${row.megabytes['onnxruntime-node'].toFixed(0)} MB; outputs differ by ${row.difference.toExponential(1)}`,
+  );
+  return row;
+}
+
+function relativeDifference(a, b) {
+  const peak = Math.max(...b.map(Math.abs));
+  return Math.max(...a.map((value, i) => Math.abs(value - b[i]))) / peak;
+}
+
+async function run(print) {
+  if (!existsSync(join(BASELINES, 'node_modules', 'onnxruntime-node')))
+    throw new Error('onnxruntime-node is not installed: npm run bench:baselines');
+  const only = process.env.REPFUSE_BENCH_ONLY?.split(',');
+  const folder = mkdtempSync(join(tmpdir(), 'repfuse-bench-'));
+  const rows = [];
+  try {
+    for (const item of CASES) {
+      if (only !== undefined && !only.includes(`${item.net}/${item.batch}/${item.form}`)) continue;
+      const files = await writeModels(folder, item.net, item.form);
+      for (const threads of THREADS) rows.push(await timeCase(files, item, threads, print));
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+  return { description: 'whole networks at 224 x 224 in turn with onnxruntime-node', rounds: ROUNDS, rows };
+}
+
+module.exports = { run };

@@ -1,0 +1,9 @@
+const { Engine, readModel, Tensor } = require('repfuse');
+const { serve } = require('./worker.cjs');
+
+serve(async (file, { threads, images, shape }) => {
+  const engine = await Engine.create(await readModel(file), { threads });
+  const input = Tensor.f32(shape, images);
+  await engine.run(input); // the plan of this batch
+  return async () => (await engine.run(input)).data;
+});

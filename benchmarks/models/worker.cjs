@@ -1,0 +1,54 @@
+// Runs one runtime in a process of its own and answers requests, one JSON a line, so that runtimes can be timed in turn.
+//   {"op":"load","file":..,"batch":..,"threads":..} -> {"milliseconds":..,"memory":..}
+//   {"op":"time","warm":k,"runs":n} -> {"milliseconds":[..]}      {"op":"output"} -> {"values":[..]}
+const { createInterface } = require('node:readline');
+const { residentMemory } = require('./resident-memory.cjs');
+
+const SIZE = 224;
+
+/** Numbers in [-1, 1) that every runtime gets. */
+function images(batch) {
+  const data = new Float32Array(batch * 3 * SIZE * SIZE);
+  let state = 1;
+  for (let i = 0; i < data.length; i++) {
+    state = (Math.imul(state, 1103515245) + 12345) >>> 0;
+    data[i] = state / 2 ** 31 - 1;
+  }
+  return data;
+}
+
+/** `open(file, {batch, threads, images})` gives a function that runs once and returns the logits. */
+function serve(open) {
+  let run;
+  const answers = {
+    async load({ file, batch, threads }) {
+      run = undefined;
+      const before = residentMemory();
+      const started = performance.now();
+      run = await open(file, { batch, threads, images: images(batch), shape: [batch, 3, SIZE, SIZE] });
+      const milliseconds = performance.now() - started;
+      await run();
+      return { milliseconds, memory: residentMemory() - before };
+    },
+    async time({ warm, runs }) {
+      for (let i = 0; i < warm; i++) await run();
+      const milliseconds = [];
+      for (let i = 0; i < runs; i++) {
+        const started = performance.now();
+        await run();
+        milliseconds.push(performance.now() - started);
+      }
+      return { milliseconds };
+    },
+    async output() {
+      return { values: [...(await run())] };
+    },
+  };
+  createInterface({ input: process.stdin }).on('line', async (line) => {
+    const { op, ...request } = JSON.parse(line);
+    const answer = await answers[op](request).catch((error) => ({ error: String(error.stack ?? error) }));
+    process.stdout.write(`${JSON.stringify(answer)}\n`);
+  });
+}
+
+module.exports = { serve };
