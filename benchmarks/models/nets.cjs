@@ -5,7 +5,7 @@ const { existsSync, mkdtempSync, rmSync, writeFileSync } = require('node:fs');
 const { tmpdir } = require('node:os');
 const { join } = require('node:path');
 const { createInterface } = require('node:readline');
-const { convert, graphMetadata, netFromSeed, writeSafetensors } = require('repfuse');
+const { convert, graphMetadata, netFromSeed, readModel, writeSafetensors } = require('repfuse');
 const { onnxFile } = require('../baselines/onnx-file.cjs');
 const { median } = require('../interleave.cjs');
 
@@ -51,12 +51,11 @@ class Runtime {
 async function writeModels(folder, net, form) {
   const onnx = join(folder, `${net}.${form}.onnx`);
   const model = join(folder, `${net}.${form}.safetensors`);
-  if (existsSync(model)) return { onnx, model };
-  const train = netFromSeed(net);
   const trainFile = join(folder, `${net}.train.safetensors`);
-  await writeSafetensors(trainFile, train.tensors, { metadata: graphMetadata(train.graph) });
+  if (existsSync(onnx)) return { onnx, model };
+  const train = netFromSeed(net);
+  await writeSafetensors(trainFile, train.tensors, { metadata: graphMetadata(train.graph), force: true });
   if (form === 'deploy') await convert(trainFile, model);
-  const { readModel } = require('repfuse');
   writeFileSync(onnx, onnxFile(await readModel(model)));
   return { onnx, model };
 }

@@ -1,6 +1,6 @@
 import { checkOptions, expectBoolean, expectChoice, expectInteger } from '../blocks/options';
 import { RepfuseError } from '../errors';
-import { type Graph, inferShapes } from '../graph';
+import { expectTensors, type Graph, inferShapes } from '../graph';
 import { callNative, throwIfAborted } from '../native/call';
 import { loadAddon } from '../native/load';
 import { resolveThreads } from '../native/threads';
@@ -86,6 +86,8 @@ export interface EngineStep {
 export class Engine implements Disposable, AsyncDisposable {
   private native: NativeEngine | undefined;
   private readonly turns: Turns;
+  /** Runs on the pool that have not ended. */
+  private underWay = 0;
 
   private constructor(
     native: NativeEngine,
@@ -116,6 +118,7 @@ export class Engine implements Disposable, AsyncDisposable {
     const shape = graph.inputShape === undefined ? undefined : ([1, ...graph.inputShape] as const);
     const stubs = withoutData(tensors);
     if (shape !== undefined) inferShapes(graph, shape, stubs);
+    else for (const node of graph.nodes) expectTensors(node, stubs); // sizes are looked at in a run
     const program = compileGraph(graph, tensors);
     const native = await NativeEngine.build(program, { algorithm, batchInvariant, plans }, signal);
     if (shape !== undefined) await native.prepare(shape, threads, { signal });
@@ -136,9 +139,15 @@ export class Engine implements Disposable, AsyncDisposable {
     throwIfAborted(signal);
     const { native, shape, output } = this.prepareRun(input, out);
     const data = Float32Array.from(input.data as Float32Array);
-    await this.turns.take(signal, () =>
-      native.runAsync(shape, data, output.data as Float32Array, this.threads, signal),
-    );
+    this.underWay++;
+    try {
+      await this.turns.take(signal, () =>
+        native.runAsync(shape, data, output.data as Float32Array, this.threads, signal),
+      );
+    } finally {
+      this.underWay--;
+      if (this.native === undefined && this.underWay === 0) native.dispose();
+    }
     return output;
   }
 
@@ -217,7 +226,7 @@ export class Engine implements Disposable, AsyncDisposable {
 
   /** Frees everything; runs under way end as they would have. Again does nothing. */
   dispose(): void {
-    this.native?.dispose();
+    if (this.underWay === 0) this.native?.dispose();
     this.native = undefined;
   }
 

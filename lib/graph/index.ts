@@ -4,4 +4,4 @@ export { evaluate, evaluateAsync, normalizeInput } from './evaluate';
 export { batchNormEps, type Graph, type GraphNode } from './graph';
 export { graphMetadata, parseGraphText, readGraphMetadata } from './model-file';
 export { parseGraph } from './parse';
-export { countMacs, inferShapes } from './shapes';
+export { countMacs, expectTensors, inferShapes } from './shapes';

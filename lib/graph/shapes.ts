@@ -55,11 +55,7 @@ function nodeShape(
   shapes: ReadonlyMap<string, Shape>,
   tensors: ReadonlyMap<string, Pick<Tensor, 'dtype' | 'shape'>>,
 ): Shape {
-  for (const key of nodeKeys(node)) {
-    const tensor = tensors.get(key);
-    if (tensor === undefined) throw wrong(node, `its tensor ${key} is missing`);
-    if (!DTYPES[tensor.dtype].floating) throw wrong(node, `its tensor ${key} is ${tensor.dtype}, not floating-point`);
-  }
+  expectTensors(node, tensors);
   const inputs = node.inputs.map((id) => {
     const shape = shapes.get(id);
     if (shape === undefined) throw wrong(node, `its input ${id} does not come before it`);
@@ -70,6 +66,15 @@ function nodeShape(
     throw wrong(node, `its result ${formatShape(shape)} would hold more than ${MAX_ELEMENTS} values`);
   }
   return shape;
+}
+
+/** @throws ERR_REPFUSE_GRAPH unless every tensor that a node reads is there, and floating-point */
+export function expectTensors(node: GraphNode, tensors: ReadonlyMap<string, Pick<Tensor, 'dtype'>>): void {
+  for (const key of nodeKeys(node)) {
+    const tensor = tensors.get(key);
+    if (tensor === undefined) throw wrong(node, `its tensor ${key} is missing`);
+    if (!DTYPES[tensor.dtype].floating) throw wrong(node, `its tensor ${key} is ${tensor.dtype}, not floating-point`);
+  }
 }
 
 function wrong(node: GraphNode, problem: string): RepfuseError {

@@ -1,0 +1,50 @@
+import type { Model } from '../../lib/engine';
+import type { Graph } from '../../lib/graph';
+import { netFromSeed } from '../../lib/nets';
+import { Tensor } from '../../lib/tensor/tensor';
+import { Random } from '../support/random';
+
+/** A plain network of three convolutions, of any image size: 3 -> 24 -> 24 (and a sum) -> 20 channels, stride 2 in the end. */
+export function smallNet(seed = 1): Model {
+  const random = new Random(seed);
+  const tensors = new Map<string, Tensor>();
+  const conv = (id: string, input: string, from: number, to: number, stride: number) => {
+    tensors.set(`${id}.weight`, Tensor.f32([to, from, 3, 3], random.floats(to * from * 9)));
+    tensors.set(`${id}.bias`, Tensor.f32([to], random.floats(to)));
+    return {
+      id,
+      op: 'conv2d' as const,
+      inputs: [input],
+      weight: `${id}.weight`,
+      bias: `${id}.bias`,
+      stride: [stride, stride] as const,
+      padding: [1, 1] as const,
+      dilation: [1, 1] as const,
+      groups: 1,
+    };
+  };
+  const graph: Graph = {
+    input: 'x',
+    output: 'c',
+    nodes: [
+      conv('a', 'x', 3, 24, 1),
+      { id: 'ra', op: 'relu', inputs: ['a'] },
+      conv('b', 'ra', 24, 24, 1),
+      { id: 'sum', op: 'add', inputs: ['b', 'ra'] },
+      { id: 'rs', op: 'silu', inputs: ['sum'] },
+      conv('c', 'rs', 24, 20, 2),
+    ],
+  };
+  return { graph, tensors };
+}
+
+export function image(batch: number, height: number, width: number, seed = 7): Tensor {
+  return Tensor.f32([batch, 3, height, width], new Random(seed).floats(batch * 3 * height * width));
+}
+
+/** A network that takes long: RepVGG-A2 for any image size. */
+export function slowNet(): Model {
+  const { graph, tensors } = netFromSeed('repvgg_a2', { form: 'deploy', classes: 10 });
+  const { inputShape: _, ...anySize } = graph;
+  return { graph: anySize, tensors };
+}
