@@ -11,6 +11,14 @@ export interface NativeEngineOptions {
   readonly plans: number;
 }
 
+/** One asynchronous run. */
+export interface NativeRun {
+  readonly shape: ImageShape;
+  readonly input: Float32Array;
+  readonly output: Float32Array;
+  readonly ownsOutput: boolean;
+}
+
 /** The native engine of one program. */
 export class NativeEngine {
   private constructor(private readonly handle: EngineHandle) {}
@@ -45,17 +53,18 @@ export class NativeEngine {
   }
 
   run(shape: ImageShape, input: Float32Array, output: Float32Array, threads: number): void {
-    callNative('engineRun', { engine: this.handle, shape, input, output, threads });
+    const owned = { ownsInput: false, ownsOutput: false };
+    callNative('engineRun', { engine: this.handle, shape, input, output, threads, ...owned });
   }
 
+  /** `input` must be left alone until the promise settles; so must `output` where `ownsOutput` says so, else it is written in the end. */
   runAsync(
-    shape: ImageShape,
-    input: Float32Array,
-    output: Float32Array,
+    { shape, input, output, ownsOutput }: NativeRun,
     threads: number,
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    return callNativeAsync('engineRun', { engine: this.handle, shape, input, output, threads }, { signal });
+    const args = { engine: this.handle, shape, input, output, threads, ownsInput: true, ownsOutput };
+    return callNativeAsync('engineRun', args, { signal });
   }
 
   explain(shape: ImageShape, threads: number): readonly NativeEngineStep[] {

@@ -84,8 +84,8 @@ Operand* Arguments::Array(Napi::Value value, const char* name, bool writable) {
   return &kept.view;
 }
 
-const Operand* Arguments::F32(const char* name, int64_t count) {
-  const Operand* view = Array(object_.Get(name), name, false);
+Operand* Arguments::F32(const char* name, int64_t count) {
+  Operand* view = Array(object_.Get(name), name, false);
   if (view != nullptr && (view->type != napi_float32_array || view->count != static_cast<size_t>(count))) Fail(name);
   return view;
 }
@@ -95,7 +95,7 @@ const Operand* Arguments::OptionalF32(const char* name, int64_t count) {
   return value.IsNull() || value.IsUndefined() ? nullptr : F32(name, count);
 }
 
-const Operand* Arguments::OutF32(const char* name, int64_t count) {
+Operand* Arguments::OutF32(const char* name, int64_t count) {
   Operand* view = Array(object_.Get(name), name, true);
   if (view != nullptr && (view->type != napi_float32_array || view->count != static_cast<size_t>(count))) Fail(name);
   return view;
@@ -122,7 +122,7 @@ size_t ElementBytes(napi_typedarray_type type) {
 Status Arguments::Keep(bool borrow) {
   for (Kept& kept : operands_) {
     kept.handle = Napi::Reference<Napi::Value>::New(kept.array, 1);
-    if (borrow) continue;
+    if (borrow || kept.view.owned) continue;
     const size_t bytes = kept.view.count * ElementBytes(kept.view.type);
     if (!kept.copy.Allocate(bytes)) return {Code::kOutOfMemory, "operands of an asynchronous call"};
     if (!kept.view.writable && bytes > 0) std::memcpy(kept.copy.data(), kept.view.data, bytes);

@@ -21,6 +21,7 @@ struct Operand {
   size_t count = 0;  // elements
   napi_typedarray_type type = napi_float32_array;
   bool writable = false;
+  bool owned = false;  // the caller has it for this call alone: used where it lies in an asynchronous one too
 
   const float* f32() const { return static_cast<const float*>(data); }
   float* out_f32() const { return static_cast<float*>(data); }
@@ -38,9 +39,9 @@ class Arguments {
   // Any number of integers in [low, high].
   std::vector<int64_t> Shape(const char* name, int64_t low = 0, int64_t high = int64_t{1} << 31);
   // A Float32Array of exactly `count` elements; null is allowed for the optional one.
-  const Operand* F32(const char* name, int64_t count);
+  Operand* F32(const char* name, int64_t count);
   const Operand* OptionalF32(const char* name, int64_t count);
-  const Operand* OutF32(const char* name, int64_t count);
+  Operand* OutF32(const char* name, int64_t count);
   // A floating-point typed array of any length (Float32Array, Float64Array, Uint16Array), registered like the others.
   Operand* Array(Napi::Value value, const char* name, bool writable);
   // Nested argument objects.

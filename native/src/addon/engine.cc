@@ -1,6 +1,7 @@
 // engineBuilder(inChannels) -> handle. engineAdd(handle, {kind, name, inputs, activation, weight | null, bias | null, outChannels, groups,
 // kernel, stride, padding [top, left, bottom, right], dilation, ceilMode, countIncludePad}) -> status | null. engineBuild(handle,
-// {output, algorithm, batchInvariant, plans}) -> status | null. Then enginePrepare, engineRun {engine, shape, input, output, threads}, each
+// {output, algorithm, batchInvariant, plans}) -> status | null. Then enginePrepare, engineRun {engine, shape, input, output, ownsInput,
+// ownsOutput, threads}, each
 // with its asynchronous twin; engineExplain({engine, shape, threads}) -> steps | status; engineMemory(handle);
 // engineDispose(handle): runs under way keep the engine until they end.
 #include "repfuse/engine.h"
@@ -146,13 +147,17 @@ class EngineRunJob final : public EngineJob {
     if (!inferred.ok()) return inferred;
     input_ = arguments.F32("input", shape_.batch * shape_.channels * shape_.height * shape_.width);
     output_ = arguments.OutF32("output", output.batch * output.channels * output.height * output.width);
-    return arguments.status();
+    const bool owns_input = arguments.Bool("ownsInput"), owns_output = arguments.Bool("ownsOutput");
+    if (!arguments.status().ok()) return arguments.status();
+    input_->owned = owns_input;
+    output_->owned = owns_output;
+    return Ok();
   }
   Status Run() override { return engine_->Run(shape_, input_->f32(), output_->out_f32(), threads_); }
 
  private:
-  const Operand* input_ = nullptr;
-  const Operand* output_ = nullptr;
+  Operand* input_ = nullptr;
+  Operand* output_ = nullptr;
 };
 
 Napi::Array ShapeToJs(Napi::Env env, const ImageShape& shape) {
