@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <random>
 #include <tuple>
 
 #include "isa_levels.h"
+#include "network_support.h"
 #include "repfuse/conv.h"
 #include "repfuse/engine.h"
 
@@ -21,20 +21,6 @@ struct Case {
   std::optional<Activation> activation;
   bool residual;
 };
-
-std::vector<float> RandomFloats(size_t count, std::mt19937& engine) {
-  std::normal_distribution<float> normal;
-  std::vector<float> values(count);
-  for (float& v : values) v = normal(engine);
-  return values;
-}
-
-AlignedBuffer BufferOf(const std::vector<float>& values) {
-  AlignedBuffer buffer;
-  EXPECT_TRUE(buffer.Allocate(values.size() * sizeof(float)));
-  std::memcpy(buffer.data(), values.data(), values.size() * sizeof(float));
-  return buffer;
-}
 
 double Activated(const std::optional<Activation>& activation, double v) {
   if (!activation) return v;
@@ -100,20 +86,6 @@ NetworkNode ConvNode(const Case& c, const std::vector<float>& weight, const std:
   node.pad_top = node.pad_bottom = c.pad_h;
   node.pad_left = node.pad_right = c.pad_w;
   return node;
-}
-
-std::vector<float> RunNetwork(Network network, const EngineOptions& options, const ImageShape& input, const std::vector<float>& x, int threads) {
-  std::shared_ptr<Engine> engine;
-  EXPECT_TRUE(Engine::Create(std::move(network), options, &engine).ok());
-  ImageShape output;
-  EXPECT_TRUE(engine->OutputShape(input, &output).ok());
-  std::vector<float> y(static_cast<size_t>(output.batch * output.channels * output.height * output.width), NAN);
-  // Twice: what the first run leaves in the activations must not matter.
-  for (int round = 0; round < 2; ++round) {
-    const Status status = engine->Run(input, x.data(), y.data(), threads);
-    EXPECT_TRUE(status.ok()) << status.message;
-  }
-  return y;
 }
 
 struct Errors {

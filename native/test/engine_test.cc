@@ -1,0 +1,232 @@
+// The engine as a whole: networks of every kind of node, precision on weights like RepVGG's, memory.
+#include "repfuse/engine.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+#include "isa_levels.h"
+#include "network_support.h"
+
+namespace {
+std::atomic<int64_t> g_allocations{0};
+}
+
+// Counts what the C++ core allocates, in this whole program.
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"  // g++ inlines one of the pair
+void* operator new(size_t bytes) {
+  g_allocations.fetch_add(1, std::memory_order_relaxed);
+  if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+
+namespace repfuse {
+namespace {
+
+class NetworkBuilder {
+ public:
+  explicit NetworkBuilder(int64_t channels) { network_.in_channels = channels; }
+
+  // Each returns the value that it makes.
+  int Conv(int input, int64_t from, int64_t to, int64_t kernel, int64_t stride, std::optional<Activation> activation, int64_t groups = 1) {
+    NetworkNode& node = Add(NodeKind::kConv, {input});
+    node.activation = activation;
+    node.out_channels = to;
+    node.groups = groups;
+    node.kernel_h = node.kernel_w = kernel;
+    node.stride_h = node.stride_w = stride;
+    node.pad_top = node.pad_left = node.pad_bottom = node.pad_right = kernel / 2;
+    std::vector<float> weight = RandomFloats(static_cast<size_t>(to * (from / groups) * kernel * kernel), random_);
+    for (float& w : weight) w /= std::sqrt(static_cast<float>(from / groups * kernel * kernel));
+    node.weight = BufferOf(weight);
+    node.bias = BufferOf(RandomFloats(static_cast<size_t>(to), random_));
+    return Last();
+  }
+  int Plain(NodeKind kind, std::vector<int> inputs, std::optional<Activation> activation = std::nullopt) {
+    Add(kind, std::move(inputs)).activation = activation;
+    return Last();
+  }
+  int Pool(NodeKind kind, int input, int64_t kernel, int64_t stride, int64_t padding) {
+    NetworkNode& node = Add(kind, {input});
+    node.kernel_h = node.kernel_w = kernel;
+    node.stride_h = node.stride_w = stride;
+    node.pad_top = node.pad_left = node.pad_bottom = node.pad_right = padding;
+    return Last();
+  }
+  int Linear(int input, int64_t from, int64_t to) {
+    NetworkNode& node = Add(NodeKind::kLinear, {input});
+    node.out_channels = to;
+    node.weight = BufferOf(RandomFloats(static_cast<size_t>(from * to), random_));
+    node.bias = BufferOf(RandomFloats(static_cast<size_t>(to), random_));
+    return Last();
+  }
+  int Frame(int input, int64_t channels, int64_t padding) {
+    NetworkNode& node = Add(NodeKind::kFrame, {input});
+    node.pad_top = node.pad_left = node.pad_bottom = node.pad_right = padding;
+    node.bias = BufferOf(RandomFloats(static_cast<size_t>(channels), random_));
+    return Last();
+  }
+  Network Build(int output) {
+    network_.output = output;
+    return std::move(network_);
+  }
+
+ private:
+  NetworkNode& Add(NodeKind kind, std::vector<int> inputs) {
+    NetworkNode& node = network_.nodes.emplace_back();
+    node.kind = kind;
+    node.inputs = std::move(inputs);
+    return node;
+  }
+  int Last() const { return static_cast<int>(network_.nodes.size()); }
+
+  Network network_;
+  std::mt19937 random_{5};
+};
+
+// One of every kind of node.
+Network EveryKind() {
+  NetworkBuilder b(3);
+  const int stem = b.Conv(0, 3, 24, 3, 2, Activation::kRelu);
+  const int wide = b.Conv(stem, 24, 40, 3, 1, Activation::kSilu);
+  const int depthwise = b.Conv(wide, 40, 40, 5, 1, Activation::kHardswish, 40);
+  const int sum = b.Plain(NodeKind::kAdd, {depthwise, wide}, Activation::kRelu);
+  const int mean = b.Plain(NodeKind::kGlobalAveragePool, {sum});
+  const int squeezed = b.Conv(mean, 40, 10, 1, 1, Activation::kRelu);
+  const int gate = b.Conv(squeezed, 10, 40, 1, 1, Activation::kSigmoid);
+  const int gated = b.Plain(NodeKind::kGate, {sum, gate});
+  const int framed = b.Frame(gated, 40, 1);
+  const int most = b.Pool(NodeKind::kMaxPool, framed, 3, 2, 1);
+  const int average = b.Pool(NodeKind::kAveragePool, most, 2, 2, 0);
+  const int active = b.Plain(NodeKind::kActivation, {average}, Activation::kSigmoid);
+  const int flat = b.Plain(NodeKind::kFlatten, {active});
+  const int logits = b.Linear(flat, 40 * 3 * 3, 11);
+  return b.Build(b.Plain(NodeKind::kSoftmax, {logits}));
+}
+
+constexpr ImageShape kInput{2, 3, 18, 18};
+
+std::vector<float> Image(const ImageShape& shape) {
+  std::mt19937 random(9);
+  return RandomFloats(static_cast<size_t>(shape.batch * shape.channels * shape.height * shape.width), random);
+}
+
+class EngineTest : public IsaTest {};
+
+TEST_P(EngineTest, BitEqualForAnyNumberOfThreadsAndFromRunToRun) {
+  const auto x = Image(kInput);
+  const auto want = RunNetwork(EveryKind(), {}, kInput, x, 1);
+  float sum = 0;
+  for (size_t i = 0; i < 11; ++i) sum += want[i];
+  EXPECT_NEAR(sum, 1, 1e-5);
+  for (const int threads : {2, 3, 8}) EXPECT_EQ(RunNetwork(EveryKind(), {}, kInput, x, threads), want);
+}
+
+TEST_P(EngineTest, EveryLevelAgrees) {
+  const auto x = Image(kInput);
+  const auto got = RunNetwork(EveryKind(), {}, kInput, x, 1);
+  ASSERT_TRUE(SetIsa(Isa::kScalar));
+  const auto want = RunNetwork(EveryKind(), {}, kInput, x, 1);
+  for (size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(got[i], want[i], 1e-5);
+}
+
+TEST_P(EngineTest, ARunTakesNoMemory) {
+  std::shared_ptr<Engine> engine;
+  ASSERT_TRUE(Engine::Create(EveryKind(), {}, &engine).ok());
+  const auto x = Image(kInput);
+  std::vector<float> y(22);
+  for (const int threads : {1, 3}) {
+    for (int warm = 0; warm < 3; ++warm) ASSERT_TRUE(engine->Run(kInput, x.data(), y.data(), threads).ok());
+    const size_t activations = engine->memory().activations;
+    const int64_t before = g_allocations.load();
+    for (int run = 0; run < 10; ++run) ASSERT_TRUE(engine->Run(kInput, x.data(), y.data(), threads).ok());
+    EXPECT_EQ(g_allocations.load(), before) << threads << " threads";
+    EXPECT_EQ(engine->memory().activations, activations);
+  }
+}
+
+TEST_P(EngineTest, MisfitsAreToldByNode) {
+  const auto fails = [&](Network network, const ImageShape& input, long long where) {
+    std::shared_ptr<Engine> engine;
+    ASSERT_TRUE(Engine::Create(std::move(network), {}, &engine).ok());
+    const Status status = engine->Prepare(input, 1);
+    EXPECT_EQ(status.code, Code::kInvalidArgument);
+    EXPECT_EQ(status.where, where);
+  };
+  fails(EveryKind(), {1, 4, 18, 18}, -1);
+  fails(EveryKind(), {1, 3, 40, 40}, 13);  // the linear layer's features
+  Network cycle = EveryKind();
+  cycle.nodes[3].inputs[1] = 9;
+  fails(std::move(cycle), kInput, 3);
+  Network truncated = EveryKind();
+  truncated.nodes[1].weight = BufferOf({1, 2, 3});
+  fails(std::move(truncated), kInput, 1);
+}
+
+REPFUSE_FOR_ISAS(EngineTest);
+
+// Weights like those of a fused RepVGG block: a 3x3 kernel, a 1x1 in its centre and an identity; inputs as a ReLU leaves them.
+TEST_P(EngineTest, PrecisionOnWeightsLikeRepVggs) {
+  for (const int64_t channels : {48, 192, 512}) {
+    std::mt19937 random(static_cast<uint32_t>(channels));
+    const ImageShape shape{1, channels, 14, 14};
+    auto x = Image(shape);
+    for (float& v : x) v = std::max(v, 0.0f);
+    auto weight = RandomFloats(static_cast<size_t>(channels * channels * 9), random);
+    const float spread = std::sqrt(1.0f / static_cast<float>(9 * channels));
+    for (int64_t o = 0; o < channels; ++o) {
+      for (int64_t i = 0; i < channels; ++i) {
+        float* kernel = weight.data() + (o * channels + i) * 9;
+        for (int tap = 0; tap < 9; ++tap) kernel[tap] *= spread * (tap == 4 ? 2.0f : 1.0f);
+        if (o == i) kernel[4] += 1.0f;
+      }
+    }
+    const auto bias = RandomFloats(static_cast<size_t>(channels), random);
+    // A sample of the outputs in float64 and by a plain float32 sum.
+    double peak = 0;
+    std::vector<std::pair<size_t, double>> want;
+    double plain_error = 0;
+    for (size_t at = 0; at < static_cast<size_t>(channels * 196); at += 37) {
+      const int64_t o = static_cast<int64_t>(at) / 196, row = static_cast<int64_t>(at) % 196 / 14, column = static_cast<int64_t>(at) % 14;
+      double sum = bias[static_cast<size_t>(o)];
+      float plain = bias[static_cast<size_t>(o)];
+      for (int64_t i = 0; i < channels; ++i) {
+        for (int64_t tap = 0; tap < 9; ++tap) {
+          const int64_t y = row + tap / 3 - 1, z = column + tap % 3 - 1;
+          if (y < 0 || z < 0 || y >= 14 || z >= 14) continue;
+          const float input = x[static_cast<size_t>((i * 14 + y) * 14 + z)], w = weight[static_cast<size_t>((o * channels + i) * 9 + tap)];
+          sum += static_cast<double>(input) * w;
+          plain += input * w;
+        }
+      }
+      peak = std::max(peak, std::abs(sum));
+      plain_error = std::max(plain_error, std::abs(plain - sum));
+      want.emplace_back(at, sum);
+    }
+    for (const Algorithm algorithm : {Algorithm::kDirect, Algorithm::kWinograd2, Algorithm::kWinograd4}) {
+      Network network;
+      network.in_channels = channels;
+      NetworkNode& node = network.nodes.emplace_back();
+      node.kind = NodeKind::kConv;
+      node.inputs = {0};
+      node.weight = BufferOf(weight);
+      node.bias = BufferOf(bias);
+      node.out_channels = channels;
+      node.kernel_h = node.kernel_w = 3;
+      node.pad_top = node.pad_left = node.pad_bottom = node.pad_right = 1;
+      network.output = 1;
+      const auto y = RunNetwork(std::move(network), {.algorithm = algorithm}, shape, x, 2);
+      double error = 0;
+      for (const auto& [at, value] : want) error = std::max(error, std::abs(y[at] - value));
+      EXPECT_LE(error / peak, std::max(2e-6, 2 * plain_error / peak)) << channels << " channels, algorithm " << static_cast<int>(algorithm);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace repfuse
