@@ -2,11 +2,11 @@ import { checkOptions, expectBoolean, expectChoice, expectInteger } from '../blo
 import { RepfuseError } from '../errors';
 import { expectTensors, type Graph, inferShapes } from '../graph';
 import { callNative, throwIfAborted } from '../native/call';
-import { adviseHugePages } from '../native/huge-pages';
 import { loadAddon } from '../native/load';
 import { resolveThreads } from '../native/threads';
 import { formatShape, Tensor } from '../tensor/tensor';
 import { compileGraph } from './compile';
+import { InputCopies } from './input-copies';
 import { type ImageShape, NativeEngine } from './native-engine';
 import { Turns } from './turns';
 
@@ -87,6 +87,7 @@ export interface EngineStep {
 export class Engine implements Disposable, AsyncDisposable {
   private native: NativeEngine | undefined;
   private readonly turns: Turns;
+  private readonly copies = new InputCopies();
   /** Runs on the pool that have not ended. */
   private underWay = 0;
 
@@ -141,7 +142,7 @@ export class Engine implements Disposable, AsyncDisposable {
     const { native, shape, output } = this.prepareRun(input, out);
     const run = {
       shape,
-      input: copyOf(input.data as Float32Array),
+      input: this.copies.take(input.data as Float32Array),
       output: output.data as Float32Array,
       ownsOutput: out === undefined,
     };
@@ -150,6 +151,7 @@ export class Engine implements Disposable, AsyncDisposable {
       await this.turns.take(signal, () => native.runAsync(run, this.threads, signal));
     } finally {
       this.underWay--;
+      this.copies.give(run.input);
       if (this.native === undefined && this.underWay === 0) native.dispose();
     }
     return output;
@@ -304,14 +306,6 @@ const ENGINE_OPTIONS = [
 /** What shapes are inferred from; the elements themselves may go. */
 function withoutData(tensors: ReadonlyMap<string, Tensor>): Map<string, Pick<Tensor, 'dtype' | 'shape'>> {
   return new Map([...tensors].map(([key, { dtype, shape }]) => [key, { dtype, shape }]));
-}
-
-/** On huge pages where it is large: the event loop would otherwise wait for thousands of page faults. */
-function copyOf(data: Float32Array): Float32Array {
-  const copy = new Float32Array(data.length);
-  adviseHugePages(new Uint8Array(copy.buffer));
-  copy.set(data);
-  return copy;
 }
 
 function detached(name: string): RepfuseError {

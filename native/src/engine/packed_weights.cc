@@ -96,7 +96,8 @@ bool PackWinograd(const NetworkNode& node, const ChannelGroups& channels, int m,
   if (!PackBias(node, out) || !out->weight.Allocate(static_cast<size_t>(values * size) * sizeof(float))) return false;
   float g[9][kLanes], u[36][kLanes];
   for (const Panel& panel : out->panels) {
-    float* packed = out->weight.as<float>() + panel.offset * kLanes * kLanes;
+    float* packed = out->weight.as<float>() + panel.offset * values * kLanes * kLanes;
+    const int64_t step = panel.in_blocks * panel.blocks * kLanes * kLanes;  // from one value to the next
     for (int64_t i = 0; i < panel.in_blocks * kLanes; ++i) {
       for (int64_t block = 0; block < panel.blocks; ++block, packed += kLanes) {
         for (int64_t lane = 0; lane < kLanes; ++lane) {
@@ -104,7 +105,7 @@ bool PackWinograd(const NetworkNode& node, const ChannelGroups& channels, int m,
           for (int tap = 0; tap < 9; ++tap) g[tap][lane] = from == nullptr ? 0.0f : from[tap];
         }
         WinogradWeights(m, g, u);
-        for (int64_t value = 0; value < values; ++value) std::memcpy(packed + value * size, u[value], sizeof u[value]);
+        for (int64_t value = 0; value < values; ++value) std::memcpy(packed + value * step, u[value], sizeof u[value]);
       }
     }
   }

@@ -23,7 +23,7 @@ struct PackedWeights {
 bool PackDirect(const NetworkNode& node, const ChannelGroups& channels, int blocks, PackedWeights* out);
 // [panel][input channel][kernel_h][kernel_w][blocks][16], for planar input.
 bool PackPlanar(const NetworkNode& node, const ChannelGroups& channels, int blocks, PackedWeights* out);
-// [value of the domain][panel][input channel][blocks][16]. The transform is in float64, rounded once.
+// [panel][value of the domain][input channel][blocks][16]. The transform is in float64, rounded once.
 bool PackWinograd(const NetworkNode& node, const ChannelGroups& channels, int m, int blocks, PackedWeights* out);
 // [block][kernel_h][kernel_w][16].
 bool PackDepthwise(const NetworkNode& node, PackedWeights* out);

@@ -60,9 +60,14 @@ void ForEach(int64_t count, int threads, const Body& body) {
     for (int64_t i = 0; i < count && !Cancelled(); ++i) body(i, 0);
     return;
   }
-  ParallelFor(count, threads, [&body](int64_t index, int slot) {
+  struct {
+    int64_t count, lanes;
+    const Body& body;
+  } const work{count, std::min<int64_t>(count, threads), body};
+  ParallelFor(work.lanes, threads, [&work](int64_t lane, int slot) {
     const FlushDenormals flush;
-    body(index, slot);
+    const int64_t end = work.count * (lane + 1) / work.lanes;
+    for (int64_t i = work.count * lane / work.lanes; i < end && !Cancelled(); ++i) work.body(i, slot);
   });
 }
 

@@ -7,10 +7,11 @@
 namespace repfuse {
 namespace {
 
-constexpr int64_t kPassBytes = 900 << 10;
+// What a pass holds in the domain where its weights stay in the L2 cache beside it, and where they do not.
+constexpr int64_t kSmallPass = 400 << 10, kLargePass = 900 << 10, kCachedWeights = 512 << 10;
 
-// Tiles are taken in passes. Of each pass: inputs into the domain, one matrix product for each of its values, products back.
-// v: [value][group of tiles][input block][tile][16], products: [value][group of tiles][output block][tile][16].
+// Tiles are taken in passes. Of each pass: inputs into the domain, then panel by panel a matrix product for each of the domain's values, and
+// the products back. v: [value][group of tiles][input block][tile][16], products: [value][group of tiles][block of the panel][tile][16].
 class WinogradConv final : public Step {
  public:
   WinogradConv(ConvSetting setting, int m, TileSize tile, Value output) : Step(output), s_(std::move(setting)), m_(m), tile_(tile) {
@@ -20,15 +21,13 @@ class WinogradConv final : public Step {
     tiles_ = tiles_x_ * tiles_y_ * shape.batch;
     values_ = WinogradSize(m) * WinogradSize(m);
     in_blocks_ = s_.channels.in_blocks();
-    out_blocks_ = s_.channels.out_blocks();
     pass_ = WinogradPass(s_.channels, m, tile.pixels, tiles_);
-    const int64_t groups = (pass_ + tile_.pixels - 1) / tile_.pixels;
-    in_size_ = groups * in_blocks_ * tile_.pixels * kBlock;
-    out_size_ = groups * out_blocks_ * tile_.pixels * kBlock;
+    groups_ = (pass_ + tile_.pixels - 1) / tile_.pixels;
+    in_size_ = groups_ * in_blocks_ * tile_.pixels * kBlock;
+    out_size_ = groups_ * tile_.blocks * tile_.pixels * kBlock;
     int64_t longest = 0;
     for (const Panel& panel : s_.weights->panels) longest = std::max(longest, panel.in_blocks);
     for (int64_t block = 0; block < longest; ++block) taps_.push_back(block * tile_.pixels * kBlock);
-    panel_size_ = static_cast<int64_t>(s_.weights->weight.bytes() / sizeof(float)) / values_;
   }
 
   int64_t workspace() const override { return values_ * (in_size_ + out_size_); }
@@ -36,10 +35,13 @@ class WinogradConv final : public Step {
   void Run(const RunState& run) const override {
     const int64_t passes = (tiles_ + pass_ - 1) / pass_;
     if (passes >= 2 * run.threads) {  // then a thread takes whole passes, and waits for nobody in between
-      ForEach(passes, run.threads, [&](int64_t pass, int slot) { RunPass(run, pass, run.workspace + slot * run.workspace_size, 1); });
+      ForEach(passes, run.threads, [&](int64_t pass, int slot) {
+        const RunState alone{run.slots, run.input, run.output, run.workspace + slot * run.workspace_size, run.workspace_size, 1};
+        RunPass(alone, pass);
+      });
       return;
     }
-    for (int64_t pass = 0; pass < passes && !Cancelled(); ++pass) RunPass(run, pass, run.workspace, run.threads);
+    for (int64_t pass = 0; pass < passes && !Cancelled(); ++pass) RunPass(run, pass);
   }
 
   std::string kernel() const override {
@@ -50,91 +52,110 @@ class WinogradConv final : public Step {
   struct Place {
     int64_t n, y, x;
   };
+  // Tiles of a pass.
+  struct Pass {
+    int64_t first, count, groups;
+  };
+
   Place PlaceOf(int64_t tile) const {
     const int64_t inside = tile % (tiles_x_ * tiles_y_);
     return {tile / (tiles_x_ * tiles_y_), inside / tiles_x_ * m_, inside % tiles_x_ * m_};
   }
+  int64_t TilesOf(const Pass& pass, int64_t group) const { return std::min<int64_t>(tile_.pixels, pass.count - group * tile_.pixels); }
 
-  void RunPass(const RunState& run, int64_t pass, float* workspace, int threads) const {
-    const int64_t first = pass * pass_, count = std::min(pass_, tiles_ - first), groups = (count + tile_.pixels - 1) / tile_.pixels;
-    float* const v = workspace;
-    float* const products = workspace + values_ * in_size_;
-    const auto& [input, output] = m_ == 2 ? s_.kernels->winograd2 : s_.kernels->winograd4;
-    const auto in_group = [&](int64_t group) { return std::min<int64_t>(tile_.pixels, count - group * tile_.pixels); };
-
-    ForEach(groups * in_blocks_, threads, [&](int64_t index, int) {
-      const int64_t group = index / in_blocks_, block = index % in_blocks_;
-      const Layout& in = s_.input.layout;
-      WinogradInput tile{.x = nullptr, .row = in.row(), .v = v + index * tile_.pixels * kBlock, .value = in_size_};
-      for (int64_t i = 0; i < in_group(group); ++i, tile.v += kBlock) {
-        const Place place = PlaceOf(first + group * tile_.pixels + i);
-        tile.x = run.slots[s_.input.slot] + in.at(place.n, block, place.y - s_.pad_top, place.x - s_.pad_left);
-        input(tile);
-      }
-    });
-
+  void RunPass(const RunState& run, int64_t index) const {
+    Pass pass{.first = index * pass_, .count = std::min(pass_, tiles_ - index * pass_), .groups = 0};
+    pass.groups = (pass.count + tile_.pixels - 1) / tile_.pixels;
+    float* const v = run.workspace;  // of all threads; the products are each thread's own
+    // By input blocks: a thread then reads what it wrote itself, as the outputs of the layer before.
+    ForEach(in_blocks_ * pass.groups, run.threads, [&](int64_t i, int) { Enter(run, pass, i % pass.groups, i / pass.groups, v); });
     const int64_t panels = static_cast<int64_t>(s_.weights->panels.size());
-    ForEach(values_ * panels, threads, [&](int64_t index, int) {
-      const Panel& panel = s_.weights->panels[static_cast<size_t>(index % panels)];
-      const int64_t value = index / panels;
-      ConvTile tile{};
-      tile.taps = taps_.data();
-      tile.tap_count = panel.in_blocks;
-      tile.channels = kBlock;
-      tile.pixel = kBlock;
-      tile.weight = s_.weights->weight.as<float>() + value * panel_size_ + panel.offset * kBlock * kBlock;
-      tile.y_block = tile_.pixels * kBlock;
-      tile.bias = kZeros;
-      const int64_t lines = panel.in_blocks * kBlock * panel.blocks;
-      const char* next = reinterpret_cast<const char*>(tile.weight) + lines * 64;
-      const char* const end = std::min(next + lines * 64, s_.weights->weight.as<const char>() + s_.weights->weight.bytes());
-      const int64_t paced = (lines + groups * panel.in_blocks - 1) / (groups * panel.in_blocks);
-      for (int64_t group = 0; group < groups; ++group) {
-        tile.x = v + value * in_size_ + (group * in_blocks_ + panel.in_block) * tile_.pixels * kBlock;
-        tile.y = products + value * out_size_ + (group * out_blocks_ + panel.block) * tile_.pixels * kBlock;
-        tile.prefetch = next;
-        tile.prefetch_lines = next < end ? paced : 0;
-        s_.kernels->conv(tile, panel.blocks, static_cast<int>(in_group(group)));
-        next += paced * panel.in_blocks * 64;
-      }
-    });
-
-    ForEach(groups * out_blocks_, threads, [&](int64_t index, int) {
-      const int64_t group = index / out_blocks_, block = index % out_blocks_;
-      const Layout& to = output_.layout;
-      WinogradOutput tile{};
-      tile.value = out_size_;
-      tile.v = products + index * tile_.pixels * kBlock;
-      tile.bias = s_.weights->bias.as<float>() + block * kBlock;
-      tile.row = to.row();
-      tile.residual_row = s_.residual ? s_.residual->layout.row() : 0;
-      tile.low = s_.epilogue.low;
-      tile.high = s_.epilogue.high;
-      for (int64_t i = 0; i < in_group(group); ++i, tile.v += kBlock) {
-        const Place place = PlaceOf(first + group * tile_.pixels + i);
-        tile.y = out(run) + to.at(place.n, block, place.y, place.x);
-        tile.rows = static_cast<int>(std::min<int64_t>(m_, to.shape.height - place.y));
-        tile.columns = static_cast<int>(std::min<int64_t>(m_, to.shape.width - place.x));
-        if (s_.residual) tile.residual = run.slots[s_.residual->slot] + s_.residual->layout.at(place.n, block, place.y, place.x);
-        output(tile);
-        if (s_.epilogue.after == nullptr) continue;
-        for (int row = 0; row < tile.rows; ++row) {
-          s_.epilogue.after(tile.y + row * tile.row, tile.y + row * tile.row, static_cast<size_t>(tile.columns * kBlock));
-        }
-      }
+    const int64_t parts = panels % run.threads == 0 ? 1 : std::min<int64_t>(pass.groups, run.threads);
+    ForEach(panels * parts, run.threads, [&](int64_t i, int slot) {
+      const Panel& panel = s_.weights->panels[static_cast<size_t>(i / parts)];
+      const int64_t begin = pass.groups * (i % parts) / parts, end = pass.groups * (i % parts + 1) / parts;
+      float* const products = run.workspace + slot * run.workspace_size + values_ * in_size_;
+      Multiply(panel, pass, begin, end, v, products);
+      Leave(run, panel, pass, begin, end, products);
     });
   }
 
-  static constexpr float kZeros[kMostTileBlocks * kBlock] = {};
+  // Inputs of a group of tiles into the domain, one block of channels.
+  void Enter(const RunState& run, const Pass& pass, int64_t group, int64_t block, float* v) const {
+    const Layout& in = s_.input.layout;
+    WinogradInput tile{.x = nullptr, .row = in.row(), .v = v + (group * in_blocks_ + block) * tile_.pixels * kBlock, .value = in_size_};
+    for (int64_t i = 0; i < TilesOf(pass, group); ++i, tile.v += kBlock) {
+      const Place place = PlaceOf(pass.first + group * tile_.pixels + i);
+      tile.x = run.slots[s_.input.slot] + in.at(place.n, block, place.y - s_.pad_top, place.x - s_.pad_left);
+      kernels().input(tile);
+    }
+  }
+
+  void Multiply(const Panel& panel, const Pass& pass, int64_t begin, int64_t end, const float* v, float* products) const {
+    static constexpr float kZeros[kMostTileBlocks * kBlock] = {};
+    ConvTile tile{};
+    tile.taps = taps_.data();
+    tile.tap_count = panel.in_blocks;
+    tile.channels = kBlock;
+    tile.pixel = kBlock;
+    tile.y_block = tile_.pixels * kBlock;
+    tile.bias = kZeros;
+    const int64_t step = panel.in_blocks * panel.blocks * kBlock * kBlock, lines = step * 4 / 64;
+    const int64_t paced = (lines + (end - begin) * panel.in_blocks - 1) / ((end - begin) * panel.in_blocks);
+    tile.weight = s_.weights->weight.as<float>() + panel.offset * values_ * kBlock * kBlock;
+    for (int64_t value = 0; value < values_; ++value, tile.weight += step) {
+      // The weights of the next value, fetched evenly.
+      const char* next = reinterpret_cast<const char*>(tile.weight + step);
+      const char* const last = std::min(next + lines * 64, s_.weights->weight.as<const char>() + s_.weights->weight.bytes());
+      for (int64_t group = begin; group < end; ++group) {
+        tile.x = v + value * in_size_ + (group * in_blocks_ + panel.in_block) * tile_.pixels * kBlock;
+        tile.y = products + value * out_size_ + group * tile_.blocks * tile_.pixels * kBlock;
+        tile.prefetch = next;
+        tile.prefetch_lines = next < last ? paced : 0;
+        s_.kernels->conv(tile, panel.blocks, static_cast<int>(TilesOf(pass, group)));
+        next += paced * panel.in_blocks * 64;
+      }
+    }
+  }
+
+  // Products of a panel back to outputs.
+  void Leave(const RunState& run, const Panel& panel, const Pass& pass, int64_t begin, int64_t end, const float* products) const {
+    const Layout& to = output_.layout;
+    WinogradOutput tile{};
+    tile.value = out_size_;
+    tile.row = to.row();
+    tile.residual_row = s_.residual ? s_.residual->layout.row() : 0;
+    tile.low = s_.epilogue.low;
+    tile.high = s_.epilogue.high;
+    for (int64_t block = 0; block < panel.blocks; ++block) {
+      tile.bias = s_.weights->bias.as<float>() + (panel.block + block) * kBlock;
+      for (int64_t group = begin; group < end; ++group) {
+        tile.v = products + (group * tile_.blocks + block) * tile_.pixels * kBlock;
+        for (int64_t i = 0; i < TilesOf(pass, group); ++i, tile.v += kBlock) {
+          const Place place = PlaceOf(pass.first + group * tile_.pixels + i);
+          tile.y = out(run) + to.at(place.n, panel.block + block, place.y, place.x);
+          tile.rows = static_cast<int>(std::min<int64_t>(m_, to.shape.height - place.y));
+          tile.columns = static_cast<int>(std::min<int64_t>(m_, to.shape.width - place.x));
+          if (s_.residual) tile.residual = run.slots[s_.residual->slot] + s_.residual->layout.at(place.n, panel.block + block, place.y, place.x);
+          kernels().output(tile);
+          if (s_.epilogue.after == nullptr) continue;
+          for (int row = 0; row < tile.rows; ++row) {
+            s_.epilogue.after(tile.y + row * tile.row, tile.y + row * tile.row, static_cast<size_t>(tile.columns * kBlock));
+          }
+        }
+      }
+    }
+  }
+
+  const WinogradKernels& kernels() const { return m_ == 2 ? s_.kernels->winograd2 : s_.kernels->winograd4; }
 
   ConvSetting s_;
   int m_;
   TileSize tile_;
   std::vector<int64_t> taps_;
-  int64_t tiles_x_, tiles_y_, tiles_, values_, in_blocks_, out_blocks_;
-  int64_t pass_;                 // tiles of a pass
-  int64_t in_size_, out_size_;   // elements of one value of the domain, before and after the products
-  int64_t panel_size_;           // of one value of the domain's weights
+  int64_t tiles_x_, tiles_y_, tiles_, values_, in_blocks_;
+  int64_t pass_, groups_;        // tiles of a pass, and their groups
+  int64_t in_size_, out_size_;   // elements of one value of the domain: of all inputs, of a panel's products
 };
 
 }  // namespace
@@ -143,7 +164,7 @@ int64_t WinogradPass(const ChannelGroups& channels, int m, int pixels, int64_t t
   const int64_t values = WinogradSize(m) * WinogradSize(m), tile_bytes = values * (channels.in_blocks() + channels.out_blocks()) * kBlock * 4;
   // With weights larger than the cache, reading them once for all tiles matters more than where the tiles lie.
   const int64_t weight_bytes = values * channels.in_blocks() * channels.out_blocks() / channels.groups * kBlock * kBlock * 4;
-  const int64_t most = std::max(kPassBytes, weight_bytes) / tile_bytes;
+  const int64_t most = (weight_bytes <= kCachedWeights ? kSmallPass : std::max(kLargePass, weight_bytes)) / tile_bytes;
   return std::min(std::max<int64_t>(most / pixels, 1) * pixels, tiles);
 }
 

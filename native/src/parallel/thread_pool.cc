@@ -52,12 +52,15 @@ class Pool {
  public:
   void RunLoop(Loop& loop) {
     EnsureWorkers(loop.max_helpers);
+    int wanted;
     {
       std::lock_guard lock(mutex_);
       loops_.push_back(&loop);
       version_.fetch_add(1, std::memory_order_release);
+      wanted = std::min(loop.max_helpers - spinning_, sleeping_);
     }
-    wake_.notify_all();
+    // No more than can help: a pool may be larger than this loop, and waking costs more than a small layer.
+    for (int i = 0; i < wanted; ++i) wake_.notify_one();
     loop.Run(0);
     {
       std::lock_guard lock(mutex_);
@@ -120,10 +123,15 @@ class Pool {
         continue;
       }
       const uint64_t seen = version_.load(std::memory_order_acquire);
+      ++spinning_;
       lock.unlock();
       for (int spins = 0; spins < kSpins && version_.load(std::memory_order_acquire) == seen; ++spins) REPFUSE_PAUSE();
       lock.lock();
-      if (version_.load(std::memory_order_acquire) == seen) wake_.wait(lock);
+      --spinning_;
+      if (version_.load(std::memory_order_acquire) != seen) continue;
+      ++sleeping_;
+      wake_.wait(lock);
+      --sleeping_;
     }
   }
 
@@ -140,6 +148,7 @@ class Pool {
   std::deque<std::function<void()>> jobs_;
   std::atomic<uint64_t> version_{0};
   std::atomic<int> workers_{0};
+  int spinning_ = 0, sleeping_ = 0;  // idle workers, under the mutex
 };
 
 Pool& ThePool() {
