@@ -88,6 +88,8 @@ export class Engine implements Disposable, AsyncDisposable {
   private native: NativeEngine | undefined;
   private readonly turns: Turns;
   private readonly copies = new InputCopies();
+  /** By input shape: inferring them takes as long as a small layer. */
+  private readonly outputShapes = new Map<string, readonly number[]>();
   /** Runs on the pool that have not ended. */
   private underWay = 0;
 
@@ -205,7 +207,13 @@ export class Engine implements Disposable, AsyncDisposable {
 
   /** [N, C, H, W] or [N, features] of the result for an input of that shape. @throws as `run` */
   outputShape(shape: readonly number[]): readonly number[] {
-    return inferShapes(this.graph, shape, this.stubs).get(this.graph.output)!;
+    const key = formatShape(shape);
+    const known = this.outputShapes.get(key);
+    if (known !== undefined) return known;
+    const inferred = inferShapes(this.graph, shape, this.stubs).get(this.graph.output)!;
+    if (this.outputShapes.size >= SHAPES_KEPT) this.outputShapes.clear();
+    this.outputShapes.set(key, inferred);
+    return inferred;
   }
 
   /**
@@ -293,6 +301,8 @@ export class Engine implements Disposable, AsyncDisposable {
     );
   }
 }
+
+const SHAPES_KEPT = 64;
 
 const ENGINE_OPTIONS = [
   'algorithm',

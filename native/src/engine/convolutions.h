@@ -22,11 +22,12 @@ struct ConvSetting {
 // Implicit im2col: the taps of a pixel are read where they lie, in the blocked or the planar input.
 std::unique_ptr<Step> MakeDirectConv(ConvSetting setting, TileSize tile, Value output);
 // F(m x m, 3 x 3).
-std::unique_ptr<Step> MakeWinogradConv(ConvSetting setting, int m, TileSize tile, Value output);
+std::unique_ptr<Step> MakeWinogradConv(ConvSetting setting, int m, TileSize tile, int threads, Value output);
 // One filter for each channel.
 std::unique_ptr<Step> MakeDepthwiseConv(ConvSetting setting, Value output);
 
-// Tiles of F(m x m) that one pass takes: as many as keep the domain's values of all channels in the L2 cache.
-int64_t WinogradPass(const ChannelGroups& channels, int m, int pixels, int64_t tiles);
+// Tiles of F(m x m) that one pass takes: as many as keep the domain's values of all channels in the L2 cache; no
+// more than a thread's part where its weights are small.
+int64_t WinogradPass(const ChannelGroups& channels, int m, int pixels, int64_t tiles, int threads);
 
 }  // namespace repfuse

@@ -7,7 +7,7 @@
 namespace repfuse {
 namespace {
 
-constexpr int64_t kRows = 8;  // of a share
+constexpr int64_t kRows = 4;  // of a share
 
 class DepthwiseConv final : public Step {
  public:
@@ -24,7 +24,7 @@ class DepthwiseConv final : public Step {
     const Layout &in = s_.input.layout, &to = output_.layout;
     const int64_t taps = static_cast<int64_t>(taps_.size());
     ForEach(to.shape.batch * to.blocks() * parts_, run.threads, [&](int64_t share, int) {
-      const int64_t part = share % parts_, block = share / parts_ % to.blocks(), n = share / parts_ / to.blocks();
+      const int64_t block = share % to.blocks(), part = share / to.blocks() % parts_, n = share / to.blocks() / parts_;  // by rows, as the layers around
       const float* x = run.slots[s_.input.slot] + in.at(n, block, -s_.pad_top, -s_.pad_left);
       float* y = out(run) + to.at(n, block, 0, 0);
       const Layout& other = s_.residual ? s_.residual->layout : to;

@@ -35,14 +35,15 @@ class DirectConv final : public Step {
     const int64_t parts = std::max((to.shape.height + rows_ - 1) / rows_, std::min(to.shape.height, (kShares + others - 1) / others));
     rows_ = (to.shape.height + parts - 1) / parts;
     parts_ = (to.shape.height + rows_ - 1) / rows_;
+    by_rows_ = static_cast<int64_t>(s_.weights->weight.bytes()) < in.elements() * 4;
   }
 
   void Run(const RunState& run) const override {
-    const int64_t panels = static_cast<int64_t>(s_.weights->panels.size());
-    // Shares of a panel follow each other: its weights are then read from memory once.
-    ForEach(panels * output_.layout.shape.batch * parts_, run.threads, [&](int64_t share, int) {
-      const int64_t part = share % parts_, n = share / parts_ % output_.layout.shape.batch, panel = share / parts_ / output_.layout.shape.batch;
-      RunShare(run, s_.weights->panels[static_cast<size_t>(panel)], n, part * rows_, std::min(output_.layout.shape.height, (part + 1) * rows_));
+    const int64_t panels = static_cast<int64_t>(s_.weights->panels.size()), parts = parts_ * output_.layout.shape.batch;
+    ForEach(panels * parts, run.threads, [&](int64_t share, int) {
+      const int64_t part = by_rows_ ? share / panels : share % parts, panel = by_rows_ ? share % panels : share / parts;
+      const int64_t from = part % parts_ * rows_;
+      RunShare(run, s_.weights->panels[static_cast<size_t>(panel)], part / parts_, from, std::min(output_.layout.shape.height, from + rows_));
     });
   }
 
@@ -108,6 +109,9 @@ class DirectConv final : public Step {
   int64_t channels_ = kBlock, planes_ = 1, kernel_taps_ = 1;
   int64_t slab_ = 1;           // input planes of a pass
   int64_t rows_ = 1, parts_ = 1;
+  // A thread takes rows of all channels, which the layers around also gave it, or all rows of some channels, whose weights no other thread
+  // then reads: whichever is more.
+  bool by_rows_ = false;
 };
 
 }  // namespace

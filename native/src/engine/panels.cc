@@ -35,18 +35,41 @@ int64_t EvenPart(int64_t pixels, int64_t most) {
   return (pixels + parts - 1) / parts;
 }
 
-TileSize ChooseTile(const ChannelGroups& channels, int64_t pixels, const BlockedKernels& kernels) {
+namespace {
+
+// Cycles of a tile for each input, roughly: half a one for each multiply-add, but no less than their latency; loads go beside them, at a little
+// cost.
+double TileCost(int64_t blocks, int64_t pixels) {
+  return std::max(static_cast<double>(blocks * pixels), 8.0) + 0.25 * static_cast<double>(blocks + pixels);
+}
+
+// The busiest thread's, if panels are dealt out in order.
+double PanelsCost(const std::vector<Panel>& panels, int64_t pixels, int64_t part, int threads) {
+  const int64_t full = pixels / part, rest = pixels % part, count = static_cast<int64_t>(panels.size());
+  double worst = 0;
+  for (int64_t lane = 0; lane < threads; ++lane) {
+    double time = 0;
+    for (int64_t i = count * lane / threads; i < count * (lane + 1) / threads; ++i) {
+      const Panel& panel = panels[static_cast<size_t>(i)];
+      time += static_cast<double>(panel.in_blocks) *
+              (static_cast<double>(full) * TileCost(panel.blocks, part) + (rest == 0 ? 0.0 : TileCost(panel.blocks, rest)));
+    }
+    worst = std::max(worst, time);
+  }
+  return worst;
+}
+
+}  // namespace
+
+TileSize ChooseTile(const ChannelGroups& channels, int64_t pixels, const BlockedKernels& kernels, int threads) {
   TileSize best{1, 1};
   double least = 0;
   for (int blocks = 1; blocks <= kernels.most_blocks; ++blocks) {
-    const int64_t part = EvenPart(pixels, kernels.most_pixels[blocks - 1]), parts = (pixels + part - 1) / part;
-    double time = 0;
-    for (const Panel& panel : CutPanels(channels, blocks)) {
-      // Half a cycle for each multiply-add, but no less than their latency; loads of weights and inputs go beside them, and cost a little.
-      const double adds = static_cast<double>(panel.blocks * part), loads = static_cast<double>(panel.blocks + part);
-      time += static_cast<double>(panel.in_blocks * parts) * (std::max(adds, 8.0) + 0.05 * loads);
-    }
-    if (least == 0 || time < least) {
+    const std::vector<Panel> panels = CutPanels(channels, blocks);
+    const int64_t most = std::min<int64_t>(kernels.most_pixels[blocks - 1], pixels);
+    for (int64_t part = most; part > most / 2; --part) {
+      const double time = PanelsCost(panels, pixels, part, threads);
+      if (least != 0 && time > least) continue;  // of equals the smaller, which divides more evenly
       least = time;
       best = {blocks, static_cast<int>(part)};
     }

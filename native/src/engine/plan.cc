@@ -20,7 +20,7 @@ ChannelGroups GroupsOf(const NetworkNode& node, const ImageShape& input) { retur
 // Decides how every value lies and which kernel makes it.
 class Arrangement {
  public:
-  Arrangement(const Network& network, const EngineOptions& options, const KernelTable& kernels, std::vector<ImageShape> shapes)
+  Arrangement(const Network& network, const EngineOptions& options, const KernelTable& kernels, int threads, std::vector<ImageShape> shapes)
       : network_(network), shapes_(std::move(shapes)), layouts_(shapes_.size()), choices_(network.nodes.size()) {
     for (size_t value = 0; value < shapes_.size(); ++value) layouts_[value].shape = shapes_[value];
     if (ReadsPlanes()) layouts_[0].form = Layout::Form::kPlanar;
@@ -28,7 +28,7 @@ class Arrangement {
       const NetworkNode& node = network.nodes[i];
       if (node.kind != NodeKind::kConv && node.kind != NodeKind::kLinear) continue;
       const size_t input = static_cast<size_t>(node.inputs[0]);
-      choices_[i] = ChooseConv(node, GroupsOf(node, shapes_[input]), layouts_[input], shapes_[i + 1], options, kernels);
+      choices_[i] = ChooseConv(node, GroupsOf(node, shapes_[input]), layouts_[input], shapes_[i + 1], options, kernels, threads);
       NeedBorder(node, choices_[i], shapes_[i + 1], &layouts_[input]);
     }
     for (Layout& layout : layouts_) {
@@ -41,7 +41,7 @@ class Arrangement {
       if (node.kind != NodeKind::kConv && node.kind != NodeKind::kLinear) continue;
       const size_t input = static_cast<size_t>(node.inputs[0]);
       if (layouts_[input].form != Layout::Form::kVectors || layouts_[i + 1].form != Layout::Form::kVectors || IsDepthwise(GroupsOf(node, shapes_[input]))) continue;
-      choices_[i] = ChooseConv(node, GroupsOf(node, shapes_[input]), layouts_[input], shapes_[i + 1], options, kernels);
+      choices_[i] = ChooseConv(node, GroupsOf(node, shapes_[input]), layouts_[input], shapes_[i + 1], options, kernels, threads);
     }
     AssignSlots();
   }
@@ -128,7 +128,7 @@ class Arrangement {
 
 // The step of a convolution; `weights` are packed as `choice` wants them.
 std::unique_ptr<Step> MakeConv(const NetworkNode& node, const ConvChoice& choice, const ChannelGroups& channels, std::shared_ptr<const PackedWeights> weights,
-                               Value input, std::optional<Value> residual, Value output, const KernelTable& kernels) {
+                               Value input, std::optional<Value> residual, Value output, const KernelTable& kernels, int threads) {
   if (input.layout.form == Layout::Form::kVectors && output.layout.form == Layout::Form::kVectors) {
     input.layout = input.layout.AsPixels();
     output.layout = output.layout.AsPixels();
@@ -140,8 +140,8 @@ std::unique_ptr<Step> MakeConv(const NetworkNode& node, const ConvChoice& choice
                       .epilogue = Epilogue(node.activation, kernels.blocked), .kernels = &kernels.blocked};
   switch (choice.method) {
     case ConvMethod::kDepthwise: return MakeDepthwiseConv(std::move(setting), output);
-    case ConvMethod::kWinograd2: return MakeWinogradConv(std::move(setting), 2, choice.tile, output);
-    case ConvMethod::kWinograd4: return MakeWinogradConv(std::move(setting), 4, choice.tile, output);
+    case ConvMethod::kWinograd2: return MakeWinogradConv(std::move(setting), 2, choice.tile, threads, output);
+    case ConvMethod::kWinograd4: return MakeWinogradConv(std::move(setting), 4, choice.tile, threads, output);
     case ConvMethod::kDirect: break;
   }
   return MakeDirectConv(std::move(setting), choice.tile, output);
@@ -220,7 +220,7 @@ Status Plan::Compile(const Network& network, const EngineOptions& options, Weigh
   const Status inferred = InferShapes(network, input, &shapes);
   if (!inferred.ok()) return inferred;
   const KernelTable& kernels = Kernels();
-  const Arrangement arrangement(network, options, kernels, shapes);
+  const Arrangement arrangement(network, options, kernels, threads, shapes);
   auto plan = std::make_shared<Plan>();
   plan->input_ = input;
   plan->slot_sizes_ = arrangement.slot_sizes();
@@ -261,7 +261,7 @@ Status Plan::Compile(const Network& network, const EngineOptions& options, Weigh
     const ConvChoice& choice = arrangement.choice(i);
     report.estimate = choice.estimate;
     const auto residual = node.inputs.size() > 1 ? std::optional(arrangement.value(node.inputs[1])) : std::nullopt;
-    add(MakeConv(node, choice, GroupsOf(node, from.layout.shape), weights[i], from, residual, to, kernels), std::move(report));
+    add(MakeConv(node, choice, GroupsOf(node, from.layout.shape), weights[i], from, residual, to, kernels, threads), std::move(report));
   }
   add(MakeDeliver(arrangement.value(network.output)),
       {.name = "output", .kernel = {}, .output = shapes[static_cast<size_t>(network.output)], .macs = 0, .bytes = 0, .estimate = 0, .seconds = 0});

@@ -28,18 +28,18 @@ Cost PanelCost(const ChannelGroups& channels, TileSize tile, double pixels, doub
 ConvChoice Direct(const NetworkNode& node, const ChannelGroups& channels, const Layout& input, const ImageShape& output, const KernelTable& kernels,
                   const Rates& rates) {
   const bool vectors = input.form == Layout::Form::kVectors;
-  const TileSize tile = ChooseTile(channels, vectors ? output.batch : output.width, kernels.blocked);
+  const TileSize tile = ChooseTile(channels, vectors ? output.batch : output.width, kernels.blocked, 1);
   double taps = static_cast<double>(node.kernel_h * node.kernel_w);
   if (input.form == Layout::Form::kPlanar) taps *= static_cast<double>(channels.in_channels) / kBlock;
   const Cost cost = PanelCost(channels, tile, static_cast<double>(output.batch * output.height * output.width), taps, kernels.blocked);
   return {ConvMethod::kDirect, tile, std::max(cost.macs / rates.direct, cost.weight_bytes / rates.weights)};
 }
 
-ConvChoice Winograd(int m, const ChannelGroups& channels, const ImageShape& output, const KernelTable& kernels, const Rates& rates) {
+ConvChoice Winograd(int m, const ChannelGroups& channels, const ImageShape& output, const KernelTable& kernels, const Rates& rates, int threads) {
   const int64_t tiles = output.batch * ((output.height + m - 1) / m) * ((output.width + m - 1) / m);
   const double values = WinogradSize(m) * WinogradSize(m);
-  const TileSize tile = ChooseTile(channels, tiles, kernels.blocked);
-  const int64_t pass = WinogradPass(channels, m, tile.pixels, tiles), passes = (tiles + pass - 1) / pass;
+  const TileSize tile = ChooseTile(channels, tiles, kernels.blocked, threads);
+  const int64_t pass = WinogradPass(channels, m, tile.pixels, tiles, 1), passes = (tiles + pass - 1) / pass;
   const Cost cost = PanelCost(channels, tile, static_cast<double>(tiles), values, kernels.blocked);
   // Each value is written once and read once, before the products and after them; pixels are read with their overlap.
   const double moved = static_cast<double>(tiles * (channels.in_blocks() + channels.out_blocks()) * kBlock * 4) * 3 * values;
@@ -59,7 +59,7 @@ bool IsDepthwise(const ChannelGroups& channels) {
 }
 
 ConvChoice ChooseConv(const NetworkNode& node, const ChannelGroups& channels, const Layout& input, const ImageShape& output, const EngineOptions& options,
-                      const KernelTable& kernels) {
+                      const KernelTable& kernels, int threads) {
   const Rates& rates = RatesOf(kernels.isa);
   // The tile follows the real batch, on which no result depends.
   ImageShape judged = output;
@@ -72,13 +72,13 @@ ConvChoice ChooseConv(const NetworkNode& node, const ChannelGroups& channels, co
   if (options.algorithm != Algorithm::kDirect && CanWinograd(node, channels) && input.form == Layout::Form::kBlocked) {
     for (const int m : {2, 4}) {
       const bool asked = options.algorithm == (m == 2 ? Algorithm::kWinograd2 : Algorithm::kWinograd4);
-      const ConvChoice choice = Winograd(m, channels, judged, kernels, rates);
+      const ConvChoice choice = Winograd(m, channels, judged, kernels, rates, 1);
       if (asked || (options.algorithm == Algorithm::kAuto && choice.estimate < best.estimate)) best = choice;
     }
   }
-  // The tile that suits the real batch.
+  // The tile that suits the real batch and the threads.
   if (best.method == ConvMethod::kDirect) best.tile = Direct(node, channels, input, output, kernels, rates).tile;
-  else best.tile = Winograd(best.method == ConvMethod::kWinograd2 ? 2 : 4, channels, output, kernels, rates).tile;
+  else best.tile = Winograd(best.method == ConvMethod::kWinograd2 ? 2 : 4, channels, output, kernels, rates, threads).tile;
   return best;
 }
 

@@ -15,9 +15,9 @@ struct ConvChoice {
   double estimate;  // seconds on one thread
 };
 
-// What the choice depends on: the node, what it reads and what it makes.
+// What the choice depends on: the node, what it reads and what it makes; `threads` only decides the size of its tiles.
 ConvChoice ChooseConv(const NetworkNode& node, const ChannelGroups& channels, const Layout& input, const ImageShape& output,
-                      const EngineOptions& options, const KernelTable& kernels);
+                      const EngineOptions& options, const KernelTable& kernels, int threads);
 
 // Whether a method can compute it at all.
 bool CanWinograd(const NetworkNode& node, const ChannelGroups& channels);

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "../kernels/blocked/winograd_tile.h"
@@ -8,20 +9,24 @@ namespace repfuse {
 namespace {
 
 // What a pass holds in the domain where its weights stay in the L2 cache beside it, and where they do not.
+// Up to so many threads each takes all inputs into the domain for itself: cheaper than to hand the domain's values, which are more, to others.
+constexpr int kAlone = 4;
+// Weights up to so many bytes are read by every thread, each for tiles of its own.
+constexpr int64_t kShared = 2 << 20;
 constexpr int64_t kSmallPass = 400 << 10, kLargePass = 900 << 10, kCachedWeights = 512 << 10;
 
 // Tiles are taken in passes. Of each pass: inputs into the domain, then panel by panel a matrix product for each of the domain's values, and
 // the products back. v: [value][group of tiles][input block][tile][16], products: [value][group of tiles][block of the panel][tile][16].
 class WinogradConv final : public Step {
  public:
-  WinogradConv(ConvSetting setting, int m, TileSize tile, Value output) : Step(output), s_(std::move(setting)), m_(m), tile_(tile) {
+  WinogradConv(ConvSetting setting, int m, TileSize tile, int threads, Value output) : Step(output), s_(std::move(setting)), m_(m), tile_(tile) {
     const ImageShape& shape = output.layout.shape;
     tiles_x_ = (shape.width + m - 1) / m;
     tiles_y_ = (shape.height + m - 1) / m;
     tiles_ = tiles_x_ * tiles_y_ * shape.batch;
     values_ = WinogradSize(m) * WinogradSize(m);
     in_blocks_ = s_.channels.in_blocks();
-    pass_ = WinogradPass(s_.channels, m, tile.pixels, tiles_);
+    pass_ = WinogradPass(s_.channels, m, tile.pixels, tiles_, threads);
     groups_ = (pass_ + tile_.pixels - 1) / tile_.pixels;
     in_size_ = groups_ * in_blocks_ * tile_.pixels * kBlock;
     out_size_ = groups_ * tile_.blocks * tile_.pixels * kBlock;
@@ -34,7 +39,7 @@ class WinogradConv final : public Step {
 
   void Run(const RunState& run) const override {
     const int64_t passes = (tiles_ + pass_ - 1) / pass_;
-    if (passes >= 2 * run.threads) {  // then a thread takes whole passes, and waits for nobody in between
+    if (passes >= run.threads) {  // then a thread takes whole passes, and waits for nobody in between
       ForEach(passes, run.threads, [&](int64_t pass, int slot) {
         const RunState alone{run.slots, run.input, run.output, run.workspace + slot * run.workspace_size, run.workspace_size, 1};
         RunPass(alone, pass);
@@ -66,18 +71,41 @@ class WinogradConv final : public Step {
   void RunPass(const RunState& run, int64_t index) const {
     Pass pass{.first = index * pass_, .count = std::min(pass_, tiles_ - index * pass_), .groups = 0};
     pass.groups = (pass.count + tile_.pixels - 1) / tile_.pixels;
-    float* const v = run.workspace;  // of all threads; the products are each thread's own
-    // By input blocks: a thread then reads what it wrote itself, as the outputs of the layer before.
-    ForEach(in_blocks_ * pass.groups, run.threads, [&](int64_t i, int) { Enter(run, pass, i % pass.groups, i / pass.groups, v); });
     const int64_t panels = static_cast<int64_t>(s_.weights->panels.size());
-    const int64_t parts = panels % run.threads == 0 ? 1 : std::min<int64_t>(pass.groups, run.threads);
-    ForEach(panels * parts, run.threads, [&](int64_t i, int slot) {
+    const int64_t parts = panels % run.threads == 0 ? 1 : std::min<int64_t>(pass.groups, run.threads), shares = panels * parts;
+    const auto multiply = [&](int64_t i, const float* v, int slot) {
       const Panel& panel = s_.weights->panels[static_cast<size_t>(i / parts)];
       const int64_t begin = pass.groups * (i % parts) / parts, end = pass.groups * (i % parts + 1) / parts;
       float* const products = run.workspace + slot * run.workspace_size + values_ * in_size_;
       Multiply(panel, pass, begin, end, v, products);
       Leave(run, panel, pass, begin, end, products);
-    });
+    };
+    if (run.threads <= kAlone) {
+      const int64_t lanes = std::min<int64_t>(run.threads, shares);
+      ForEach(lanes, run.threads, [&](int64_t lane, int slot) {
+        float* const v = run.workspace + slot * run.workspace_size;
+        const int64_t begin = shares * lane / lanes, end = shares * (lane + 1) / lanes;
+        const auto [first, last] = InputsOf(begin / parts, (end - 1) / parts + 1);
+        for (int64_t block = first; block < last; ++block) {
+          for (int64_t group = 0; group < pass.groups; ++group) Enter(run, pass, group, block, v);
+        }
+        for (int64_t i = begin; i < end; ++i) multiply(i, v, slot);
+      });
+      return;
+    }
+    float* const v = run.workspace;
+    ForEach(in_blocks_ * pass.groups, run.threads, [&](int64_t i, int) { Enter(run, pass, i % pass.groups, i / pass.groups, v); });
+    ForEach(shares, run.threads, [&](int64_t i, int slot) { multiply(i, v, slot); });
+  }
+
+  // The blocks of inputs that a range of panels reads.
+  std::pair<int64_t, int64_t> InputsOf(int64_t begin, int64_t end) const {
+    std::pair<int64_t, int64_t> blocks{in_blocks_, 0};
+    for (int64_t i = begin; i < end; ++i) {
+      const Panel& panel = s_.weights->panels[static_cast<size_t>(i)];
+      blocks = {std::min(blocks.first, panel.in_block), std::max(blocks.second, panel.in_block + panel.in_blocks)};
+    }
+    return blocks;
   }
 
   // Inputs of a group of tiles into the domain, one block of channels.
@@ -160,16 +188,17 @@ class WinogradConv final : public Step {
 
 }  // namespace
 
-int64_t WinogradPass(const ChannelGroups& channels, int m, int pixels, int64_t tiles) {
+int64_t WinogradPass(const ChannelGroups& channels, int m, int pixels, int64_t tiles, int threads) {
   const int64_t values = WinogradSize(m) * WinogradSize(m), tile_bytes = values * (channels.in_blocks() + channels.out_blocks()) * kBlock * 4;
   // With weights larger than the cache, reading them once for all tiles matters more than where the tiles lie.
   const int64_t weight_bytes = values * channels.in_blocks() * channels.out_blocks() / channels.groups * kBlock * kBlock * 4;
+  if (weight_bytes <= kShared) tiles = (tiles + threads - 1) / threads;
   const int64_t most = (weight_bytes <= kCachedWeights ? kSmallPass : std::max(kLargePass, weight_bytes)) / tile_bytes;
   return std::min(std::max<int64_t>(most / pixels, 1) * pixels, tiles);
 }
 
-std::unique_ptr<Step> MakeWinogradConv(ConvSetting setting, int m, TileSize tile, Value output) {
-  return std::make_unique<WinogradConv>(std::move(setting), m, tile, output);
+std::unique_ptr<Step> MakeWinogradConv(ConvSetting setting, int m, TileSize tile, int threads, Value output) {
+  return std::make_unique<WinogradConv>(std::move(setting), m, tile, threads, output);
 }
 
 }  // namespace repfuse

@@ -3,6 +3,7 @@
 // of them) and then sleeps. Loops nest: a job's ParallelFor is served by whichever workers are free.
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <memory>
@@ -23,7 +24,10 @@
 namespace repfuse {
 namespace {
 
-constexpr int kSpins = 2000;  // about 20-50 us
+// Long enough for the next layer, or for a service's next request to follow this one; waking a thread takes about 50 us.
+constexpr std::chrono::microseconds kIdle{100};
+constexpr int kPatience = 2000;  // pauses, before a thread that waits for the last shares gives up its turn
+constexpr int kSpins = 32;  // between two looks at the clock
 
 thread_local const std::atomic<bool>* t_cancel = nullptr;
 
@@ -68,7 +72,7 @@ class Pool {
     }
     // Only shares already begun are outstanding, so the wait is at most one share long.
     for (int spins = 0; loop.done.load(std::memory_order_acquire) < loop.count || loop.visitors.load(std::memory_order_acquire) > 0;) {
-      if (++spins < kSpins) REPFUSE_PAUSE();
+      if (++spins < kPatience) REPFUSE_PAUSE();
       else std::this_thread::yield();
     }
   }
@@ -125,7 +129,7 @@ class Pool {
       const uint64_t seen = version_.load(std::memory_order_acquire);
       ++spinning_;
       lock.unlock();
-      for (int spins = 0; spins < kSpins && version_.load(std::memory_order_acquire) == seen; ++spins) REPFUSE_PAUSE();
+      Spin(seen);
       lock.lock();
       --spinning_;
       if (version_.load(std::memory_order_acquire) != seen) continue;
@@ -133,6 +137,17 @@ class Pool {
       wake_.wait(lock);
       --sleeping_;
     }
+  }
+
+  // Until there is something new, or for a while.
+  void Spin(uint64_t seen) const {
+    const auto end = std::chrono::steady_clock::now() + kIdle;
+    do {
+      for (int i = 0; i < kSpins; ++i) {
+        if (version_.load(std::memory_order_acquire) != seen) return;
+        REPFUSE_PAUSE();
+      }
+    } while (std::chrono::steady_clock::now() < end);
   }
 
   Loop* FindLoop() const {
