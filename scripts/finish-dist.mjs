@@ -1,4 +1,4 @@
-// After tsc: the ESM wrapper over the one CommonJS copy, its types, and the command.
+// After tsc: the ESM wrapper over the one CommonJS copy, its types, the library and the command in one file each.
 import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
@@ -14,19 +14,24 @@ writeFileSync(
   `import repfuse from './index.js';\nexport const {\n${names.map((name) => `  ${name},\n`).join('')}} = repfuse;\n`,
 );
 writeFileSync(join(dist, 'index.d.mts'), `export * from './index.js';\n`);
-// The command in one file: loading a hundred takes longer than converting a small checkpoint.
-const cli = join(dist, 'cli');
-const main = join(cli, 'main.js');
-const bundle = await build({
-  entryPoints: [main],
-  bundle: true,
-  platform: 'node',
-  target: 'node20',
-  packages: 'external',
-  write: false,
-  minifyWhitespace: true,
-});
-rmSync(cli, { recursive: true });
-mkdirSync(cli);
-writeFileSync(main, bundle.outputFiles[0].contents);
-chmodSync(main, 0o755);
+// The library and the command in one file each: loading a hundred takes longer than converting a small checkpoint, or running a small network.
+await bundle(join(dist, 'index.js'), join(dist, 'bundle', 'index.js'));
+writeFileSync(join(dist, 'index.js'), "module.exports = require('./bundle/index.js');\n");
+await bundle(join(dist, 'cli', 'main.js'), join(dist, 'cli', 'main.js'));
+chmodSync(join(dist, 'cli', 'main.js'), 0o755);
+
+/** Puts a file and all that it requires of ours into one, alone in its folder. */
+async function bundle(entry, file) {
+  const { outputFiles } = await build({
+    entryPoints: [entry],
+    bundle: true,
+    platform: 'node',
+    target: 'node20',
+    packages: 'external',
+    write: false,
+    minifyWhitespace: true,
+  });
+  rmSync(dirname(file), { recursive: true, force: true });
+  mkdirSync(dirname(file));
+  writeFileSync(file, outputFiles[0].contents);
+}

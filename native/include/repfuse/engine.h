@@ -34,6 +34,7 @@ struct NetworkNode {
   // Convolution, linear: weight [out_channels, in_channels / groups, kernel_h, kernel_w], bias [out_channels] or empty. Frame: bias holds
   // the value of each channel outside the map.
   AlignedBuffer weight, bias;
+  int64_t weight_count = 0;  // elements; the engine counts them before it takes the weight
   int64_t out_channels = 0, groups = 1;
   int64_t kernel_h = 1, kernel_w = 1, stride_h = 1, stride_w = 1, dilation_h = 1, dilation_w = 1;
   // Negative only in a frame, where it crops.

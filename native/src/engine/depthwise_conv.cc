@@ -16,6 +16,8 @@ class DepthwiseConv final : public Step {
     for (int64_t i = 0; i < s_.kernel_h; ++i) {
       for (int64_t j = 0; j < s_.kernel_w; ++j) taps_.push_back(i * s_.dilation_h * in.row() + j * s_.dilation_w * kBlock);
     }
+    const bool slides = s_.stride_w == 1 && s_.dilation_w == 1 && (s_.kernel_w == 3 || s_.kernel_w == 5 || s_.kernel_w == 7);
+    neighbours_ = slides ? s_.kernel_w : 1;
     pixels_ = EvenPart(output.layout.shape.width, kMostDepthwisePixels);
     parts_ = (output.layout.shape.height + kRows - 1) / kRows;
   }
@@ -29,7 +31,7 @@ class DepthwiseConv final : public Step {
       float* y = out(run) + to.at(n, block, 0, 0);
       const Layout& other = s_.residual ? s_.residual->layout : to;
       const float* residual = s_.residual ? run.slots[s_.residual->slot] + other.at(n, block, 0, 0) : nullptr;
-      DepthwiseTile tile{.x = nullptr, .taps = taps_.data(), .tap_count = taps, .pixel = s_.stride_w * kBlock,
+      DepthwiseTile tile{.x = nullptr, .taps = taps_.data(), .tap_count = taps, .neighbours = neighbours_, .pixel = s_.stride_w * kBlock,
                          .weight = s_.weights->weight.as<float>() + block * taps * kBlock, .y = nullptr,
                          .bias = s_.weights->bias.as<float>() + block * kBlock, .residual = nullptr, .low = s_.epilogue.low, .high = s_.epilogue.high};
       for (int64_t row = part * kRows; row < std::min(to.shape.height, (part + 1) * kRows); ++row) {
@@ -50,7 +52,7 @@ class DepthwiseConv final : public Step {
  private:
   ConvSetting s_;
   std::vector<int64_t> taps_;
-  int64_t pixels_, parts_;
+  int64_t neighbours_, pixels_, parts_;
 };
 
 }  // namespace

@@ -12,7 +12,7 @@ namespace {
 
 class CompilingEngine final : public Engine {
  public:
-  CompilingEngine(Network network, EngineOptions options) : network_(std::move(network)), options_(options), weights_(network_) {}
+  CompilingEngine(Network network, EngineOptions options) : network_(CountWeights(std::move(network))), options_(options), weights_(network_) {}
 
   Status OutputShape(const ImageShape& input, ImageShape* output) const override {
     std::vector<ImageShape> shapes;
@@ -41,8 +41,8 @@ class CompilingEngine final : public Engine {
 
   EngineMemory memory() const override {
     EngineMemory memory{};
-    for (const NetworkNode& node : network_.nodes) memory.source_weights += node.weight.bytes() + node.bias.bytes();
-    memory.packed_weights = weights_.bytes();
+    memory.source_weights = weights_.plain_bytes();
+    memory.packed_weights = weights_.packed_bytes();
     std::lock_guard lock(mutex_);
     for (const auto& plan : plans_) {
       memory.activations += plan->activation_bytes();
@@ -76,7 +76,13 @@ class CompilingEngine final : public Engine {
     return Ok();
   }
 
-  const Network network_;
+  // The nodes outlive their weights, which the store takes.
+  static Network CountWeights(Network network) {
+    for (NetworkNode& node : network.nodes) node.weight_count = static_cast<int64_t>(node.weight.bytes() / sizeof(float));
+    return network;
+  }
+
+  Network network_;
   const EngineOptions options_;
   WeightStore weights_;
   std::mutex compiling_;

@@ -8,101 +8,67 @@
 namespace repfuse {
 namespace {
 
-constexpr int64_t kLanes = 16;
-
-// The plain weight, with zeros wherever a channel does not exist or belongs to another group.
-class Weight {
+// Where the plain weight holds the taps of a pair of channels.
+class PlainLayout {
  public:
-  Weight(const NetworkNode& node, const ChannelGroups& channels)
-      : data_(node.weight.as<float>()), channels_(channels), taps_(node.kernel_h * node.kernel_w) {}
+  PlainLayout(const NetworkNode& node, const ChannelGroups& channels) : channels_(channels), taps_(node.kernel_h * node.kernel_w) {}
 
-  // [kernel_h][kernel_w] of a pair of channels, or null.
-  const float* Taps(int64_t out, int64_t in) const {
-    if (out >= channels_.out_channels || in >= channels_.in_channels) return nullptr;
+  // Or -1 where a channel does not exist or belongs to another group.
+  int64_t Taps(int64_t out, int64_t in) const {
+    if (out >= channels_.out_channels || in >= channels_.in_channels) return -1;
     const int64_t first = out / channels_.out_per_group() * channels_.in_per_group();
-    if (in < first || in >= first + channels_.in_per_group()) return nullptr;
-    return data_ + (out * channels_.in_per_group() + in - first) * taps_;
+    if (in < first || in >= first + channels_.in_per_group()) return -1;
+    return (out * channels_.in_per_group() + in - first) * taps_;
   }
+  int64_t taps() const { return taps_; }
 
  private:
-  const float* data_;
   ChannelGroups channels_;
   int64_t taps_;
 };
 
-bool PackBias(const NetworkNode& node, PackedWeights* out) {
-  const size_t size = static_cast<size_t>((node.out_channels + kLanes - 1) / kLanes * kLanes) * sizeof(float);
-  if (!out->bias.Allocate(size)) return false;
-  std::memset(out->bias.data(), 0, size);
-  if (node.bias.bytes() > 0) std::memcpy(out->bias.data(), node.bias.data(), static_cast<size_t>(node.out_channels) * sizeof(float));
-  return true;
-}
-
-bool AllocateZeros(int64_t elements, AlignedBuffer* out) {
-  if (!out->Allocate(static_cast<size_t>(elements) * sizeof(float))) return false;
-  std::memset(out->data(), 0, out->bytes());
-  return true;
+// Calls visit(plain index, packed index) for every weight of a reversible form.
+template <typename Visit>
+void ForWeights(const NetworkNode& node, const ChannelGroups& channels, const WeightForm& form, const std::vector<Panel>& panels, const Visit& visit) {
+  const PlainLayout plain(node, channels);
+  const int64_t taps = plain.taps();
+  if (form.method == ConvMethod::kDepthwise) {
+    for (int64_t c = 0; c < node.out_channels; ++c) {
+      for (int64_t tap = 0; tap < taps; ++tap) visit(c * taps + tap, (c / kBlock * taps + tap) * kBlock + c % kBlock);
+    }
+    return;
+  }
+  for (const Panel& panel : panels) {
+    const int64_t width = panel.blocks * kBlock, inputs = form.planar ? channels.in_channels : panel.in_blocks * kBlock;
+    for (int64_t i = 0; i < inputs; ++i) {
+      // The first tap of this input, and from tap to tap.
+      const int64_t first = form.planar ? panel.block * channels.in_channels * taps * kBlock + i * taps * width
+                                        : panel.offset * taps * kBlock * kBlock + (i / kBlock * taps * kBlock + i % kBlock) * width;
+      const int64_t step = form.planar ? width : kBlock * width;
+      for (int64_t o = 0; o < width; ++o) {
+        const int64_t from = plain.Taps(panel.block * kBlock + o, (form.planar ? 0 : panel.in_block * kBlock) + i);
+        if (from < 0) continue;
+        for (int64_t tap = 0; tap < taps; ++tap) visit(from + tap, first + tap * step + o);
+      }
+    }
+  }
 }
 
 int64_t PanelBlocks(const std::vector<Panel>& panels) { return panels.back().offset + panels.back().in_blocks * panels.back().blocks; }
 
-}  // namespace
-
-bool PackDirect(const NetworkNode& node, const ChannelGroups& channels, int blocks, PackedWeights* out) {
-  const Weight weight(node, channels);
-  const int64_t taps = node.kernel_h * node.kernel_w;
-  out->panels = CutPanels(channels, blocks);
-  if (!PackBias(node, out) || !AllocateZeros(PanelBlocks(out->panels) * taps * kLanes * kLanes, &out->weight)) return false;
-  for (const Panel& panel : out->panels) {
-    float* packed = out->weight.as<float>() + panel.offset * taps * kLanes * kLanes;
-    const int64_t width = panel.blocks * kLanes;
-    for (int64_t i = 0; i < panel.in_blocks * kLanes; ++i) {
-      float* to = packed + (i / kLanes * taps * kLanes + i % kLanes) * width;
-      for (int64_t o = 0; o < width; ++o) {
-        const float* from = weight.Taps(panel.block * kLanes + o, panel.in_block * kLanes + i);
-        if (from == nullptr) continue;
-        for (int64_t tap = 0; tap < taps; ++tap) to[tap * kLanes * width + o] = from[tap];
-      }
-    }
-  }
-  return true;
-}
-
-bool PackPlanar(const NetworkNode& node, const ChannelGroups& channels, int blocks, PackedWeights* out) {
-  const Weight weight(node, channels);
-  const int64_t taps = node.kernel_h * node.kernel_w;
-  out->panels = CutPanels(channels, blocks);
-  for (Panel& panel : out->panels) panel.offset = panel.block;
-  if (!PackBias(node, out) || !AllocateZeros(channels.out_blocks() * channels.in_channels * taps * kLanes, &out->weight)) return false;
-  for (const Panel& panel : out->panels) {
-    float* packed = out->weight.as<float>() + panel.offset * channels.in_channels * taps * kLanes;
-    const int64_t width = panel.blocks * kLanes;
-    for (int64_t i = 0; i < channels.in_channels; ++i) {
-      for (int64_t o = 0; o < width; ++o) {
-        const float* from = weight.Taps(panel.block * kLanes + o, i);
-        if (from == nullptr) continue;
-        for (int64_t tap = 0; tap < taps; ++tap) packed[(i * taps + tap) * width + o] = from[tap];
-      }
-    }
-  }
-  return true;
-}
-
-bool PackWinograd(const NetworkNode& node, const ChannelGroups& channels, int m, int blocks, PackedWeights* out) {
-  const Weight weight(node, channels);
+bool PackWinograd(const NetworkNode& node, const float* plain, const ChannelGroups& channels, int m, PackedWeights* out) {
+  const PlainLayout layout(node, channels);
   const int64_t values = WinogradSize(m) * WinogradSize(m);
-  out->panels = CutPanels(channels, blocks);
-  const int64_t size = PanelBlocks(out->panels) * kLanes * kLanes;
-  if (!PackBias(node, out) || !out->weight.Allocate(static_cast<size_t>(values * size) * sizeof(float))) return false;
-  float g[9][kLanes], u[36][kLanes];
+  if (!out->weight.Allocate(static_cast<size_t>(values * PanelBlocks(out->panels) * kBlock * kBlock) * sizeof(float))) return false;
+  float g[9][kBlock], u[36][kBlock];
   for (const Panel& panel : out->panels) {
-    float* packed = out->weight.as<float>() + panel.offset * values * kLanes * kLanes;
-    const int64_t step = panel.in_blocks * panel.blocks * kLanes * kLanes;  // from one value to the next
-    for (int64_t i = 0; i < panel.in_blocks * kLanes; ++i) {
-      for (int64_t block = 0; block < panel.blocks; ++block, packed += kLanes) {
-        for (int64_t lane = 0; lane < kLanes; ++lane) {
-          const float* from = weight.Taps((panel.block + block) * kLanes + lane, panel.in_block * kLanes + i);
-          for (int tap = 0; tap < 9; ++tap) g[tap][lane] = from == nullptr ? 0.0f : from[tap];
+    float* packed = out->weight.as<float>() + panel.offset * values * kBlock * kBlock;
+    const int64_t step = panel.in_blocks * panel.blocks * kBlock * kBlock;  // from one value to the next
+    for (int64_t i = 0; i < panel.in_blocks * kBlock; ++i) {
+      for (int64_t block = 0; block < panel.blocks; ++block, packed += kBlock) {
+        for (int64_t lane = 0; lane < kBlock; ++lane) {
+          const int64_t from = layout.Taps((panel.block + block) * kBlock + lane, panel.in_block * kBlock + i);
+          for (int tap = 0; tap < 9; ++tap) g[tap][lane] = from < 0 ? 0.0f : plain[from + tap];
         }
         WinogradWeights(m, g, u);
         for (int64_t value = 0; value < values; ++value) std::memcpy(packed + value * step, u[value], sizeof u[value]);
@@ -112,15 +78,31 @@ bool PackWinograd(const NetworkNode& node, const ChannelGroups& channels, int m,
   return true;
 }
 
-bool PackDepthwise(const NetworkNode& node, PackedWeights* out) {
-  const int64_t taps = node.kernel_h * node.kernel_w, blocks = (node.out_channels + kLanes - 1) / kLanes;
-  if (!PackBias(node, out) || !AllocateZeros(blocks * taps * kLanes, &out->weight)) return false;
-  const float* from = node.weight.as<float>();
-  float* packed = out->weight.as<float>();
-  for (int64_t c = 0; c < node.out_channels; ++c) {
-    for (int64_t tap = 0; tap < taps; ++tap) packed[(c / kLanes * taps + tap) * kLanes + c % kLanes] = from[c * taps + tap];
+}  // namespace
+
+bool PackWeights(const NetworkNode& node, const float* plain, const ChannelGroups& channels, const WeightForm& form, PackedWeights* out) {
+  const size_t bias = static_cast<size_t>(channels.out_blocks() * kBlock) * sizeof(float);
+  if (!out->bias.Allocate(bias)) return false;
+  std::memset(out->bias.data(), 0, bias);
+  if (node.bias.bytes() > 0) std::memcpy(out->bias.data(), node.bias.data(), static_cast<size_t>(node.out_channels) * sizeof(float));
+  const int64_t taps = node.kernel_h * node.kernel_w;
+  int64_t size = channels.out_blocks() * taps * kBlock;  // depthwise
+  if (form.method != ConvMethod::kDepthwise) {
+    out->panels = CutPanels(channels, form.blocks);
+    if (form.method == ConvMethod::kWinograd2) return PackWinograd(node, plain, channels, 2, out);
+    if (form.method == ConvMethod::kWinograd4) return PackWinograd(node, plain, channels, 4, out);
+    size = form.planar ? channels.out_blocks() * channels.in_channels * taps * kBlock : PanelBlocks(out->panels) * taps * kBlock * kBlock;
   }
+  if (!out->weight.Allocate(static_cast<size_t>(size) * sizeof(float))) return false;
+  std::memset(out->weight.data(), 0, out->weight.bytes());
+  float* packed = out->weight.as<float>();
+  ForWeights(node, channels, form, out->panels, [&](int64_t from, int64_t to) { packed[to] = plain[from]; });
   return true;
+}
+
+void UnpackWeights(const NetworkNode& node, const PackedWeights& packed, const ChannelGroups& channels, const WeightForm& form, float* plain) {
+  const float* from = packed.weight.as<float>();
+  ForWeights(node, channels, form, packed.panels, [&](int64_t to, int64_t at) { plain[to] = from[at]; });
 }
 
 }  // namespace repfuse

@@ -179,41 +179,6 @@ double MacsOf(const NetworkNode& node, const ImageShape& input, const ImageShape
 
 }  // namespace
 
-std::shared_ptr<const PackedWeights> WeightStore::Get(size_t index, ConvMethod method, bool planar, int blocks, const ChannelGroups& channels) {
-  {
-    std::lock_guard lock(mutex_);
-    for (const Form& form : forms_[index]) {
-      if (form.method != method || form.planar != planar || form.blocks != blocks) continue;
-      if (auto weights = form.weights.lock()) return weights;
-    }
-  }
-  const NetworkNode& node = network_.nodes[index];
-  auto packed = std::make_shared<PackedWeights>();
-  bool done = false;
-  switch (method) {
-    case ConvMethod::kDirect: done = planar ? PackPlanar(node, channels, blocks, packed.get()) : PackDirect(node, channels, blocks, packed.get()); break;
-    case ConvMethod::kWinograd2: done = PackWinograd(node, channels, 2, blocks, packed.get()); break;
-    case ConvMethod::kWinograd4: done = PackWinograd(node, channels, 4, blocks, packed.get()); break;
-    case ConvMethod::kDepthwise: done = PackDepthwise(node, packed.get()); break;
-  }
-  if (!done) return nullptr;
-  std::lock_guard lock(mutex_);
-  std::erase_if(forms_[index], [](const Form& form) { return form.weights.expired(); });
-  forms_[index].push_back({method, planar, blocks, packed});
-  return packed;
-}
-
-size_t WeightStore::bytes() const {
-  std::lock_guard lock(mutex_);
-  size_t sum = 0;
-  for (const auto& forms : forms_) {
-    for (const Form& form : forms) {
-      if (const auto weights = form.weights.lock()) sum += weights->bytes();
-    }
-  }
-  return sum;
-}
-
 Status Plan::Compile(const Network& network, const EngineOptions& options, WeightStore& store, const ImageShape& input, int threads,
                      std::shared_ptr<Plan>* out) {
   std::vector<ImageShape> shapes;
@@ -233,7 +198,8 @@ Status Plan::Compile(const Network& network, const EngineOptions& options, Weigh
     if (node.kind != NodeKind::kConv && node.kind != NodeKind::kLinear) return;
     const Value from = arrangement.value(node.inputs[0]);
     const ConvChoice& choice = arrangement.choice(i);
-    weights[i] = store.Get(i, choice.method, from.layout.form == Layout::Form::kPlanar, choice.tile.blocks, GroupsOf(node, from.layout.shape));
+    const WeightForm form{choice.method, from.layout.form == Layout::Form::kPlanar, choice.tile.blocks};
+    weights[i] = store.Get(i, form, GroupsOf(node, from.layout.shape));
     if (weights[i] == nullptr) failed = true;
   });
   if (Cancelled()) return {Code::kCancelled, "cancelled"};

@@ -9,30 +9,9 @@
 #include "convolutions.h"
 #include "select.h"
 #include "steps.h"
+#include "weight_store.h"
 
 namespace repfuse {
-
-// Packed weights of a network, each form made once and shared by the plans that use it.
-class WeightStore {
- public:
-  explicit WeightStore(const Network& network) : network_(network), forms_(network.nodes.size()) {}
-
-  // Null without memory.
-  std::shared_ptr<const PackedWeights> Get(size_t node, ConvMethod method, bool planar, int blocks, const ChannelGroups& channels);
-  size_t bytes() const;
-
- private:
-  struct Form {
-    ConvMethod method;
-    bool planar;
-    int blocks;
-    std::weak_ptr<const PackedWeights> weights;
-  };
-
-  const Network& network_;
-  mutable std::mutex mutex_;
-  std::vector<std::vector<Form>> forms_;  // by node
-};
 
 // Memory of one run.
 struct Context {

@@ -2,12 +2,11 @@
 #pragma once
 
 #include "layout.h"
+#include "packed_weights.h"
 #include "panels.h"
 #include "rates.h"
 
 namespace repfuse {
-
-enum class ConvMethod { kDirect, kWinograd2, kWinograd4, kDepthwise };
 
 struct ConvChoice {
   ConvMethod method;

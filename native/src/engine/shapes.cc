@@ -35,14 +35,13 @@ Status ShapeOf(const NetworkNode& node, const std::vector<ImageShape>& shapes, I
       if (!checked.ok()) return checked;
       if (shape.pad_top < 0 || shape.pad_left < 0 || shape.pad_bottom < 0 || shape.pad_right < 0) return fails("a padding of the convolution");
       *out = {x.batch, node.out_channels, shape.out_height(), shape.out_width()};
-      const size_t weight = static_cast<size_t>(node.out_channels * (x.channels / node.groups) * node.kernel_h * node.kernel_w) * sizeof(float);
-      if (node.weight.bytes() != weight) return fails("the size of the weight");
+      if (node.weight_count != node.out_channels * (x.channels / node.groups) * node.kernel_h * node.kernel_w) return fails("the size of the weight");
       if (node.bias.bytes() != 0 && node.bias.bytes() != static_cast<size_t>(node.out_channels) * sizeof(float)) return fails("the size of the bias");
       if (node.inputs.size() > 1 && shapes[static_cast<size_t>(node.inputs[1])] != *out) return fails("the shape of what is added");
       return Ok();
     }
     case NodeKind::kLinear:
-      if (x.height != 1 || x.width != 1 || node.weight.bytes() != static_cast<size_t>(node.out_channels * x.channels) * sizeof(float)) {
+      if (x.height != 1 || x.width != 1 || node.weight_count != node.out_channels * x.channels) {
         return fails("the features of a linear layer");
       }
       if (node.bias.bytes() != 0 && node.bias.bytes() != static_cast<size_t>(node.out_channels) * sizeof(float)) return fails("the size of the bias");

@@ -18,6 +18,12 @@ constexpr size_t kMostKept = size_t{64} << 20;
 
 size_t RoundUp(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
 
+// Unlike std::aligned_alloc, for sizes that are no multiple of the alignment.
+void* AllocateAligned(size_t alignment, size_t bytes) {
+  void* data = nullptr;
+  return posix_memalign(&data, alignment, bytes) == 0 ? data : nullptr;
+}
+
 // Freed blocks, kept for the next call: fresh pages cost more than the work that a small convolution does in them.
 // Bounded in number and bytes; a block beyond that goes back to the system.
 class BlockCache {
@@ -79,9 +85,8 @@ bool AlignedBuffer::Allocate(size_t bytes) {
   if (bytes > SIZE_MAX / 2) return false;
   if (bytes >= kSmallest) data_ = Cache().Take(bytes, &capacity_);
   if (data_ == nullptr) {
-    const size_t unit = bytes < kSmallest ? kAlignment : bytes < kHugePage ? kGranularity : kHugePage;
-    capacity_ = RoundUp(bytes + (bytes == 0), unit);
-    data_ = std::aligned_alloc(bytes < kHugePage ? kAlignment : kHugePage, capacity_);
+    capacity_ = RoundUp(bytes + (bytes == 0), bytes < kSmallest ? kAlignment : kGranularity);
+    data_ = AllocateAligned(bytes < kHugePage ? kAlignment : kHugePage, capacity_);
     if (data_ == nullptr) return false;
     AdviseHugePages(data_, capacity_);
   }

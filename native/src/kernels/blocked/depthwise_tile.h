@@ -13,6 +13,7 @@ struct DepthwiseTile {
   const float* x;         // what the first pixel reads is at x + taps[...]
   const int64_t* taps;
   int64_t tap_count;
+  int64_t neighbours;     // taps in a row, each of which reads what its neighbour reads one pixel further: 3, 5, 7, or else 1
   int64_t pixel;          // elements of x from one pixel to the next
   const float* weight;    // [tap][16]
   float* y;               // [pixel][16]

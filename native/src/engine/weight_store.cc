@@ -1,0 +1,62 @@
+#include "weight_store.h"
+
+#include <utility>
+
+namespace repfuse {
+
+WeightStore::WeightStore(Network& network) : network_(network), entries_(network.nodes.size()) {
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    entries_[i].plain = std::move(network.nodes[i].weight);
+    entries_[i].bytes = entries_[i].plain.bytes();
+  }
+}
+
+std::shared_ptr<const PackedWeights> WeightStore::Get(size_t index, const WeightForm& form, const ChannelGroups& channels) {
+  Entry& entry = entries_[index];
+  const NetworkNode& node = network_.nodes[index];
+  {
+    std::lock_guard lock(mutex_);
+    for (const Packed& known : entry.packed) {
+      if (!(known.form == form)) continue;
+      if (auto weights = known.weights.lock()) return weights;
+    }
+  }
+  AlignedBuffer restored;
+  const float* plain = entry.plain.as<float>();
+  if (entry.base != nullptr) {
+    if (!restored.Allocate(entry.bytes)) return nullptr;
+    UnpackWeights(node, *entry.base, channels, entry.base_form, restored.as<float>());
+    plain = restored.as<float>();
+  }
+  auto packed = std::make_shared<PackedWeights>();
+  if (!PackWeights(node, plain, channels, form, packed.get())) return nullptr;
+  std::lock_guard lock(mutex_);
+  std::erase_if(entry.packed, [](const Packed& known) { return known.weights.expired(); });
+  entry.packed.push_back({form, packed});
+  if (form.reversible() && entry.base == nullptr) {
+    entry.base = packed;
+    entry.base_form = form;
+    entry.plain = AlignedBuffer();
+  }
+  return packed;
+}
+
+size_t WeightStore::plain_bytes() const {
+  std::lock_guard lock(mutex_);
+  size_t sum = 0;
+  for (const Entry& entry : entries_) sum += entry.plain.bytes();
+  return sum;
+}
+
+size_t WeightStore::packed_bytes() const {
+  std::lock_guard lock(mutex_);
+  size_t sum = 0;
+  for (const Entry& entry : entries_) {
+    for (const Packed& packed : entry.packed) {
+      if (const auto weights = packed.weights.lock()) sum += weights->bytes();
+    }
+  }
+  return sum;
+}
+
+}  // namespace repfuse
