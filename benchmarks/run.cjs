@@ -8,6 +8,7 @@ const BENCHMARKS = {
   conv2d: './kernels/conv2d.cjs',
   convert: './conversion/convert.cjs',
   nets: './models/nets.cjs',
+  service: './models/service.cjs',
 };
 
 async function main(names) {

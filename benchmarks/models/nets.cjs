@@ -1,17 +1,15 @@
 // Whole networks, ours beside onnxruntime-node on the same weights: each runtime in a process of its own, timed in turn, round by round.
 // Needs `npm run bench:baselines` once, which installs the peers into benchmarks/baselines.
 const { spawn } = require('node:child_process');
-const { existsSync, mkdtempSync, rmSync, writeFileSync } = require('node:fs');
+const { mkdtempSync, rmSync } = require('node:fs');
 const { tmpdir } = require('node:os');
 const { join } = require('node:path');
 const { createInterface } = require('node:readline');
-const { convert, graphMetadata, netFromSeed, readModel, writeSafetensors } = require('repfuse');
-const { onnxFile } = require('../baselines/onnx-file.cjs');
 const { median } = require('../interleave.cjs');
+const { BASELINES, expectBaselines, writeModels } = require('./model-files.cjs');
 
 const ROUNDS = 7;
 const ROUND_MILLISECONDS = 300;
-const BASELINES = join(__dirname, '..', 'baselines');
 const CASES = [
   { net: 'repvgg_a0', form: 'deploy', batch: 1 },
   { net: 'repvgg_a0', form: 'deploy', batch: 8 },
@@ -45,19 +43,6 @@ class Runtime {
   close() {
     this.process.stdin.end();
   }
-}
-
-/** The files of a network for both runtimes, in one form, with the same weights. */
-async function writeModels(folder, net, form) {
-  const onnx = join(folder, `${net}.${form}.onnx`);
-  const model = join(folder, `${net}.${form}.safetensors`);
-  const trainFile = join(folder, `${net}.train.safetensors`);
-  if (existsSync(onnx)) return { onnx, model };
-  const train = netFromSeed(net);
-  await writeSafetensors(trainFile, train.tensors, { metadata: graphMetadata(train.graph), force: true });
-  if (form === 'deploy') await convert(trainFile, model);
-  writeFileSync(onnx, onnxFile(await readModel(model)));
-  return { onnx, model };
 }
 
 async function timeCase(files, { net, form, batch }, threads, print) {
@@ -109,8 +94,7 @@ function relativeDifference(a, b) {
 }
 
 async function run(print) {
-  if (!existsSync(join(BASELINES, 'node_modules', 'onnxruntime-node')))
-    throw new Error('onnxruntime-node is not installed: npm run bench:baselines');
+  expectBaselines();
   const only = process.env.REPFUSE_BENCH_ONLY?.split(',');
   const folder = mkdtempSync(join(tmpdir(), 'repfuse-bench-'));
   const rows = [];

@@ -1,0 +1,125 @@
+// docs/performance.md and its chart, from benchmarks/results/*.json. Run it after `npm run bench`.
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
+
+function results(name) {
+  const file = join(root, 'benchmarks', 'results', `${name}.json`);
+  return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : undefined;
+}
+
+function table(head, rows) {
+  const line = (cells) => `| ${cells.join(' | ')} |`;
+  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
+}
+
+const machineOf = ({ machine }) =>
+  `${machine.cpu}, ${machine.cpus} CPUs, ${machine.isasAvailable.at(-1)}, Node ${machine.node}, commit ${machine.commit}`;
+
+function nets(result) {
+  const label = ({ net, form, batch, threads }) =>
+    `${net} ${form}, batch ${batch}, ${threads} thread${threads > 1 ? 's' : ''}`;
+  return [
+    '## Whole networks beside onnxruntime-node',
+    '',
+    `224 x 224, the same weights in both, each runtime in a process of its own, timed in turn (median of ${result.rounds} rounds). The ratio is the median of the rounds' ratios. \`npm run bench:baselines && npm run bench -- nets\`. ${machineOf(result)}.`,
+    '',
+    '![times as fast as onnxruntime-node](performance.svg)',
+    '',
+    table(
+      [
+        'network',
+        'repfuse ms',
+        'onnxruntime-node ms',
+        'times as fast',
+        'MB resident',
+        "onnxruntime-node's MB",
+        'outputs differ by',
+      ],
+      result.rows.map((row) => [
+        label(row),
+        row.milliseconds.repfuse.toFixed(2),
+        row.milliseconds['onnxruntime-node'].toFixed(2),
+        row.ratio.toFixed(2),
+        row.megabytes.repfuse.toFixed(0),
+        row.megabytes['onnxruntime-node'].toFixed(0),
+        row.difference.toExponential(1),
+      ]),
+    ),
+  ];
+}
+
+function service(result) {
+  return [
+    '## In a service',
+    '',
+    `\`npm run bench -- service\`. ${machineOf(result)}.`,
+    '',
+    table(
+      ['what', 'repfuse', 'onnxruntime-node'],
+      result.rows.map(({ name, unit, repfuse, peer }) => [
+        name,
+        `${repfuse.toFixed(repfuse < 10 ? 2 : 0)} ${unit}`,
+        peer === null ? '-' : `${peer.toFixed(peer < 10 ? 2 : 0)} ${unit}`,
+      ]),
+    ),
+  ];
+}
+
+function convert(result) {
+  const [...files] = result.rows.filter(({ megabytes }) => megabytes !== undefined);
+  const small = result.rows.find(({ filesPerSecond }) => filesPerSecond !== undefined);
+  return [
+    '## Converting',
+    '',
+    `The whole command on a \`.pth\` file, process start included, beside \`cp\` and a Python program that does the same with timm. \`npm run bench -- convert\`. ${machineOf(result)}.`,
+    '',
+    table(
+      ['network', 'MB', 'repfuse ms', 'cp ms', 'node start ms', 'Python ms', 'times as fast as Python'],
+      files.map(({ name, megabytes, milliseconds, referenceOverRepfuse }) => [
+        name,
+        megabytes.toFixed(0),
+        milliseconds.repfuse.toFixed(0),
+        milliseconds.cp.toFixed(0),
+        milliseconds.node.toFixed(0),
+        milliseconds.reference?.toFixed(0) ?? '-',
+        referenceOverRepfuse?.toFixed(1) ?? '-',
+      ]),
+    ),
+    '',
+    `${small.files} small files in one batch: ${Object.entries(small.filesPerSecond)
+      .map(([jobs, rate]) => `${rate.toFixed(0)} files a second at ${jobs}`)
+      .join(', ')}.`,
+  ];
+}
+
+/** Bars of the ratios, and a line at 1. */
+function chart({ rows }) {
+  const [barHeight, gap, left, width] = [18, 8, 290, 420];
+  const most = Math.max(...rows.map(({ ratio }) => ratio));
+  const x = (ratio) => left + (ratio / most) * width;
+  const bars = rows.map(({ net, form, batch, threads, ratio }, i) => {
+    const y = 10 + i * (barHeight + gap);
+    return `<text x="${left - 8}" y="${y + 13}" text-anchor="end">${net} ${form}, batch ${batch}, ${threads} thread${threads > 1 ? 's' : ''}</text><rect x="${left}" y="${y}" width="${(x(ratio) - left).toFixed(1)}" height="${barHeight}" fill="${ratio >= 1 ? '#2a7' : '#c75'}"/><text x="${(x(ratio) + 6).toFixed(1)}" y="${y + 13}">${ratio.toFixed(2)}</text>`;
+  });
+  const height = 20 + rows.length * (barHeight + gap);
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${left + width + 60}" height="${height}" font-family="sans-serif" font-size="13">
+${bars.join('\n')}
+<line x1="${x(1).toFixed(1)}" x2="${x(1).toFixed(1)}" y1="4" y2="${height - 6}" stroke="#555" stroke-dasharray="4 3"/>
+</svg>
+`;
+}
+
+const found = { nets: results('nets'), service: results('service'), convert: results('convert') };
+const sections = [
+  '# Performance',
+  '',
+  'Written by `scripts/write-performance.mjs` from `benchmarks/results/`. Ratios hold for the machine they were measured on; each comes from one run in which both sides took turns.',
+  ...(found.nets ? ['', ...nets(found.nets)] : []),
+  ...(found.service ? ['', ...service(found.service)] : []),
+  ...(found.convert ? ['', ...convert(found.convert)] : []),
+];
+writeFileSync(join(root, 'docs', 'performance.md'), `${sections.join('\n')}\n`);
+if (found.nets) writeFileSync(join(root, 'docs', 'performance.svg'), chart(found.nets));
