@@ -23,12 +23,12 @@ function serve(open) {
   const answers = {
     async load({ file, batch, threads }) {
       run = undefined;
-      const before = residentMemory();
+      const before = await residentMemory();
       const started = performance.now();
       run = await open(file, { batch, threads, images: images(batch), shape: [batch, 3, SIZE, SIZE] });
       const milliseconds = performance.now() - started;
       await run();
-      return { milliseconds, memory: residentMemory() - before };
+      return { milliseconds, memory: (await residentMemory()) - before };
     },
     async time({ warm, runs }) {
       for (let i = 0; i < warm; i++) await run();

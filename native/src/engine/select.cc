@@ -8,6 +8,9 @@
 namespace repfuse {
 namespace {
 
+// F(4, 3)'s weights are 2.25 times F(2, 3)'s: they must be so much faster.
+constexpr double kWorthGrowing = 0.9;
+
 struct Cost {
   double macs, weight_bytes;
 };
@@ -73,7 +76,8 @@ ConvChoice ChooseConv(const NetworkNode& node, const ChannelGroups& channels, co
     for (const int m : {2, 4}) {
       const bool asked = options.algorithm == (m == 2 ? Algorithm::kWinograd2 : Algorithm::kWinograd4);
       const ConvChoice choice = Winograd(m, channels, judged, kernels, rates, 1);
-      if (asked || (options.algorithm == Algorithm::kAuto && choice.estimate < best.estimate)) best = choice;
+      const double gain = best.method == ConvMethod::kWinograd2 ? kWorthGrowing : 1;
+      if (asked || (options.algorithm == Algorithm::kAuto && choice.estimate < best.estimate * gain)) best = choice;
     }
   }
   // The tile that suits the real batch and the threads.

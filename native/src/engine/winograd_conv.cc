@@ -12,7 +12,7 @@ namespace {
 // Up to so many threads each takes all inputs into the domain for itself: cheaper than to hand the domain's values, which are more, to others.
 constexpr int kAlone = 4;
 // Weights up to so many bytes are read by every thread, each for tiles of its own.
-constexpr int64_t kShared = 2 << 20;
+constexpr int64_t kShared = 3 << 20;
 constexpr int64_t kSmallPass = 400 << 10, kLargePass = 900 << 10, kCachedWeights = 512 << 10;
 
 // Tiles are taken in passes. Of each pass: inputs into the domain, then panel by panel a matrix product for each of the domain's values, and
