@@ -24,7 +24,7 @@ function nets(result) {
   return [
     '## Whole networks beside onnxruntime-node',
     '',
-    `224 x 224, the same weights in both, each runtime in a process of its own, timed in turn (median of ${result.rounds} rounds). The ratio is the median of the rounds' ratios. \`npm run bench:baselines && npm run bench -- nets\`. ${machineOf(result)}.`,
+    `224 x 224, the same weights in both, each runtime in a process of its own, timed in turn. Times are medians over rounds, the ratio is the median of the rounds' ratios. \`npm run bench:baselines && npm run bench -- nets\`. ${machineOf(result)}.`,
     '',
     '![times as fast as onnxruntime-node](performance.svg)',
     '',
