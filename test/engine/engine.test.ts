@@ -275,7 +275,7 @@ describe('abort and dispose', () => {
     const aborted = performance.now();
     controller.abort('enough');
     for (const run of runs) expect(await refusal(run)).toMatchObject({ code: 'ERR_REPFUSE_ABORTED', cause: 'enough' });
-    expect(performance.now() - aborted).toBeLessThan(whole);
+    expect(performance.now() - aborted).toBeLessThan(3 * whole); // to their ends they would take six times as long
     expect(await engine.run(image(1, 32, 32))).toBeInstanceOf(Tensor);
     expect(await refusal(engine.run(input, { signal: controller.signal }))).toMatchObject({
       code: 'ERR_REPFUSE_ABORTED',
