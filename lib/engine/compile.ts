@@ -1,4 +1,4 @@
-import { type AffineConv, addBranches, appendStages, fromBranch, identity, materialize } from '../algebra';
+import { type AffineConv, addBranches, appendStages, fromBranch, identity, materializeAsync } from '../algebra';
 import { RepfuseError } from '../errors';
 import { type AffineNode, affineStages, type Graph, type GraphNode } from '../graph';
 import type { Conv2dNode, PlainOp } from '../graph/graph';
@@ -241,10 +241,13 @@ class Compiler {
     const cropped = crop.some((side) => side < 0);
     if (cropped) this.steps.push({ kind: 'frame', name: `${node.id} crop`, inputs: [input], padding: crop });
     const from = cropped ? this.steps.length : input;
-    const { weight, bias } = atNode(node, () => materialize(conv));
+    const fuse: ProgramStep['fuse'] = (options) =>
+      materializeAsync(conv, options).catch((error) => {
+        throw namingNode(node, error);
+      });
     const { groups, stride, dilation } = conv;
     const padding = conv.padding.map((side) => Math.max(side, 0)) as unknown as Padding4;
-    return { kind: 'conv', name: node.id, inputs: [from], weight, bias, groups, stride, padding, dilation };
+    return { kind: 'conv', name: node.id, inputs: [from], fuse, groups, stride, padding, dilation };
   }
 
   /** With the weights as they are. */
@@ -372,13 +375,17 @@ function atNode<T>(node: GraphNode, make: () => T): T {
   try {
     return make();
   } catch (error) {
-    if (!(error instanceof RepfuseError)) throw error;
-    const { code, message, details } = error;
-    throw new RepfuseError(
-      code,
-      `Node ${node.id} (${node.op}): ${message}`,
-      { ...details, node: node.id },
-      { cause: error },
-    );
+    throw namingNode(node, error);
   }
+}
+
+function namingNode(node: GraphNode, error: unknown): unknown {
+  if (!(error instanceof RepfuseError) || error.code === 'ERR_REPFUSE_ABORTED') return error;
+  const { code, message, details } = error;
+  return new RepfuseError(
+    code,
+    `Node ${node.id} (${node.op}): ${message}`,
+    { ...details, node: node.id },
+    { cause: error },
+  );
 }

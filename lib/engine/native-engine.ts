@@ -24,9 +24,9 @@ export class NativeEngine {
   private constructor(private readonly handle: EngineHandle) {}
 
   /**
-   * Hands a program over, its weights copied, step by step so that the event loop is never held up for long.
+   * Hands a program over, its convolutions fused on the pool, its weights copied, step by step so that the event loop is never held up for long.
    *
-   * @throws ERR_REPFUSE_ABORTED
+   * @throws ERR_REPFUSE_ABORTED; ERR_REPFUSE_NOT_FINITE naming the node whose fused values are not finite
    */
   static async build(
     program: Program,
@@ -36,9 +36,10 @@ export class NativeEngine {
     const addon = loadAddon();
     const engine = new NativeEngine(addon.engineBuilder(program.inChannels));
     let copied = 0;
-    for (const step of program.steps) {
-      throwIfFailed('engineAdd', addon.engineAdd(engine.handle, stepArguments(step)));
-      copied += step.weight?.bytes ?? 0;
+    for (const { fuse, ...step } of program.steps) {
+      const complete = fuse === undefined ? step : { ...step, ...(await fuse({ signal })) };
+      throwIfFailed('engineAdd', addon.engineAdd(engine.handle, stepArguments(complete)));
+      copied += complete.weight?.bytes ?? 0;
       if (copied < COPIED_AT_ONCE) continue;
       copied = 0;
       await new Promise((resolve) => setImmediate(resolve));
@@ -83,7 +84,7 @@ export class NativeEngine {
 /** Bytes of weights between two turns of the event loop. */
 const COPIED_AT_ONCE = 8 << 20;
 
-function stepArguments(step: ProgramStep) {
+function stepArguments(step: Omit<ProgramStep, 'fuse'>) {
   const { kind, name, inputs, activation, weight, bias, groups = 1, padding = [0, 0, 0, 0] } = step;
   const { stride = [1, 1], dilation = [1, 1], ceilMode = false, countIncludePad = true } = step;
   return {

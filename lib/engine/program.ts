@@ -1,3 +1,4 @@
+import type { Materialized } from '../algebra';
 import type { Padding4 } from '../ops/geometry';
 import type { Tensor } from '../tensor/tensor';
 
@@ -27,6 +28,8 @@ export interface ProgramStep {
   /** Values: 0 is the input, i + 1 what step i makes. A convolution adds its second input before the activation. */
   readonly inputs: readonly number[];
   activation?: StepActivation;
+  /** In place of weight and bias: a convolution that has yet to be computed. Throws with the name of its node. */
+  readonly fuse?: (options: { readonly signal?: AbortSignal | undefined }) => Promise<Materialized>;
   /** F32. Convolution OIHW, linear [out, in]. */
   readonly weight?: Tensor;
   /** F32 [out channels]; of a frame the value outside the map. */

@@ -353,3 +353,28 @@ describe('stream', () => {
     expect(await refusal(all([image(1, 8, 8)], AbortSignal.abort()))).toMatchObject({ code: 'ERR_REPFUSE_ABORTED' });
   });
 });
+
+test('a BatchNorm that cannot be evaluated is told by its node', async () => {
+  const { graph, tensors } = netFromSeed('mobileone_s1', { classes: 4 });
+  for (const [value, code] of [
+    [Number.NaN, 'ERR_REPFUSE_NOT_FINITE'],
+    [-1, 'ERR_REPFUSE_NOT_FUSABLE'],
+  ] as const) {
+    const wrong = new Map(tensors);
+    wrong.set('stage1.0.rbr_scale.bn.running_var', Tensor.f32([64], new Float32Array(64).fill(value)));
+    expect(await refusal(Engine.create({ graph, tensors: wrong }))).toMatchObject({
+      code,
+      details: { node: 'stage1.0.rbr_scale.bn' },
+    });
+  }
+  const overflowing = new Map(tensors);
+  const { shape } = tensors.get('stage1.1.rbr_conv.0.conv.weight')!;
+  overflowing.set(
+    'stage1.1.rbr_conv.0.conv.weight',
+    Tensor.f32(shape, new Float32Array(shape[0]! * shape[1]!).fill(3e38)),
+  );
+  expect(await refusal(Engine.create({ graph, tensors: overflowing }))).toMatchObject({
+    code: 'ERR_REPFUSE_NOT_FINITE',
+    message: expect.stringMatching(/^Node stage1\.1/),
+  });
+});
