@@ -106,6 +106,7 @@ function chart({ rows }) {
   });
   const height = 20 + rows.length * (barHeight + gap);
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${left + width + 60}" height="${height}" font-family="sans-serif" font-size="13">
+<title>times as fast as onnxruntime-node</title>
 ${bars.join('\n')}
 <line x1="${x(1).toFixed(1)}" x2="${x(1).toFixed(1)}" y1="4" y2="${height - 6}" stroke="#555" stroke-dasharray="4 3"/>
 </svg>

@@ -1,9 +1,11 @@
 // What an operator touches and takes: nothing outside its operands (they lie against pages that may not be touched), and no memory in the
 // order of the im2col matrix.
+#include <malloc.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cmath>
 #include <cstdlib>
 
@@ -17,12 +19,12 @@ std::atomic<bool> g_fail{false};
 }  // namespace
 
 // Takes the place of libc's for the whole program: AlignedBuffer's only source of memory.
-extern "C" void* aligned_alloc(size_t alignment, size_t bytes) {
-  void* memory = nullptr;
-  if (g_fail.load() || posix_memalign(&memory, alignment, bytes) != 0) return nullptr;
+extern "C" int posix_memalign(void** memory, size_t alignment, size_t bytes) {
+  *memory = g_fail.load() ? nullptr : memalign(alignment, bytes);
+  if (*memory == nullptr) return ENOMEM;
   g_allocated += bytes;
   ++g_allocations;
-  return memory;
+  return 0;
 }
 
 namespace repfuse {
