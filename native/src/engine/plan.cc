@@ -3,9 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
-#include <limits>
 
-#include "../kernels/blocked/winograd_tile.h"
 #include "shapes.h"
 
 namespace repfuse {

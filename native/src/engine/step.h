@@ -33,7 +33,6 @@ class Step {
   // Elements that each thread needs besides.
   virtual int64_t workspace() const { return 0; }
   virtual std::string kernel() const = 0;
-  const Layout& output_layout() const { return output_.layout; }
 
  protected:
   float* out(const RunState& run) const { return run.slots[output_.slot]; }
