@@ -34,6 +34,9 @@ export function sourceOf(name: string, tensor: Tensor | TensorSource): TensorSou
 
 /** Tensors that are being made while one is written: a fused weight is followed by its bias, the next one's work by that. */
 const AHEAD = 2;
+/** More of small ones, to so many bytes with the one being written: the way to the threads and back takes longer than the work. */
+const MOST_AHEAD = 6;
+const AHEAD_BYTES = 1 << 24;
 
 /** Hands each tensor to `use` in turn, while the next ones are being made. */
 export async function inTurn(
@@ -41,15 +44,20 @@ export async function inTurn(
   use: (tensor: Tensor, index: number) => Promise<void>,
 ): Promise<void> {
   const started: Promise<Tensor>[] = [];
+  let bytes = 0; // of those started and not yet used
   try {
     for (const [i, source] of sources.entries()) {
-      while (started.length < Math.min(i + 1 + AHEAD, sources.length)) {
-        const made = sources[started.length]!.load();
+      const most = Math.min(i + 1 + MOST_AHEAD, sources.length);
+      while (started.length < most && (started.length < i + 1 + AHEAD || bytes < AHEAD_BYTES)) {
+        const next = sources[started.length]!;
+        const made = next.load();
         made.catch(() => {}); // it is looked at when its turn comes
         started.push(made);
+        bytes += bytesOf(next);
       }
       await use(await started[i]!, i);
       source.release?.();
+      bytes -= bytesOf(source);
     }
   } finally {
     await Promise.allSettled(started); // after a failure they still read

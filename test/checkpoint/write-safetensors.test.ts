@@ -215,26 +215,34 @@ test('progress counts the bytes of the file', async () => {
 });
 
 describe('sources', () => {
-  const source = (value: number, log: string[]) => ({
+  const source = (value: number, log: string[], length = 1 << 17) => ({
     dtype: 'F32' as const,
-    shape: [1 << 17],
+    shape: [length],
     load: async () => {
       log.push(`load ${value}`);
-      return Tensor.f32([1 << 17], new Float32Array(1 << 17).fill(value));
+      return Tensor.f32([length], new Float32Array(length).fill(value));
     },
     release: () => void log.push(`release ${value}`),
   });
 
-  test('are made a little ahead of what is written, and let go when they are', async () => {
+  test.each([
+    ['six at most, of small ones', 1 << 10, 6],
+    ['as many as take 16 MiB', 1 << 20, 3],
+    ['two, of large ones', 1 << 22, 2],
+  ])('are made ahead of what is written, %s, and let go when they are', async (_, length, ahead) => {
     const file = `${emptyFolder()}/x.safetensors`;
     const log: string[] = [];
-    const sources = new Map([0, 1, 2, 3, 4].map((i) => [`t${i}`, source(i, log)]));
-    await writeSafetensors(file, sources);
+    const indices = [0, 1, 2, 3, 4, 5, 6, 7, 8];
+    await writeSafetensors(file, new Map(indices.map((i) => [`t${i}`, source(i, log, length)])));
     const { tensors } = await readCheckpoint(file);
-    for (const [i, { data }] of [...tensors.values()].entries())
-      expect(data).toEqual(new Float32Array(1 << 17).fill(i));
-    expect(log.filter((entry) => entry.startsWith('release'))).toHaveLength(5);
-    for (const i of [0, 1]) expect(log.indexOf(`release ${i}`)).toBeLessThan(log.indexOf(`load ${i + 3}`));
+    expect([...tensors.values()].map(({ data }) => data.at(-1))).toEqual(indices);
+    expect(log.filter((entry) => entry.startsWith('release'))).toHaveLength(9);
+    for (let i = 0; i + ahead + 1 < 9; i++) {
+      const started = log.indexOf(`load ${i + ahead + 1}`);
+      expect(log.indexOf(`release ${i}`)).toBeLessThan(started);
+      if (i > 0) expect(log.indexOf(`release ${i - 1}`)).toBeLessThan(started);
+    }
+    expect(log.slice(0, ahead + 1).every((entry) => entry.startsWith('load'))).toBe(true);
   });
 
   test('that fail, or make something else than they said, leave no file and no work behind', async () => {
