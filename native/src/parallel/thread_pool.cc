@@ -1,6 +1,7 @@
 // Fork-join and background jobs on the same workers. A worker takes work in this order: a share of an open loop,
 // then a queued job; with neither it spins briefly (layers follow each other within microseconds, waking costs tens
-// of them) and then sleeps. Loops nest: a job's ParallelFor is served by whichever workers are free.
+// of them) and then sleeps. Work goes to whoever worked last: its core's caches hold what the work before left there.
+// Loops nest: a job's ParallelFor is served by whichever workers are free.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -56,15 +57,11 @@ class Pool {
  public:
   void RunLoop(Loop& loop) {
     EnsureWorkers(loop.max_helpers);
-    int wanted;
     {
       std::lock_guard lock(mutex_);
       loops_.push_back(&loop);
-      version_.fetch_add(1, std::memory_order_release);
-      wanted = std::min(loop.max_helpers - spinning_, sleeping_);
+      Call(loop.max_helpers);
     }
-    // No more than can help: a pool may be larger than this loop, and waking costs more than a small layer.
-    for (int i = 0; i < wanted; ++i) wake_.notify_one();
     loop.Run(0);
     {
       std::lock_guard lock(mutex_);
@@ -80,17 +77,30 @@ class Pool {
   void Enqueue(std::function<void()> job, int workers) {
     EnsureWorkers(workers);
     if (size() == 0) return job();
-    {
-      std::lock_guard lock(mutex_);
-      jobs_.push_back(std::move(job));
-      version_.fetch_add(1, std::memory_order_release);
-    }
-    wake_.notify_one();
+    std::lock_guard lock(mutex_);
+    jobs_.push_back(std::move(job));
+    Call(static_cast<int>(jobs_.size()));
   }
 
   int size() const { return workers_.load(std::memory_order_relaxed); }
 
  private:
+  struct Sleeper {
+    std::condition_variable wake;
+    bool called = false;
+  };
+
+  // Has that many workers look for work, under the mutex: those that spin, then those that fell asleep last. No more: waking one costs more than
+  // a small layer.
+  void Call(int wanted) {
+    version_.fetch_add(1, std::memory_order_release);
+    for (int called = spinning_; called < wanted && !sleeping_.empty(); ++called) {
+      sleeping_.back()->called = true;
+      sleeping_.back()->wake.notify_one();
+      sleeping_.pop_back();
+    }
+  }
+
   void EnsureWorkers(int wanted) {
     wanted = std::min(wanted, kMaxThreads);
     if (workers_.load(std::memory_order_relaxed) >= wanted) return;
@@ -106,11 +116,13 @@ class Pool {
   }
 
   [[noreturn]] void Work() {
+    Sleeper self;
     std::unique_lock lock(mutex_);
     for (;;) {
       if (Loop* loop = FindLoop()) {
         const int slot = loop->helpers.fetch_add(1, std::memory_order_relaxed) + 1;
         loop->visitors.fetch_add(1, std::memory_order_relaxed);  // under the mutex: RunLoop removes the loop before it waits
+        if (!jobs_.empty()) Call(1);  // who was counted on for that one is busy now
         lock.unlock();
         loop->Run(slot);
         loop->visitors.fetch_sub(1, std::memory_order_release);
@@ -120,6 +132,7 @@ class Pool {
       if (!jobs_.empty()) {
         std::function<void()> job = std::move(jobs_.front());
         jobs_.pop_front();
+        if (!jobs_.empty()) Call(1);
         lock.unlock();
         job();
         job = nullptr;
@@ -133,9 +146,9 @@ class Pool {
       lock.lock();
       --spinning_;
       if (version_.load(std::memory_order_acquire) != seen) continue;
-      ++sleeping_;
-      wake_.wait(lock);
-      --sleeping_;
+      self.called = false;
+      sleeping_.push_back(&self);
+      self.wake.wait(lock, [&] { return self.called; });
     }
   }
 
@@ -158,12 +171,12 @@ class Pool {
   }
 
   std::mutex mutex_;
-  std::condition_variable wake_;
   std::vector<Loop*> loops_;
   std::deque<std::function<void()>> jobs_;
   std::atomic<uint64_t> version_{0};
   std::atomic<int> workers_{0};
-  int spinning_ = 0, sleeping_ = 0;  // idle workers, under the mutex
+  int spinning_ = 0;  // workers, under the mutex
+  std::vector<Sleeper*> sleeping_;
 };
 
 Pool& ThePool() {
