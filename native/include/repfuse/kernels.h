@@ -55,6 +55,7 @@ struct BlockedKernels {
   int most_pixels[4];  // of a row, by the number of blocks
   void (*conv)(const ConvTile& tile, int blocks, int pixels);
   void (*depthwise)(const DepthwiseTile& tile, int pixels);
+  int depthwise_rows;  // the most that a tile takes
   WinogradKernels winograd2, winograd4;
   UnaryF32 sigmoid, silu, hardswish;  // x may equal y
 };

@@ -25,6 +25,8 @@ std::unique_ptr<Step> MakeDirectConv(ConvSetting setting, TileSize tile, Value o
 std::unique_ptr<Step> MakeWinogradConv(ConvSetting setting, int m, TileSize tile, int threads, Value output);
 // One filter for each channel.
 std::unique_ptr<Step> MakeDepthwiseConv(ConvSetting setting, Value output);
+// A depthwise convolution and the pointwise one that alone reads it (whose `input` has no memory).
+std::unique_ptr<Step> MakeSeparableConv(ConvSetting depthwise, ConvSetting pointwise, TileSize tile, int threads, Value output);
 
 // Tiles of F(m x m) that one pass takes: as many as keep the domain's values of all channels in the L2 cache; no
 // more than a thread's part where its weights are small.

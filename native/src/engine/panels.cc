@@ -37,14 +37,16 @@ int64_t EvenPart(int64_t pixels, int64_t most) {
 
 namespace {
 
-// Cycles of a tile for each input, roughly: half a one for each multiply-add, but no less than their latency; loads go beside them, at a little
-// cost.
-double TileCost(int64_t blocks, int64_t pixels) {
-  return std::max(static_cast<double>(blocks * pixels), 8.0) + 0.25 * static_cast<double>(blocks + pixels);
+// Half cycles of a tile for each input, roughly: one for each multiply-add, but no less than their latency, and no less than a bit over one for
+// each load; vectors of weights cost a little, more than the registers hold (4 x 7) cost more, and so does going on to the next tap.
+double TileCost(int64_t blocks, int64_t pixels, int64_t tap_inputs) {
+  const double products = static_cast<double>(blocks * pixels), loads = static_cast<double>(blocks + pixels);
+  const bool spills = blocks * pixels + blocks + 1 > 32;
+  return std::max({products, 1.15 * loads, 8.0}) + 0.75 * static_cast<double>(blocks) + (spills ? 2 : 0) + 8.0 / static_cast<double>(tap_inputs);
 }
 
 // The busiest thread's, if panels are dealt out in order.
-double PanelsCost(const std::vector<Panel>& panels, int64_t pixels, int64_t part, int threads) {
+double PanelsCost(const std::vector<Panel>& panels, int64_t pixels, int64_t part, int64_t tap_inputs, int threads) {
   const int64_t full = pixels / part, rest = pixels % part, count = static_cast<int64_t>(panels.size());
   double worst = 0;
   for (int64_t lane = 0; lane < threads; ++lane) {
@@ -52,7 +54,7 @@ double PanelsCost(const std::vector<Panel>& panels, int64_t pixels, int64_t part
     for (int64_t i = count * lane / threads; i < count * (lane + 1) / threads; ++i) {
       const Panel& panel = panels[static_cast<size_t>(i)];
       time += static_cast<double>(panel.in_blocks) *
-              (static_cast<double>(full) * TileCost(panel.blocks, part) + (rest == 0 ? 0.0 : TileCost(panel.blocks, rest)));
+              (static_cast<double>(full) * TileCost(panel.blocks, part, tap_inputs) + (rest == 0 ? 0.0 : TileCost(panel.blocks, rest, tap_inputs)));
     }
     worst = std::max(worst, time);
   }
@@ -61,14 +63,14 @@ double PanelsCost(const std::vector<Panel>& panels, int64_t pixels, int64_t part
 
 }  // namespace
 
-TileSize ChooseTile(const ChannelGroups& channels, int64_t pixels, const BlockedKernels& kernels, int threads) {
+TileSize ChooseTile(const ChannelGroups& channels, int64_t pixels, int64_t tap_inputs, const BlockedKernels& kernels, int threads) {
   TileSize best{1, 1};
   double least = 0;
   for (int blocks = 1; blocks <= kernels.most_blocks; ++blocks) {
     const std::vector<Panel> panels = CutPanels(channels, blocks);
     const int64_t most = std::min<int64_t>(kernels.most_pixels[blocks - 1], pixels);
     for (int64_t part = most; part > most / 2; --part) {
-      const double time = PanelsCost(panels, pixels, part, threads);
+      const double time = PanelsCost(panels, pixels, part, tap_inputs, threads);
       if (least != 0 && time > least) continue;  // of equals the smaller, which divides more evenly
       least = time;
       best = {blocks, static_cast<int>(part)};

@@ -4,138 +4,40 @@
 #include <chrono>
 #include <cstring>
 
+#include "arrangement.h"
 #include "shapes.h"
 
 namespace repfuse {
 namespace {
 
-constexpr int64_t kMostPlanarChannels = 8;
+constexpr size_t kHugePage = size_t{2} << 20;
+// Elements between two threads' workspaces: fetched ahead of its own use, what the neighbour writes would go back and forth between their cores.
+constexpr int64_t kApart = int64_t{64} << 10;
 
-int64_t RoundUp(int64_t elements) { return (elements + kBlock - 1) / kBlock * kBlock; }
+using Weights = std::vector<std::shared_ptr<const PackedWeights>>;  // of each node, packed as its choice wants them
 
-ChannelGroups GroupsOf(const NetworkNode& node, const ImageShape& input) { return {input.channels, node.out_channels, node.groups}; }
+ConvSetting SettingOf(const Network& network, size_t i, const Arrangement& arrangement, const Weights& weights, const KernelTable& kernels) {
+  const NetworkNode& node = network.nodes[i];
+  const Value input = arrangement.value(node.inputs[0]);
+  return {.input = input, .residual = node.inputs.size() > 1 ? std::optional(arrangement.value(node.inputs[1])) : std::nullopt, .weights = weights[i],
+          .channels = GroupsOf(node, input.layout.shape), .kernel_h = node.kernel_h, .kernel_w = node.kernel_w, .stride_h = node.stride_h,
+          .stride_w = node.stride_w, .dilation_h = node.dilation_h, .dilation_w = node.dilation_w, .pad_top = node.pad_top, .pad_left = node.pad_left,
+          .epilogue = Epilogue(node.activation, kernels.blocked), .kernels = &kernels.blocked};
+}
 
-// Decides how every value lies and which kernel makes it.
-class Arrangement {
- public:
-  Arrangement(const Network& network, const EngineOptions& options, const KernelTable& kernels, int threads, std::vector<ImageShape> shapes)
-      : network_(network), shapes_(std::move(shapes)), layouts_(shapes_.size()), choices_(network.nodes.size()) {
-    for (size_t value = 0; value < shapes_.size(); ++value) layouts_[value].shape = shapes_[value];
-    if (ReadsPlanes()) layouts_[0].form = Layout::Form::kPlanar;
-    for (size_t i = 0; i < network.nodes.size(); ++i) {
-      const NetworkNode& node = network.nodes[i];
-      if (node.kind != NodeKind::kConv && node.kind != NodeKind::kLinear) continue;
-      const size_t input = static_cast<size_t>(node.inputs[0]);
-      choices_[i] = ChooseConv(node, GroupsOf(node, shapes_[input]), layouts_[input], shapes_[i + 1], options, kernels, threads);
-      NeedBorder(node, choices_[i], shapes_[i + 1], &layouts_[input]);
-    }
-    for (Layout& layout : layouts_) {
-      const bool pixel = layout.shape.height == 1 && layout.shape.width == 1 && layout.before == 0 && layout.after == 0;
-      if (pixel && layout.form == Layout::Form::kBlocked) layout.form = Layout::Form::kVectors;
-    }
-    // Vectors make the batch a row of pixels: another tile may suit it.
-    for (size_t i = 0; i < network.nodes.size(); ++i) {
-      const NetworkNode& node = network.nodes[i];
-      if (node.kind != NodeKind::kConv && node.kind != NodeKind::kLinear) continue;
-      const size_t input = static_cast<size_t>(node.inputs[0]);
-      if (layouts_[input].form != Layout::Form::kVectors || layouts_[i + 1].form != Layout::Form::kVectors || IsDepthwise(GroupsOf(node, shapes_[input]))) continue;
-      choices_[i] = ChooseConv(node, GroupsOf(node, shapes_[input]), layouts_[input], shapes_[i + 1], options, kernels, threads);
-    }
-    AssignSlots();
+std::unique_ptr<Step> MakeConv(const Network& network, size_t i, const Arrangement& arrangement, const Weights& weights, const KernelTable& kernels, int threads) {
+  ConvSetting setting = SettingOf(network, i, arrangement, weights, kernels);
+  Value output = arrangement.value(static_cast<int>(i) + 1);
+  if (i > 0 && arrangement.IsInner(i - 1)) {
+    ConvSetting depthwise = SettingOf(network, i - 1, arrangement, weights, kernels);
+    return MakeSeparableConv(std::move(depthwise), std::move(setting), arrangement.choice(i).tile, threads, output);
   }
-
-  Value value(int index) const { return {slots_[static_cast<size_t>(index)], layouts_[static_cast<size_t>(index)]}; }
-  const ConvChoice& choice(size_t node) const { return choices_[node]; }
-  // Two values that are one in memory.
-  bool IsAlias(const NetworkNode& node, size_t i) const {
-    return node.kind == NodeKind::kFlatten && layouts_[static_cast<size_t>(node.inputs[0])].form == Layout::Form::kVectors &&
-           layouts_[i + 1].form == Layout::Form::kVectors;
-  }
-  const std::vector<int64_t>& slot_sizes() const { return slot_sizes_; }
-
- private:
-  // Few channels that only dense convolutions read: blocks of 16 would mostly hold zeros.
-  bool ReadsPlanes() const {
-    if (shapes_[0].channels > kMostPlanarChannels || network_.output == 0) return false;
-    for (const NetworkNode& node : network_.nodes) {
-      for (size_t i = 0; i < node.inputs.size(); ++i) {
-        if (node.inputs[i] == 0 && (node.kind != NodeKind::kConv || node.groups != 1 || i > 0)) return false;
-      }
-    }
-    return true;
-  }
-
-  static void NeedBorder(const NetworkNode& node, const ConvChoice& choice, const ImageShape& output, Layout* input) {
-    input->before = std::max({input->before, node.pad_top, node.pad_left});
-    input->after = std::max({input->after, node.pad_bottom, node.pad_right});
-    if (choice.method != ConvMethod::kWinograd2 && choice.method != ConvMethod::kWinograd4) return;
-    // The last tiles hang over the edge.
-    const int64_t m = choice.method == ConvMethod::kWinograd2 ? 2 : 4;
-    const int64_t rows = (output.height + m - 1) / m * m + 2 - node.pad_top, columns = (output.width + m - 1) / m * m + 2 - node.pad_left;
-    input->after = std::max({input->after, rows - input->shape.height, columns - input->shape.width});
-  }
-
-  // Values share memory where their borders lie alike and the earlier one has been read for the last time.
-  void AssignSlots() {
-    const int nodes = static_cast<int>(network_.nodes.size());
-    std::vector<int> last(shapes_.size(), -1);
-    for (int i = 0; i < nodes; ++i) {
-      for (const int input : network_.nodes[static_cast<size_t>(i)].inputs) last[static_cast<size_t>(input)] = i;
-    }
-    last[static_cast<size_t>(network_.output)] = nodes;
-    for (int i = nodes - 1; i >= 0; --i) {  // an alias lives on in what it aliases
-      const NetworkNode& node = network_.nodes[static_cast<size_t>(i)];
-      if (IsAlias(node, static_cast<size_t>(i))) {
-        int& source = last[static_cast<size_t>(node.inputs[0])];
-        source = std::max(source, last[static_cast<size_t>(i) + 1]);
-      }
-    }
-    struct Slot {
-      Layout layout;
-      int busy_until;
-    };
-    std::vector<Slot> taken;
-    slots_.resize(shapes_.size());
-    for (int value = 0; value < static_cast<int>(shapes_.size()); ++value) {
-      const int made = value - 1;
-      if (made >= 0 && IsAlias(network_.nodes[static_cast<size_t>(made)], static_cast<size_t>(made))) {
-        slots_[static_cast<size_t>(value)] = slots_[static_cast<size_t>(network_.nodes[static_cast<size_t>(made)].inputs[0])];
-        continue;
-      }
-      const Layout& layout = layouts_[static_cast<size_t>(value)];
-      const auto fits = [&](const Slot& slot) { return slot.busy_until < made && slot.layout.SharesBorders(layout); };
-      auto found = std::find_if(taken.begin(), taken.end(), fits);
-      if (found == taken.end()) {
-        found = taken.insert(taken.end(), Slot{layout, 0});
-        slot_sizes_.push_back(0);
-      }
-      found->busy_until = std::max(last[static_cast<size_t>(value)], made);
-      const size_t slot = static_cast<size_t>(found - taken.begin());
-      slots_[static_cast<size_t>(value)] = static_cast<int>(slot);
-      slot_sizes_[slot] = std::max(slot_sizes_[slot], RoundUp(layout.elements()));
-    }
-  }
-
-  const Network& network_;
-  std::vector<ImageShape> shapes_;
-  std::vector<Layout> layouts_;
-  std::vector<ConvChoice> choices_;
-  std::vector<int> slots_;
-  std::vector<int64_t> slot_sizes_;
-};
-
-// The step of a convolution; `weights` are packed as `choice` wants them.
-std::unique_ptr<Step> MakeConv(const NetworkNode& node, const ConvChoice& choice, const ChannelGroups& channels, std::shared_ptr<const PackedWeights> weights,
-                               Value input, std::optional<Value> residual, Value output, const KernelTable& kernels, int threads) {
-  if (input.layout.form == Layout::Form::kVectors && output.layout.form == Layout::Form::kVectors) {
-    input.layout = input.layout.AsPixels();
+  if (setting.input.layout.form == Layout::Form::kVectors && output.layout.form == Layout::Form::kVectors) {
+    setting.input.layout = setting.input.layout.AsPixels();
     output.layout = output.layout.AsPixels();
-    if (residual) residual->layout = residual->layout.AsPixels();
+    if (setting.residual) setting.residual->layout = setting.residual->layout.AsPixels();
   }
-  ConvSetting setting{.input = input, .residual = residual, .weights = std::move(weights), .channels = channels, .kernel_h = node.kernel_h,
-                      .kernel_w = node.kernel_w, .stride_h = node.stride_h, .stride_w = node.stride_w, .dilation_h = node.dilation_h,
-                      .dilation_w = node.dilation_w, .pad_top = node.pad_top, .pad_left = node.pad_left,
-                      .epilogue = Epilogue(node.activation, kernels.blocked), .kernels = &kernels.blocked};
+  const ConvChoice& choice = arrangement.choice(i);
   switch (choice.method) {
     case ConvMethod::kDepthwise: return MakeDepthwiseConv(std::move(setting), output);
     case ConvMethod::kWinograd2: return MakeWinogradConv(std::move(setting), 2, choice.tile, threads, output);
@@ -169,10 +71,19 @@ std::unique_ptr<Step> MakeOther(const NetworkNode& node, const Arrangement& arra
   return nullptr;
 }
 
-double MacsOf(const NetworkNode& node, const ImageShape& input, const ImageShape& output) {
-  if (node.kind != NodeKind::kConv && node.kind != NodeKind::kLinear) return 0;
-  return static_cast<double>(output.batch * output.channels * output.height * output.width) *
-         static_cast<double>(input.channels / node.groups * node.kernel_h * node.kernel_w);
+bool IsConv(const NetworkNode& node) { return node.kind == NodeKind::kConv || node.kind == NodeKind::kLinear; }
+
+// Of one node, before it has run.
+StepReport ReportOf(const Network& network, size_t i, const std::vector<ImageShape>& shapes, const Arrangement& arrangement, const Weights& weights) {
+  const NetworkNode& node = network.nodes[i];
+  const ImageShape &input = shapes[static_cast<size_t>(node.inputs[0])], &output = shapes[i + 1];
+  StepReport report{.name = node.name, .kernel = {}, .output = output, .macs = 0, .bytes = 0, .estimate = 0, .seconds = 0};
+  if (!IsConv(node)) return report;
+  report.macs = static_cast<double>(output.batch * output.channels * output.height * output.width) *
+                static_cast<double>(input.channels / node.groups * node.kernel_h * node.kernel_w);
+  report.bytes = static_cast<double>(weights[i]->bytes());
+  report.estimate = arrangement.choice(i).estimate;
+  return report;
 }
 
 }  // namespace
@@ -188,12 +99,12 @@ Status Plan::Compile(const Network& network, const EngineOptions& options, Weigh
   plan->input_ = input;
   plan->slot_sizes_ = arrangement.slot_sizes();
 
-  std::vector<std::shared_ptr<const PackedWeights>> weights(network.nodes.size());
+  Weights weights(network.nodes.size());
   std::atomic<bool> failed{false};
   ParallelFor(static_cast<int64_t>(network.nodes.size()), threads, [&](int64_t index, int) {
     const size_t i = static_cast<size_t>(index);
     const NetworkNode& node = network.nodes[i];
-    if (node.kind != NodeKind::kConv && node.kind != NodeKind::kLinear) return;
+    if (!IsConv(node)) return;
     const Value from = arrangement.value(node.inputs[0]);
     const ConvChoice& choice = arrangement.choice(i);
     const WeightForm form{choice.method, from.layout.form == Layout::Form::kPlanar, choice.tile.blocks};
@@ -213,19 +124,20 @@ Status Plan::Compile(const Network& network, const EngineOptions& options, Weigh
   };
   add(MakeIngest(arrangement.value(0)), {.name = "input", .kernel = {}, .output = input, .macs = 0, .bytes = 0, .estimate = 0, .seconds = 0});
   for (size_t i = 0; i < network.nodes.size(); ++i) {
-    const NetworkNode& node = network.nodes[i];
-    if (arrangement.IsAlias(node, i)) continue;
-    const Value from = arrangement.value(node.inputs[0]), to = arrangement.value(static_cast<int>(i) + 1);
-    StepReport report{.name = node.name, .kernel = {}, .output = shapes[i + 1], .macs = MacsOf(node, from.layout.shape, shapes[i + 1]),
-                      .bytes = weights[i] == nullptr ? 0.0 : static_cast<double>(weights[i]->bytes()), .estimate = 0, .seconds = 0};
-    if (node.kind != NodeKind::kConv && node.kind != NodeKind::kLinear) {
-      add(MakeOther(node, arrangement, to, kernels), std::move(report));
+    if (arrangement.IsAlias(i) || arrangement.IsInner(i)) continue;
+    StepReport report = ReportOf(network, i, shapes, arrangement, weights);
+    if (!IsConv(network.nodes[i])) {
+      add(MakeOther(network.nodes[i], arrangement, arrangement.value(static_cast<int>(i) + 1), kernels), std::move(report));
       continue;
     }
-    const ConvChoice& choice = arrangement.choice(i);
-    report.estimate = choice.estimate;
-    const auto residual = node.inputs.size() > 1 ? std::optional(arrangement.value(node.inputs[1])) : std::nullopt;
-    add(MakeConv(node, choice, GroupsOf(node, from.layout.shape), weights[i], from, residual, to, kernels, threads), std::move(report));
+    if (i > 0 && arrangement.IsInner(i - 1)) {  // a step of two layers
+      const StepReport inner = ReportOf(network, i - 1, shapes, arrangement, weights);
+      report.name = inner.name + " + " + report.name;
+      report.macs += inner.macs;
+      report.bytes += inner.bytes;
+      report.estimate += inner.estimate;
+    }
+    add(MakeConv(network, i, arrangement, weights, kernels, threads), std::move(report));
   }
   add(MakeDeliver(arrangement.value(network.output)),
       {.name = "output", .kernel = {}, .output = shapes[static_cast<size_t>(network.output)], .macs = 0, .bytes = 0, .estimate = 0, .seconds = 0});
@@ -248,10 +160,12 @@ std::unique_ptr<Context> Plan::Take(int threads) {
     }
     ++contexts_;
   }
-  int64_t elements = workspace_ * threads_;
+  int64_t elements = (workspace_ + kApart) * threads_ - kApart;
   for (const int64_t size : slot_sizes_) elements += size;
   auto context = std::make_unique<Context>();
-  if (!context->memory.Allocate(static_cast<size_t>(elements) * sizeof(float))) {
+  // Whole huge pages: on the small ones at the end, in a virtual machine, a thread would take half as long again.
+  const size_t bytes = static_cast<size_t>(elements) * sizeof(float);
+  if (!context->memory.Allocate(bytes < kHugePage ? bytes : (bytes + kHugePage - 1) / kHugePage * kHugePage)) {
     std::lock_guard lock(mutex_);
     --contexts_;
     return nullptr;
@@ -274,7 +188,7 @@ void Plan::Give(std::unique_ptr<Context> context) {
 Status Plan::Run(const float* x, float* y, int threads) {
   std::unique_ptr<Context> context = Take(threads);
   if (context == nullptr) return {Code::kOutOfMemory, "activations"};
-  const RunState run{.slots = context->slots.data(), .input = x, .output = y, .workspace = context->workspace, .workspace_size = workspace_, .threads = threads};
+  const RunState run{.slots = context->slots.data(), .input = x, .output = y, .workspace = context->workspace, .workspace_size = workspace_ + kApart, .threads = threads};
   {
     const FlushDenormals flush;
     auto before = std::chrono::steady_clock::now();

@@ -31,7 +31,7 @@ Cost PanelCost(const ChannelGroups& channels, TileSize tile, double pixels, doub
 ConvChoice Direct(const NetworkNode& node, const ChannelGroups& channels, const Layout& input, const ImageShape& output, const KernelTable& kernels,
                   const Rates& rates) {
   const bool vectors = input.form == Layout::Form::kVectors;
-  const TileSize tile = ChooseTile(channels, vectors ? output.batch : output.width, kernels.blocked, 1);
+  const TileSize tile = ChooseTile(channels, vectors ? output.batch : output.width, input.form == Layout::Form::kPlanar ? 1 : kBlock, kernels.blocked, 1);
   double taps = static_cast<double>(node.kernel_h * node.kernel_w);
   if (input.form == Layout::Form::kPlanar) taps *= static_cast<double>(channels.in_channels) / kBlock;
   const Cost cost = PanelCost(channels, tile, static_cast<double>(output.batch * output.height * output.width), taps, kernels.blocked);
@@ -41,7 +41,7 @@ ConvChoice Direct(const NetworkNode& node, const ChannelGroups& channels, const 
 ConvChoice Winograd(int m, const ChannelGroups& channels, const ImageShape& output, const KernelTable& kernels, const Rates& rates, int threads) {
   const int64_t tiles = output.batch * ((output.height + m - 1) / m) * ((output.width + m - 1) / m);
   const double values = WinogradSize(m) * WinogradSize(m);
-  const TileSize tile = ChooseTile(channels, tiles, kernels.blocked, threads);
+  const TileSize tile = ChooseTile(channels, tiles, kBlock, kernels.blocked, threads);
   const int64_t pass = WinogradPass(channels, m, tile.pixels, tiles, 1), passes = (tiles + pass - 1) / pass;
   const Cost cost = PanelCost(channels, tile, static_cast<double>(tiles), values, kernels.blocked);
   // Each value is written once and read once, before the products and after them; pixels are read with their overlap.

@@ -18,10 +18,10 @@ struct Value {
 // What one run works on.
 struct RunState {
   float* const* slots;
-  const float* input;  // of the caller, NCHW
+  const float* input;      // of the caller, NCHW
   float* output;
-  float* workspace;    // [threads][workspace of the plan]
-  int64_t workspace_size;
+  float* workspace;        // of the first thread
+  int64_t workspace_size;  // elements from one thread's to the next
   int threads;
 };
 

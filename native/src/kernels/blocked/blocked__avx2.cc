@@ -24,6 +24,10 @@ inline Vector PowerOfTwo(Vector v, Vector n) {  // v * 2^n
   return v * _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
 }
 
+// Keeps the compiler from loading it anew for every use.
+inline void InRegister(Vector& v) { asm("" : "+x"(v)); }
+constexpr int kDepthwiseRows = 1;
+
 #include "activation.inc"
 #include "conv_tile.inc"
 #include "depthwise_tile.inc"

@@ -24,6 +24,10 @@ inline Vector Clamp(Vector low, Vector high, Vector v) { return _mm512_min_ps(hi
 inline Vector Round(Vector v) { return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 inline Vector PowerOfTwo(Vector v, Vector n) { return _mm512_scalef_ps(v, n); }  // v * 2^n
 
+// Keeps the compiler from loading it anew for every use.
+inline void InRegister(Vector& v) { asm("" : "+v"(v)); }
+constexpr int kDepthwiseRows = 2;
+
 #include "activation.inc"
 #include "conv_tile.inc"
 #include "depthwise_tile.inc"

@@ -18,6 +18,10 @@ inline Vector Clamp(Vector low, Vector high, Vector v) { return v < low ? low : 
 inline Vector Round(Vector v) { return std::nearbyint(v); }
 inline Vector PowerOfTwo(Vector v, Vector n) { return std::ldexp(v, static_cast<int>(n)); }  // v * 2^n
 
+// Nothing to keep in registers.
+inline void InRegister(Vector&) {}
+constexpr int kDepthwiseRows = 1;
+
 #include "activation.inc"
 #include "conv_tile.inc"
 #include "depthwise_tile.inc"

@@ -1,4 +1,4 @@
-// The register tile of depthwise convolution over channel blocks: neighbouring pixels of one block of 16 channels.
+// The register tile of depthwise convolution over channel blocks: neighbouring pixels of one block of 16 channels, in one row or two.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +19,8 @@ struct DepthwiseTile {
   float* y;               // [pixel][16]
   const float* bias;      // [16]
   const float* residual;  // laid out as y, or null
+  int rows;               // 2 only where `neighbours` is more than 1 and the level takes two (BlockedKernels)
+  int64_t x_row, y_row, residual_row;  // elements from one row to the next, where there are two: x's rows are then also those of the taps
   float low, high;        // y = min(max(sum, low), high), NaN kept
 };
 

@@ -1,0 +1,128 @@
+#include "arrangement.h"
+
+#include <algorithm>
+
+namespace repfuse {
+namespace {
+
+constexpr int64_t kMostPlanarChannels = 8;
+// Weights of a pointwise convolution that every thread can read anew for a few rows at a time.
+constexpr int64_t kMostInnerWeights = 512 << 10;
+
+bool IsConv(const NetworkNode& node) { return node.kind == NodeKind::kConv || node.kind == NodeKind::kLinear; }
+
+void NeedBorder(const NetworkNode& node, const ConvChoice& choice, const ImageShape& output, Layout* input) {
+  input->before = std::max({input->before, node.pad_top, node.pad_left});
+  input->after = std::max({input->after, node.pad_bottom, node.pad_right});
+  if (choice.method != ConvMethod::kWinograd2 && choice.method != ConvMethod::kWinograd4) return;
+  // The last tiles hang over the edge.
+  const int64_t m = choice.method == ConvMethod::kWinograd2 ? 2 : 4;
+  const int64_t rows = (output.height + m - 1) / m * m + 2 - node.pad_top, columns = (output.width + m - 1) / m * m + 2 - node.pad_left;
+  input->after = std::max({input->after, rows - input->shape.height, columns - input->shape.width});
+}
+
+}  // namespace
+
+ChannelGroups GroupsOf(const NetworkNode& node, const ImageShape& input) { return {input.channels, node.out_channels, node.groups}; }
+
+int64_t RoundUp(int64_t elements) { return (elements + kBlock - 1) / kBlock * kBlock; }
+
+Arrangement::Arrangement(const Network& network, const EngineOptions& options, const KernelTable& kernels, int threads, std::vector<ImageShape> shapes)
+    : network_(network), shapes_(std::move(shapes)), layouts_(shapes_.size()), choices_(network.nodes.size()), inner_(network.nodes.size()) {
+  for (size_t value = 0; value < shapes_.size(); ++value) layouts_[value].shape = shapes_[value];
+  if (ReadsPlanes()) layouts_[0].form = Layout::Form::kPlanar;
+  for (size_t i = 0; i < network.nodes.size(); ++i) {
+    const NetworkNode& node = network.nodes[i];
+    if (!IsConv(node)) continue;
+    const size_t input = static_cast<size_t>(node.inputs[0]);
+    choices_[i] = ChooseConv(node, GroupsOf(node, shapes_[input]), layouts_[input], shapes_[i + 1], options, kernels, threads);
+    NeedBorder(node, choices_[i], shapes_[i + 1], &layouts_[input]);
+  }
+  for (Layout& layout : layouts_) {
+    const bool pixel = layout.shape.height == 1 && layout.shape.width == 1 && layout.before == 0 && layout.after == 0;
+    if (pixel && layout.form == Layout::Form::kBlocked) layout.form = Layout::Form::kVectors;
+  }
+  // Vectors make the batch a row of pixels: another tile may suit it.
+  for (size_t i = 0; i < network.nodes.size(); ++i) {
+    const NetworkNode& node = network.nodes[i];
+    if (!IsConv(node)) continue;
+    const size_t input = static_cast<size_t>(node.inputs[0]);
+    if (layouts_[input].form != Layout::Form::kVectors || layouts_[i + 1].form != Layout::Form::kVectors || IsDepthwise(GroupsOf(node, shapes_[input]))) continue;
+    choices_[i] = ChooseConv(node, GroupsOf(node, shapes_[input]), layouts_[input], shapes_[i + 1], options, kernels, threads);
+  }
+  for (size_t i = 0; i < network.nodes.size(); ++i) inner_[i] = CanBeInner(i);
+  AssignSlots();
+}
+
+bool Arrangement::IsAlias(size_t node) const {
+  const NetworkNode& flatten = network_.nodes[node];
+  return flatten.kind == NodeKind::kFlatten && layouts_[static_cast<size_t>(flatten.inputs[0])].form == Layout::Form::kVectors &&
+         layouts_[node + 1].form == Layout::Form::kVectors;
+}
+
+// Few channels that only dense convolutions read: blocks of 16 would mostly hold zeros.
+bool Arrangement::ReadsPlanes() const {
+  if (shapes_[0].channels > kMostPlanarChannels || network_.output == 0) return false;
+  for (const NetworkNode& node : network_.nodes) {
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      if (node.inputs[i] == 0 && (node.kind != NodeKind::kConv || node.groups != 1 || i > 0)) return false;
+    }
+  }
+  return true;
+}
+
+bool Arrangement::CanBeInner(size_t node) const {
+  const int value = static_cast<int>(node) + 1;
+  if (node + 1 >= network_.nodes.size() || network_.output == value || choices_[node].method != ConvMethod::kDepthwise) return false;
+  const NetworkNode &depthwise = network_.nodes[node], &next = network_.nodes[node + 1];
+  if (depthwise.kind != NodeKind::kConv || depthwise.inputs.size() != 1 || next.kind != NodeKind::kConv || next.inputs[0] != value) return false;
+  int readers = 0;
+  for (const NetworkNode& other : network_.nodes) readers += static_cast<int>(std::count(other.inputs.begin(), other.inputs.end(), value));
+  const bool pointwise = next.kernel_h == 1 && next.kernel_w == 1 && next.stride_h == 1 && next.stride_w == 1 && next.groups == 1 && next.pad_top == 0 &&
+                         next.pad_left == 0 && next.pad_bottom == 0 && next.pad_right == 0;
+  return readers == 1 && pointwise && layouts_[node + 1].form == Layout::Form::kBlocked && layouts_[node + 2].form == Layout::Form::kBlocked &&
+         next.weight_count * static_cast<int64_t>(sizeof(float)) <= kMostInnerWeights;
+}
+
+// Values share memory where their borders lie alike and the earlier one has been read for the last time.
+void Arrangement::AssignSlots() {
+  const int nodes = static_cast<int>(network_.nodes.size());
+  std::vector<int> last(shapes_.size(), -1);
+  for (int i = 0; i < nodes; ++i) {
+    const int reader = inner_[static_cast<size_t>(i)] ? i + 1 : i;
+    for (const int input : network_.nodes[static_cast<size_t>(i)].inputs) last[static_cast<size_t>(input)] = std::max(last[static_cast<size_t>(input)], reader);
+  }
+  last[static_cast<size_t>(network_.output)] = nodes;
+  for (int i = nodes - 1; i >= 0; --i) {  // an alias lives on in what it aliases
+    if (!IsAlias(static_cast<size_t>(i))) continue;
+    int& source = last[static_cast<size_t>(network_.nodes[static_cast<size_t>(i)].inputs[0])];
+    source = std::max(source, last[static_cast<size_t>(i) + 1]);
+  }
+  struct Slot {
+    Layout layout;
+    int busy_until;
+  };
+  std::vector<Slot> taken;
+  slots_.assign(shapes_.size(), -1);
+  for (int value = 0; value < static_cast<int>(shapes_.size()); ++value) {
+    const int made = value - 1;
+    if (made >= 0 && inner_[static_cast<size_t>(made)]) continue;
+    if (made >= 0 && IsAlias(static_cast<size_t>(made))) {
+      slots_[static_cast<size_t>(value)] = slots_[static_cast<size_t>(network_.nodes[static_cast<size_t>(made)].inputs[0])];
+      continue;
+    }
+    const Layout& layout = layouts_[static_cast<size_t>(value)];
+    const auto fits = [&](const Slot& slot) { return slot.busy_until < made && slot.layout.SharesBorders(layout); };
+    auto found = std::find_if(taken.begin(), taken.end(), fits);
+    if (found == taken.end()) {
+      found = taken.insert(taken.end(), Slot{layout, 0});
+      slot_sizes_.push_back(0);
+    }
+    found->busy_until = std::max(last[static_cast<size_t>(value)], made);
+    const size_t slot = static_cast<size_t>(found - taken.begin());
+    slots_[static_cast<size_t>(value)] = static_cast<int>(slot);
+    slot_sizes_[slot] = std::max(slot_sizes_[slot], RoundUp(layout.elements()));
+  }
+}
+
+}  // namespace repfuse

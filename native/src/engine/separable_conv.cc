@@ -1,0 +1,63 @@
+#include <algorithm>
+
+#include "conv_rows.h"
+
+namespace repfuse {
+namespace {
+
+// Rows of the map between the two that are there at a time.
+constexpr int64_t kMiddleBytes = 128 << 10;
+
+// A depthwise convolution and the pointwise one that alone reads it, a few rows of all channels at a time: the map between them never leaves the
+// nearest caches, and a thread makes its own rows of both.
+class SeparableConv final : public Step {
+ public:
+  SeparableConv(ConvSetting depthwise, ConvSetting pointwise, TileSize tile, int threads, Value output)
+      : Step(output), input_(depthwise.input), residual_(pointwise.residual), middle_(Middle(pointwise, output)), depthwise_(depthwise, input_.layout, middle_),
+        pointwise_(pointwise, tile, middle_, output.layout), lanes_(std::min<int64_t>(threads, output.layout.shape.height)) {}
+
+  void Run(const RunState& run) const override {
+    const Layout &in = input_.layout, &to = output_.layout;
+    const ConvSetting &s = depthwise_.setting(), &p = pointwise_.setting();
+    ForEach(to.shape.batch * lanes_, run.threads, [&](int64_t share, int thread) {
+      const int64_t n = share / lanes_, lane = share % lanes_, end = to.shape.height * (lane + 1) / lanes_;
+      float* middle = run.workspace + thread * run.workspace_size;
+      for (int64_t from = to.shape.height * lane / lanes_; from < end; from += middle_.shape.height) {
+        const int64_t rows = std::min(middle_.shape.height, end - from);
+        for (int64_t block = 0; block < middle_.blocks(); ++block) {
+          const float* x = run.slots[input_.slot] + in.at(n, block, from * s.stride_h - s.pad_top, -s.pad_left);
+          depthwise_.Run(block, x, middle + middle_.at(0, block, 0, 0), nullptr, rows);
+        }
+        for (const Panel& panel : p.weights->panels) {
+          const float* residual = residual_ ? run.slots[residual_->slot] + residual_->layout.at(n, panel.block, from, 0) : nullptr;
+          pointwise_.Run(panel, middle, out(run) + to.at(n, panel.block, from, 0), residual, rows);
+        }
+      }
+    });
+  }
+
+  int64_t workspace() const override { return middle_.elements(); }
+  std::string kernel() const override { return depthwise_.kernel() + " + " + pointwise_.kernel(); }
+
+ private:
+  static Layout Middle(const ConvSetting& pointwise, const Value& output) {
+    Layout layout{.form = Layout::Form::kBlocked, .shape = {1, pointwise.channels.in_channels, 1, output.layout.shape.width}};
+    layout.shape.height = std::clamp<int64_t>(kMiddleBytes / (layout.elements() * 4), 1, output.layout.shape.height);
+    return layout;
+  }
+
+  Value input_;
+  std::optional<Value> residual_;
+  Layout middle_;
+  DepthwiseRows depthwise_;
+  DirectRows pointwise_;
+  int64_t lanes_;
+};
+
+}  // namespace
+
+std::unique_ptr<Step> MakeSeparableConv(ConvSetting depthwise, ConvSetting pointwise, TileSize tile, int threads, Value output) {
+  return std::make_unique<SeparableConv>(std::move(depthwise), std::move(pointwise), tile, threads, output);
+}
+
+}  // namespace repfuse
