@@ -1,4 +1,4 @@
-// usage: npm run bench [-- fuse conv2d convert]      Runs the benchmarks, prints a table, writes benchmarks/results/<name>.json.
+// usage: npm run bench [-- fuse conv2d convert nets service kernels]      Runs the benchmarks, prints a table, writes benchmarks/results/<name>.json.
 const { mkdirSync, writeFileSync } = require('node:fs');
 const { join } = require('node:path');
 const { describeMachine } = require('./machine.cjs');
@@ -9,6 +9,7 @@ const BENCHMARKS = {
   convert: './conversion/convert.cjs',
   nets: './models/nets.cjs',
   service: './models/service.cjs',
+  kernels: './kernels/native.cjs',
 };
 
 async function main(names) {

@@ -18,9 +18,10 @@ function table(head, rows) {
 const machineOf = ({ machine }) =>
   `${machine.cpu}, ${machine.cpus} CPUs, ${machine.isasAvailable.at(-1)}, Node ${machine.node}, commit ${machine.commit}`;
 
+const labelOf = ({ net, form, batch, isa, threads }) =>
+  `${net} ${form}, batch ${batch}, ${isa}, ${threads} thread${threads > 1 ? 's' : ''}`;
+
 function nets(result) {
-  const label = ({ net, form, batch, threads }) =>
-    `${net} ${form}, batch ${batch}, ${threads} thread${threads > 1 ? 's' : ''}`;
   return [
     '## Whole networks beside onnxruntime-node',
     '',
@@ -39,7 +40,7 @@ function nets(result) {
         'outputs differ by',
       ],
       result.rows.map((row) => [
-        label(row),
+        labelOf(row),
         row.milliseconds.repfuse.toFixed(2),
         row.milliseconds['onnxruntime-node'].toFixed(2),
         row.ratio.toFixed(2),
@@ -95,14 +96,61 @@ function convert(result) {
   ];
 }
 
+function kernels(result) {
+  const rows = result.rows.filter(({ kind, threads }) => kind === 'engine' && threads === 1);
+  const levels = [...new Set(rows.map(({ isa }) => isa))];
+  const layers = new Map();
+  for (const row of rows) {
+    const key = `${row.what} | ${row.method}`;
+    layers.set(key, { ...layers.get(key), [row.isa]: row });
+  }
+  const im2col = result.rows.filter(({ kind, threads }) => kind === 'im2col' && threads === 1);
+  const fusing = result.rows.filter(({ kind }) => kind === 'fuse' || kind === 'memcpy');
+  return [
+    '## Kernels',
+    '',
+    `Each as a step of a network, one thread: GFLOP/s of the plain definition and their share of the CPU's multiply-add peak measured in the same process; GB/s where weights, inputs and outputs, each once, are what limits. \`npm run bench:kernels\` (native/bench). ${machineOf(result)}.`,
+    '',
+    table(
+      ['layer', 'kernel', ...levels.map((isa) => `${isa} GFLOP/s (of peak)`), 'GB/s', 'im2col GFLOP/s'],
+      [...layers].map(([key, byIsa]) => {
+        const [what, method] = key.split(' | ');
+        const explicit = im2col.find((row) => row.what === what && row.isa === levels.at(-1));
+        return [
+          what,
+          method,
+          ...levels.map((isa) =>
+            byIsa[isa] ? `${byIsa[isa].gflops.toFixed(0)} (${(100 * byIsa[isa].shareOfPeak).toFixed(0)} %)` : '-',
+          ),
+          byIsa[levels.at(-1)]?.GBps.toFixed(1) ?? '-',
+          explicit?.gflops.toFixed(0) ?? '-',
+        ];
+      }),
+    ),
+    '',
+    "Fusing RepVGG-B3's blocks in place beside `memcpy` of their 3x3 kernels:",
+    '',
+    table(
+      ['what', 'level', 'threads', 'GB/s of 3x3 kernels'],
+      fusing.map(({ kind, what, isa, threads, GBps }) => [
+        `${kind} ${what}`,
+        isa ?? '-',
+        String(threads),
+        GBps.toFixed(1),
+      ]),
+    ),
+  ];
+}
+
 /** Bars of the ratios, and a line at 1. */
 function chart({ rows }) {
-  const [barHeight, gap, left, width] = [18, 8, 290, 420];
+  const [barHeight, gap, left, width] = [18, 8, 350, 420];
   const most = Math.max(...rows.map(({ ratio }) => ratio));
   const x = (ratio) => left + (ratio / most) * width;
-  const bars = rows.map(({ net, form, batch, threads, ratio }, i) => {
+  const bars = rows.map((row, i) => {
+    const { ratio } = row;
     const y = 10 + i * (barHeight + gap);
-    return `<text x="${left - 8}" y="${y + 13}" text-anchor="end">${net} ${form}, batch ${batch}, ${threads} thread${threads > 1 ? 's' : ''}</text><rect x="${left}" y="${y}" width="${(x(ratio) - left).toFixed(1)}" height="${barHeight}" fill="${ratio >= 1 ? '#2a7' : '#c75'}"/><text x="${(x(ratio) + 6).toFixed(1)}" y="${y + 13}">${ratio.toFixed(2)}</text>`;
+    return `<text x="${left - 8}" y="${y + 13}" text-anchor="end">${labelOf(row)}</text><rect x="${left}" y="${y}" width="${(x(ratio) - left).toFixed(1)}" height="${barHeight}" fill="${ratio >= 1 ? '#2a7' : '#c75'}"/><text x="${(x(ratio) + 6).toFixed(1)}" y="${y + 13}">${ratio.toFixed(2)}</text>`;
   });
   const height = 20 + rows.length * (barHeight + gap);
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${left + width + 60}" height="${height}" font-family="sans-serif" font-size="13">
@@ -113,7 +161,12 @@ ${bars.join('\n')}
 `;
 }
 
-const found = { nets: results('nets'), service: results('service'), convert: results('convert') };
+const found = {
+  nets: results('nets'),
+  service: results('service'),
+  convert: results('convert'),
+  kernels: results('kernels'),
+};
 const sections = [
   '# Performance',
   '',
@@ -121,6 +174,7 @@ const sections = [
   ...(found.nets ? ['', ...nets(found.nets)] : []),
   ...(found.service ? ['', ...service(found.service)] : []),
   ...(found.convert ? ['', ...convert(found.convert)] : []),
+  ...(found.kernels ? ['', ...kernels(found.kernels)] : []),
 ];
 writeFileSync(join(root, 'docs', 'performance.md'), `${sections.join('\n')}\n`);
 if (found.nets) writeFileSync(join(root, 'docs', 'performance.svg'), chart(found.nets));
