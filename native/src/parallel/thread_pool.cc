@@ -25,8 +25,9 @@
 namespace repfuse {
 namespace {
 
-// Long enough for the next layer, or for a service's next request to follow this one; waking a thread takes about 50 us.
-constexpr std::chrono::microseconds kIdle{100};
+// Long enough for the next layer, and for a request that follows once an event loop has woken for the one before, which takes up to 300 us;
+// waking a thread takes about 100.
+constexpr std::chrono::microseconds kIdle{400};
 constexpr int kPatience = 2000;  // pauses, before a thread that waits for the last shares gives up its turn
 constexpr int kSpins = 32;  // between two looks at the clock
 
