@@ -5,7 +5,9 @@
       "NAPI_VERSION=9",
       "NODE_ADDON_API_DISABLE_DEPRECATED",
       "NODE_ADDON_API_CPP_EXCEPTIONS",
-      "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"
+      "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS",
+      # Memory of our own as an ArrayBuffer would not work in Electron: nothing here may make one.
+      "NODE_API_NO_EXTERNAL_BUFFERS_ALLOWED"
     ],
     "cflags!": ["-fno-exceptions"],
     "cflags_cc!": ["-fno-exceptions", "-std=gnu++17", "-std=gnu++20"],

@@ -16,6 +16,7 @@ const ROOMS = [
   'checkpoint',
   'tensor',
   'native',
+  'options',
   'errors',
 ];
 const LIB = resolve(__dirname, '..', 'lib');

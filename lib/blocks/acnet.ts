@@ -1,8 +1,8 @@
 import { ACNET } from '../families/rules/acnet';
 import { planBranches } from '../families/stages';
+import { checkOptions, expectChoice } from '../options';
 import { ReparameterizableBlock } from './block';
 import { BLOCK_OPTIONS, type BlockOptions, resolveGeometry } from './geometry';
-import { checkOptions, expectChoice } from './options';
 
 export interface ACNetBlockOptions extends BlockOptions {
   /** Activation after the sum; the authors' block has none. Default 'none'. */

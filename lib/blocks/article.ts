@@ -2,9 +2,9 @@ import type { FamilyRule } from '../families/rule';
 import { ARTICLE_ACNET, ARTICLE_REPVGG } from '../families/rules/article';
 import { type BranchCounts, planBranches } from '../families/stages';
 import type { OpOptions } from '../ops';
+import { checkOptions } from '../options';
 import { ReparameterizableBlock } from './block';
 import { type BlockOptions, keepsShape, resolveGeometry } from './geometry';
-import { checkOptions } from './options';
 
 /** Options of the article's blocks, under its names (in camel case). Its use_se did nothing and is left out. */
 export type ArticleBlockOptions = Pick<BlockOptions, 'kernelSize' | 'stride' | 'groups' | 'deploy' | 'eps' | 'seed'>;

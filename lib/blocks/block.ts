@@ -16,6 +16,7 @@ import {
   squeezeExcite,
   squeezeExciteAsync,
 } from '../ops';
+import { expectBoolean, expectInteger } from '../options';
 import type { Tensor } from '../tensor/tensor';
 import {
   type BlockDefinition,
@@ -29,7 +30,6 @@ import { resolveEps } from './eps';
 import type { BlockOptions } from './geometry';
 import { initialTensors, roughStatistics } from './initialize';
 import { copyTensor, type LoadStateDictOptions, takeTensors } from './load-state-dict';
-import { expectBoolean, expectInteger } from './options';
 
 export interface StateDictOptions {
   /** The block's own tensors instead of copies: a later `switchToDeploy` overwrites one of them. Default false. */

@@ -1,9 +1,9 @@
 import { RepfuseError } from '../errors';
 import { DBB } from '../families/rules/dbb';
 import { planBranches } from '../families/stages';
+import { checkOptions, expectChoice, expectInteger } from '../options';
 import { ReparameterizableBlock } from './block';
 import { BLOCK_OPTIONS, type BlockOptions, resolveGeometry } from './geometry';
-import { checkOptions, expectChoice, expectInteger } from './options';
 
 export interface DiverseBranchBlockOptions extends BlockOptions {
   /** Channels between the 1x1 and the KxK convolution. Default: inChannels, twice that for depthwise blocks. */

@@ -1,7 +1,7 @@
 import { RepfuseError } from '../errors';
 import type { EpsOf } from '../families/branches';
 import type { PlannedBranch } from '../families/stages';
-import { nearestOf } from './options';
+import { nearestOf } from '../options';
 
 /** BatchNorm eps: one value, or one by the BatchNorm's key prefix (`rbr_dense.bn`). */
 export type Eps = number | Readonly<Record<string, number>>;

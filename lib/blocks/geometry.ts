@@ -1,8 +1,8 @@
 import { RepfuseError } from '../errors';
 import type { BlockGeometry } from '../families/branches';
 import { type Padding, type Pair, toPadding4, toPair } from '../ops/geometry';
+import { expectInteger } from '../options';
 import type { Eps } from './eps';
-import { expectInteger } from './options';
 
 /** Options that every block shares, in PyTorch's words. */
 export interface BlockOptions {

@@ -1,8 +1,8 @@
 import { MOBILEONE, TIMM_MOBILEONE } from '../families/rules/mobileone';
 import { planBranches } from '../families/stages';
+import { checkOptions, expectBoolean, expectChoice, expectInteger } from '../options';
 import { ReparameterizableBlock } from './block';
 import { BLOCK_OPTIONS, type BlockOptions, keepsShape, resolveGeometry } from './geometry';
-import { checkOptions, expectBoolean, expectChoice, expectInteger } from './options';
 
 export interface MobileOneBlockOptions extends BlockOptions {
   /** Copies of the main branch. Default 1. */

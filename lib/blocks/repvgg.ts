@@ -2,9 +2,9 @@ import { RepfuseError } from '../errors';
 import type { FamilyRule } from '../families/rule';
 import { REPVGG, TIMM_REPVGG } from '../families/rules/repvgg';
 import { planBranches } from '../families/stages';
+import { checkOptions, expectBoolean, expectChoice } from '../options';
 import { ReparameterizableBlock } from './block';
 import { BLOCK_OPTIONS, type BlockOptions, keepsShape, resolveGeometry } from './geometry';
-import { checkOptions, expectBoolean, expectChoice } from './options';
 
 export interface RepVGGBlockOptions extends BlockOptions {
   /** Squeeze-excite before the activation (RepVGG-D2se). Default false. */

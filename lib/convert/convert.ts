@@ -1,7 +1,6 @@
 import { access, constants, stat } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { version } from '../../package.json';
-import { checkOptions } from '../blocks/options';
 import { expectAbsent } from '../checkpoint/files/new-file';
 import type { OpenCheckpoint } from '../checkpoint/open-checkpoint';
 import { withCheckpoint } from '../checkpoint/read-checkpoint';
@@ -10,6 +9,7 @@ import type { TensorSource } from '../checkpoint/tensor-source';
 import { type OutputFormat, writeStateDict } from '../checkpoint/write-checkpoint';
 import { RepfuseError } from '../errors';
 import { deployGraph, type Graph, graphMetadata } from '../graph';
+import { checkOptions } from '../options';
 import { deployTensors } from './deploy-tensors';
 import { checkFindOptions } from './find-blocks';
 import { BlockFusing, UnfusableBlock } from './fuse-blocks';

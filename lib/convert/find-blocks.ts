@@ -1,4 +1,3 @@
-import { nearestOf } from '../blocks/options';
 import type { Checkpoint } from '../checkpoint/state-dict';
 import { RepfuseError } from '../errors';
 import {
@@ -10,6 +9,7 @@ import {
   type KeylessAnswers,
 } from '../families';
 import { batchNormEps, type Graph } from '../graph';
+import { nearestOf } from '../options';
 
 /** What steers the search for blocks. */
 export interface FindOptions {

@@ -1,4 +1,3 @@
-import { checkOptions, nearestOf } from '../blocks/options';
 import { isAveraged } from '../checkpoint/find-state-dict';
 import type { OpenCheckpoint } from '../checkpoint/open-checkpoint';
 import { type ReadCheckpointOptions, withCheckpoint } from '../checkpoint/read-checkpoint';
@@ -7,6 +6,7 @@ import { RepfuseError } from '../errors';
 import type { DetectedBlock } from '../families';
 import type { Graph } from '../graph';
 import { type GraphOptions, graphFor } from '../nets/graph-for';
+import { checkOptions, nearestOf } from '../options';
 import { countBatchNorms, countParameters, describeBlock, valueProblem } from './describe-block';
 import { checkFindOptions, FIND_OPTIONS, type FindOptions, findBlocks } from './find-blocks';
 import { macsOf } from './model-graph';

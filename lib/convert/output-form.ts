@@ -1,7 +1,7 @@
-import { expectChoice } from '../blocks/options';
 import { formatOfName, type OutputFormat } from '../checkpoint/write-checkpoint';
 import { RepfuseError } from '../errors';
 import type { DetectedBlock } from '../families';
+import { expectChoice } from '../options';
 import { DTYPES, type DType } from '../tensor/dtype';
 import type { FloatType } from '../tensor/round';
 

@@ -1,9 +1,11 @@
-import { checkOptions, expectBoolean, expectChoice, expectInteger } from '../blocks/options';
 import { RepfuseError } from '../errors';
 import { expectTensors, type Graph, inferShapes } from '../graph';
 import { callNative, throwIfAborted } from '../native/call';
 import { loadAddon } from '../native/load';
 import { resolveThreads } from '../native/threads';
+import { checkOptions, expectBoolean, expectChoice, expectInteger } from '../options';
+import type { DType } from '../tensor/dtype';
+import { toFloat32 } from '../tensor/half';
 import { formatShape, Tensor } from '../tensor/tensor';
 import { compileGraph } from './compile';
 import { InputCopies } from './input-copies';
@@ -132,7 +134,7 @@ export class Engine implements Disposable, AsyncDisposable {
   /**
    * Runs on threads of the engine's own. The input is copied first: it may be changed at once.
    *
-   * @param input float32 [N, C, H, W], normalised as the network wants it (see `normalizeInput`); any N, H and W that the network allows
+   * @param input float32, or a half type (widened), [N, C, H, W], normalised as the network wants it (see `normalizeInput`); any N, H and W that the network allows
    * @returns the graph's output: `out`, or a new tensor
    * @throws ERR_REPFUSE_GRAPH or ERR_REPFUSE_SHAPE if the input does not fit; ERR_REPFUSE_INVALID_ARGUMENT; ERR_REPFUSE_ABORTED;
    *   ERR_REPFUSE_DISPOSED
@@ -141,10 +143,10 @@ export class Engine implements Disposable, AsyncDisposable {
     checkOptions('run', options, ['out', 'signal']);
     const { out, signal } = options;
     throwIfAborted(signal);
-    const { native, shape, output } = this.prepareRun(input, out);
+    const { native, shape, values, output } = this.prepareRun(input, out);
     const run = {
       shape,
-      input: this.copies.take(input.data as Float32Array),
+      input: this.copies.take(values),
       output: output.data as Float32Array,
       ownsOutput: out === undefined,
     };
@@ -162,8 +164,8 @@ export class Engine implements Disposable, AsyncDisposable {
   /** `run` on the calling thread, helped by the others: the event loop waits. */
   runSync(input: Tensor, options: RunOptions = {}): Tensor {
     checkOptions('runSync', options, ['out']);
-    const { native, shape, output } = this.prepareRun(input, options.out);
-    native.run(shape, input.data as Float32Array, output.data as Float32Array, this.threads);
+    const { native, shape, values, output } = this.prepareRun(input, options.out);
+    native.run(shape, values, output.data as Float32Array, this.threads);
     return output;
   }
 
@@ -259,17 +261,17 @@ export class Engine implements Disposable, AsyncDisposable {
 
   private prepareRun(input: Tensor, out: Tensor | undefined) {
     const native = this.alive();
-    if (input?.dtype !== 'F32') {
+    if (!INPUT_TYPES.includes(input?.dtype)) {
       throw new RepfuseError(
         'ERR_REPFUSE_INVALID_ARGUMENT',
-        `Expected a float32 tensor for the input but received ${input?.dtype ?? typeof input}`,
+        `Expected a float32 tensor (or F16, BF16) for the input but received ${input?.dtype ?? typeof input}`,
       );
     }
     if (input.data.length !== input.size) throw detached('input');
     const shape = this.checkShape(input.shape);
     const result = this.outputShape(shape);
     if (out !== undefined) this.checkOut(out, result);
-    return { native, shape, output: out ?? Tensor.f32(result) };
+    return { native, shape, values: toFloat32(input), output: out ?? Tensor.f32(result) };
   }
 
   private checkOut(out: Tensor, shape: readonly number[]): void {
@@ -303,6 +305,7 @@ export class Engine implements Disposable, AsyncDisposable {
 }
 
 const SHAPES_KEPT = 64;
+const INPUT_TYPES: readonly DType[] = ['F32', 'F16', 'BF16'];
 
 const ENGINE_OPTIONS = [
   'algorithm',

@@ -3,7 +3,7 @@ import type { Branch, Stage } from '../ops';
 import { buildBranch, buildStage } from './branches';
 import { KeyIndex } from './key-index';
 import { type KeylessAnswers, whatIsKeyless } from './keyless';
-import { type BlockProblem, findProblem, wrongOrder } from './problem';
+import { type BlockCandidate, type BlockProblem, findProblem, wrongOrder } from './problem';
 import type { FamilyRule } from './rule';
 import { FAMILY_RULES } from './rules';
 import { findSites, type Site } from './sites';
@@ -76,6 +76,8 @@ export interface DetectOptions {
 /** What is known of a module beside its tensors. */
 export interface ModuleEvidence {
   readonly stride?: readonly number[];
+  /** Where it is not `'zeros'`. */
+  readonly paddingMode?: string;
 }
 
 /**
@@ -188,6 +190,7 @@ function examine(
   const candidate = { rule, prefix, branches: expected, after, groups, deployComplete };
   const problem =
     findProblem(candidate, tensors, keys) ??
+    otherPadding(candidate, options) ??
     keyless.problem ??
     doubtOf(rule, prefix, block, options) ??
     (options.keysInOrder ? wrongOrder(candidate, keys) : undefined);
@@ -263,6 +266,16 @@ function doubtOf(
   if (doubt.unlessChannelsDiffer && outChannels !== inPerGroup) return undefined;
   const reason = `${doubt.because} (families, --family ${family}, settles it; keepBlocks, --keep, leaves it)`;
   return { kind: 'ambiguous', reason, tensors: trainKeys };
+}
+
+/** Branches are summed as convolutions with zeros around the map, which is also what the authors' deploy convolution has. */
+function otherPadding({ branches, prefix }: BlockCandidate, { moduleAt }: DetectOptions): BlockProblem | undefined {
+  for (const key of branches.flatMap(({ stages }) => stages).flatMap(requiredKeys)) {
+    const mode = moduleAt?.(prefix + key.replace(/\.weight$/, ''))?.paddingMode;
+    if (mode !== undefined)
+      return { kind: 'unsupported', reason: `${prefix}${key} pads by ${mode}, not by zeros`, tensors: [prefix + key] };
+  }
+  return undefined;
 }
 
 /** A block without training tensors. Deploy names are shared between systems: the file cannot tell which one it was. */

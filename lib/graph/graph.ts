@@ -30,6 +30,8 @@ export interface Conv2dNode extends Node<'conv2d'> {
   readonly bias: string | null;
   readonly stride: Two;
   readonly padding: Two;
+  /** As in PyTorch; no other is known. */
+  readonly padding_mode?: 'zeros';
   readonly dilation: Two;
   readonly groups: number;
 }

@@ -77,6 +77,7 @@ const OPERATORS: Readonly<Record<GraphNode['op'], { readonly inputs: number; rea
       bias: NAME_OR_NULL,
       stride: integers(2, 1),
       padding: integers(2, 0),
+      padding_mode: optional(exactly('zeros')),
       dilation: integers(2, 1),
       groups: integer(1),
     },

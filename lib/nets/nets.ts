@@ -1,7 +1,7 @@
-import { expectChoice, expectInteger, nearestOf } from '../blocks/options';
 import type { StateDict } from '../checkpoint/state-dict';
 import { RepfuseError } from '../errors';
 import { countMacs, type Graph, inferShapes } from '../graph';
+import { expectChoice, expectInteger, nearestOf } from '../options';
 import { elementCount, formatShape, type Tensor } from '../tensor/tensor';
 import { ARCHITECTURES, type Architecture, type NetName } from './architecture';
 import { KEY_NAMES, type KeyNames, type Naming, prefixOf } from './key-names';

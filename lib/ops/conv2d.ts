@@ -1,4 +1,5 @@
 import { RepfuseError } from '../errors';
+import { expectChoice } from '../options';
 import { formatShape, Tensor } from '../tensor/tensor';
 import { type Padding, type Pair, toPadding4, toPair, windowCount } from './geometry';
 import {
@@ -18,6 +19,8 @@ export interface Conv2dOptions extends OpOptions {
   readonly stride?: Pair | undefined;
   /** Zeros around the input; negative values crop it. Default 0. */
   readonly padding?: Padding | undefined;
+  /** What lies around the input: zeros, and nothing else yet. */
+  readonly paddingMode?: 'zeros' | undefined;
   /** Default 1. */
   readonly dilation?: Pair | undefined;
   /** Default 1. */
@@ -61,6 +64,7 @@ function prepareConv2d(
   const [batch, inChannels, height, width] = sizesOf(input);
   const [outChannels, inPerGroup, kh, kw] = expectF32(weight, 'weight', 4).shape as [number, number, number, number];
   const { groups = 1, activation = 'none' } = options;
+  expectChoice(options.paddingMode, 'paddingMode', ['zeros']);
   const stride = toPair(options.stride ?? 1, 'stride');
   const dilation = toPair(options.dilation ?? 1, 'dilation');
   const padding = toPadding4(options.padding ?? 0);

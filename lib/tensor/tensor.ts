@@ -11,6 +11,23 @@ export function formatShape(shape: readonly number[]): string {
   return `[${shape.join(', ')}]`;
 }
 
+/** A Float16Array, which the language level of this package does not know yet. */
+export interface Float16Elements {
+  readonly [Symbol.toStringTag]: 'Float16Array';
+  readonly buffer: ArrayBufferLike;
+  readonly byteOffset: number;
+  readonly length: number;
+}
+
+function isFloat16Array(data: TensorData | Float16Elements): data is Float16Elements {
+  return data?.[Symbol.toStringTag] === 'Float16Array';
+}
+
+/** The same memory as bit patterns. */
+function bitsOf({ buffer, byteOffset, length }: Float16Elements): Uint16Array {
+  return new Uint16Array(buffer, byteOffset, length);
+}
+
 /**
  * A dense, row-major, contiguous tensor over a plain typed array. It owns nothing native and needs no disposal.
  * Weights are OIHW, activations NCHW, as in PyTorch.
@@ -20,8 +37,12 @@ export class Tensor {
   readonly shape: readonly number[];
   readonly data: TensorData;
 
-  /** @throws ERR_REPFUSE_SHAPE if `data` does not hold exactly the elements of `shape`. */
-  constructor(dtype: DType, shape: readonly number[], data: TensorData) {
+  /**
+   * @param data not copied; F16 also takes a Float16Array, where Node has it
+   * @throws ERR_REPFUSE_SHAPE if `data` does not hold exactly the elements of `shape`.
+   */
+  constructor(dtype: DType, shape: readonly number[], data: TensorData | Float16Elements) {
+    const elements = dtype === 'F16' && isFloat16Array(data) ? bitsOf(data) : (data as TensorData);
     if (!shape.every((dim) => Number.isSafeInteger(dim) && dim >= 0)) {
       throw new RepfuseError(
         'ERR_REPFUSE_SHAPE',
@@ -29,21 +50,21 @@ export class Tensor {
       );
     }
     // By tag, not instanceof: the array may come from another realm (a vm context, jest).
-    if (data?.[Symbol.toStringTag] !== DTYPES[dtype].array.name) {
+    if (elements?.[Symbol.toStringTag] !== DTYPES[dtype].array.name) {
       throw new RepfuseError(
         'ERR_REPFUSE_INVALID_ARGUMENT',
-        `Expected ${DTYPES[dtype].array.name} for ${dtype} data but received ${data?.constructor?.name ?? typeof data}`,
+        `Expected ${DTYPES[dtype].array.name} for ${dtype} data but received ${elements?.constructor?.name ?? typeof elements}`,
       );
     }
-    if (data.length !== elementCount(shape)) {
+    if (elements.length !== elementCount(shape)) {
       throw new RepfuseError(
         'ERR_REPFUSE_SHAPE',
-        `Expected ${elementCount(shape)} elements for shape ${formatShape(shape)} but received ${data.length}`,
+        `Expected ${elementCount(shape)} elements for shape ${formatShape(shape)} but received ${elements.length}`,
       );
     }
     this.dtype = dtype;
     this.shape = Object.freeze([...shape]);
-    this.data = data;
+    this.data = elements;
   }
 
   /** A float32 tensor over `data` (not copied), or over a new zeroed array. */

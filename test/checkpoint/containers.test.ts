@@ -70,14 +70,19 @@ test('a pickled network of an unknown class under `model` gives its weights and 
       _buffers: dict({ running_var: tensor({ key: '1', ...own }) }),
       _modules: dict({}),
       eps: 3,
+      padding_mode: 'zeros',
     }),
   );
-  const net = instance('net.Model', dict({ _parameters: dict({}), _buffers: dict({}), _modules: dict({ bn: norm }) }));
+  const net = instance(
+    'net.Model',
+    dict({ _parameters: dict({}), _buffers: dict({}), _modules: dict({ bn: norm }), padding_mode: 'reflect' }),
+  );
   const bytes = torchFile(dict({ epoch: 1, model: net }), { 0: Float32Array.of(1, 2), 1: Float32Array.of(3, 4) });
   const { keyPath, tensors, modules } = await readCheckpoint(folder.write('module.pt', bytes));
   expect(keyPath).toEqual(['model']);
   expect([...tensors.keys()]).toEqual(['bn.weight', 'bn.running_var']);
   expect(modules.get('bn')).toEqual({ type: 'torch.nn.modules.batchnorm.BatchNorm2d', eps: 3 });
+  expect(modules.get('')).toEqual({ type: 'net.Model', paddingMode: 'reflect' });
   const whole = folder.write('whole.pt', torchFile(net, { 0: Float32Array.of(1, 2), 1: Float32Array.of(3, 4) }));
   expect((await refusal(readCheckpoint(whole))).message).toContain('net.Model');
   expect([...(await readCheckpoint(whole, { keyPath: [] })).tensors.keys()]).toEqual(['bn.weight', 'bn.running_var']);

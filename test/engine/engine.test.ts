@@ -135,6 +135,23 @@ describe('arrays', () => {
     }
   });
 
+  test('half types are widened; F16 as bit patterns or as a Float16Array, where Node has one (N07)', async () => {
+    using engine = await Engine.create(model);
+    const half = new Uint16Array(243).fill(0x3c00);
+    const bytes = new Uint8Array(half.buffer);
+    // biome-ignore lint/suspicious/noExplicitAny: newer than the library's language level
+    const Float16 = (globalThis as any).Float16Array ?? Float16StandIn;
+    const want = engine.runSync(Tensor.f32([1, 3, 9, 9], new Float32Array(243).fill(1)));
+    for (const input of [
+      new Tensor('F16', [1, 3, 9, 9], half),
+      new Tensor('F16', [1, 3, 9, 9], new Float16(bytes.buffer)),
+      new Tensor('BF16', [1, 3, 9, 9], new Uint16Array(243).fill(0x3f80)),
+    ]) {
+      expect(engine.runSync(input)).toEqual(want);
+      expect(await engine.run(input)).toEqual(want);
+    }
+  });
+
   test.each([
     ['no tensor', undefined, 'ERR_REPFUSE_INVALID_ARGUMENT', 'float32'],
     ['float64', new Tensor('F64', [1, 3, 4, 4], new Float64Array(48)), 'ERR_REPFUSE_INVALID_ARGUMENT', 'F64'],
@@ -154,6 +171,13 @@ describe('arrays', () => {
       expect(await refusal(engine.run(input, { out }))).toMatchObject({ code: 'ERR_REPFUSE_SHAPE' });
   });
 });
+
+/** What Node without Float16Array can have of it. */
+class Float16StandIn extends Uint16Array {
+  override get [Symbol.toStringTag](): 'Uint16Array' {
+    return 'Float16Array' as 'Uint16Array';
+  }
+}
 
 describe('options', () => {
   test.each([

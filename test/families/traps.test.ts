@@ -144,6 +144,17 @@ test('a GroupNorm called bn, and a BatchNorm without statistics, are refused by 
   expect(problemOf(without(/dense\.bn\.running_var/))).toMatchObject({ kind: 'partial' });
 });
 
+test.each(['reflect', 'replicate', 'circular'])(
+  'a branch that pads by %s is not fused as if it padded by zeros (G11)',
+  (paddingMode) => {
+    const moduleAt = (path: string) => (path.endsWith('rbr_1x1.conv') ? { paddingMode } : {});
+    const problem = problemOf(new Map(roughBlock('x.')), { moduleAt });
+    expect(problem).toMatchObject({ kind: 'unsupported', tensors: ['x.rbr_1x1.conv.weight'] });
+    expect(problem!.reason).toContain(paddingMode);
+    expect(problemOf(new Map(roughBlock('x.')), { moduleAt: () => ({}) })).toBeUndefined();
+  },
+);
+
 test('only a prefix at the start of keys is dropped: submodule. is part of a name', async () => {
   const wrapped = new Map([...roughBlock('module.submodule.module.x.')]);
   const { report, tensors } = await converted(wrapped);

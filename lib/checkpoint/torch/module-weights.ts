@@ -12,6 +12,8 @@ export interface ModuleAttributes {
   readonly padding?: readonly number[];
   readonly dilation?: readonly number[];
   readonly groups?: number;
+  /** What lies outside the map, where it is not `'zeros'`: `'reflect'`, `'replicate'`, `'circular'`. */
+  readonly paddingMode?: string;
 }
 
 export interface ModuleWeights {
@@ -58,6 +60,7 @@ export function moduleWeights(root: PyObject): ModuleWeights {
 function attributesOf(module: PyObject, state: ReadonlyMap<PyValue, PyValue>): ModuleAttributes {
   const eps = numberOf(state.get('eps'));
   const groups = numberOf(state.get('groups'));
+  const paddingMode = state.get('padding_mode');
   const [stride, padding, dilation] = ['stride', 'padding', 'dilation'].map((name) => sizesOf(state.get(name)));
   return {
     type: className(module),
@@ -66,6 +69,7 @@ function attributesOf(module: PyObject, state: ReadonlyMap<PyValue, PyValue>): M
     ...(padding === undefined ? {} : { padding }),
     ...(dilation === undefined ? {} : { dilation }),
     ...(groups === undefined ? {} : { groups }),
+    ...(typeof paddingMode !== 'string' || paddingMode === 'zeros' ? {} : { paddingMode }),
   };
 }
 

@@ -1,9 +1,9 @@
 import { access, constants, mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { checkOptions, expectInteger } from '../../blocks/options';
 import { keepBuffers } from '../../checkpoint/files/buffer-pool';
 import { type ErrorCode, RepfuseError } from '../../errors';
 import { throwIfAborted } from '../../native/call';
+import { checkOptions, expectInteger } from '../../options';
 import { CONVERT_OPTIONS, type ConvertOptions, type ConvertProgress, checkConvertOptions, convert } from '../convert';
 import { startHashing } from '../hash-file';
 import type { ConvertReport } from '../report';

@@ -1,4 +1,3 @@
-import { checkOptions } from '../../blocks/options';
 import { type ReadCheckpointOptions, readCheckpoint } from '../../checkpoint/read-checkpoint';
 import type { Checkpoint } from '../../checkpoint/state-dict';
 import { RepfuseError } from '../../errors';
@@ -6,6 +5,7 @@ import type { DetectedBlock } from '../../families';
 import { evaluateAsync, type Graph, readGraphMetadata } from '../../graph';
 import { throwIfAborted } from '../../native/call';
 import { type GraphOptions, graphFor } from '../../nets/graph-for';
+import { checkOptions } from '../../options';
 import { seededUniform, uniformValues } from '../../tensor/random';
 import { elementCount, formatShape, Tensor } from '../../tensor/tensor';
 import { checkFindOptions, FIND_OPTIONS, type FindOptions, findBlocks } from '../find-blocks';

@@ -1,4 +1,4 @@
-import { RepfuseError } from '../errors';
+import { RepfuseError } from './errors';
 
 /** @throws ERR_REPFUSE_INVALID_ARGUMENT for an option that does not exist, naming the nearest that does. */
 export function checkOptions(owner: string, options: object, known: readonly string[]): void {
