@@ -62,7 +62,7 @@ async function timeCase(files, { net, form, batch, isa = BEST_ISA }, threads, pr
       const { milliseconds, memory } = await runtime.ask({ op: 'load', file, batch, threads });
       const { milliseconds: first } = await runtime.ask({ op: 'time', warm: 2, runs: 3 });
       const { values } = await runtime.ask({ op: 'output' });
-      measured[name] = { load: milliseconds, memory, estimate: median(first), rounds: [], values };
+      measured[name] = { load: milliseconds, memory, estimate: median(first), rounds: [], blocking: [], values };
     }
     for (let round = 0; round < ROUNDS; round++) {
       for (const [name, [runtime]] of Object.entries(runtimes)) {
@@ -70,6 +70,10 @@ async function timeCase(files, { net, form, batch, isa = BEST_ISA }, threads, pr
         const runs = Math.max(2, Math.min(100, Math.round(ROUND_MILLISECONDS / own.estimate)));
         const { milliseconds } = await runtime.ask({ op: 'time', warm: 1, runs });
         own.rounds.push(median(milliseconds));
+        if (name === 'repfuse') {
+          const blocking = await runtime.ask({ op: 'time', warm: 1, runs, blocking: true });
+          own.blocking.push(median(blocking.milliseconds));
+        }
         await new Promise((resolve) => setTimeout(resolve, 15)); // a pool may still spin
       }
     }
@@ -83,14 +87,20 @@ async function timeCase(files, { net, form, batch, isa = BEST_ISA }, threads, pr
     batch,
     isa,
     threads,
-    milliseconds: { repfuse: median(ours.rounds), 'onnxruntime-node': median(theirs.rounds) },
+    milliseconds: {
+      repfuse: median(ours.rounds),
+      runSync: median(ours.blocking),
+      'onnxruntime-node': median(theirs.rounds),
+    },
     ratio: median(theirs.rounds.map((time, round) => time / ours.rounds[round])),
+    // onnxruntime-node's run computes on the thread that calls it, as runSync does.
+    ratioOfRunSync: median(theirs.rounds.map((time, round) => time / ours.blocking[round])),
     loadMilliseconds: { repfuse: ours.load, 'onnxruntime-node': theirs.load },
     megabytes: { repfuse: ours.memory / 1e6, 'onnxruntime-node': theirs.memory / 1e6 },
     difference: relativeDifference(ours.values, theirs.values),
   };
   print(
-    `${`${net} ${form} b${batch} ${isa} t${threads}`.padEnd(37)} ${row.milliseconds.repfuse.toFixed(2).padStart(8)} ms, onnxruntime-node ${row.milliseconds['onnxruntime-node'].toFixed(2).padStart(8)} ms: ${row.ratio.toFixed(2)} times as fast; ${row.megabytes.repfuse.toFixed(0)} and ${row.megabytes['onnxruntime-node'].toFixed(0)} MB; outputs differ by ${row.difference.toExponential(1)}`,
+    `${`${net} ${form} b${batch} ${isa} t${threads}`.padEnd(37)} ${row.milliseconds.repfuse.toFixed(2).padStart(8)} ms, onnxruntime-node ${row.milliseconds['onnxruntime-node'].toFixed(2).padStart(8)} ms: ${row.ratio.toFixed(2)} times as fast (runSync ${row.ratioOfRunSync.toFixed(2)}); ${row.megabytes.repfuse.toFixed(0)} and ${row.megabytes['onnxruntime-node'].toFixed(0)} MB; outputs differ by ${row.difference.toExponential(1)}`,
   );
   return row;
 }

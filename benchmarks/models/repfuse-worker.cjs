@@ -5,5 +5,5 @@ serve(async (file, { threads, images, shape }) => {
   const engine = await Engine.create(await readModel(file), { threads });
   const input = Tensor.f32(shape, images);
   await engine.run(input); // the plan of this batch
-  return async () => (await engine.run(input)).data;
+  return { run: async () => (await engine.run(input)).data, runBlocking: () => engine.runSync(input).data };
 });

@@ -1,6 +1,6 @@
 // Runs one runtime in a process of its own and answers requests, one JSON a line, so that runtimes can be timed in turn.
 //   {"op":"load","file":..,"batch":..,"threads":..} -> {"milliseconds":..,"memory":..}
-//   {"op":"time","warm":k,"runs":n} -> {"milliseconds":[..]}      {"op":"output"} -> {"values":[..]}
+//   {"op":"time","warm":k,"runs":n,"blocking":b} -> {"milliseconds":[..]}      {"op":"output"} -> {"values":[..]}
 const { createInterface } = require('node:readline');
 const { residentMemory } = require('./resident-memory.cjs');
 
@@ -17,25 +17,31 @@ function images(batch) {
   return data;
 }
 
-/** `open(file, {batch, threads, images})` gives a function that runs once and returns the logits. */
+/**
+ * `open(file, {batch, threads, images})` gives what runs once and returns the logits: a function, or one that blocks the event loop and one that
+ * does not.
+ */
 function serve(open) {
   let run;
+  let runBlocking;
   const answers = {
     async load({ file, batch, threads }) {
-      run = undefined;
+      run = runBlocking = undefined;
       const before = await residentMemory();
       const started = performance.now();
-      run = await open(file, { batch, threads, images: images(batch), shape: [batch, 3, SIZE, SIZE] });
+      const opened = await open(file, { batch, threads, images: images(batch), shape: [batch, 3, SIZE, SIZE] });
+      ({ run, runBlocking } = typeof opened === 'function' ? { run: opened, runBlocking: opened } : opened);
       const milliseconds = performance.now() - started;
       await run();
       return { milliseconds, memory: (await residentMemory()) - before };
     },
-    async time({ warm, runs }) {
-      for (let i = 0; i < warm; i++) await run();
+    async time({ warm, runs, blocking = false }) {
+      const once = blocking ? runBlocking : run;
+      for (let i = 0; i < warm; i++) await once();
       const milliseconds = [];
       for (let i = 0; i < runs; i++) {
         const started = performance.now();
-        await run();
+        await once();
         milliseconds.push(performance.now() - started);
       }
       return { milliseconds };

@@ -36,7 +36,7 @@ export function sourceOf(name: string, tensor: Tensor | TensorSource): TensorSou
 const AHEAD = 2;
 /** More of small ones, to so many bytes with the one being written: the way to the threads and back takes longer than the work. */
 const MOST_AHEAD = 6;
-const AHEAD_BYTES = 1 << 24;
+const AHEAD_BYTES = 1 << 23;
 
 /** Hands each tensor to `use` in turn, while the next ones are being made. */
 export async function inTurn(

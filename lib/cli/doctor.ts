@@ -71,7 +71,7 @@ function describe({ version: own, node, platform, environment, addon, buildTools
     lines.push(`native addon: NOT LOADED\n${addon.error.code}: ${addon.error.message}`);
   } else {
     const { path, from, isa, isasAvailable, threads, cpuQuota, kernels } = addon;
-    lines.push(`native addon: loaded from ${path} (${from}); kernels ${kernels.gemm}`);
+    lines.push(`native addon: loaded from ${path} (${from}); kernels ${kernels.gemm}, ${kernels.blocked}`);
     lines.push(`CPU level: ${isa} (available: ${isasAvailable.join(', ')})`);
     lines.push(`threads: ${threads}${cpuQuota === null ? '' : ` (cgroup quota: ${cpuQuota} CPUs)`}`);
   }

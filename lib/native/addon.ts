@@ -19,8 +19,8 @@ export interface NativeInfo {
   /** The level whose kernels run. */
   readonly isa: Isa;
   readonly isasAvailable: readonly Isa[];
-  /** Names of the micro-kernels in force, by family. */
-  readonly kernels: { readonly gemm: string };
+  /** Names of the micro-kernels in force: of `conv2d` and `linear`, and of the engine. */
+  readonly kernels: { readonly gemm: string; readonly blocked: string };
   /** min(CPU affinity, ceil(cgroup CPU quota)). */
   readonly defaultThreads: number;
   /** Pool threads started so far in this process. */

@@ -227,8 +227,8 @@ describe('sources', () => {
 
   test.each([
     ['six at most, of small ones', 1 << 10, 6],
-    ['as many as take 16 MiB', 1 << 20, 3],
-    ['two, of large ones', 1 << 22, 2],
+    ['as many as take 8 MiB', 1 << 19, 3],
+    ['two, of large ones', 1 << 21, 2],
   ])('are made ahead of what is written, %s, and let go when they are', async (_, length, ahead) => {
     const file = `${emptyFolder()}/x.safetensors`;
     const log: string[] = [];

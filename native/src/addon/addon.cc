@@ -25,6 +25,7 @@ Napi::Value Info(const Napi::CallbackInfo& info) {
   out.Set("isasAvailable", available);
   Napi::Object kernels = Napi::Object::New(env);
   kernels.Set("gemm", Kernels().gemm.name);
+  kernels.Set("blocked", Kernels().blocked.name);
   out.Set("kernels", kernels);
   out.Set("defaultThreads", DefaultThreads());
   out.Set("poolThreads", PoolThreads());

@@ -13,13 +13,19 @@ constexpr int64_t kMiddleBytes = 128 << 10;
 class SeparableConv final : public Step {
  public:
   SeparableConv(ConvSetting depthwise, ConvSetting pointwise, TileSize tile, int threads, Value output)
-      : Step(output), input_(depthwise.input), residual_(pointwise.residual), middle_(Middle(pointwise, output)), depthwise_(depthwise, input_.layout, middle_),
-        pointwise_(pointwise, tile, middle_, output.layout), lanes_(std::min<int64_t>(threads, output.layout.shape.height)) {}
+      : Step(output), input_(depthwise.input), residual_(pointwise.residual), lanes_(std::min<int64_t>(threads, output.layout.shape.height)),
+        middle_(Middle(pointwise, (output.layout.shape.height + lanes_ - 1) / lanes_, output)), depthwise_(depthwise, input_.layout, middle_),
+        pointwise_(pointwise, tile, middle_, output.layout) {
+    const Panel& panel = pointwise.weights->panels.front();
+    first_panel_ = panel.in_blocks * panel.blocks * kBlock * kBlock * 4 / 64;
+  }
 
   void Run(const RunState& run) const override {
     const Layout &in = input_.layout, &to = output_.layout;
     const ConvSetting &s = depthwise_.setting(), &p = pointwise_.setting();
     ForEach(to.shape.batch * lanes_, run.threads, [&](int64_t share, int thread) {
+      const char* weight = p.weights->weight.as<const char>();  // of the pointwise one, while the depthwise one computes
+      for (int64_t line = 0; line < first_panel_; ++line) __builtin_prefetch(weight + line * 64, 0, 2);
       const int64_t n = share / lanes_, lane = share % lanes_, end = to.shape.height * (lane + 1) / lanes_;
       float* middle = run.workspace + thread * run.workspace_size;
       for (int64_t from = to.shape.height * lane / lanes_; from < end; from += middle_.shape.height) {
@@ -40,18 +46,20 @@ class SeparableConv final : public Step {
   std::string kernel() const override { return depthwise_.kernel() + " + " + pointwise_.kernel(); }
 
  private:
-  static Layout Middle(const ConvSetting& pointwise, const Value& output) {
+  // `rows` are a thread's.
+  static Layout Middle(const ConvSetting& pointwise, int64_t rows, const Value& output) {
     Layout layout{.form = Layout::Form::kBlocked, .shape = {1, pointwise.channels.in_channels, 1, output.layout.shape.width}};
-    layout.shape.height = std::clamp<int64_t>(kMiddleBytes / (layout.elements() * 4), 1, output.layout.shape.height);
+    layout.shape.height = EvenPart(rows, std::max<int64_t>(kMiddleBytes / (layout.elements() * 4), 1));
     return layout;
   }
 
   Value input_;
   std::optional<Value> residual_;
+  int64_t lanes_;
   Layout middle_;
   DepthwiseRows depthwise_;
   DirectRows pointwise_;
-  int64_t lanes_;
+  int64_t first_panel_ = 0;  // lines of 64 bytes
 };
 
 }  // namespace
