@@ -208,6 +208,67 @@ void ExpectPreciseCases(bool winograd, std::initializer_list<Algorithm> algorith
   }
 }
 
+// A depthwise convolution, the pointwise one that reads it, and perhaps another reader of what lies between: then they cannot be one step.
+Network Separable(const Case& depthwise, int64_t out_channels, bool residual, bool apart, uint32_t seed) {
+  std::mt19937 engine(seed);
+  const int64_t channels = depthwise.input.channels;
+  Case pointwise = depthwise;
+  pointwise.groups = pointwise.kernel_h = pointwise.kernel_w = pointwise.stride = pointwise.dilation = 1;
+  pointwise.pad_h = pointwise.pad_w = 0;
+  pointwise.out_channels = out_channels;
+  pointwise.activation = Activation::kRelu;
+  Network network;
+  network.in_channels = channels;
+  const size_t taps = static_cast<size_t>(depthwise.kernel_h * depthwise.kernel_w);
+  const auto filter = RandomFloats(static_cast<size_t>(channels) * taps, engine), filter_bias = RandomFloats(static_cast<size_t>(channels), engine);
+  network.nodes.push_back(ConvNode(depthwise, filter, filter_bias));
+  const auto weight = RandomFloats(static_cast<size_t>(out_channels * channels), engine), bias = RandomFloats(static_cast<size_t>(out_channels), engine);
+  network.nodes.push_back(ConvNode(pointwise, weight, bias));
+  network.nodes.back().inputs = residual ? std::vector<int>{1, 0} : std::vector<int>{1};
+  network.output = 2;
+  if (!apart) return network;
+  NetworkNode reader;
+  reader.kind = NodeKind::kActivation;
+  reader.name = "reader";
+  reader.activation = Activation::kRelu;
+  reader.inputs = {1};
+  network.nodes.push_back(std::move(reader));
+  return network;
+}
+
+size_t StepsOf(Network network, const ImageShape& input, int threads) {
+  std::shared_ptr<Engine> engine;
+  std::vector<StepReport> steps;
+  EXPECT_TRUE(Engine::Create(std::move(network), {}, &engine).ok());
+  EXPECT_TRUE(engine->Explain(input, threads, &steps).ok());
+  return steps.size();
+}
+
+TEST(EngineConvTest, DepthwiseWithThePointwiseAfterItGivesTheSameBitsAsOneStepAndAsTwo) {
+  std::mt19937 engine(1);
+  const auto pick = [&](std::initializer_list<int64_t> values) { return *(values.begin() + engine() % values.size()); };
+  for (uint32_t seed = 0; seed < 300; ++seed) {
+    const int64_t k = pick({1, 3, 5, 7, 9}), channels = 2 + static_cast<int64_t>(engine() % 47);
+    Case c{.input = {pick({1, 2}), channels, pick({4, 7, 14, 20}), pick({4, 9, 14, 23}), }, .out_channels = channels, .groups = channels, .kernel_h = k, .kernel_w = k,
+           .stride = pick({1, 1, 2}), .pad_h = 0, .pad_w = 0, .dilation = pick({1, 1, 2}), .activation = {}, .residual = false};
+    c.pad_h = c.pad_w = k / 2 * c.dilation;
+    if (engine() % 2 == 0) c.activation = engine() % 2 == 0 ? Activation::kRelu : Activation::kHardswish;
+    const bool residual = c.stride == 1 && engine() % 2 == 0;
+    const int64_t out_channels = residual ? channels : 1 + static_cast<int64_t>(engine() % 70);
+    const auto x = RandomFloats(static_cast<size_t>(c.input.batch * channels * c.input.height * c.input.width), engine);
+    const int threads = 1 + static_cast<int>(seed % 3);
+    for (const Isa isa : AvailableIsas()) {
+      ASSERT_TRUE(SetIsa(isa));
+      ASSERT_EQ(StepsOf(Separable(c, out_channels, residual, false, seed), c.input, threads), 3u) << Describe(c);
+      ASSERT_EQ(StepsOf(Separable(c, out_channels, residual, true, seed), c.input, threads), 5u) << Describe(c);
+      ASSERT_EQ(RunNetwork(Separable(c, out_channels, residual, false, seed), {}, c.input, x, threads),
+                RunNetwork(Separable(c, out_channels, residual, true, seed), {}, c.input, x, 1))
+          << IsaName(isa) << " " << Describe(c) << out_channels;
+    }
+  }
+  ASSERT_TRUE(SetIsa(BestIsa()));
+}
+
 TEST(EngineConvTest, TwoThousandSeededCases) { ExpectPreciseCases(false, {Algorithm::kAuto, Algorithm::kDirect}); }
 TEST(EngineConvTest, TwoThousandSeededCasesOfWinograd) { ExpectPreciseCases(true, {Algorithm::kWinograd2, Algorithm::kWinograd4}); }
 

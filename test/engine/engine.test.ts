@@ -238,7 +238,8 @@ describe('explain', () => {
         ['28: direct', 1],
         ['28: winograd F(4,3)', 3],
         ['14: direct', 1],
-        ['14: winograd F(4,3)', 13],
+        ['14: winograd F(2,3)', 6], // as many as keep all weights below 2.75 times the plain ones
+        ['14: winograd F(4,3)', 7],
         ['7: direct', 1],
         ['1: global average pool', 1],
         ['1: direct', 1],
@@ -246,6 +247,10 @@ describe('explain', () => {
       ]);
       expect(steps.every(({ seconds }) => seconds === null)).toBe(true);
       await engine.run(Tensor.f32([1, 3, 224, 224]));
+      const { packedWeights, sourceWeights } = engine.memory;
+      const plain = [...tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+      expect((packedWeights + sourceWeights) / plain).toBeGreaterThan(2.5);
+      expect((packedWeights + sourceWeights) / plain).toBeLessThan(2.75);
       const [, stem] = engine.explain();
       expect(stem).toMatchObject({
         layer: 'stage0.rbr_reparam',
@@ -256,6 +261,16 @@ describe('explain', () => {
       expect(stem!.seconds).toBeGreaterThan(0);
       expect(stem!.shareOfPeak).toBeGreaterThan(0);
     });
+  });
+
+  test('MobileOne-S0: a depthwise convolution and the pointwise one after it are one step', async () => {
+    const { graph, tensors } = netFromSeed('mobileone_s0', { form: 'deploy' });
+    using engine = await Engine.create({ graph, tensors });
+    const convolutions = engine.explain().filter(({ macs }) => macs > 0);
+    const pairs = convolutions.filter(({ kernel }) => /^depthwise \S+ \+ direct \S+$/.test(kernel));
+    expect(pairs.map(({ layer }) => layer.split(' + ').length)).toEqual(Array(20).fill(2));
+    // The stem, the last pair (whose pointwise weights are too large to be read for a few rows at a time), the classifier.
+    expect(convolutions.length - pairs.length).toBe(4);
   });
 
   test('weights are packed once: another batch of the same kernels takes no more', async () => {

@@ -6,6 +6,8 @@ namespace repfuse {
 namespace {
 
 constexpr int64_t kMostPlanarChannels = 8;
+// All weights of a network, packed and plain, are at most so many times the plain ones: Winograd's are up to four times as large.
+constexpr double kMostGrowth = 2.75;
 // Weights of a pointwise convolution that every thread can read anew for a few rows at a time.
 constexpr int64_t kMostInnerWeights = 512 << 10;
 
@@ -32,11 +34,12 @@ Arrangement::Arrangement(const Network& network, const EngineOptions& options, c
   for (size_t value = 0; value < shapes_.size(); ++value) layouts_[value].shape = shapes_[value];
   if (ReadsPlanes()) layouts_[0].form = Layout::Form::kPlanar;
   for (size_t i = 0; i < network.nodes.size(); ++i) {
+    if (IsConv(network.nodes[i])) choices_[i] = Choose(i, options, kernels, threads);
+  }
+  if (options.algorithm == Algorithm::kAuto) CapGrowth(options, kernels, threads);
+  for (size_t i = 0; i < network.nodes.size(); ++i) {
     const NetworkNode& node = network.nodes[i];
-    if (!IsConv(node)) continue;
-    const size_t input = static_cast<size_t>(node.inputs[0]);
-    choices_[i] = ChooseConv(node, GroupsOf(node, shapes_[input]), layouts_[input], shapes_[i + 1], options, kernels, threads);
-    NeedBorder(node, choices_[i], shapes_[i + 1], &layouts_[input]);
+    if (IsConv(node)) NeedBorder(node, choices_[i], shapes_[i + 1], &layouts_[static_cast<size_t>(node.inputs[0])]);
   }
   for (Layout& layout : layouts_) {
     const bool pixel = layout.shape.height == 1 && layout.shape.width == 1 && layout.before == 0 && layout.after == 0;
@@ -48,10 +51,45 @@ Arrangement::Arrangement(const Network& network, const EngineOptions& options, c
     if (!IsConv(node)) continue;
     const size_t input = static_cast<size_t>(node.inputs[0]);
     if (layouts_[input].form != Layout::Form::kVectors || layouts_[i + 1].form != Layout::Form::kVectors || IsDepthwise(GroupsOf(node, shapes_[input]))) continue;
-    choices_[i] = ChooseConv(node, GroupsOf(node, shapes_[input]), layouts_[input], shapes_[i + 1], options, kernels, threads);
+    choices_[i] = Choose(i, options, kernels, threads);
   }
   for (size_t i = 0; i < network.nodes.size(); ++i) inner_[i] = CanBeInner(i);
   AssignSlots();
+}
+
+ConvChoice Arrangement::Choose(size_t node, const EngineOptions& options, const KernelTable& kernels, int threads) const {
+  const size_t input = static_cast<size_t>(network_.nodes[node].inputs[0]);
+  const ChannelGroups channels = GroupsOf(network_.nodes[node], shapes_[input]);
+  return ChooseConv(network_.nodes[node], channels, layouts_[input], shapes_[node + 1], options, kernels, threads);
+}
+
+// Where weights grow beyond the cap, the layers that lose the least time for a byte take smaller ones: F(2, 3)'s, then plain ones.
+void Arrangement::CapGrowth(const EngineOptions& options, const KernelTable& kernels, int threads) {
+  double plain = 0, held = 0;
+  for (size_t i = 0; i < network_.nodes.size(); ++i) {
+    plain += static_cast<double>(network_.nodes[i].weight_count) * 4;
+    if (IsConv(network_.nodes[i])) held += choices_[i].bytes;
+  }
+  while (held > kMostGrowth * plain) {
+    size_t best = 0;
+    ConvChoice smaller{};
+    double least = -1;
+    for (size_t i = 0; i < network_.nodes.size(); ++i) {
+      const ConvMethod method = choices_[i].method;
+      if (!IsConv(network_.nodes[i]) || (method != ConvMethod::kWinograd2 && method != ConvMethod::kWinograd4)) continue;
+      EngineOptions asked = options;
+      asked.algorithm = method == ConvMethod::kWinograd4 ? Algorithm::kWinograd2 : Algorithm::kDirect;
+      const ConvChoice other = Choose(i, asked, kernels, threads);
+      const double saved = choices_[i].bytes - other.bytes, price = (other.estimate - choices_[i].estimate) / saved;
+      if (saved <= 0 || (least >= 0 && price >= least)) continue;
+      best = i;
+      smaller = other;
+      least = std::max(price, 0.0);
+    }
+    if (least < 0) return;
+    held -= choices_[best].bytes - smaller.bytes;
+    choices_[best] = smaller;
+  }
 }
 
 bool Arrangement::IsAlias(size_t node) const {

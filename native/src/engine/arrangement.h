@@ -27,6 +27,8 @@ class Arrangement {
 
  private:
   bool ReadsPlanes() const;
+  ConvChoice Choose(size_t node, const EngineOptions& options, const KernelTable& kernels, int threads) const;
+  void CapGrowth(const EngineOptions& options, const KernelTable& kernels, int threads);
   bool CanBeInner(size_t node) const;
   void AssignSlots();
 

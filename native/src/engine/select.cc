@@ -35,7 +35,7 @@ ConvChoice Direct(const NetworkNode& node, const ChannelGroups& channels, const 
   double taps = static_cast<double>(node.kernel_h * node.kernel_w);
   if (input.form == Layout::Form::kPlanar) taps *= static_cast<double>(channels.in_channels) / kBlock;
   const Cost cost = PanelCost(channels, tile, static_cast<double>(output.batch * output.height * output.width), taps, kernels.blocked);
-  return {ConvMethod::kDirect, tile, std::max(cost.macs / rates.direct, cost.weight_bytes / rates.weights)};
+  return {ConvMethod::kDirect, tile, std::max(cost.macs / rates.direct, cost.weight_bytes / rates.weights), cost.weight_bytes};
 }
 
 ConvChoice Winograd(int m, const ChannelGroups& channels, const ImageShape& output, const KernelTable& kernels, const Rates& rates, int threads) {
@@ -47,7 +47,8 @@ ConvChoice Winograd(int m, const ChannelGroups& channels, const ImageShape& outp
   // Each value is written once and read once, before the products and after them; pixels are read with their overlap.
   const double moved = static_cast<double>(tiles * (channels.in_blocks() + channels.out_blocks()) * kBlock * 4) * 3 * values;
   const double products = std::max(cost.macs / rates.products, cost.weight_bytes * static_cast<double>(passes) / rates.weights);
-  return {m == 2 ? ConvMethod::kWinograd2 : ConvMethod::kWinograd4, tile, products + moved / rates.transforms};
+  const double plain = static_cast<double>(channels.out_channels * channels.in_per_group() * 9 * 4);
+  return {m == 2 ? ConvMethod::kWinograd2 : ConvMethod::kWinograd4, tile, products + moved / rates.transforms, cost.weight_bytes + plain};
 }
 
 }  // namespace
@@ -69,7 +70,7 @@ ConvChoice ChooseConv(const NetworkNode& node, const ChannelGroups& channels, co
   if (options.batch_invariant) judged.batch = 1;
   if (IsDepthwise(channels)) {
     const double macs = static_cast<double>(judged.batch * judged.height * judged.width * input.blocks() * kBlock * node.kernel_h * node.kernel_w);
-    return {ConvMethod::kDepthwise, {1, 1}, macs / rates.depthwise};
+    return {ConvMethod::kDepthwise, {1, 1}, macs / rates.depthwise, static_cast<double>(input.blocks() * kBlock * node.kernel_h * node.kernel_w * 4)};
   }
   ConvChoice best = Direct(node, channels, input, judged, kernels, rates);
   if (options.algorithm != Algorithm::kDirect && CanWinograd(node, channels) && input.form == Layout::Form::kBlocked) {

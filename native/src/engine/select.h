@@ -12,6 +12,7 @@ struct ConvChoice {
   ConvMethod method;
   TileSize tile;
   double estimate;  // seconds on one thread
+  double bytes;     // of packed weights, and of the plain ones where they stay beside them
 };
 
 // What the choice depends on: the node, what it reads and what it makes; `threads` only decides the size of its tiles.
