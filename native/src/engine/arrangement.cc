@@ -11,8 +11,6 @@ constexpr double kMostGrowth = 2.75;
 // Weights of a pointwise convolution that every thread can read anew for a few rows at a time.
 constexpr int64_t kMostInnerWeights = 512 << 10;
 
-bool IsConv(const NetworkNode& node) { return node.kind == NodeKind::kConv || node.kind == NodeKind::kLinear; }
-
 void NeedBorder(const NetworkNode& node, const ConvChoice& choice, const ImageShape& output, Layout* input) {
   input->before = std::max({input->before, node.pad_top, node.pad_left});
   input->after = std::max({input->after, node.pad_bottom, node.pad_right});
@@ -24,6 +22,8 @@ void NeedBorder(const NetworkNode& node, const ConvChoice& choice, const ImageSh
 }
 
 }  // namespace
+
+bool IsConv(const NetworkNode& node) { return node.kind == NodeKind::kConv || node.kind == NodeKind::kLinear; }
 
 ChannelGroups GroupsOf(const NetworkNode& node, const ImageShape& input) { return {input.channels, node.out_channels, node.groups}; }
 

@@ -10,7 +10,6 @@
 namespace repfuse {
 namespace {
 
-constexpr size_t kHugePage = size_t{2} << 20;
 // Elements between two threads' workspaces: fetched ahead of its own use, what the neighbour writes would go back and forth between their cores.
 constexpr int64_t kApart = int64_t{64} << 10;
 
@@ -70,8 +69,6 @@ std::unique_ptr<Step> MakeOther(const NetworkNode& node, const Arrangement& arra
   }
   return nullptr;
 }
-
-bool IsConv(const NetworkNode& node) { return node.kind == NodeKind::kConv || node.kind == NodeKind::kLinear; }
 
 // Of one node, before it has run.
 StepReport ReportOf(const Network& network, size_t i, const std::vector<ImageShape>& shapes, const Arrangement& arrangement, const Weights& weights) {
@@ -163,9 +160,7 @@ std::unique_ptr<Context> Plan::Take(int threads) {
   int64_t elements = (workspace_ + kApart) * threads_ - kApart;
   for (const int64_t size : slot_sizes_) elements += size;
   auto context = std::make_unique<Context>();
-  // Whole huge pages: on the small ones at the end, in a virtual machine, a thread would take half as long again.
-  const size_t bytes = static_cast<size_t>(elements) * sizeof(float);
-  if (!context->memory.Allocate(bytes < kHugePage ? bytes : (bytes + kHugePage - 1) / kHugePage * kHugePage)) {
+  if (!context->memory.Allocate(static_cast<size_t>(elements) * sizeof(float))) {
     std::lock_guard lock(mutex_);
     --contexts_;
     return nullptr;
