@@ -42,12 +42,12 @@ function rowOf({ name, real_time, time_unit, label, flops, of_peak, step_seconds
 function run(print) {
   call('cmake', ['-S', ROOT, '-B', BUILD, '-DREPFUSE_BENCHMARKS=ON']);
   call('cmake', ['--build', BUILD, '--target', 'native_benchmarks', '-j', '2']);
-  const filter = process.env.REPFUSE_BENCH_ONLY ?? '';
-  const flags = [`--benchmark_filter=${filter}`, `--benchmark_min_time=${SECONDS}`, '--benchmark_format=json'];
-  const { benchmarks } = JSON.parse(
-    call(join(BUILD, 'native_benchmarks'), [...flags, '--benchmark_enable_random_interleaving=true']),
-  );
-  const rows = benchmarks.map(rowOf);
+  const binary = join(BUILD, 'native_benchmarks');
+  const filter = `--benchmark_filter=${process.env.REPFUSE_BENCH_ONLY ?? ''}`;
+  const names = call(binary, [filter, '--benchmark_list_tests']).split('\n');
+  const flags = [filter, `--benchmark_min_time=${SECONDS}`, '--benchmark_enable_random_interleaving=true'];
+  const { benchmarks } = JSON.parse(call(binary, [...flags, '--benchmark_format=json']));
+  const rows = benchmarks.sort((a, b) => names.indexOf(a.name) - names.indexOf(b.name)).map(rowOf);
   for (const { kind, what, method, isa, threads, kernel, seconds, gflops, shareOfPeak, GBps } of rows) {
     const figures = [
       gflops === null ? '' : `${gflops.toFixed(0)} GFLOP/s (${(100 * shareOfPeak).toFixed(0)} % of peak)`,
