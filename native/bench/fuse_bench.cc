@@ -10,8 +10,6 @@ namespace repfuse {
 namespace {
 
 struct Block {
-  int64_t in, out;
-  bool identity;
   std::vector<float> kernel, pointwise, bias, target;
   std::vector<double> scale, small_scale, constant;
   FusePlan plan;
@@ -21,9 +19,6 @@ struct Block {
 std::unique_ptr<Block> MakeBlock(int64_t in, int64_t out, bool identity) {
   auto block = std::make_unique<Block>();
   const size_t channels = static_cast<size_t>(out);
-  block->in = in;
-  block->out = out;
-  block->identity = identity;
   block->kernel = Filled(out * in * 9);
   block->pointwise = Filled(out * in);
   block->target.assign(block->kernel.size(), 1.0f);

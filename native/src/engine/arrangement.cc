@@ -1,6 +1,9 @@
 #include "arrangement.h"
 
 #include <algorithm>
+#include <functional>
+#include <queue>
+#include <tuple>
 
 namespace repfuse {
 namespace {
@@ -53,7 +56,11 @@ Arrangement::Arrangement(const Network& network, const EngineOptions& options, c
     if (layouts_[input].form != Layout::Form::kVectors || layouts_[i + 1].form != Layout::Form::kVectors || IsDepthwise(GroupsOf(node, shapes_[input]))) continue;
     choices_[i] = Choose(i, options, kernels, threads);
   }
-  for (size_t i = 0; i < network.nodes.size(); ++i) inner_[i] = CanBeInner(i);
+  std::vector<int> readers(shapes_.size());
+  for (const NetworkNode& node : network.nodes) {
+    for (const int input : node.inputs) ++readers[static_cast<size_t>(input)];
+  }
+  for (size_t i = 0; i < network.nodes.size(); ++i) inner_[i] = CanBeInner(i, readers);
   AssignSlots();
 }
 
@@ -70,25 +77,31 @@ void Arrangement::CapGrowth(const EngineOptions& options, const KernelTable& ker
     plain += static_cast<double>(network_.nodes[i].weight_count) * 4;
     if (IsConv(network_.nodes[i])) held += choices_[i].bytes;
   }
-  while (held > kMostGrowth * plain) {
-    size_t best = 0;
-    ConvChoice smaller{};
-    double least = -1;
-    for (size_t i = 0; i < network_.nodes.size(); ++i) {
-      const ConvMethod method = choices_[i].method;
-      if (!IsConv(network_.nodes[i]) || (method != ConvMethod::kWinograd2 && method != ConvMethod::kWinograd4)) continue;
-      EngineOptions asked = options;
-      asked.algorithm = method == ConvMethod::kWinograd4 ? Algorithm::kWinograd2 : Algorithm::kDirect;
-      const ConvChoice other = Choose(i, asked, kernels, threads);
-      const double saved = choices_[i].bytes - other.bytes, price = (other.estimate - choices_[i].estimate) / saved;
-      if (saved <= 0 || (least >= 0 && price >= least)) continue;
-      best = i;
-      smaller = other;
-      least = std::max(price, 0.0);
-    }
-    if (least < 0) return;
-    held -= choices_[best].bytes - smaller.bytes;
-    choices_[best] = smaller;
+  struct Move {
+    double price;  // seconds for a byte saved
+    size_t node;
+    ConvChoice smaller;
+
+    bool operator>(const Move& other) const { return std::tie(price, node) > std::tie(other.price, other.node); }
+  };
+  std::priority_queue<Move, std::vector<Move>, std::greater<>> moves;  // the next of each layer, the cheapest first
+  const auto consider = [&](size_t node) {
+    const ConvChoice& now = choices_[node];
+    if (!IsConv(network_.nodes[node]) || (now.method != ConvMethod::kWinograd2 && now.method != ConvMethod::kWinograd4)) return;
+    EngineOptions asked = options;
+    asked.algorithm = now.method == ConvMethod::kWinograd4 ? Algorithm::kWinograd2 : Algorithm::kDirect;
+    const ConvChoice smaller = Choose(node, asked, kernels, threads);
+    if (smaller.bytes < now.bytes) moves.push({(smaller.estimate - now.estimate) / (now.bytes - smaller.bytes), node, smaller});
+  };
+  if (held > kMostGrowth * plain) {
+    for (size_t i = 0; i < network_.nodes.size(); ++i) consider(i);
+  }
+  while (held > kMostGrowth * plain && !moves.empty()) {
+    const Move move = moves.top();
+    moves.pop();
+    held -= choices_[move.node].bytes - move.smaller.bytes;
+    choices_[move.node] = move.smaller;
+    consider(move.node);
   }
 }
 
@@ -109,16 +122,14 @@ bool Arrangement::ReadsPlanes() const {
   return true;
 }
 
-bool Arrangement::CanBeInner(size_t node) const {
+bool Arrangement::CanBeInner(size_t node, const std::vector<int>& readers) const {
   const int value = static_cast<int>(node) + 1;
   if (node + 1 >= network_.nodes.size() || network_.output == value || choices_[node].method != ConvMethod::kDepthwise) return false;
   const NetworkNode &depthwise = network_.nodes[node], &next = network_.nodes[node + 1];
   if (depthwise.kind != NodeKind::kConv || depthwise.inputs.size() != 1 || next.kind != NodeKind::kConv || next.inputs[0] != value) return false;
-  int readers = 0;
-  for (const NetworkNode& other : network_.nodes) readers += static_cast<int>(std::count(other.inputs.begin(), other.inputs.end(), value));
   const bool pointwise = next.kernel_h == 1 && next.kernel_w == 1 && next.stride_h == 1 && next.stride_w == 1 && next.groups == 1 && next.pad_top == 0 &&
                          next.pad_left == 0 && next.pad_bottom == 0 && next.pad_right == 0;
-  return readers == 1 && pointwise && layouts_[node + 1].form == Layout::Form::kBlocked && layouts_[node + 2].form == Layout::Form::kBlocked &&
+  return readers[node + 1] == 1 && pointwise && layouts_[node + 1].form == Layout::Form::kBlocked && layouts_[node + 2].form == Layout::Form::kBlocked &&
          next.weight_count * static_cast<int64_t>(sizeof(float)) <= kMostInnerWeights;
 }
 

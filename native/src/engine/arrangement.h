@@ -31,7 +31,8 @@ class Arrangement {
   bool ReadsPlanes() const;
   ConvChoice Choose(size_t node, const EngineOptions& options, const KernelTable& kernels, int threads) const;
   void CapGrowth(const EngineOptions& options, const KernelTable& kernels, int threads);
-  bool CanBeInner(size_t node) const;
+  // readers: of each value, how many inputs are it.
+  bool CanBeInner(size_t node, const std::vector<int>& readers) const;
   void AssignSlots();
 
   const Network& network_;

@@ -10,17 +10,17 @@ constexpr int64_t kRows = 4;  // of a share
 class DepthwiseConv final : public Step {
  public:
   DepthwiseConv(ConvSetting setting, Value output)
-      : Step(output), input_(setting.input), residual_(setting.residual), rows_(setting, setting.input.layout, output.layout),
+      : Step(output), rows_(setting, setting.input.layout, output.layout),
         parts_((output.layout.shape.height + kRows - 1) / kRows) {}
 
   void Run(const RunState& run) const override {
-    const Layout &in = input_.layout, &to = output_.layout;
     const ConvSetting& s = rows_.setting();
+    const Layout &in = s.input.layout, &to = output_.layout;
     ForEach(to.shape.batch * to.blocks() * parts_, run.threads, [&](int64_t share, int) {
       const int64_t block = share % to.blocks(), part = share / to.blocks() % parts_, n = share / to.blocks() / parts_;  // by rows, as the layers around
       const int64_t from = part * kRows;
-      const float* x = run.slots[input_.slot] + in.at(n, block, from * s.stride_h - s.pad_top, -s.pad_left);
-      const float* residual = residual_ ? run.slots[residual_->slot] + residual_->layout.at(n, block, from, 0) : nullptr;
+      const float* x = run.slots[s.input.slot] + in.at(n, block, from * s.stride_h - s.pad_top, -s.pad_left);
+      const float* residual = s.residual ? run.slots[s.residual->slot] + s.residual->layout.at(n, block, from, 0) : nullptr;
       rows_.Run(block, x, out(run) + to.at(n, block, from, 0), residual, std::min(kRows, to.shape.height - from));
     });
   }
@@ -28,8 +28,6 @@ class DepthwiseConv final : public Step {
   std::string kernel() const override { return rows_.kernel(); }
 
  private:
-  Value input_;
-  std::optional<Value> residual_;
   DepthwiseRows rows_;
   int64_t parts_;
 };

@@ -13,9 +13,9 @@ constexpr int64_t kShares = 8;
 class DirectConv final : public Step {
  public:
   DirectConv(ConvSetting setting, TileSize tile, Value output)
-      : Step(output), input_(setting.input), residual_(setting.residual), rows_(setting, tile, setting.input.layout, output.layout) {
+      : Step(output), rows_(setting, tile, setting.input.layout, output.layout) {
     const ConvSetting& s = rows_.setting();
-    const Layout &in = input_.layout, &to = output.layout;
+    const Layout &in = s.input.layout, &to = output.layout;
     const int64_t row_bytes = (s.stride_h * in.row() * rows_.slab() + tile.blocks * to.row()) * 4;
     rows_of_part_ = std::clamp<int64_t>(kShareBytes / row_bytes, 1, to.shape.height);
     const int64_t others = to.shape.batch * static_cast<int64_t>(s.weights->panels.size());
@@ -26,15 +26,15 @@ class DirectConv final : public Step {
   }
 
   void Run(const RunState& run) const override {
-    const Layout &in = input_.layout, &to = output_.layout;
     const ConvSetting& s = rows_.setting();
+    const Layout &in = s.input.layout, &to = output_.layout;
     const int64_t panels = static_cast<int64_t>(s.weights->panels.size()), parts = parts_ * to.shape.batch;
     ForEach(panels * parts, run.threads, [&](int64_t share, int) {
       const int64_t part = by_rows_ ? share / panels : share % parts;
       const Panel& panel = s.weights->panels[static_cast<size_t>(by_rows_ ? share % panels : share / parts)];
       const int64_t n = part / parts_, from = part % parts_ * rows_of_part_;
-      const float* x = run.slots[input_.slot] + in.at(n, in.form == Layout::Form::kPlanar ? 0 : panel.in_block, from * s.stride_h - s.pad_top, -s.pad_left);
-      const float* residual = residual_ ? run.slots[residual_->slot] + residual_->layout.at(n, panel.block, from, 0) : nullptr;
+      const float* x = run.slots[s.input.slot] + in.at(n, in.form == Layout::Form::kPlanar ? 0 : panel.in_block, from * s.stride_h - s.pad_top, -s.pad_left);
+      const float* residual = s.residual ? run.slots[s.residual->slot] + s.residual->layout.at(n, panel.block, from, 0) : nullptr;
       rows_.Run(panel, x, out(run) + to.at(n, panel.block, from, 0), residual, std::min(rows_of_part_, to.shape.height - from));
     });
   }
@@ -42,8 +42,6 @@ class DirectConv final : public Step {
   std::string kernel() const override { return rows_.kernel(); }
 
  private:
-  Value input_;
-  std::optional<Value> residual_;
   DirectRows rows_;
   int64_t rows_of_part_ = 1, parts_ = 1;
   // A thread takes rows of all channels, which the layers around also gave it, or all rows of some channels, whose weights no other thread

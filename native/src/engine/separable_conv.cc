@@ -13,16 +13,16 @@ constexpr int64_t kMiddleBytes = 128 << 10;
 class SeparableConv final : public Step {
  public:
   SeparableConv(ConvSetting depthwise, ConvSetting pointwise, TileSize tile, int threads, Value output)
-      : Step(output), input_(depthwise.input), residual_(pointwise.residual), lanes_(std::min<int64_t>(threads, output.layout.shape.height)),
-        middle_(Middle(pointwise, (output.layout.shape.height + lanes_ - 1) / lanes_, output)), depthwise_(depthwise, input_.layout, middle_),
+      : Step(output), lanes_(std::min<int64_t>(threads, output.layout.shape.height)),
+        middle_(Middle(pointwise, (output.layout.shape.height + lanes_ - 1) / lanes_, output)), depthwise_(depthwise, depthwise.input.layout, middle_),
         pointwise_(pointwise, tile, middle_, output.layout) {
     const Panel& panel = pointwise.weights->panels.front();
     first_panel_ = panel.in_blocks * panel.blocks * kBlock * kBlock * 4 / 64;
   }
 
   void Run(const RunState& run) const override {
-    const Layout &in = input_.layout, &to = output_.layout;
     const ConvSetting &s = depthwise_.setting(), &p = pointwise_.setting();
+    const Layout &in = s.input.layout, &to = output_.layout;
     ForEach(to.shape.batch * lanes_, run.threads, [&](int64_t share, int thread) {
       const char* weight = p.weights->weight.as<const char>();  // of the pointwise one, while the depthwise one computes
       for (int64_t line = 0; line < first_panel_; ++line) __builtin_prefetch(weight + line * 64, 0, 2);
@@ -31,11 +31,11 @@ class SeparableConv final : public Step {
       for (int64_t from = to.shape.height * lane / lanes_; from < end; from += middle_.shape.height) {
         const int64_t rows = std::min(middle_.shape.height, end - from);
         for (int64_t block = 0; block < middle_.blocks(); ++block) {
-          const float* x = run.slots[input_.slot] + in.at(n, block, from * s.stride_h - s.pad_top, -s.pad_left);
+          const float* x = run.slots[s.input.slot] + in.at(n, block, from * s.stride_h - s.pad_top, -s.pad_left);
           depthwise_.Run(block, x, middle + middle_.at(0, block, 0, 0), nullptr, rows);
         }
         for (const Panel& panel : p.weights->panels) {
-          const float* residual = residual_ ? run.slots[residual_->slot] + residual_->layout.at(n, panel.block, from, 0) : nullptr;
+          const float* residual = p.residual ? run.slots[p.residual->slot] + p.residual->layout.at(n, panel.block, from, 0) : nullptr;
           pointwise_.Run(panel, middle, out(run) + to.at(n, panel.block, from, 0), residual, rows);
         }
       }
@@ -53,8 +53,6 @@ class SeparableConv final : public Step {
     return layout;
   }
 
-  Value input_;
-  std::optional<Value> residual_;
   int64_t lanes_;
   Layout middle_;
   DepthwiseRows depthwise_;
