@@ -3,11 +3,12 @@
 
 namespace repfuse {
 
-enum class Isa { kScalar = 0, kAvx2 = 1, kAvx512 = 2 };
-inline constexpr int kIsaCount = 3;
+// Each level has what the one before it has, and more.
+enum class Isa { kScalar = 0, kAvx2 = 1, kAvx512 = 2, kAvx512Bf16 = 3, kAmx = 4 };
+inline constexpr int kIsaCount = 5;
 
 const char* IsaName(Isa isa);
-// Whether CPU and operating system both support the level (CPUID and XGETBV).
+// Whether CPU and operating system both support the level (CPUID and XGETBV; for AMX the system's permission, asked for once).
 bool IsaSupported(Isa isa);
 Isa BestIsa();
 

@@ -50,10 +50,16 @@ struct Network {
 };
 
 // How a convolution is computed; kAuto takes the one whose estimate is least.
-enum class Algorithm { kAuto, kDirect, kWinograd2, kWinograd4 };
+// kDirect and Winograd's are of float32; kProducts sums products of bf16 terms where the level can, kFloat64 sums in float64.
+enum class Algorithm { kAuto, kDirect, kWinograd2, kWinograd4, kProducts, kFloat64 };
+
+// What a convolution may lose, of the peak of its result: max(2e-6, twice the error of a plain float32 convolution); 2e-5; 1e-2. Where the level
+// multiplies bf16, operands may be split into three terms (six products), two (three), one.
+enum class Precision { kF32, kFast, kBf16 };
 
 struct EngineOptions {
   Algorithm algorithm = Algorithm::kAuto;
+  Precision precision = Precision::kF32;
   // An image's result does not depend on the batch it came in: kernels are chosen as for one image.
   bool batch_invariant = false;
   int plans = 8;  // shapes whose plans are kept, the one used last

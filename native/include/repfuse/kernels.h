@@ -45,6 +45,7 @@ struct ConvTile;
 struct DepthwiseTile;
 struct WinogradInput;
 struct WinogradOutput;
+struct FinishedRow;
 struct WinogradKernels {
   void (*input)(const WinogradInput& tile);
   void (*output)(const WinogradOutput& tile);
@@ -57,7 +58,32 @@ struct BlockedKernels {
   void (*depthwise)(const DepthwiseTile& tile, int pixels);
   int depthwise_rows;  // the most that a tile takes
   WinogradKernels winograd2, winograd4;
+  void (*finish)(const FinishedRow& row);
   UnaryF32 sigmoid, silu, hardswish;  // x may equal y
+};
+
+// Float32 values as bf16 terms, see src/kernels/terms/.
+struct TermRow;
+struct TermPlanes;
+struct TermKernels {
+  void (*row)(const TermRow& row, int terms);
+  void (*planes)(const TermPlanes& row, int terms);
+};
+
+// Convolution over bf16 terms. Levels that lack it hold nulls.
+struct MatrixTile;
+struct TileKernels {
+  const char* name;
+  void (*configure)(int pixels, int pairs);
+  void (*run)(const MatrixTile& tile, int rows, int blocks, int terms);
+  void (*release)();
+};
+struct ProductKernels {
+  int terms;         // that operands can be split into at most; 0: no products of bf16
+  TileKernels tiles;  // matrix tiles, for any number of terms; see src/kernels/tiles/
+  // `BlockedKernels::conv` over pairs of bf16, for one term.
+  const char* pairs_name;
+  void (*pairs)(const ConvTile& tile, int blocks, int pixels);
 };
 
 // Multiply-adds in registers, see src/kernels/probe/fma.h.
@@ -71,6 +97,8 @@ struct KernelTable {
   PackPanelF32 pack_panel;
   DepthwiseRowsF32 depthwise_rows;
   BlockedKernels blocked;
+  TermKernels terms;
+  ProductKernels products;
   FmaProbe fma_probe;
 
   FuseScaleRow fuse_scale;
@@ -86,6 +114,8 @@ struct KernelTable {
 
 // The table in force. REPFUSE_ISA reaches the core through SetIsa.
 const KernelTable& Kernels();
+// A table that no level maps to, for tests.
+void SetKernels(const KernelTable& table);
 // Forces a level; false (and nothing changes) when this CPU lacks it.
 bool SetIsa(Isa isa);
 

@@ -8,6 +8,8 @@
 #include "../kernels/fuse/rows.h"
 #include "../kernels/gemm/gemm.h"
 #include "../kernels/probe/fma.h"
+#include "../kernels/terms/terms.h"
+#include "../kernels/tiles/matrix_tile.h"
 #include "repfuse/kernels.h"
 
 namespace repfuse {
@@ -27,9 +29,12 @@ constexpr KernelTable kScalarTable = {
                 .depthwise_rows = 1,
                 .winograd2 = {WinogradInput2__scalar, WinogradOutput2__scalar},
                 .winograd4 = {WinogradInput4__scalar, WinogradOutput4__scalar},
+                .finish = Finish__scalar,
                 .sigmoid = Sigmoid__scalar,
                 .silu = Silu__scalar,
                 .hardswish = Hardswish__scalar},
+    .terms = {SplitRow__scalar, SplitPlanes__scalar},
+    .products = {},
     .fma_probe = FmaProbe__scalar,
     .fuse_scale = FuseScale__scalar,
     .fuse_accumulate = FuseAccumulate__scalar,
@@ -56,9 +61,12 @@ constexpr KernelTable kAvx2Table = {
                 .depthwise_rows = 1,
                 .winograd2 = {WinogradInput2__avx2, WinogradOutput2__avx2},
                 .winograd4 = {WinogradInput4__avx2, WinogradOutput4__avx2},
+                .finish = Finish__avx2,
                 .sigmoid = Sigmoid__avx2,
                 .silu = Silu__avx2,
                 .hardswish = Hardswish__avx2},
+    .terms = {SplitRow__scalar, SplitPlanes__scalar},
+    .products = {},
     .fma_probe = FmaProbe__avx2,
     .fuse_scale = FuseScale__avx2,
     .fuse_accumulate = FuseAccumulate__avx2,
@@ -84,9 +92,12 @@ constexpr KernelTable kAvx512Table = {
                 .depthwise_rows = 2,
                 .winograd2 = {WinogradInput2__avx512, WinogradOutput2__avx512},
                 .winograd4 = {WinogradInput4__avx512, WinogradOutput4__avx512},
+                .finish = Finish__avx512,
                 .sigmoid = Sigmoid__avx512,
                 .silu = Silu__avx512,
                 .hardswish = Hardswish__avx512},
+    .terms = {SplitRow__avx512, SplitPlanes__avx512},
+    .products = {},
     .fma_probe = FmaProbe__avx512,
     .fuse_scale = FuseScale__avx512,
     .fuse_accumulate = FuseAccumulate__avx512,
@@ -97,14 +108,34 @@ constexpr KernelTable kAvx512Table = {
     .relu = Relu__avx512,
     .add = Add__avx512,
 };
+
+// What a level adds to the one below.
+constexpr KernelTable Avx512Bf16Table() {
+  KernelTable table = kAvx512Table;
+  table.isa = Isa::kAvx512Bf16;
+  table.products = {.terms = 1, .tiles = {}, .pairs_name = "pairs-bf16-2x14__avx512bf16", .pairs = RunPairTile__avx512bf16};
+  return table;
+}
+constexpr KernelTable AmxTable() {
+  KernelTable table = Avx512Bf16Table();
+  table.isa = Isa::kAmx;
+  table.products.terms = 3;
+  table.products.tiles = {"tiles-bf16-2x2__amx", ConfigureTiles__amx, RunMatrixTile__amx, ReleaseTiles__amx};
+  return table;
+}
+constexpr KernelTable kAvx512Bf16Table = Avx512Bf16Table(), kAmxTable = AmxTable();
 #endif
 
 const KernelTable* TableFor(Isa isa) {
+  switch (isa) {
 #if defined(__x86_64__)
-  if (isa == Isa::kAvx512) return &kAvx512Table;
-  if (isa == Isa::kAvx2) return &kAvx2Table;
+    case Isa::kAmx: return &kAmxTable;
+    case Isa::kAvx512Bf16: return &kAvx512Bf16Table;
+    case Isa::kAvx512: return &kAvx512Table;
+    case Isa::kAvx2: return &kAvx2Table;
 #endif
-  return &kScalarTable;
+    default: return &kScalarTable;
+  }
 }
 
 std::atomic<const KernelTable*> g_table{nullptr};
@@ -120,6 +151,8 @@ const KernelTable& Kernels() {
   }
   return *table;
 }
+
+void SetKernels(const KernelTable& table) { g_table.store(&table, std::memory_order_release); }
 
 bool SetIsa(Isa isa) {
   if (!IsaSupported(isa)) return false;

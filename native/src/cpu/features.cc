@@ -3,6 +3,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include <cstdint>
 #endif
@@ -14,6 +18,8 @@ const char* IsaName(Isa isa) {
     case Isa::kScalar: return "scalar";
     case Isa::kAvx2: return "avx2";
     case Isa::kAvx512: return "avx512";
+    case Isa::kAvx512Bf16: return "avx512bf16";
+    case Isa::kAmx: return "amx";
   }
   return "unknown";
 }
@@ -28,9 +34,20 @@ uint64_t EnabledState() {
   return (uint64_t{hi} << 32) | lo;
 }
 
+// Asks the system to keep tiles for this process (arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA), Linux 5.16); it may refuse.
+bool MayUseTiles() {
+#if defined(__linux__)
+  return syscall(SYS_arch_prctl, 0x1023, 18) == 0;
+#else
+  return false;
+#endif
+}
+
 struct Features {
   bool avx2 = false;
   bool avx512 = false;
+  bool avx512bf16 = false;
+  bool amx = false;
 
   Features() {
     uint32_t a = 0, b = 0, c = 0, d = 0;
@@ -43,6 +60,9 @@ struct Features {
     avx2 = ((b >> 5) & 1) && fma && f16c;
     const bool f = (b >> 16) & 1, dq = (b >> 17) & 1, bw = (b >> 30) & 1, vl = (b >> 31) & 1;
     avx512 = avx2 && f && dq && bw && vl && (state & 0xE6) == 0xE6;  // opmask, ZMM
+    const bool tiles = ((d >> 24) & 1) && ((d >> 22) & 1);           // and their bf16 product
+    avx512bf16 = avx512 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && ((a >> 5) & 1);
+    amx = avx512bf16 && tiles && (state & 0x60000) == 0x60000 && MayUseTiles();
   }
 };
 
@@ -58,6 +78,8 @@ bool IsaSupported(Isa isa) {
     case Isa::kScalar: return true;
     case Isa::kAvx2: return GetFeatures().avx2;
     case Isa::kAvx512: return GetFeatures().avx512;
+    case Isa::kAvx512Bf16: return GetFeatures().avx512bf16;
+    case Isa::kAmx: return GetFeatures().amx;
   }
   return false;
 }
@@ -66,8 +88,9 @@ bool IsaSupported(Isa isa) { return isa == Isa::kScalar; }
 #endif
 
 Isa BestIsa() {
-  if (IsaSupported(Isa::kAvx512)) return Isa::kAvx512;
-  if (IsaSupported(Isa::kAvx2)) return Isa::kAvx2;
+  for (int level = kIsaCount - 1; level > 0; --level) {
+    if (IsaSupported(static_cast<Isa>(level))) return static_cast<Isa>(level);
+  }
   return Isa::kScalar;
 }
 

@@ -33,7 +33,7 @@ ChannelGroups GroupsOf(const NetworkNode& node, const ImageShape& input) { retur
 int64_t RoundUp(int64_t elements) { return (elements + kBlock - 1) / kBlock * kBlock; }
 
 Arrangement::Arrangement(const Network& network, const EngineOptions& options, const KernelTable& kernels, int threads, std::vector<ImageShape> shapes)
-    : network_(network), shapes_(std::move(shapes)), layouts_(shapes_.size()), choices_(network.nodes.size()), inner_(network.nodes.size()) {
+    : network_(network), shapes_(std::move(shapes)), layouts_(shapes_.size()), twins_(shapes_.size()), choices_(network.nodes.size()), inner_(network.nodes.size()) {
   for (size_t value = 0; value < shapes_.size(); ++value) layouts_[value].shape = shapes_[value];
   if (ReadsPlanes()) layouts_[0].form = Layout::Form::kPlanar;
   for (size_t i = 0; i < network.nodes.size(); ++i) {
@@ -61,13 +61,45 @@ Arrangement::Arrangement(const Network& network, const EngineOptions& options, c
     for (const int input : node.inputs) ++readers[static_cast<size_t>(input)];
   }
   for (size_t i = 0; i < network.nodes.size(); ++i) inner_[i] = CanBeInner(i, readers);
+  FindTerms(TermsOf(options.precision, kernels));
   AssignSlots();
 }
 
 ConvChoice Arrangement::Choose(size_t node, const EngineOptions& options, const KernelTable& kernels, int threads) const {
   const size_t input = static_cast<size_t>(network_.nodes[node].inputs[0]);
   const ChannelGroups channels = GroupsOf(network_.nodes[node], shapes_[input]);
-  return ChooseConv(network_.nodes[node], channels, layouts_[input], shapes_[node + 1], options, kernels, threads);
+  const bool as_terms = input == 0 ? layouts_[0].form == Layout::Form::kPlanar : MultipliesTerms(choices_[input - 1].method);
+  return ChooseConv(network_.nodes[node], channels, {layouts_[input], as_terms}, shapes_[node + 1], options, kernels, threads);
+}
+
+Value Arrangement::terms(int index) const {
+  const size_t value = static_cast<size_t>(index);
+  return HasTwin(index) ? Value{twin_slots_[value], twins_[value]} : this->value(index);
+}
+
+bool Arrangement::CanBeTerms(size_t value) const {
+  if (value == 0) return layouts_[0].form == Layout::Form::kPlanar;
+  const ConvMethod method = choices_[value - 1].method;
+  return IsConv(network_.nodes[value - 1]) && (method == ConvMethod::kDirect || MultipliesTerms(method));
+}
+
+void Arrangement::FindTerms(int terms) {
+  std::vector<bool> as_terms(shapes_.size()), as_float32(shapes_.size());
+  as_float32[static_cast<size_t>(network_.output)] = true;
+  for (size_t i = 0; i < network_.nodes.size(); ++i) {
+    const std::vector<int>& inputs = network_.nodes[i].inputs;
+    for (size_t k = 0; k < inputs.size(); ++k) {
+      const size_t input = static_cast<size_t>(inputs[k]);
+      if (input > 0 && inner_[input - 1]) continue;  // lies nowhere
+      if (k == 0 && IsConv(network_.nodes[i]) && MultipliesTerms(choices_[i].method)) as_terms[input] = true;
+      else as_float32[input] = true;
+    }
+  }
+  for (size_t value = 0; value < shapes_.size(); ++value) {
+    if (!as_terms[value]) continue;
+    Layout& layout = !as_float32[value] && CanBeTerms(value) ? layouts_[value] : (twins_[value] = layouts_[value]);
+    layout.terms = terms;
+  }
 }
 
 // Where weights grow beyond the cap, the layers that lose the least time for a byte take smaller ones: F(2, 3)'s, then plain ones.
@@ -90,7 +122,10 @@ void Arrangement::CapGrowth(const EngineOptions& options, const KernelTable& ker
     if (!IsConv(network_.nodes[node]) || (now.method != ConvMethod::kWinograd2 && now.method != ConvMethod::kWinograd4)) return;
     EngineOptions asked = options;
     asked.algorithm = now.method == ConvMethod::kWinograd4 ? Algorithm::kWinograd2 : Algorithm::kDirect;
-    const ConvChoice smaller = Choose(node, asked, kernels, threads);
+    ConvChoice smaller = Choose(node, asked, kernels, threads);
+    asked.algorithm = Algorithm::kProducts;
+    const ConvChoice products = Choose(node, asked, kernels, threads);
+    if (products.estimate < smaller.estimate && products.bytes < now.bytes) smaller = products;
     if (smaller.bytes < now.bytes) moves.push({(smaller.estimate - now.estimate) / (now.bytes - smaller.bytes), node, smaller});
   };
   if (held > kMostGrowth * plain) {
@@ -147,31 +182,28 @@ void Arrangement::AssignSlots() {
     int& source = last[static_cast<size_t>(network_.nodes[static_cast<size_t>(i)].inputs[0])];
     source = std::max(source, last[static_cast<size_t>(i) + 1]);
   }
-  struct Slot {
-    Layout layout;
-    int busy_until;
-  };
-  std::vector<Slot> taken;
   slots_.assign(shapes_.size(), -1);
-  for (int value = 0; value < static_cast<int>(shapes_.size()); ++value) {
-    const int made = value - 1;
-    if (made >= 0 && inner_[static_cast<size_t>(made)]) continue;
-    if (made >= 0 && IsAlias(static_cast<size_t>(made))) {
-      slots_[static_cast<size_t>(value)] = slots_[static_cast<size_t>(network_.nodes[static_cast<size_t>(made)].inputs[0])];
-      continue;
-    }
-    const Layout& layout = layouts_[static_cast<size_t>(value)];
-    const auto fits = [&](const Slot& slot) { return slot.busy_until < made && slot.layout.SharesBorders(layout); };
-    auto found = std::find_if(taken.begin(), taken.end(), fits);
-    if (found == taken.end()) {
-      found = taken.insert(taken.end(), Slot{layout, 0});
-      slot_sizes_.push_back(0);
-    }
-    found->busy_until = std::max(last[static_cast<size_t>(value)], made);
-    const size_t slot = static_cast<size_t>(found - taken.begin());
-    slots_[static_cast<size_t>(value)] = static_cast<int>(slot);
-    slot_sizes_[slot] = std::max(slot_sizes_[slot], RoundUp(layout.elements()));
+  twin_slots_ = slots_;
+  for (size_t value = 0; value < shapes_.size(); ++value) {
+    const int made = static_cast<int>(value) - 1, until = std::max(last[value], made);
+    if (made >= 0 && inner_[value - 1]) continue;
+    if (made >= 0 && IsAlias(value - 1)) slots_[value] = slots_[static_cast<size_t>(network_.nodes[value - 1].inputs[0])];
+    else slots_[value] = SlotFor(layouts_[value], made, until);
+    if (HasTwin(static_cast<int>(value))) twin_slots_[value] = SlotFor(twins_[value], made, until);
   }
+}
+
+int Arrangement::SlotFor(const Layout& layout, int made, int last) {
+  const auto fits = [&](const Slot& slot) { return slot.busy_until < made && slot.layout.SharesBorders(layout); };
+  auto found = std::find_if(taken_.begin(), taken_.end(), fits);
+  if (found == taken_.end()) {
+    found = taken_.insert(taken_.end(), Slot{layout, 0});
+    slot_sizes_.push_back(0);
+  }
+  found->busy_until = last;
+  const size_t slot = static_cast<size_t>(found - taken_.begin());
+  slot_sizes_[slot] = std::max(slot_sizes_[slot], RoundUp(layout.elements()));
+  return static_cast<int>(slot);
 }
 
 }  // namespace repfuse

@@ -20,6 +20,9 @@ class Arrangement {
   Arrangement(const Network& network, const EngineOptions& options, const KernelTable& kernels, int threads, std::vector<ImageShape> shapes);
 
   Value value(int index) const { return {slots_[static_cast<size_t>(index)], layouts_[static_cast<size_t>(index)]}; }
+  // The same as terms: the value itself where it is made as such, else its twin, which is split from it.
+  Value terms(int index) const;
+  bool HasTwin(int index) const { return twins_[static_cast<size_t>(index)].terms > 0; }
   const ConvChoice& choice(size_t node) const { return choices_[node]; }
   // Two values that are one in memory.
   bool IsAlias(size_t node) const;
@@ -29,18 +32,30 @@ class Arrangement {
 
  private:
   bool ReadsPlanes() const;
+  // Whether what makes it can make it as terms.
+  bool CanBeTerms(size_t value) const;
+  // Which values convolutions read as terms.
+  void FindTerms(int terms);
   ConvChoice Choose(size_t node, const EngineOptions& options, const KernelTable& kernels, int threads) const;
   void CapGrowth(const EngineOptions& options, const KernelTable& kernels, int threads);
   // readers: of each value, how many inputs are it.
   bool CanBeInner(size_t node, const std::vector<int>& readers) const;
   void AssignSlots();
+  // A slot for a value made by node `made` and read last by node `last`.
+  int SlotFor(const Layout& layout, int made, int last);
 
   const Network& network_;
   std::vector<ImageShape> shapes_;
   std::vector<Layout> layouts_;
+  std::vector<Layout> twins_;  // of no terms where there is none
   std::vector<ConvChoice> choices_;
   std::vector<bool> inner_;
-  std::vector<int> slots_;
+  std::vector<int> slots_, twin_slots_;  // of values
+  struct Slot {
+    Layout layout;
+    int busy_until;
+  };
+  std::vector<Slot> taken_;
   std::vector<int64_t> slot_sizes_;
 };
 

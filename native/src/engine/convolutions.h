@@ -16,15 +16,20 @@ struct ConvSetting {
   ChannelGroups channels;
   int64_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
   Epilogue epilogue;
-  const BlockedKernels* kernels;
+  const KernelTable* kernels;
+  WeightForm form;  // of `weights`
+
+  const BlockedKernels& blocked() const { return kernels->blocked; }
 };
 
-// Implicit im2col: the taps of a pixel are read where they lie, in the blocked or the planar input.
-std::unique_ptr<Step> MakeDirectConv(ConvSetting setting, TileSize tile, Value output);
+// Implicit im2col: the taps of a pixel are read where they lie, in the blocked or the planar input, of float32 or of terms.
+std::unique_ptr<Step> MakeDenseConv(ConvSetting setting, TileSize tile, int threads, Value output);
 // F(m x m, 3 x 3).
 std::unique_ptr<Step> MakeWinogradConv(ConvSetting setting, int m, TileSize tile, int threads, Value output);
 // One filter for each channel.
 std::unique_ptr<Step> MakeDepthwiseConv(ConvSetting setting, Value output);
+// Sums in float64, each rounded once: what the others are measured against.
+std::unique_ptr<Step> MakeFloat64Conv(ConvSetting setting, Value output);
 // A depthwise convolution and the pointwise one that alone reads it (whose `input` has no memory).
 std::unique_ptr<Step> MakeSeparableConv(ConvSetting depthwise, ConvSetting pointwise, TileSize tile, int threads, Value output);
 

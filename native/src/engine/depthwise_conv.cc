@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "conv_rows.h"
+#include "depthwise_rows.h"
 
 namespace repfuse {
 namespace {

@@ -2,10 +2,52 @@
 #include <algorithm>
 #include <cstring>
 
+#include "../kernels/terms/terms.h"
 #include "steps.h"
 
 namespace repfuse {
 namespace {
+
+// The caller's planes, interleaved.
+class IngestTerms final : public Step {
+ public:
+  IngestTerms(const TermKernels& kernels, Value output) : Step(output), kernels_(kernels) {}
+
+  void Run(const RunState& run) const override {
+    const Layout& to = output_.layout;
+    const ImageShape& s = to.shape;
+    ForEach(s.batch * s.height, run.threads, [&](int64_t index, int) {
+      const int64_t n = index / s.height, y = index % s.height;
+      TermPlanes row{{}, s.width, reinterpret_cast<uint16_t*>(out(run) + to.at(n, 0, y, 0)), 2 * to.term()};
+      for (int64_t c = 0; c < s.channels; ++c) row.planes[c] = run.input + ((n * s.channels + c) * s.height + y) * s.width;
+      kernels_.planes(row, to.terms);
+    });
+  }
+  std::string kernel() const override { return "ingest bf16 terms"; }
+
+ private:
+  TermKernels kernels_;
+};
+
+// A value of float32 as terms.
+class SplitStep final : public Step {
+ public:
+  SplitStep(Value input, const TermKernels& kernels, Value output) : Step(output), input_(input), kernels_(kernels) {}
+
+  void Run(const RunState& run) const override {
+    const Layout &in = input_.layout, &to = output_.layout;
+    ForEach(to.shape.batch * in.blocks() * to.shape.height, run.threads, [&](int64_t index, int) {
+      const int64_t y = index % to.shape.height, block = index / to.shape.height % in.blocks(), n = index / to.shape.height / in.blocks();
+      auto* row = reinterpret_cast<uint16_t*>(out(run) + to.at(n, 0, y, 0) + to.block(block));
+      kernels_.row({run.slots[input_.slot] + in.at(n, block, y, 0), to.shape.width, row, kTermBlock, 2 * to.term()}, to.terms);
+    });
+  }
+  std::string kernel() const override { return "split"; }
+
+ private:
+  Value input_;
+  TermKernels kernels_;
+};
 
 class Ingest final : public Step {
  public:
@@ -15,7 +57,7 @@ class Ingest final : public Step {
     const Layout& to = output_.layout;
     const ImageShape& s = to.shape;
     ForEach(s.batch * to.planes(), run.threads, [&](int64_t index, int) {
-      const int64_t n = index / to.planes(), plane = index % to.planes(), lanes = to.pixel();
+      const int64_t n = index / to.planes(), plane = index % to.planes(), lanes = to.lanes();
       const int64_t channels = std::min(lanes, s.channels - plane * lanes);
       for (int64_t y = 0; y < s.height; ++y) {
         float* row = out(run) + to.at(n, plane, y, 0);
@@ -41,7 +83,7 @@ class Deliver final : public Step {
     const Layout& in = input_.layout;
     const ImageShape& s = in.shape;
     ForEach(s.batch * in.planes(), run.threads, [&](int64_t index, int) {
-      const int64_t n = index / in.planes(), plane = index % in.planes(), lanes = in.pixel();
+      const int64_t n = index / in.planes(), plane = index % in.planes(), lanes = in.lanes();
       const int64_t channels = std::min(lanes, s.channels - plane * lanes);
       for (int64_t y = 0; y < s.height; ++y) {
         const float* row = run.slots[input_.slot] + in.at(n, plane, y, 0);
@@ -60,7 +102,17 @@ class Deliver final : public Step {
 
 }  // namespace
 
-std::unique_ptr<Step> MakeIngest(Value output) { return std::make_unique<Ingest>(output); }
+std::unique_ptr<Step> MakeIngest(const KernelTable& kernels, Value output) {
+  if (output.layout.terms > 0) return std::make_unique<IngestTerms>(kernels.terms, output);
+  return std::make_unique<Ingest>(output);
+}
+std::unique_ptr<Step> MakeSplit(Value input, const KernelTable& kernels, Value output) {
+  if (input.layout.form == Layout::Form::kVectors) {
+    input.layout = input.layout.AsPixels();
+    output.layout = output.layout.AsPixels();
+  }
+  return std::make_unique<SplitStep>(input, kernels.terms, output);
+}
 std::unique_ptr<Step> MakeDeliver(Value input) { return std::make_unique<Deliver>(input); }
 
 }  // namespace repfuse

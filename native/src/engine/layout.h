@@ -9,36 +9,53 @@
 
 namespace repfuse {
 
+// Channels of a block of bf16 terms, and of an interleaved pixel of few channels.
+inline constexpr int64_t kTermBlock = 32, kTermPlanar = 4;
+
 // Blocked: [batch][block][row][column][16]. Planar: [batch][channel][row][column], for images of few channels. Vectors: [block][batch][16],
 // for maps of one pixel: the batch then takes the part of a row of pixels. Around each map lies a border of zeros that nobody writes to.
+//
+// The same as bf16 terms (src/kernels/terms/): one such map for each term, one after the other, of blocks of 32 channels (half of which a value
+// may leave zero), planar ones of pixels of 4 channels. Distances are elements of float32: 32 channels of a term take the place of 16.
 struct Layout {
   enum class Form { kBlocked, kPlanar, kVectors };
 
   Form form = Form::kBlocked;
   ImageShape shape{};
   int64_t before = 0, after = 0;  // border: above and left, below and right
+  int terms = 0;                  // 0: float32
 
-  int64_t blocks() const { return (shape.channels + kBlock - 1) / kBlock; }
-  int64_t planes() const { return form == Form::kPlanar ? shape.channels : blocks(); }
-  int64_t pixel() const { return form == Form::kPlanar ? 1 : kBlock; }
-  // Elements from one row of pixels, plane, image to the next.
+  int64_t lanes() const {  // channels of a pixel of a plane
+    if (form == Form::kPlanar) return terms == 0 ? 1 : kTermPlanar;
+    return terms == 0 ? kBlock : kTermBlock;
+  }
+  int64_t blocks() const { return (shape.channels + kBlock - 1) / kBlock; }  // of 16 channels
+  int64_t planes() const { return (shape.channels + lanes() - 1) / lanes(); }
+  int64_t pixel() const { return terms == 0 ? lanes() : lanes() / 2; }
+  // Elements from one row of pixels, plane, image, term to the next.
   int64_t row() const { return (form == Form::kVectors ? shape.batch : before + shape.width + after) * pixel(); }
   int64_t plane() const { return form == Form::kVectors ? row() : (before + shape.height + after) * row(); }
-  int64_t image() const { return form == Form::kVectors ? kBlock : plane() * planes(); }
-  int64_t elements() const { return form == Form::kVectors ? plane() * planes() : image() * shape.batch; }
+  int64_t image() const { return form == Form::kVectors ? pixel() : plane() * planes(); }
+  int64_t term() const { return form == Form::kVectors ? plane() * planes() : image() * shape.batch; }
+  // With what a tile may read beyond the last pixel, which becomes part of no result.
+  int64_t elements() const { return terms == 0 ? term() : term() * terms + kBeyond * pixel(); }
   int64_t at(int64_t n, int64_t plane_index, int64_t y, int64_t x) const {
     return n * image() + plane_index * plane() + (before + y) * row() + (before + x) * pixel();
   }
+  // Elements from the first block of 16 channels to another.
+  int64_t block(int64_t index) const { return terms == 0 ? index * plane() : index / 2 * plane() + index % 2 * pixel() / 2; }
   // The same memory as one image: vectors are then the pixels of one row.
   Layout AsPixels() const {
     if (form != Form::kVectors) return *this;
-    return {.form = Form::kBlocked, .shape = {1, shape.channels, 1, shape.batch}};
+    return {.form = Form::kBlocked, .shape = {1, shape.channels, 1, shape.batch}, .terms = terms};
   }
-  // Two values may lie in the same memory, one after the other, if their borders do.
+  // Two values may lie in the same memory, one after the other, if their borders do, and the channels that nobody writes.
   bool SharesBorders(const Layout& other) const {
     return form == other.form && shape.batch == other.shape.batch && shape.height == other.shape.height && shape.width == other.shape.width &&
-           before == other.before && after == other.after;
+           before == other.before && after == other.after && terms == other.terms && (terms == 0 || shape.channels == other.shape.channels);
   }
+
+  static constexpr int64_t kBeyond = 128;  // pixels
 };
 
 }  // namespace repfuse

@@ -4,6 +4,8 @@
 #include <cstring>
 
 #include "../kernels/blocked/winograd_tile.h"
+#include "../kernels/half/half.h"
+#include "layout.h"
 
 namespace repfuse {
 namespace {
@@ -54,6 +56,46 @@ void ForWeights(const NetworkNode& node, const ChannelGroups& channels, const We
   }
 }
 
+// Weights of terms: where they are, and how many.
+class TermOrder {
+ public:
+  TermOrder(const NetworkNode& node, const WeightForm& form)
+      : node_(node), form_(form), lanes_(form.planar ? kTermPlanar : kTermBlock), row_steps_((node.kernel_w + form.row_taps - 1) / form.row_taps) {}
+
+  int64_t lanes() const { return lanes_; }
+  // bf16 elements of an input block of [16 output channels].
+  int64_t block() const { return node_.kernel_h * row_steps_ * step(kBlock); }
+  // Calls visit(plain index, packed index of its first term, elements from one term to the next) for every weight.
+  template <typename Visit>
+  void ForWeights(const ChannelGroups& channels, const std::vector<Panel>& panels, const Visit& visit) const {
+    const PlainLayout plain(node_, channels);
+    for (const Panel& panel : panels) {
+      const int64_t width = panel.blocks * kBlock, term = step(width) / form_.terms;
+      for (int64_t i = 0; i < panel.in_blocks * lanes_; ++i) {
+        for (int64_t o = 0; o < width; ++o) {
+          const int64_t from = plain.Taps(panel.block * kBlock + o, panel.in_block * lanes_ + i);
+          if (from < 0) continue;
+          for (int64_t y = 0; y < node_.kernel_h; ++y) {
+            for (int64_t x = 0; x < node_.kernel_w; ++x) {
+              const int64_t index = (i / lanes_ * node_.kernel_h + y) * row_steps_ + x / form_.row_taps;
+              const int64_t input = x % form_.row_taps * lanes_ + i % lanes_;  // of the step
+              visit(from + y * node_.kernel_w + x, panel.offset * block() + index * step(width) + (input / 2 * width + o) * 2 + input % 2, term);
+            }
+          }
+        }
+      }
+    }
+  }
+
+ private:
+  // Elements of a step, for `width` output channels.
+  int64_t step(int64_t width) const { return form_.terms * form_.row_taps * lanes_ * width; }
+
+  const NetworkNode& node_;
+  const WeightForm& form_;
+  int64_t lanes_, row_steps_;
+};
+
 int64_t PanelBlocks(const std::vector<Panel>& panels) { return panels.back().offset + panels.back().in_blocks * panels.back().blocks; }
 
 bool PackWinograd(const NetworkNode& node, const float* plain, const ChannelGroups& channels, int m, PackedWeights* out) {
@@ -78,14 +120,49 @@ bool PackWinograd(const NetworkNode& node, const float* plain, const ChannelGrou
   return true;
 }
 
+bool PackTerms(const NetworkNode& node, const float* plain, const ChannelGroups& channels, const WeightForm& form, PackedWeights* out) {
+  const TermOrder order(node, form);
+  out->panels = CutPanels(channels, form.blocks, order.lanes());
+  if (!out->weight.Allocate(static_cast<size_t>(PanelBlocks(out->panels) * order.block()) * sizeof(uint16_t))) return false;
+  std::memset(out->weight.data(), 0, out->weight.bytes());
+  auto* packed = out->weight.as<uint16_t>();
+  order.ForWeights(channels, out->panels, [&](int64_t from, int64_t to, int64_t term) {
+    float rest = plain[from];
+    for (int t = 0; t < form.terms; ++t) {
+      packed[to + t * term] = FloatToBf16(rest);
+      rest -= Bf16ToFloat(packed[to + t * term]);
+    }
+    if (rest != 0) out->exact = false;  // or no number
+  });
+  return true;
+}
+
 }  // namespace
+
+void RoundToTerms(float* values, int64_t count, int terms) {
+  for (int64_t i = 0; i < count; ++i) {
+    float rest = values[i], sum = 0;
+    for (int t = 0; t < terms; ++t) {
+      const float term = Bf16ToFloat(FloatToBf16(rest));
+      sum += term;
+      rest -= term;
+    }
+    values[i] = sum;
+  }
+}
 
 bool PackWeights(const NetworkNode& node, const float* plain, const ChannelGroups& channels, const WeightForm& form, PackedWeights* out) {
   const size_t bias = static_cast<size_t>(channels.out_blocks() * kBlock) * sizeof(float);
   if (!out->bias.Allocate(bias)) return false;
   std::memset(out->bias.data(), 0, bias);
   if (node.bias.bytes() > 0) std::memcpy(out->bias.data(), node.bias.data(), static_cast<size_t>(node.out_channels) * sizeof(float));
+  if (MultipliesTerms(form.method)) return PackTerms(node, plain, channels, form, out);
   const int64_t taps = node.kernel_h * node.kernel_w;
+  if (form.method == ConvMethod::kFloat64) {
+    if (!out->weight.Allocate(static_cast<size_t>(node.weight_count) * sizeof(float))) return false;
+    std::memcpy(out->weight.data(), plain, out->weight.bytes());
+    return true;
+  }
   int64_t size = channels.out_blocks() * taps * kBlock;  // depthwise
   if (form.method != ConvMethod::kDepthwise) {
     out->panels = CutPanels(channels, form.blocks);
@@ -101,7 +178,20 @@ bool PackWeights(const NetworkNode& node, const float* plain, const ChannelGroup
 }
 
 void UnpackWeights(const NetworkNode& node, const PackedWeights& packed, const ChannelGroups& channels, const WeightForm& form, float* plain) {
+  if (MultipliesTerms(form.method)) {
+    const auto* terms = packed.weight.as<uint16_t>();
+    TermOrder(node, form).ForWeights(channels, packed.panels, [&](int64_t to, int64_t at, int64_t term) {
+      float sum = 0;
+      for (int t = 0; t < form.terms; ++t) sum += Bf16ToFloat(terms[at + t * term]);
+      plain[to] = sum;
+    });
+    return;
+  }
   const float* from = packed.weight.as<float>();
+  if (form.method == ConvMethod::kFloat64) {
+    std::memcpy(plain, from, static_cast<size_t>(node.weight_count) * sizeof(float));
+    return;
+  }
   ForWeights(node, channels, form, packed.panels, [&](int64_t to, int64_t at) { plain[to] = from[at]; });
 }
 

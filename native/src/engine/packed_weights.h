@@ -9,32 +9,43 @@
 
 namespace repfuse {
 
-enum class ConvMethod { kDirect, kWinograd2, kWinograd4, kDepthwise };
+// kPairs and kTiles multiply bf16 terms: in vectors of pairs, and in matrix tiles.
+enum class ConvMethod { kDirect, kWinograd2, kWinograd4, kDepthwise, kPairs, kTiles, kFloat64 };
+
+inline bool MultipliesTerms(ConvMethod method) { return method == ConvMethod::kPairs || method == ConvMethod::kTiles; }
 
 // Which order that is.
 struct WeightForm {
   ConvMethod method;
-  bool planar;  // of a direct convolution: its input is
-  int blocks;   // of output channels in a tile
+  bool planar;           // of a dense convolution: its input is
+  int blocks;            // of output channels in a tile
+  int terms = 0;         // of a weight; 0: float32
+  int64_t row_taps = 1;  // neighbouring taps of a row whose inputs are one step of a tile
 
   bool operator==(const WeightForm&) const = default;
   // Winograd's hold other values: the plain ones cannot be had back.
-  bool reversible() const { return method == ConvMethod::kDirect || method == ConvMethod::kDepthwise; }
+  bool reversible() const { return method != ConvMethod::kWinograd2 && method != ConvMethod::kWinograd4; }
 };
 
 struct PackedWeights {
   AlignedBuffer weight;
   AlignedBuffer bias;  // [out blocks][16], zeros where there is none
   std::vector<Panel> panels;
+  // Of terms: that their sums are the plain weights.
+  bool exact = true;
 
   size_t bytes() const { return weight.bytes() + bias.bytes(); }
 };
 
 // `plain` is OIHW. What lies outside a group is zero. False without memory. Direct:
 // [panel][input block][kernel_h][kernel_w][16][blocks][16]; planar: [panel][input channel][kernel_h][kernel_w][blocks][16]; Winograd:
-// [panel][value of the domain][input channel][blocks][16], transformed in float64 and rounded once; depthwise: [block][kernel_h][kernel_w][16].
+// [panel][value of the domain][input channel][blocks][16], transformed in float64 and rounded once; depthwise: [block][kernel_h][kernel_w][16];
+// float64: as they are. Of terms, in bf16, a step being the inputs of `row_taps` taps:
+// [panel][input block][kernel_h][step of a row][term][pair of the step's inputs][blocks][16][2].
 bool PackWeights(const NetworkNode& node, const float* plain, const ChannelGroups& channels, const WeightForm& form, PackedWeights* out);
-// The plain weights of a form that is reversible.
+// The plain weights of a form that is reversible, and exact.
 void UnpackWeights(const NetworkNode& node, const PackedWeights& packed, const ChannelGroups& channels, const WeightForm& form, float* plain);
+// The sum of the first terms of every value in its place.
+void RoundToTerms(float* values, int64_t count, int terms);
 
 }  // namespace repfuse

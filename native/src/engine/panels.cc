@@ -4,20 +4,21 @@
 
 namespace repfuse {
 
-std::vector<Panel> CutPanels(const ChannelGroups& channels, int most) {
+std::vector<Panel> CutPanels(const ChannelGroups& channels, int most, int64_t lanes) {
   std::vector<Panel> panels;
-  const int64_t groups = channels.regular() ? channels.groups : 1;
-  const int64_t out_blocks = channels.out_blocks() / groups, in_blocks = channels.in_blocks() / groups;
-  const int64_t step = channels.regular() ? most : 1;
+  const bool regular = channels.regular(lanes);
+  const int64_t groups = regular ? channels.groups : 1;
+  const int64_t out_blocks = channels.out_blocks() / groups, in_blocks = (channels.in_channels + lanes - 1) / lanes / groups;
+  const int64_t step = regular ? most : 1;
   for (int64_t group = 0; group < groups; ++group) {
     for (int64_t block = 0; block < out_blocks; block += step) {
       Panel panel{.block = group * out_blocks + block, .in_block = group * in_blocks, .in_blocks = in_blocks,
                   .blocks = static_cast<int>(std::min(step, out_blocks - block))};
-      if (!channels.regular()) {
+      if (!regular) {
         const int64_t first = panel.block * 16 / channels.out_per_group();
         const int64_t last = (std::min(panel.block * 16 + 16, channels.out_channels) - 1) / channels.out_per_group();
-        panel.in_block = first * channels.in_per_group() / 16;
-        panel.in_blocks = ((last + 1) * channels.in_per_group() - 1) / 16 + 1 - panel.in_block;
+        panel.in_block = first * channels.in_per_group() / lanes;
+        panel.in_blocks = ((last + 1) * channels.in_per_group() - 1) / lanes + 1 - panel.in_block;
       }
       panels.push_back(panel);
     }
@@ -63,11 +64,11 @@ double PanelsCost(const std::vector<Panel>& panels, int64_t pixels, int64_t part
 
 }  // namespace
 
-TileSize ChooseTile(const ChannelGroups& channels, int64_t pixels, int64_t tap_inputs, const BlockedKernels& kernels, int threads) {
+TileSize ChooseTile(const ChannelGroups& channels, int64_t pixels, int64_t tap_inputs, const BlockedKernels& kernels, int threads, int64_t lanes) {
   TileSize best{1, 1};
   double least = 0;
   for (int blocks = 1; blocks <= kernels.most_blocks; ++blocks) {
-    const std::vector<Panel> panels = CutPanels(channels, blocks);
+    const std::vector<Panel> panels = CutPanels(channels, blocks, lanes);
     const int64_t most = std::min<int64_t>(kernels.most_pixels[blocks - 1], pixels);
     for (int64_t part = most; part > most / 2; --part) {
       const double time = PanelsCost(panels, pixels, part, tap_inputs, threads);

@@ -15,13 +15,20 @@ constexpr int64_t kApart = int64_t{64} << 10;
 
 using Weights = std::vector<std::shared_ptr<const PackedWeights>>;  // of each node, packed as its choice wants them
 
+WeightForm FormOf(const Network& network, size_t i, const Arrangement& arrangement) {
+  const ConvChoice& choice = arrangement.choice(i);
+  const bool planar = arrangement.value(network.nodes[i].inputs[0]).layout.form == Layout::Form::kPlanar;
+  return {choice.method, planar, choice.tile.blocks, choice.terms, choice.row_taps};
+}
+
 ConvSetting SettingOf(const Network& network, size_t i, const Arrangement& arrangement, const Weights& weights, const KernelTable& kernels) {
   const NetworkNode& node = network.nodes[i];
-  const Value input = arrangement.value(node.inputs[0]);
+  const bool terms = MultipliesTerms(arrangement.choice(i).method);
+  const Value input = terms ? arrangement.terms(node.inputs[0]) : arrangement.value(node.inputs[0]);
   return {.input = input, .residual = node.inputs.size() > 1 ? std::optional(arrangement.value(node.inputs[1])) : std::nullopt, .weights = weights[i],
           .channels = GroupsOf(node, input.layout.shape), .kernel_h = node.kernel_h, .kernel_w = node.kernel_w, .stride_h = node.stride_h,
           .stride_w = node.stride_w, .dilation_h = node.dilation_h, .dilation_w = node.dilation_w, .pad_top = node.pad_top, .pad_left = node.pad_left,
-          .epilogue = Epilogue(node.activation, kernels.blocked), .kernels = &kernels.blocked};
+          .epilogue = Epilogue(node.activation, kernels.blocked), .kernels = &kernels, .form = FormOf(network, i, arrangement)};
 }
 
 std::unique_ptr<Step> MakeConv(const Network& network, size_t i, const Arrangement& arrangement, const Weights& weights, const KernelTable& kernels, int threads) {
@@ -41,9 +48,12 @@ std::unique_ptr<Step> MakeConv(const Network& network, size_t i, const Arrangeme
     case ConvMethod::kDepthwise: return MakeDepthwiseConv(std::move(setting), output);
     case ConvMethod::kWinograd2: return MakeWinogradConv(std::move(setting), 2, choice.tile, threads, output);
     case ConvMethod::kWinograd4: return MakeWinogradConv(std::move(setting), 4, choice.tile, threads, output);
-    case ConvMethod::kDirect: break;
+    case ConvMethod::kFloat64: return MakeFloat64Conv(std::move(setting), output);
+    case ConvMethod::kDirect:
+    case ConvMethod::kPairs:
+    case ConvMethod::kTiles: break;
   }
-  return MakeDirectConv(std::move(setting), choice.tile, output);
+  return MakeDenseConv(std::move(setting), choice.tile, threads, output);
 }
 
 std::unique_ptr<Step> MakeOther(const NetworkNode& node, const Arrangement& arrangement, Value output, const KernelTable& kernels) {
@@ -70,16 +80,21 @@ std::unique_ptr<Step> MakeOther(const NetworkNode& node, const Arrangement& arra
   return nullptr;
 }
 
-// Of one node, before it has run.
-StepReport ReportOf(const Network& network, size_t i, const std::vector<ImageShape>& shapes, const Arrangement& arrangement, const Weights& weights) {
+// Of a convolution, before it has run; with the one that is computed in the same step.
+StepReport ReportOfConv(const Network& network, size_t i, const std::vector<ImageShape>& shapes, const Arrangement& arrangement, const Weights& weights) {
   const NetworkNode& node = network.nodes[i];
   const ImageShape &input = shapes[static_cast<size_t>(node.inputs[0])], &output = shapes[i + 1];
   StepReport report{.name = node.name, .kernel = {}, .output = output, .macs = 0, .bytes = 0, .estimate = 0, .seconds = 0};
-  if (!IsConv(node)) return report;
   report.macs = static_cast<double>(output.batch * output.channels * output.height * output.width) *
                 static_cast<double>(input.channels / node.groups * node.kernel_h * node.kernel_w);
   report.bytes = static_cast<double>(weights[i]->bytes());
   report.estimate = arrangement.choice(i).estimate;
+  if (i == 0 || !arrangement.IsInner(i - 1)) return report;
+  const StepReport inner = ReportOfConv(network, i - 1, shapes, arrangement, weights);
+  report.name = inner.name + " + " + report.name;
+  report.macs += inner.macs;
+  report.bytes += inner.bytes;
+  report.estimate += inner.estimate;
   return report;
 }
 
@@ -103,9 +118,7 @@ Status Plan::Compile(const Network& network, const EngineOptions& options, Weigh
     const NetworkNode& node = network.nodes[i];
     if (!IsConv(node)) return;
     const Value from = arrangement.value(node.inputs[0]);
-    const ConvChoice& choice = arrangement.choice(i);
-    const WeightForm form{choice.method, from.layout.form == Layout::Form::kPlanar, choice.tile.blocks};
-    weights[i] = store.Get(i, form, GroupsOf(node, from.layout.shape));
+    weights[i] = store.Get(i, FormOf(network, i, arrangement), GroupsOf(node, from.layout.shape));
     if (weights[i] == nullptr) failed = true;
   });
   if (Cancelled()) return {Code::kCancelled, "cancelled"};
@@ -119,25 +132,22 @@ Status Plan::Compile(const Network& network, const EngineOptions& options, Weigh
     entry->step = std::move(step);
     plan->entries_.push_back(std::move(entry));
   };
-  add(MakeIngest(arrangement.value(0)), {.name = "input", .kernel = {}, .output = input, .macs = 0, .bytes = 0, .estimate = 0, .seconds = 0});
+  const auto report = [&](std::string name, int value) {
+    return StepReport{.name = std::move(name), .kernel = {}, .output = shapes[static_cast<size_t>(value)], .macs = 0, .bytes = 0, .estimate = 0, .seconds = 0};
+  };
+  const auto add_twin = [&](std::string name, int value) {
+    if (arrangement.HasTwin(value)) add(MakeSplit(arrangement.value(value), kernels, arrangement.terms(value)), report(std::move(name), value));
+  };
+  add(MakeIngest(kernels, arrangement.value(0)), report("input", 0));
+  add_twin("input", 0);
   for (size_t i = 0; i < network.nodes.size(); ++i) {
-    if (arrangement.IsAlias(i) || arrangement.IsInner(i)) continue;
-    StepReport report = ReportOf(network, i, shapes, arrangement, weights);
-    if (!IsConv(network.nodes[i])) {
-      add(MakeOther(network.nodes[i], arrangement, arrangement.value(static_cast<int>(i) + 1), kernels), std::move(report));
-      continue;
-    }
-    if (i > 0 && arrangement.IsInner(i - 1)) {  // a step of two layers
-      const StepReport inner = ReportOf(network, i - 1, shapes, arrangement, weights);
-      report.name = inner.name + " + " + report.name;
-      report.macs += inner.macs;
-      report.bytes += inner.bytes;
-      report.estimate += inner.estimate;
-    }
-    add(MakeConv(network, i, arrangement, weights, kernels, threads), std::move(report));
+    if (arrangement.IsInner(i)) continue;
+    const int value = static_cast<int>(i) + 1;
+    if (IsConv(network.nodes[i])) add(MakeConv(network, i, arrangement, weights, kernels, threads), ReportOfConv(network, i, shapes, arrangement, weights));
+    else if (!arrangement.IsAlias(i)) add(MakeOther(network.nodes[i], arrangement, arrangement.value(value), kernels), report(network.nodes[i].name, value));
+    add_twin(network.nodes[i].name, value);
   }
-  add(MakeDeliver(arrangement.value(network.output)),
-      {.name = "output", .kernel = {}, .output = shapes[static_cast<size_t>(network.output)], .macs = 0, .bytes = 0, .estimate = 0, .seconds = 0});
+  add(MakeDeliver(arrangement.value(network.output)), report("output", network.output));
   *out = std::move(plan);
   return Ok();
 }

@@ -11,6 +11,7 @@ struct Rates {
   double depthwise;
   double transforms;  // bytes that Winograd's transforms read and write
   double weights;     // bytes of weights that come from beyond the caches
+  double terms[3];    // multiply-accumulates of a direct convolution whose operands are split into 1, 2 or 3 terms
 };
 
 const Rates& RatesOf(Isa isa);

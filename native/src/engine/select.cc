@@ -1,8 +1,10 @@
 #include "select.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "../kernels/blocked/winograd_tile.h"
+#include "../kernels/tiles/matrix_tile.h"
 #include "convolutions.h"
 
 namespace repfuse {
@@ -11,15 +13,18 @@ namespace {
 // F(4, 3)'s weights are 2.25 times F(2, 3)'s: they must be so much faster.
 constexpr double kWorthGrowing = 0.9;
 
+// Beyond it a tile might read too far past its last pixel (Layout::kBeyond).
+constexpr int64_t kMostTermStride = 4;
+
 struct Cost {
   double macs, weight_bytes;
 };
 
 // Multiply-accumulates with what tiles and blocks waste, and bytes of packed weights, for `pixels` neighbours `times` times.
-Cost PanelCost(const ChannelGroups& channels, TileSize tile, double pixels, double taps, const BlockedKernels& kernels) {
+Cost PanelCost(const ChannelGroups& channels, TileSize tile, double pixels, double taps, const BlockedKernels& kernels, int64_t lanes = kBlock) {
   double macs = 0, bytes = 0;
-  for (const Panel& panel : CutPanels(channels, tile.blocks)) {
-    const double pairs = static_cast<double>(panel.in_blocks * panel.blocks * kBlock * kBlock) * taps;
+  for (const Panel& panel : CutPanels(channels, tile.blocks, lanes)) {
+    const double pairs = static_cast<double>(panel.in_blocks * lanes * panel.blocks * kBlock) * taps;
     // A tile of few accumulators waits for its own sums.
     const double full = std::min(1.0, static_cast<double>(panel.blocks * tile.pixels) / (kernels.most_blocks > 1 ? 8.0 : 4.0));
     macs += pairs * pixels / full;
@@ -51,7 +56,39 @@ ConvChoice Winograd(int m, const ChannelGroups& channels, const ImageShape& outp
   return {m == 2 ? ConvMethod::kWinograd2 : ConvMethod::kWinograd4, tile, products + moved / rates.transforms, cost.weight_bytes + plain};
 }
 
+// Products of terms, where they can be had: matrix tiles before vectors of pairs.
+std::optional<ConvChoice> Products(const NetworkNode& node, const ChannelGroups& channels, const ConvInput& input, const ImageShape& output,
+                                   const EngineOptions& options, const KernelTable& kernels, const Rates& rates) {
+  const int terms = TermsOf(options.precision, kernels);
+  Layout layout = input.layout;
+  layout.terms = terms;
+  const bool planar = layout.form == Layout::Form::kPlanar;
+  if (terms == 0 || node.stride_w > kMostTermStride || (planar && channels.in_channels > kTermPlanar)) return std::nullopt;
+  const bool tiles = kernels.products.tiles.run != nullptr;
+  const int64_t lanes = layout.lanes(), width = layout.form == Layout::Form::kVectors ? output.batch : output.width;
+  ConvChoice choice{tiles ? ConvMethod::kTiles : ConvMethod::kPairs, {}, 0, 0, terms};
+  if (tiles && planar && node.dilation_w == 1) choice.row_taps = node.kernel_w <= 4 ? 4 : 8;
+  double pixels = static_cast<double>(output.batch * output.height * output.width);
+  if (tiles) {
+    choice.tile = {2, static_cast<int>(EvenPart(width, kMostMatrixPixels))};
+    pixels *= static_cast<double>((width + choice.tile.pixels - 1) / choice.tile.pixels * choice.tile.pixels) / static_cast<double>(width);
+  } else {
+    choice.tile = ChooseTile(channels, width, lanes / 2, kernels.blocked, 1, lanes);
+  }
+  const double taps = static_cast<double>(node.kernel_h * ((node.kernel_w + choice.row_taps - 1) / choice.row_taps * choice.row_taps));
+  const Cost cost = PanelCost(channels, choice.tile, pixels, taps, kernels.blocked, lanes);
+  choice.bytes = cost.weight_bytes / 2 * terms;
+  choice.estimate = std::max(cost.macs / rates.terms[terms - 1], choice.bytes / rates.weights);
+  if (!input.as_terms) choice.estimate += static_cast<double>(layout.shape.batch * layout.term()) * (4 + 4 * terms) / rates.transforms;
+  return choice;
+}
+
 }  // namespace
+
+int TermsOf(Precision precision, const KernelTable& kernels) {
+  const int terms = precision == Precision::kF32 ? 3 : precision == Precision::kFast ? 2 : 1;
+  return terms <= kernels.products.terms ? terms : 0;
+}
 
 bool CanWinograd(const NetworkNode& node, const ChannelGroups& channels) {
   return node.kernel_h == 3 && node.kernel_w == 3 && node.stride_h == 1 && node.stride_w == 1 && node.dilation_h == 1 && node.dilation_w == 1 &&
@@ -62,27 +99,34 @@ bool IsDepthwise(const ChannelGroups& channels) {
   return channels.groups > 1 && channels.groups == channels.in_channels && channels.groups == channels.out_channels;
 }
 
-ConvChoice ChooseConv(const NetworkNode& node, const ChannelGroups& channels, const Layout& input, const ImageShape& output, const EngineOptions& options,
+ConvChoice ChooseConv(const NetworkNode& node, const ChannelGroups& channels, const ConvInput& input, const ImageShape& output, const EngineOptions& options,
                       const KernelTable& kernels, int threads) {
   const Rates& rates = RatesOf(kernels.isa);
+  const Layout& layout = input.layout;
+  if (options.algorithm == Algorithm::kFloat64) return {ConvMethod::kFloat64, {1, 1}, 0, static_cast<double>(node.weight_count) * 4};
   // The tile follows the real batch, on which no result depends.
   ImageShape judged = output;
   if (options.batch_invariant) judged.batch = 1;
   if (IsDepthwise(channels)) {
-    const double macs = static_cast<double>(judged.batch * judged.height * judged.width * input.blocks() * kBlock * node.kernel_h * node.kernel_w);
-    return {ConvMethod::kDepthwise, {1, 1}, macs / rates.depthwise, static_cast<double>(input.blocks() * kBlock * node.kernel_h * node.kernel_w * 4)};
+    const double macs = static_cast<double>(judged.batch * judged.height * judged.width * layout.blocks() * kBlock * node.kernel_h * node.kernel_w);
+    return {ConvMethod::kDepthwise, {1, 1}, macs / rates.depthwise, static_cast<double>(layout.blocks() * kBlock * node.kernel_h * node.kernel_w * 4)};
   }
-  ConvChoice best = Direct(node, channels, input, judged, kernels, rates);
-  if (options.algorithm != Algorithm::kDirect && CanWinograd(node, channels) && input.form == Layout::Form::kBlocked) {
-    for (const int m : {2, 4}) {
-      const bool asked = options.algorithm == (m == 2 ? Algorithm::kWinograd2 : Algorithm::kWinograd4);
-      const ConvChoice choice = Winograd(m, channels, judged, kernels, rates, 1);
-      const double gain = best.method == ConvMethod::kWinograd2 ? kWorthGrowing : 1;
-      if (asked || (options.algorithm == Algorithm::kAuto && choice.estimate < best.estimate * gain)) best = choice;
-    }
+  ConvChoice best = Direct(node, channels, layout, judged, kernels, rates);
+  const bool any = options.algorithm == Algorithm::kAuto;
+  for (const int m : {2, 4}) {
+    const bool asked = options.algorithm == (m == 2 ? Algorithm::kWinograd2 : Algorithm::kWinograd4);
+    if (!(any || asked) || !CanWinograd(node, channels) || layout.form != Layout::Form::kBlocked) continue;
+    const ConvChoice choice = Winograd(m, channels, judged, kernels, rates, 1);
+    const double gain = best.method == ConvMethod::kWinograd2 ? kWorthGrowing : 1;
+    if (asked || choice.estimate < best.estimate * gain) best = choice;
+  }
+  if (any || options.algorithm == Algorithm::kProducts) {
+    const auto choice = Products(node, channels, input, judged, options, kernels, rates);
+    if (choice && (!any || choice->estimate < best.estimate)) best = *choice;
   }
   // The tile that suits the real batch and the threads.
-  if (best.method == ConvMethod::kDirect) best.tile = Direct(node, channels, input, output, kernels, rates).tile;
+  if (best.method == ConvMethod::kDirect) best.tile = Direct(node, channels, layout, output, kernels, rates).tile;
+  else if (MultipliesTerms(best.method)) best.tile = Products(node, channels, input, output, options, kernels, rates)->tile;
   else best.tile = Winograd(best.method == ConvMethod::kWinograd2 ? 2 : 4, channels, output, kernels, rates, threads).tile;
   return best;
 }

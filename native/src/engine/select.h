@@ -11,13 +11,23 @@ namespace repfuse {
 struct ConvChoice {
   ConvMethod method;
   TileSize tile;
-  double estimate;  // seconds on one thread
-  double bytes;     // of packed weights, and of the plain ones where they stay beside them
+  double estimate;       // seconds on one thread
+  double bytes;          // of packed weights, and of the plain ones where they stay beside them
+  int terms = 0;         // of its operands; 0: float32
+  int64_t row_taps = 1;  // as WeightForm's
+};
+
+// What is read: `as_terms` if it is made as terms anyway.
+struct ConvInput {
+  const Layout& layout;
+  bool as_terms;
 };
 
 // What the choice depends on: the node, what it reads and what it makes; `threads` only decides the size of its tiles.
-ConvChoice ChooseConv(const NetworkNode& node, const ChannelGroups& channels, const Layout& input, const ImageShape& output,
+ConvChoice ChooseConv(const NetworkNode& node, const ChannelGroups& channels, const ConvInput& input, const ImageShape& output,
                       const EngineOptions& options, const KernelTable& kernels, int threads);
+// bf16 terms of an operand that a precision asks for; 0 where the level cannot multiply them.
+int TermsOf(Precision precision, const KernelTable& kernels);
 
 // Whether a method can compute it at all.
 bool CanWinograd(const NetworkNode& node, const ChannelGroups& channels);

@@ -1,6 +1,9 @@
 #include <algorithm>
+#include <cstring>
 
-#include "conv_rows.h"
+#include "../kernels/terms/terms.h"
+#include "dense_rows.h"
+#include "depthwise_rows.h"
 
 namespace repfuse {
 namespace {
@@ -14,38 +17,52 @@ class SeparableConv final : public Step {
  public:
   SeparableConv(ConvSetting depthwise, ConvSetting pointwise, TileSize tile, int threads, Value output)
       : Step(output), lanes_(std::min<int64_t>(threads, output.layout.shape.height)),
-        middle_(Middle(pointwise, (output.layout.shape.height + lanes_ - 1) / lanes_, output)), depthwise_(depthwise, depthwise.input.layout, middle_),
-        pointwise_(pointwise, tile, middle_, output.layout) {
-    const Panel& panel = pointwise.weights->panels.front();
-    first_panel_ = panel.in_blocks * panel.blocks * kBlock * kBlock * 4 / 64;
+        middle_(Middle(pointwise, (output.layout.shape.height + lanes_ - 1) / lanes_, output)), terms_(middle_),
+        depthwise_(depthwise, depthwise.input.layout, middle_) {
+    terms_.terms = pointwise.form.terms;
+    pointwise_ = MakeDenseRows(pointwise, tile, terms_, output.layout);
+    first_panel_ = static_cast<int64_t>(pointwise.weights->weight.bytes() / pointwise.weights->panels.size()) / 64;
   }
 
   void Run(const RunState& run) const override {
-    const ConvSetting &s = depthwise_.setting(), &p = pointwise_.setting();
+    const ConvSetting &s = depthwise_.setting(), &p = pointwise_->setting();
     const Layout &in = s.input.layout, &to = output_.layout;
     ForEach(to.shape.batch * lanes_, run.threads, [&](int64_t share, int thread) {
       const char* weight = p.weights->weight.as<const char>();  // of the pointwise one, while the depthwise one computes
       for (int64_t line = 0; line < first_panel_; ++line) __builtin_prefetch(weight + line * 64, 0, 2);
       const int64_t n = share / lanes_, lane = share % lanes_, end = to.shape.height * (lane + 1) / lanes_;
-      float* middle = run.workspace + thread * run.workspace_size;
+      float* const middle = run.workspace + thread * run.workspace_size;
+      float* const terms = terms_.terms == 0 ? middle : middle + middle_.elements();
       for (int64_t from = to.shape.height * lane / lanes_; from < end; from += middle_.shape.height) {
         const int64_t rows = std::min(middle_.shape.height, end - from);
         for (int64_t block = 0; block < middle_.blocks(); ++block) {
           const float* x = run.slots[s.input.slot] + in.at(n, block, from * s.stride_h - s.pad_top, -s.pad_left);
           depthwise_.Run(block, x, middle + middle_.at(0, block, 0, 0), nullptr, rows);
         }
-        for (const Panel& panel : p.weights->panels) {
-          const float* residual = p.residual ? run.slots[p.residual->slot] + p.residual->layout.at(n, panel.block, from, 0) : nullptr;
-          pointwise_.Run(panel, middle, out(run) + to.at(n, panel.block, from, 0), residual, rows);
-        }
+        if (terms_.terms > 0) Split(middle, terms, rows);
+        const float* residual = p.residual ? run.slots[p.residual->slot] + p.residual->layout.at(n, 0, from, 0) : nullptr;
+        pointwise_->Run({0, p.weights->panels.size(), rows, terms, out(run) + to.at(n, 0, from, 0), residual, middle + scratch_at()});
       }
     });
   }
 
-  int64_t workspace() const override { return middle_.elements(); }
-  std::string kernel() const override { return depthwise_.kernel() + " + " + pointwise_.kernel(); }
+  int64_t workspace() const override {
+    return scratch_at() + pointwise_->scratch(middle_.shape.height, static_cast<int64_t>(pointwise_->setting().weights->panels.size()));
+  }
+  std::string kernel() const override { return depthwise_.kernel() + " + " + pointwise_->kernel(); }
 
  private:
+  int64_t scratch_at() const { return middle_.elements() + (terms_.terms == 0 ? 0 : terms_.elements()); }
+
+  // Rows of the map between into the terms that the pointwise one reads; zeros for the half of a block that does not exist.
+  void Split(const float* middle, float* terms, int64_t rows) const {
+    if (middle_.blocks() % 2 == 1) std::memset(terms, 0, static_cast<size_t>(terms_.elements()) * sizeof(float));
+    for (int64_t block = 0; block < middle_.blocks(); ++block) {
+      auto* y = reinterpret_cast<uint16_t*>(terms + terms_.block(block));
+      pointwise_->setting().kernels->terms.row({middle + middle_.block(block), rows * middle_.shape.width, y, kTermBlock, 2 * terms_.term()}, terms_.terms);
+    }
+  }
+
   // `rows` are a thread's.
   static Layout Middle(const ConvSetting& pointwise, int64_t rows, const Value& output) {
     Layout layout{.form = Layout::Form::kBlocked, .shape = {1, pointwise.channels.in_channels, 1, output.layout.shape.width}};
@@ -54,9 +71,9 @@ class SeparableConv final : public Step {
   }
 
   int64_t lanes_;
-  Layout middle_;
+  Layout middle_, terms_;  // the map between, and its terms
   DepthwiseRows depthwise_;
-  DirectRows pointwise_;
+  std::unique_ptr<DenseRows> pointwise_;
   int64_t first_panel_ = 0;  // lines of 64 bytes
 };
 

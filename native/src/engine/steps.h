@@ -7,9 +7,11 @@
 
 namespace repfuse {
 
-// The caller's NCHW to the first value, and the last one back.
-std::unique_ptr<Step> MakeIngest(Value output);
+// The caller's NCHW to the first value (of terms only if it is planar), and the last one back.
+std::unique_ptr<Step> MakeIngest(const KernelTable& kernels, Value output);
 std::unique_ptr<Step> MakeDeliver(Value input);
+// A value of float32, in blocks of channels, as bf16 terms.
+std::unique_ptr<Step> MakeSplit(Value input, const KernelTable& kernels, Value output);
 
 struct WindowSetting {
   int64_t kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, pad_bottom, pad_right;

@@ -4,8 +4,11 @@
 
 namespace repfuse {
 
-WeightStore::WeightStore(Network& network) : network_(network), entries_(network.nodes.size()) {
+WeightStore::WeightStore(Network& network, int terms) : network_(network), entries_(network.nodes.size()) {
   for (size_t i = 0; i < entries_.size(); ++i) {
+    const NetworkNode& node = network.nodes[i];
+    const bool depthwise = node.groups > 1 && node.groups == node.out_channels;
+    if (terms > 0 && !depthwise) RoundToTerms(network.nodes[i].weight.as<float>(), node.weight_count, terms);
     entries_[i].plain = std::move(network.nodes[i].weight);
     entries_[i].bytes = entries_[i].plain.bytes();
   }
@@ -33,7 +36,7 @@ std::shared_ptr<const PackedWeights> WeightStore::Get(size_t index, const Weight
   std::lock_guard lock(mutex_);
   std::erase_if(entry.packed, [](const Packed& known) { return known.weights.expired(); });
   entry.packed.push_back({form, packed});
-  if (form.reversible() && entry.base == nullptr) {
+  if (form.reversible() && packed->exact && entry.base == nullptr) {
     entry.base = packed;
     entry.base_form = form;
     entry.plain = AlignedBuffer();

@@ -11,8 +11,8 @@ namespace repfuse {
 
 class WeightStore {
  public:
-  // Takes the weights out of the nodes.
-  explicit WeightStore(Network& network);
+  // Takes the weights out of the nodes. terms: what dense convolutions keep of each weight, 0: all of it.
+  WeightStore(Network& network, int terms);
 
   // Each form is packed once, and shared by the plans that use it. Null without memory. One thread at a time for each node.
   std::shared_ptr<const PackedWeights> Get(size_t node, const WeightForm& form, const ChannelGroups& channels);

@@ -140,7 +140,7 @@ class WinogradConv final : public Step {
         tile.y = products + value * out_size_ + group * tile_.blocks * tile_.pixels * kBlock;
         tile.prefetch = next;
         tile.prefetch_lines = next < last ? paced : 0;
-        s_.kernels->conv(tile, panel.blocks, static_cast<int>(TilesOf(pass, group)));
+        s_.blocked().conv(tile, panel.blocks, static_cast<int>(TilesOf(pass, group)));
         next += paced * panel.in_blocks * 64;
       }
     }
@@ -175,7 +175,7 @@ class WinogradConv final : public Step {
     }
   }
 
-  const WinogradKernels& kernels() const { return m_ == 2 ? s_.kernels->winograd2 : s_.kernels->winograd4; }
+  const WinogradKernels& kernels() const { return m_ == 2 ? s_.blocked().winograd2 : s_.blocked().winograd4; }
 
   ConvSetting s_;
   int m_;

@@ -31,6 +31,7 @@ constexpr int kDepthwiseRows = 1;
 #include "activation.inc"
 #include "conv_tile.inc"
 #include "depthwise_tile.inc"
+#include "finish_row.inc"
 #include "winograd_tile.inc"
 
 constexpr ConvRun kConvTiles[1][6] = {
@@ -44,6 +45,7 @@ void WinogradInput2__avx2(const WinogradInput& tile) { RunInput<2>(tile); }
 void WinogradInput4__avx2(const WinogradInput& tile) { RunInput<4>(tile); }
 void WinogradOutput2__avx2(const WinogradOutput& tile) { RunOutput<2>(tile); }
 void WinogradOutput4__avx2(const WinogradOutput& tile) { RunOutput<4>(tile); }
+void Finish__avx2(const FinishedRow& row) { FinishRow(row); }
 void Sigmoid__avx2(const float* x, float* y, size_t n) { Map<SigmoidOf>(x, y, n); }
 void Silu__avx2(const float* x, float* y, size_t n) { Map<SiluOf>(x, y, n); }
 void Hardswish__avx2(const float* x, float* y, size_t n) { Map<HardswishOf>(x, y, n); }

@@ -31,6 +31,7 @@ constexpr int kDepthwiseRows = 2;
 #include "activation.inc"
 #include "conv_tile.inc"
 #include "depthwise_tile.inc"
+#include "finish_row.inc"
 #include "winograd_tile.inc"
 
 constexpr ConvRun kConvTiles[kMostTileBlocks][kMostTilePixels] = {
@@ -48,6 +49,7 @@ void WinogradInput2__avx512(const WinogradInput& tile) { RunInput<2>(tile); }
 void WinogradInput4__avx512(const WinogradInput& tile) { RunInput<4>(tile); }
 void WinogradOutput2__avx512(const WinogradOutput& tile) { RunOutput<2>(tile); }
 void WinogradOutput4__avx512(const WinogradOutput& tile) { RunOutput<4>(tile); }
+void Finish__avx512(const FinishedRow& row) { FinishRow(row); }
 void Sigmoid__avx512(const float* x, float* y, size_t n) { Map<SigmoidOf>(x, y, n); }
 void Silu__avx512(const float* x, float* y, size_t n) { Map<SiluOf>(x, y, n); }
 void Hardswish__avx512(const float* x, float* y, size_t n) { Map<HardswishOf>(x, y, n); }

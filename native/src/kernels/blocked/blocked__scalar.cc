@@ -25,6 +25,7 @@ constexpr int kDepthwiseRows = 1;
 #include "activation.inc"
 #include "conv_tile.inc"
 #include "depthwise_tile.inc"
+#include "finish_row.inc"
 #include "winograd_tile.inc"
 
 constexpr ConvRun kConvTiles[1][2] = {{RunConvPitch<1, 1>, RunConvPitch<1, 2>}};
@@ -37,6 +38,7 @@ void WinogradInput2__scalar(const WinogradInput& tile) { RunInput<2>(tile); }
 void WinogradInput4__scalar(const WinogradInput& tile) { RunInput<4>(tile); }
 void WinogradOutput2__scalar(const WinogradOutput& tile) { RunOutput<2>(tile); }
 void WinogradOutput4__scalar(const WinogradOutput& tile) { RunOutput<4>(tile); }
+void Finish__scalar(const FinishedRow& row) { FinishRow(row); }
 void Sigmoid__scalar(const float* x, float* y, size_t n) { Map<SigmoidOf>(x, y, n); }
 void Silu__scalar(const float* x, float* y, size_t n) { Map<SiluOf>(x, y, n); }
 void Hardswish__scalar(const float* x, float* y, size_t n) { Map<HardswishOf>(x, y, n); }

@@ -12,6 +12,7 @@ inline constexpr int64_t kBlock = 16;
 // Blocks of output channels and pixels of the largest tiles.
 inline constexpr int kMostTileBlocks = 4, kMostTilePixels = 14;
 
+// Of bf16 the same, with a pair of bf16 values wherever an input or a weight is a float here, and so two channels for one.
 struct ConvTile {
   const float* x;         // what the first pixel reads is at x + taps[...]
   const int64_t* taps;    // elements from x to the first input of each tap

@@ -1,0 +1,19 @@
+#include "dense_rows.h"
+
+#include "../kernels/terms/terms.h"
+
+namespace repfuse {
+
+DenseRows::DenseRows(ConvSetting setting, TileSize tile, const Layout& in, const Layout& out)
+    : s_(std::move(setting)), tile_(tile), in_(in), out_(out) {}
+
+void DenseRows::Leave(float* x, float* y, int64_t pixels) const {
+  if (s_.epilogue.after != nullptr) s_.epilogue.after(x, x, static_cast<size_t>(pixels * kBlock));
+  if (out_.terms > 0) s_.kernels->terms.row({x, pixels, reinterpret_cast<uint16_t*>(y), kTermBlock, 2 * out_.term()}, out_.terms);
+}
+
+std::unique_ptr<DenseRows> MakeDenseRows(ConvSetting setting, TileSize tile, const Layout& in, const Layout& out) {
+  return setting.form.method == ConvMethod::kTiles ? MakeTileRows(std::move(setting), tile, in, out) : MakeDirectRows(std::move(setting), tile, in, out);
+}
+
+}  // namespace repfuse

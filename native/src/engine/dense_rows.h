@@ -1,0 +1,57 @@
+// Rows of a dense convolution's output, panel by panel: what the steps that compute one are made of.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "convolutions.h"
+
+namespace repfuse {
+
+// Rows of one image, all pointers to what belongs to its first block of channels.
+struct DenseShare {
+  size_t first_panel, last_panel;  // of these panels, without the last
+  int64_t rows;
+  const float* x;         // the first tap of the first row
+  float* y;               // the first row
+  const float* residual;  // null, or the first row, laid out as the setting's
+  float* scratch;         // `scratch` elements
+};
+
+class DenseRows {
+ public:
+  // `in` and `out` say how the rows lie, wherever they are.
+  DenseRows(ConvSetting setting, TileSize tile, const Layout& in, const Layout& out);
+  virtual ~DenseRows() = default;
+  virtual void Run(const DenseShare& share) const = 0;
+  // Elements for a share of so many rows and panels.
+  virtual int64_t scratch(int64_t rows, int64_t panels) const = 0;
+  // Input planes that one pass over a share's rows adds up.
+  virtual int64_t slab() const = 0;
+  // Panels that gain by being in one share, at most.
+  virtual int64_t panels_together() const = 0;
+  virtual std::string kernel() const = 0;
+
+  const ConvSetting& setting() const { return s_; }
+  TileSize tile() const { return tile_; }
+
+ protected:
+  // Pixels of a row and a block of 16 channels, which come to lie at y: what follows the activation's bounds, and the split into terms. Without
+  // terms x is y.
+  void Leave(float* x, float* y, int64_t pixels) const;
+  // Of the residual: as the output, though not always of the same border.
+  const Layout& other() const { return s_.residual ? s_.residual->layout : out_; }
+
+  ConvSetting s_;
+  TileSize tile_;
+  Layout in_, out_;
+};
+
+// In vectors: of float32, or of pairs of bf16.
+std::unique_ptr<DenseRows> MakeDirectRows(ConvSetting setting, TileSize tile, const Layout& in, const Layout& out);
+// In matrix tiles.
+std::unique_ptr<DenseRows> MakeTileRows(ConvSetting setting, TileSize tile, const Layout& in, const Layout& out);
+// As the setting's weights are packed.
+std::unique_ptr<DenseRows> MakeDenseRows(ConvSetting setting, TileSize tile, const Layout& in, const Layout& out);
+
+}  // namespace repfuse

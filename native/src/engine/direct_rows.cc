@@ -1,0 +1,101 @@
+#include <algorithm>
+
+#include "dense_rows.h"
+
+namespace repfuse {
+namespace {
+
+// Weights of one pass over the rows: they stay in the L1 cache meanwhile.
+constexpr int64_t kSlabBytes = 32 << 10;
+
+// Implicit im2col: the taps of a pixel are read where they lie. What is said of inputs holds for pairs of bf16, which take their place.
+class DirectRows final : public DenseRows {
+ public:
+  DirectRows(ConvSetting setting, TileSize tile, const Layout& in, const Layout& out)
+      : DenseRows(std::move(setting), tile, in, out), conv_(s_.form.terms > 0 ? s_.kernels->products.pairs : s_.blocked().conv), channels_(in.pixel()) {
+    const bool planar = in.form == Layout::Form::kPlanar && in.terms == 0;
+    for (const Panel& panel : s_.weights->panels) planes_ = std::max(planes_, planar ? s_.channels.in_channels : panel.in_blocks);
+    kernel_taps_ = s_.kernel_h * s_.kernel_w;
+    for (int64_t plane = 0; plane < planes_; ++plane) {
+      for (int64_t i = 0; i < s_.kernel_h; ++i) {
+        for (int64_t j = 0; j < s_.kernel_w; ++j) taps_.push_back(plane * in.plane() + i * s_.dilation_h * in.row() + j * s_.dilation_w * in.pixel());
+      }
+    }
+    slab_ = EvenPart(planes_, std::max<int64_t>(kSlabBytes / (channels_ * tile.blocks * kBlock * 4 * kernel_taps_), 1));
+  }
+
+  void Run(const DenseShare& share) const override {
+    for (size_t panel = share.first_panel; panel < share.last_panel; ++panel) RunPanel(s_.weights->panels[panel], share);
+  }
+
+  int64_t scratch(int64_t rows, int64_t) const override { return out_.terms == 0 ? 0 : tile_.blocks * rows * out_.shape.width * kBlock; }
+  int64_t slab() const override { return slab_; }
+  int64_t panels_together() const override { return 1; }
+
+  std::string kernel() const override {
+    const std::string form = in_.form == Layout::Form::kPlanar ? "direct-planar " : "direct ";
+    return form + (s_.form.terms > 0 ? "bf16 " : "") + std::to_string(tile_.blocks) + "x" + std::to_string(tile_.pixels);
+  }
+
+ private:
+  void RunPanel(const Panel& panel, const DenseShare& share) const {
+    const bool planar = in_.form == Layout::Form::kPlanar && in_.terms == 0, split = out_.terms > 0;
+    const int64_t planes = planar ? planes_ : panel.in_blocks, width = out_.shape.width, rows = share.rows;
+    const int64_t step = panel.blocks * kBlock;
+    const float* weight = s_.weights->weight.as<float>() + panel.offset * kernel_taps_ * channels_ * (planar ? planes_ * kBlock : kBlock);
+    // Sums of float32 gather where they come to lie; those of terms apart.
+    const int64_t row_pitch = split ? width * kBlock : out_.row(), block_pitch = split ? rows * row_pitch : out_.plane();
+    float* const sums = split ? share.scratch : share.y + out_.block(panel.block);
+    const float* const x = planar ? share.x : share.x + panel.in_block * in_.plane();
+    const float* const residual = share.residual == nullptr ? nullptr : share.residual + panel.block * other().plane();
+    ConvTile tile{};
+    tile.channels = channels_;
+    tile.pixel = s_.stride_w * in_.pixel();
+    tile.y_block = block_pitch;
+    tile.residual_block = other().plane();
+    tile.low = s_.epilogue.low;
+    tile.high = s_.epilogue.high;
+    const int64_t tiles = rows * ((width + tile_.pixels - 1) / tile_.pixels);
+    for (int64_t plane = 0; plane < planes; plane += slab_) {
+      const int64_t slab = std::min(slab_, planes - plane);
+      tile.taps = taps_.data() + plane * kernel_taps_;
+      tile.tap_count = slab * kernel_taps_;
+      tile.weight = weight + plane * kernel_taps_ * channels_ * step;
+      tile.bias = plane == 0 ? s_.weights->bias.as<float>() + panel.block * kBlock : nullptr;
+      tile.last = plane + slab == planes;
+      // The next slab, or the next panel's first one, while this one runs.
+      const int64_t lines = tile.tap_count * channels_ * panel.blocks;
+      const char* next = reinterpret_cast<const char*>(tile.weight + tile.tap_count * channels_ * step);
+      const char* const end = std::min(next + lines * 64, s_.weights->weight.as<const char>() + s_.weights->weight.bytes());
+      const int64_t paced = (lines + tiles * tile.tap_count - 1) / (tiles * tile.tap_count);
+      for (int64_t row = 0; row < rows; ++row) {
+        for (int64_t column = 0; column < width; column += tile_.pixels) {
+          const int pixels = static_cast<int>(std::min<int64_t>(tile_.pixels, width - column));
+          tile.x = x + row * s_.stride_h * in_.row() + column * tile.pixel;
+          tile.y = sums + row * row_pitch + column * kBlock;
+          tile.residual = residual == nullptr ? nullptr : residual + row * other().row() + column * kBlock;
+          tile.prefetch = next;
+          tile.prefetch_lines = next < end ? paced : 0;
+          conv_(tile, panel.blocks, pixels);
+          next += paced * tile.tap_count * 64;
+        }
+        if (!tile.last) continue;
+        for (int64_t block = 0; block < panel.blocks; ++block) {
+          Leave(sums + block * block_pitch + row * row_pitch, share.y + out_.block(panel.block + block) + row * out_.row(), width);
+        }
+      }
+    }
+  }
+
+  void (*conv_)(const ConvTile& tile, int blocks, int pixels);
+  std::vector<int64_t> taps_;
+  int64_t channels_, planes_ = 1, kernel_taps_ = 1, slab_ = 1;
+};
+
+}  // namespace
+
+std::unique_ptr<DenseRows> MakeDirectRows(ConvSetting setting, TileSize tile, const Layout& in, const Layout& out) {
+  return std::make_unique<DirectRows>(std::move(setting), tile, in, out);
+}
+
+}  // namespace repfuse
