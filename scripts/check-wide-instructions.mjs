@@ -7,7 +7,7 @@ import { basename, join, resolve } from 'node:path';
 
 const ROOT = resolve(import.meta.dirname, '..');
 const BUILDS = ['build/Release/obj.target', 'build-cmake/CMakeFiles'].map((folder) => join(ROOT, folder));
-const KERNEL = /__(avx2|avx512)\.(cc\.)?o$/;
+const KERNEL = /__(avx2|avx512|avx512bf16|amx)\.(cc\.)?o$/;
 /** VEX- and EVEX-encoded instructions all begin with v in this disassembler; ymm, zmm and mask registers occur in no others. */
 const WIDE =
   /^\s*[0-9a-f]+:\s+(v[a-z0-9]+\s.*%[xyz]mm|.*%[yz]mm\d|k(mov|or|and|not|shift|unpck|test|xor|add)[a-z0-9]*\s)/;

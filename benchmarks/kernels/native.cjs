@@ -1,22 +1,8 @@
-// The native micro-benchmarks (native/bench), built and run: every kernel on the layers of RepVGG-A0, B1 and MobileOne-S0, and fusing RepVGG-B3 in
-// place beside memcpy. Needs cmake and Google Benchmark (Debian: libbenchmark-dev). REPFUSE_BENCH_ONLY is a filter of names.
-const { spawnSync } = require('node:child_process');
-const { join, resolve } = require('node:path');
+// The native micro-benchmarks of speed: every kernel on the layers of RepVGG-A0, B1 and MobileOne-S0, and fusing RepVGG-B3 in place beside memcpy.
+// REPFUSE_BENCH_ONLY is a filter of names.
+const { runNative } = require('./google-benchmark.cjs');
 
-const ROOT = resolve(__dirname, '..', '..');
-const BUILD = join(ROOT, 'build-native', 'bench');
 const SECONDS = '0.05'; // of each, at least
-
-function call(command, args) {
-  const { status, error, stdout } = spawnSync(command, args, {
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'inherit'],
-    maxBuffer: 1 << 28,
-  });
-  if (error !== undefined || status !== 0)
-    throw error ?? new Error(`${command} ${args.join(' ')} failed (is Google Benchmark installed?)\n${stdout}`);
-  return stdout;
-}
 
 /** From `im2col/A0 3->48 3x3 224x224 s2/avx2/1`; levels and threads end a name, and memcpy has no level. */
 function rowOf({ name, real_time, time_unit, label, flops, of_peak, step_seconds, bytes_per_second }) {
@@ -40,21 +26,16 @@ function rowOf({ name, real_time, time_unit, label, flops, of_peak, step_seconds
 }
 
 function run(print) {
-  call('cmake', ['-S', ROOT, '-B', BUILD, '-DREPFUSE_BENCHMARKS=ON']);
-  call('cmake', ['--build', BUILD, '--target', 'native_benchmarks', '-j', '2']);
-  const binary = join(BUILD, 'native_benchmarks');
-  const filter = `--benchmark_filter=${process.env.REPFUSE_BENCH_ONLY ?? ''}`;
-  const names = call(binary, [filter, '--benchmark_list_tests']).split('\n');
-  const flags = [filter, `--benchmark_min_time=${SECONDS}`, '--benchmark_enable_random_interleaving=true'];
-  const { benchmarks } = JSON.parse(call(binary, [...flags, '--benchmark_format=json']));
-  const rows = benchmarks.sort((a, b) => names.indexOf(a.name) - names.indexOf(b.name)).map(rowOf);
+  const filter = process.env.REPFUSE_BENCH_ONLY ?? '^(engine|im2col|fuse|memcpy)';
+  const flags = [`--benchmark_min_time=${SECONDS}`, '--benchmark_enable_random_interleaving=true'];
+  const rows = runNative(filter, flags).map(rowOf);
   for (const { kind, what, method, isa, threads, kernel, seconds, gflops, shareOfPeak, GBps } of rows) {
     const figures = [
       gflops === null ? '' : `${gflops.toFixed(0)} GFLOP/s (${(100 * shareOfPeak).toFixed(0)} % of peak)`,
       GBps === null ? '' : `${GBps.toFixed(1)} GB/s`,
     ];
     print(
-      `${`${kind} ${what}`.padEnd(42)} ${method.padEnd(10)} ${(isa ?? '').padEnd(7)} ${threads}  ${(seconds * 1e6).toFixed(0).padStart(8)} us  ${figures.filter(Boolean).join(', ')}${kernel === null ? '' : `  ${kernel}`}`,
+      `${`${kind} ${what}`.padEnd(42)} ${method.padEnd(14)} ${(isa ?? '').padEnd(10)} ${threads}  ${(seconds * 1e6).toFixed(0).padStart(8)} us  ${figures.filter(Boolean).join(', ')}${kernel === null ? '' : `  ${kernel}`}`,
     );
   }
   return { description: 'native kernels on the layers of networks, in one process, in random order', rows };

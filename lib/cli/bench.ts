@@ -1,13 +1,19 @@
 import { Command, InvalidArgumentError } from 'commander';
-import { Engine, type EngineStep, readModel } from '../engine';
+import { Engine, type EngineStep, type Model, measurePrecision, type Precision, readModel } from '../engine';
+import { normalizeInput } from '../graph';
 import { seededUniform, uniformValues } from '../tensor/random';
 import { elementCount, formatShape, Tensor } from '../tensor/tensor';
 import { addGraphFlags, type GraphFlags, graphOptions } from './graph-flags';
-import { positiveInteger } from './options';
+import { readImages } from './images';
+import { positiveInteger, precisionOption } from './options';
+import { formatPrecision } from './precision-table';
 import type { Session } from './session';
 import { formatCount, formatTable } from './table';
 
 interface BenchFlags extends GraphFlags {
+  readonly precision: Precision | 'all';
+  readonly input?: string;
+  readonly tensor?: string;
   readonly batch: number;
   readonly size?: readonly [number, number];
   readonly runs: number;
@@ -20,8 +26,11 @@ export function benchCommand(session: Session): Command {
     .description('Time a network in the engine: compiling, whole runs, and every layer with its kernel.')
     .argument('<model>', 'model file, as convert --graph writes it, or a checkpoint and its --arch');
   return addGraphFlags(command, 'where the file holds none')
-    .option('--batch <number>', 'images of a run', positiveInteger, 1)
-    .option('--size <HxW>', "height and width of the images (default: the graph's)", imageSize)
+    .addOption(precisionOption('all'))
+    .option('--input <file>', 'images [N, C, H, W] to run, as for run (default: seeded ones)')
+    .option('--tensor <name>', 'which tensor of a safetensors input (default: the only one, or "input")')
+    .option('--batch <number>', 'images of a run; of --input the first ones', positiveInteger)
+    .option('--size <HxW>', "height and width of seeded images (default: the graph's)", imageSize)
     .option('--runs <number>', 'timed runs', positiveInteger, 20)
     .option('--threads <number>', 'threads (default: CPUs and quota)', positiveInteger)
     .option('--json', 'print the whole report as JSON')
@@ -33,41 +42,38 @@ export function benchCommand(session: Session): Command {
       session.json = flags.json === true;
       await session.run(async () => {
         const { signal } = session;
-        const model = await readModel(file, { ...(await graphOptions(flags)), signal });
-        const { inputShape } = model.graph;
-        const [channels = 3, ...size] = inputShape ?? [];
-        const shape = [flags.batch, channels, ...(flags.size ?? (size.length === 2 ? size : [224, 224]))];
-        const graph = { ...model.graph, inputShape: shape.slice(1) as [number, number, number] };
-        const started = performance.now();
-        await using engine = await Engine.create({ ...model, graph }, { threads: flags.threads, signal });
-        const input = Tensor.f32(shape, uniformValues(seededUniform(1), elementCount(shape), -1, 1));
-        const out = await engine.run(input, { signal });
-        const compileMilliseconds = performance.now() - started;
-        const times: number[] = [];
-        for (let i = 0; i < flags.runs; i++) {
-          const before = performance.now();
-          await engine.run(input, { out, signal });
-          times.push(performance.now() - before);
+        const { graph, tensors } = await readModel(file, { ...(await graphOptions(flags)), signal });
+        const input = await inputOf(graph, flags);
+        const model = { graph: { ...graph, inputShape: input.shape.slice(1) as [number, number, number] }, tensors };
+        const { runs, threads } = flags;
+        if (flags.precision === 'all') {
+          const report = { file, ...(await measurePrecision(model, input, { runs, threads, signal })) };
+          if (session.json) session.jsonResult(report);
+          else session.result(formatPrecision(report));
+        } else {
+          const report = { file, ...(await bench(model, input, { ...flags, precision: flags.precision }, signal)) };
+          if (session.json) session.jsonResult(report);
+          else session.result(formatBench(report));
         }
-        times.sort((a, b) => a - b);
-        const report: BenchReport = {
-          file,
-          input: shape,
-          threads: engine.threads,
-          compileMilliseconds,
-          milliseconds: { median: times[times.length >> 1]!, least: times[0]! },
-          memory: engine.memory,
-          steps: engine.explain(shape),
-        };
-        if (session.json) session.jsonResult(report);
-        else session.result(formatBench(report));
       });
     });
 }
 
+async function inputOf(graph: Model['graph'], { input, tensor, batch, size }: BenchFlags): Promise<Tensor> {
+  if (input === undefined) {
+    const [channels = 3, ...own] = graph.inputShape ?? [];
+    const shape = [batch ?? 1, channels, ...(size ?? (own.length === 2 ? own : [224, 224]))];
+    return Tensor.f32(shape, uniformValues(seededUniform(1), elementCount(shape), -1, 1));
+  }
+  const images = normalizeInput(graph, await readImages(input, tensor));
+  const [count = 1, ...rest] = images.shape;
+  const taken = Math.min(batch ?? count, count);
+  return Tensor.f32([taken, ...rest], (images.data as Float32Array).slice(0, taken * elementCount(rest)));
+}
+
 interface BenchReport {
-  readonly file: string;
   readonly input: readonly number[];
+  readonly precision: Precision;
   readonly threads: number;
   /** Compiling and the first run. */
   readonly compileMilliseconds: number;
@@ -76,13 +82,49 @@ interface BenchReport {
   readonly steps: readonly EngineStep[];
 }
 
+async function bench(
+  model: Model,
+  input: Tensor,
+  { precision, runs, threads }: Omit<BenchFlags, 'precision'> & { readonly precision: Precision },
+  signal: AbortSignal,
+): Promise<BenchReport> {
+  const started = performance.now();
+  await using engine = await Engine.create(model, { precision, threads, signal });
+  const out = await engine.run(input, { signal });
+  const compileMilliseconds = performance.now() - started;
+  const times: number[] = [];
+  for (let i = 0; i < runs; i++) {
+    const before = performance.now();
+    await engine.run(input, { out, signal });
+    times.push(performance.now() - before);
+  }
+  times.sort((a, b) => a - b);
+  return {
+    input: input.shape,
+    precision,
+    threads: engine.threads,
+    compileMilliseconds,
+    milliseconds: { median: times[times.length >> 1]!, least: times[0]! },
+    memory: engine.memory,
+    steps: engine.explain(input.shape),
+  };
+}
+
 function imageSize(text: string): readonly [number, number] {
   const [, height, width] = /^(\d+)x(\d+)$/.exec(text) ?? [];
   if (height === undefined) throw new InvalidArgumentError('expected height x width, such as 224x224');
   return [Number(height), Number(width)];
 }
 
-function formatBench({ input, threads, compileMilliseconds, milliseconds, memory, steps }: BenchReport): string {
+function formatBench({
+  input,
+  precision,
+  threads,
+  compileMilliseconds,
+  milliseconds,
+  memory,
+  steps,
+}: BenchReport): string {
   const rows = steps.map(({ layer, kernel, output, macs, estimate, seconds, shareOfPeak }) => [
     layer,
     kernel,
@@ -96,7 +138,7 @@ function formatBench({ input, threads, compileMilliseconds, milliseconds, memory
   return [
     formatTable(['layer', 'kernel', 'output', 'kMAC', 'estimate us', 'us', 'of peak'], rows),
     '',
-    `${formatShape(input)}, ${threads} threads: ${milliseconds.median.toFixed(3)} ms (least ${milliseconds.least.toFixed(3)})`,
+    `${formatShape(input)}, ${precision}, ${threads} threads: ${milliseconds.median.toFixed(3)} ms (least ${milliseconds.least.toFixed(3)})`,
     `compiled and run once in ${compileMilliseconds.toFixed(0)} ms; ${(bytes / 1e6).toFixed(1)} MB, of which packed weights ${(memory.packedWeights / 1e6).toFixed(1)}`,
   ].join('\n');
 }

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
-import { InvalidArgumentError } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
+import { PRECISIONS } from '../engine';
 import { type ErrorCode, RepfuseError } from '../errors';
 
 /** A number of at least 0 on the command line. */
@@ -20,6 +21,11 @@ export function positiveInteger(text: string): number {
   const value = Number(text);
   if (!Number.isSafeInteger(value) || value < 1) throw new InvalidArgumentError('expected an integer of at least 1');
   return value;
+}
+
+/** `--precision`, with further words that a command takes. */
+export function precisionOption(...others: readonly string[]): Option {
+  return new Option('--precision <mode>', 'what the engine may lose for speed').choices([...PRECISIONS, ...others]).default('f32');
 }
 
 /** `state_dict.model` as a path of keys; nothing is the root. */

@@ -1,17 +1,12 @@
 import { Command } from 'commander';
-import { withFile } from '../checkpoint/files/random-access';
-import { isNpy, readNpy } from '../checkpoint/npz/npy';
-import { naming, readCheckpoint } from '../checkpoint/read-checkpoint';
 import { writeSafetensors } from '../checkpoint/safetensors/write-safetensors';
-import { Engine, readModel } from '../engine';
-import { RepfuseError } from '../errors';
+import { Engine, type Precision, readModel } from '../engine';
 import { type Graph, normalizeInput } from '../graph';
 import { softmaxAsync } from '../ops';
-import { DTYPES } from '../tensor/dtype';
-import { toFloat32 } from '../tensor/half';
-import { formatShape, Tensor } from '../tensor/tensor';
+import { formatShape, type Tensor } from '../tensor/tensor';
 import { addGraphFlags, type GraphFlags, graphOptions } from './graph-flags';
-import { positiveInteger } from './options';
+import { readImages } from './images';
+import { positiveInteger, precisionOption } from './options';
 import type { Session } from './session';
 import { formatTable } from './table';
 
@@ -22,6 +17,7 @@ interface RunFlags extends GraphFlags {
   readonly force?: true;
   readonly raw?: true;
   readonly top: number;
+  readonly precision: Precision;
   readonly threads?: number;
   readonly json?: true;
 }
@@ -44,6 +40,7 @@ export function runCommand(session: Session): Command {
     .option('--force', 'overwrite the output')
     .option('--raw', 'the input is normalised already')
     .option('--top <number>', 'classes to show of each image', positiveInteger, 1)
+    .addOption(precisionOption())
     .option('--threads <number>', 'threads (default: CPUs and quota)', positiveInteger)
     .option('--json', 'print the result as JSON')
     .addHelpText(
@@ -59,7 +56,7 @@ export function runCommand(session: Session): Command {
         const { graph, tensors } = await readModel(model, { ...(await graphOptions(flags)), signal });
         const images = await readImages(flags.input, flags.tensor);
         const input = flags.raw === true ? images : normalizeInput(graph, images);
-        await using engine = await Engine.create({ graph, tensors }, { threads: flags.threads, signal });
+        await using engine = await Engine.create({ graph, tensors }, { precision: flags.precision, threads: flags.threads, signal });
         const output = await engine.run(input, { signal });
         const classes = await guess(output, graph, flags.top);
         if (flags.output !== undefined)
@@ -69,30 +66,6 @@ export function runCommand(session: Session): Command {
         else session.result(classes === null ? `output ${formatShape(output.shape)}` : formatClasses(classes));
       });
     });
-}
-
-async function readImages(file: string, name: string | undefined): Promise<Tensor> {
-  const array = await withFile(file, async (source) =>
-    (await isNpy(source)) ? await readNpy(source) : undefined,
-  ).catch((error) => {
-    throw error instanceof RepfuseError ? naming(file, error) : error;
-  });
-  const tensor = array ?? pick((await readCheckpoint(file)).tensors, name, file);
-  if (tensor.dtype === 'I64')
-    throw new RepfuseError('ERR_REPFUSE_INVALID_ARGUMENT', `Expected images in ${file} but received I64`, { file });
-  const { floating } = DTYPES[tensor.dtype];
-  return Tensor.f32(tensor.shape, floating ? toFloat32(tensor) : Float32Array.from(tensor.data as Uint8Array));
-}
-
-function pick(tensors: ReadonlyMap<string, Tensor>, name: string | undefined, file: string): Tensor {
-  const found =
-    name !== undefined ? tensors.get(name) : tensors.size === 1 ? [...tensors.values()][0] : tensors.get('input');
-  if (found !== undefined) return found;
-  throw new RepfuseError(
-    'ERR_REPFUSE_KEY',
-    `Expected a tensor ${name ?? 'input'} in ${file} but it holds ${[...tensors.keys()].join(', ')} (choose with --tensor)`,
-    { file },
-  );
 }
 
 /** The `top` most likely classes of each image, for a classifier [N, classes]; null for any other network. */

@@ -9,7 +9,7 @@ import { toFloat32 } from '../tensor/half';
 import { formatShape, Tensor } from '../tensor/tensor';
 import { compileGraph } from './compile';
 import { InputCopies } from './input-copies';
-import { type ImageShape, NativeEngine } from './native-engine';
+import { ALGORITHMS, type Algorithm, type ImageShape, NativeEngine, PRECISIONS, type Precision } from './native-engine';
 import { Turns } from './turns';
 
 /** A network and its weights, as `readModel` gives them. */
@@ -21,12 +21,20 @@ export interface Model {
 export interface EngineOptions {
   /** Threads of a run; default `REPFUSE_NUM_THREADS`, else min(CPU affinity, cgroup quota). Never changes the result. */
   readonly threads?: number | undefined;
-  /** `'f32'`, the only one so far: at most max(2e-6, twice the error of a plain float32 convolution) of the peak in each layer. */
-  readonly precision?: 'f32' | undefined;
+  /**
+   * What a convolution may lose, of the peak of its result: `'f32'` (default) max(2e-6, twice the error of a plain float32 convolution),
+   * `'fast'` 2e-5, `'bf16'` 1e-2. A CPU that multiplies bf16 may then split float32 into three bf16 terms (six products), two (three
+   * products), or round it to one; float32 is always allowed to answer. `explain` tells which did.
+   */
+  readonly precision?: Precision | undefined;
   /** An image's result does not depend on the batch it comes in. Default false: kernels are chosen for the whole batch. */
   readonly batchInvariant?: boolean | undefined;
-  /** How 3x3 convolutions of stride 1 are computed: Winograd's F(2, 3) or F(4, 3), directly, or as is estimated to be fastest (default). */
-  readonly algorithm?: 'auto' | 'direct' | 'winograd2' | 'winograd4' | undefined;
+  /**
+   * How convolutions are computed, where that can be had: as is estimated to be fastest (`'auto'`, default), directly, by Winograd's F(2, 3) or
+   * F(4, 3) (3x3 of stride 1), by products of bf16 terms, or with all sums in float64, each rounded once: slow, what the others are
+   * measured against.
+   */
+  readonly algorithm?: Algorithm | undefined;
   /** Input shapes whose compiled plans are kept, those used last. Default 8. */
   readonly plans?: number | undefined;
   /** Stops the compilation: ERR_REPFUSE_ABORTED. */
@@ -115,8 +123,8 @@ export class Engine implements Disposable, AsyncDisposable {
   static async create({ graph, tensors }: Model, options: EngineOptions = {}): Promise<Engine> {
     checkOptions('Engine.create', options, ENGINE_OPTIONS);
     const { plans = 8, signal } = options;
-    expectChoice(options.precision, 'precision', ['f32']);
-    const algorithm = expectChoice(options.algorithm, 'algorithm', ['auto', 'direct', 'winograd2', 'winograd4']);
+    const precision = expectChoice(options.precision, 'precision', PRECISIONS);
+    const algorithm = expectChoice(options.algorithm, 'algorithm', ALGORITHMS);
     expectInteger(plans, 'plans');
     const batchInvariant = expectBoolean(options.batchInvariant, 'batchInvariant', false);
     const threads = resolveThreads(options.threads);
@@ -126,7 +134,7 @@ export class Engine implements Disposable, AsyncDisposable {
     if (shape !== undefined) inferShapes(graph, shape, stubs);
     else for (const node of graph.nodes) expectTensors(node, stubs); // sizes are looked at in a run
     const program = compileGraph(graph, tensors);
-    const native = await NativeEngine.build(program, { algorithm, batchInvariant, plans }, signal);
+    const native = await NativeEngine.build(program, { algorithm, precision, batchInvariant, plans }, signal);
     if (shape !== undefined) await native.prepare(shape, threads, { signal });
     return new Engine(native, graph, stubs, threads);
   }

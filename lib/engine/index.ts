@@ -8,4 +8,13 @@ export {
   type RunOptions,
   type StreamOptions,
 } from './engine';
+export {
+  type LayerMeasure,
+  type LayerPrecision,
+  type MeasurePrecisionOptions,
+  measurePrecision,
+  type NetworkMeasure,
+  type PrecisionReport,
+} from './measure-precision';
+export { ALGORITHMS, type Algorithm, PRECISIONS, type Precision } from './native-engine';
 export { type ReadModelOptions, readModel } from './read-model';

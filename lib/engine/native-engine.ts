@@ -5,8 +5,16 @@ import type { Program, ProgramStep } from './program';
 
 export type ImageShape = readonly [number, number, number, number];
 
+/** How a convolution may be computed, in the words of native/src/addon/engine.cc. */
+export const ALGORITHMS = ['auto', 'direct', 'winograd2', 'winograd4', 'products', 'float64'] as const;
+export type Algorithm = (typeof ALGORITHMS)[number];
+
+export const PRECISIONS = ['f32', 'fast', 'bf16'] as const;
+export type Precision = (typeof PRECISIONS)[number];
+
 export interface NativeEngineOptions {
-  readonly algorithm: 'auto' | 'direct' | 'winograd2' | 'winograd4';
+  readonly algorithm: Algorithm;
+  readonly precision: Precision;
   readonly batchInvariant: boolean;
   readonly plans: number;
 }

@@ -13,14 +13,14 @@ export interface NativeCall {
   readonly promise: Promise<NativeStatus | null>;
 }
 
-export type Isa = 'scalar' | 'avx2' | 'avx512';
+export type Isa = 'scalar' | 'avx2' | 'avx512' | 'avx512bf16' | 'amx';
 
 export interface NativeInfo {
   /** The level whose kernels run. */
   readonly isa: Isa;
   readonly isasAvailable: readonly Isa[];
-  /** Names of the micro-kernels in force: of `conv2d` and `linear`, and of the engine. */
-  readonly kernels: { readonly gemm: string; readonly blocked: string };
+  /** Names of the micro-kernels in force: of `conv2d` and `linear`, of the engine, and of its products of bf16 (null: the level has none). */
+  readonly kernels: { readonly gemm: string; readonly blocked: string; readonly products: string | null };
   /** min(CPU affinity, ceil(cgroup CPU quota)). */
   readonly defaultThreads: number;
   /** Pool threads started so far in this process. */

@@ -13,6 +13,7 @@ namespace {
 struct Method {
   const char* name;
   Algorithm algorithm;
+  Precision precision = Precision::kF32;
 };
 
 bool Fill(AlignedBuffer* buffer, int64_t count) {
@@ -48,6 +49,7 @@ void BM_Step(benchmark::State& state, Isa isa, std::vector<Layer> layers, Method
   SetIsa(isa);
   EngineOptions options;
   options.algorithm = method.algorithm;
+  options.precision = method.precision;
   std::shared_ptr<Engine> engine;
   const Layer &first = layers.front(), &last = layers.back();
   const ImageShape input{1, first.in, first.size, first.size};
@@ -63,10 +65,12 @@ void BM_Step(benchmark::State& state, Isa isa, std::vector<Layer> layers, Method
     if (!engine->Run(input, x.data(), y.data(), threads).ok()) state.SkipWithError("not run");
   }
   std::vector<StepReport> steps;
-  if (!engine->Explain(input, threads, &steps).ok() || steps.size() != 3) state.SkipWithError("more than one step");
-  else {  // between the conversions at the edges
-    const double seconds = steps[1].seconds;
-    state.SetLabel(steps[1].kernel);
+  (void)engine->Explain(input, threads, &steps);
+  std::erase_if(steps, [](const StepReport& step) { return step.macs == 0; });  // the conversions at the edges
+  if (steps.size() != 1) state.SkipWithError("not one step");
+  else {
+    const double seconds = steps[0].seconds;
+    state.SetLabel(steps[0].kernel);
     state.counters["step_seconds"] = seconds;
     state.counters["flops"] = flops / seconds;
     state.counters["of_peak"] = flops / seconds / PeakFlopsPerSecond(threads);
@@ -78,7 +82,8 @@ void BM_Step(benchmark::State& state, Isa isa, std::vector<Layer> layers, Method
 const bool registered = [] {
   for (int level = 0; level < kIsaCount; ++level) {
     const Isa isa = static_cast<Isa>(level);
-    if (!IsaSupported(isa)) continue;
+    if (!SetIsa(isa)) continue;
+    const int most_terms = Kernels().products.terms;
     const auto add = [&](const std::string& name, const std::vector<Layer>& layers, const Method& method) {
       for (const int threads : {1, 2}) {
         const std::string run = "engine/" + name + "/" + method.name + "/" + IsaName(isa) + "/" + std::to_string(threads);
@@ -94,12 +99,19 @@ const bool registered = [] {
         methods.push_back({"winograd2", Algorithm::kWinograd2});
         methods.push_back({"winograd4", Algorithm::kWinograd4});
       }
+      const std::pair<int, Method> products[] = {{3, {"six products", Algorithm::kProducts, Precision::kF32}},
+                                                 {2, {"three products", Algorithm::kProducts, Precision::kFast}},
+                                                 {1, {"one product", Algorithm::kProducts, Precision::kBf16}}};
+      for (const auto& [terms, method] : products) {
+        if (layer.groups == 1 && terms <= most_terms) methods.push_back(method);
+      }
       for (const Method& method : methods) add(layer.name(), {layer}, method);
       const bool separable = layer.groups > 1 && i + 1 < all.size() && all[i + 1].kernel == 1 && all[i + 1].size == layer.out_size();
       if (separable && all[i + 1].weights() <= 128 << 10)  // else they are two steps
         add(layer.name() + " + 1x1 " + std::to_string(all[i + 1].out), {layer, all[i + 1]}, {"separable", Algorithm::kAuto});
     }
   }
+  SetIsa(BestIsa());
   return true;
 }();
 

@@ -182,7 +182,7 @@ class Float16StandIn extends Uint16Array {
 describe('options', () => {
   test.each([
     [{ thread: 1 }, 'did you mean threads'],
-    [{ precision: 'bf16' }, 'precision'],
+    [{ precision: 'f16' }, 'precision'],
     [{ algorithm: 'fft' }, 'algorithm'],
     [{ plans: 0 }, 'plans'],
     [{ threads: 0 }, 'threads'],

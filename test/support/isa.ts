@@ -2,7 +2,7 @@ import type { Isa } from '../../lib/native/addon';
 import { loadAddon } from '../../lib/native/load';
 
 /** Every level, lowest first. What this machine lacks is reported by name in `.ci/run`'s summary. */
-export const ALL_ISAS: readonly Isa[] = ['scalar', 'avx2', 'avx512'];
+export const ALL_ISAS: readonly Isa[] = ['scalar', 'avx2', 'avx512', 'avx512bf16', 'amx'];
 
 /** The levels that this machine can run. */
 export function availableIsas(): readonly Isa[] {

@@ -26,6 +26,9 @@ Napi::Value Info(const Napi::CallbackInfo& info) {
   Napi::Object kernels = Napi::Object::New(env);
   kernels.Set("gemm", Kernels().gemm.name);
   kernels.Set("blocked", Kernels().blocked.name);
+  const ProductKernels& products = Kernels().products;
+  const char* multiplies = products.tiles.name != nullptr ? products.tiles.name : products.pairs_name;
+  kernels.Set("products", multiplies == nullptr ? Napi::Value(env.Null()) : Napi::Value(Napi::String::New(env, multiplies)));
   out.Set("kernels", kernels);
   out.Set("defaultThreads", DefaultThreads());
   out.Set("poolThreads", PoolThreads());

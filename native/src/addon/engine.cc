@@ -1,8 +1,7 @@
 // engineBuilder(inChannels) -> handle. engineAdd(handle, {kind, name, inputs, activation, weight | null, bias | null, outChannels, groups,
 // kernel, stride, padding [top, left, bottom, right], dilation, ceilMode, countIncludePad}) -> status | null. engineBuild(handle,
-// {output, algorithm, batchInvariant, plans}) -> status | null. Then enginePrepare, engineRun {engine, shape, input, output, ownsInput,
-// ownsOutput, threads}, each
-// with its asynchronous twin; engineExplain({engine, shape, threads}) -> steps | status; engineMemory(handle);
+// {output, algorithm, precision, batchInvariant, plans}) -> status | null. Then enginePrepare, engineRun {engine, shape, input, output,
+// ownsInput, ownsOutput, threads}, each with its asynchronous twin; engineExplain({engine, shape, threads}) -> steps | status; engineMemory(handle);
 // engineDispose(handle): runs under way keep the engine until they end.
 #include "repfuse/engine.h"
 
@@ -19,7 +18,8 @@ namespace {
 constexpr int64_t kMaxDim = int64_t{1} << 31;
 constexpr std::array kKinds = {"conv", "maxPool", "averagePool", "globalAveragePool", "linear", "activation", "add", "gate", "softmax", "flatten", "frame"};
 constexpr std::array kActivations = {"relu", "sigmoid", "silu", "hardswish"};
-constexpr std::array kAlgorithms = {"auto", "direct", "winograd2", "winograd4"};
+constexpr std::array kAlgorithms = {"auto", "direct", "winograd2", "winograd4", "products", "float64"};
+constexpr std::array kPrecisions = {"f32", "fast", "bf16"};
 
 struct Handle {
   Network network;  // until it is built
@@ -100,9 +100,11 @@ Status Build(Handle* handle, Napi::Object object) {
   if (handle == nullptr || handle->engine != nullptr) return {Code::kInvalidArgument, "the builder"};
   Arguments arguments(object);
   EngineOptions options;
-  const int algorithm = IndexOf(kAlgorithms, arguments.Get("algorithm"));
+  const int algorithm = IndexOf(kAlgorithms, arguments.Get("algorithm")), precision = IndexOf(kPrecisions, arguments.Get("precision"));
   if (algorithm < 0) return {Code::kInvalidArgument, "algorithm"};
+  if (precision < 0) return {Code::kInvalidArgument, "precision"};
   options.algorithm = static_cast<Algorithm>(algorithm);
+  options.precision = static_cast<Precision>(precision);
   options.batch_invariant = arguments.Bool("batchInvariant");
   options.plans = static_cast<int>(arguments.Int("plans", 1, 1 << 20));
   handle->network.output = static_cast<int>(arguments.Int("output", 0, kMaxDim));

@@ -33,8 +33,9 @@ class DirectRows final : public DenseRows {
   int64_t panels_together() const override { return 1; }
 
   std::string kernel() const override {
-    const std::string form = in_.form == Layout::Form::kPlanar ? "direct-planar " : "direct ";
-    return form + (s_.form.terms > 0 ? "bf16 " : "") + std::to_string(tile_.blocks) + "x" + std::to_string(tile_.pixels);
+    std::string name = in_.form == Layout::Form::kPlanar ? "direct-planar " : "direct ";
+    if (s_.form.terms > 0) name += "bf16 ";
+    return name + std::to_string(tile_.blocks) + "x" + std::to_string(tile_.pixels);
   }
 
  private:

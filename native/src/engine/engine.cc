@@ -5,7 +5,6 @@
 #include <mutex>
 
 #include "plan.h"
-#include "select.h"
 #include "shapes.h"
 
 namespace repfuse {
@@ -13,7 +12,7 @@ namespace {
 
 class CompilingEngine final : public Engine {
  public:
-  CompilingEngine(Network network, EngineOptions options) : network_(CountWeights(std::move(network))), options_(options), weights_(network_, KeptTerms(options)) {}
+  CompilingEngine(Network network, EngineOptions options) : network_(CountWeights(std::move(network))), options_(options), weights_(network_, options, Kernels()) {}
 
   Status OutputShape(const ImageShape& input, ImageShape* output) const override {
     std::vector<ImageShape> shapes;
@@ -75,12 +74,6 @@ class CompilingEngine final : public Engine {
     plans_.push_front(*out);
     if (plans_.size() > static_cast<size_t>(std::max(options_.plans, 1))) plans_.pop_back();
     return Ok();
-  }
-
-  // Three terms hold all of a weight.
-  static int KeptTerms(const EngineOptions& options) {
-    const int terms = TermsOf(options.precision, Kernels());
-    return terms < 3 && options.algorithm != Algorithm::kFloat64 ? terms : 0;
   }
 
   // The nodes outlive their weights, which the store takes.

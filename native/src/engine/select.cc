@@ -79,6 +79,7 @@ std::optional<ConvChoice> Products(const NetworkNode& node, const ChannelGroups&
   const Cost cost = PanelCost(channels, choice.tile, pixels, taps, kernels.blocked, lanes);
   choice.bytes = cost.weight_bytes / 2 * terms;
   choice.estimate = std::max(cost.macs / rates.terms[terms - 1], choice.bytes / rates.weights);
+  if (terms < 3 && KeptTerms(node, options, kernels) == 0) choice.bytes += static_cast<double>(node.weight_count) * 4;
   if (!input.as_terms) choice.estimate += static_cast<double>(layout.shape.batch * layout.term()) * (4 + 4 * terms) / rates.transforms;
   return choice;
 }
@@ -88,6 +89,15 @@ std::optional<ConvChoice> Products(const NetworkNode& node, const ChannelGroups&
 int TermsOf(Precision precision, const KernelTable& kernels) {
   const int terms = precision == Precision::kF32 ? 3 : precision == Precision::kFast ? 2 : 1;
   return terms <= kernels.products.terms ? terms : 0;
+}
+
+int KeptTerms(const NetworkNode& node, const EngineOptions& options, const KernelTable& kernels) {
+  const int terms = TermsOf(options.precision, kernels);
+  if (terms == 3 || options.algorithm == Algorithm::kFloat64 || node.weight_count == 0) return 0;
+  const ChannelGroups channels{node.weight_count / (node.out_channels * node.kernel_h * node.kernel_w) * node.groups, node.out_channels, node.groups};
+  // Beside pairs Winograd's algorithm wins often; beside matrix tiles hardly ever.
+  const bool float32 = IsDepthwise(channels) || (kernels.products.tiles.run == nullptr && CanWinograd(node, channels));
+  return float32 ? 0 : terms;
 }
 
 bool CanWinograd(const NetworkNode& node, const ChannelGroups& channels) {

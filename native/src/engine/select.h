@@ -29,6 +29,9 @@ ConvChoice ChooseConv(const NetworkNode& node, const ChannelGroups& channels, co
 // bf16 terms of an operand that a precision asks for; 0 where the level cannot multiply them.
 int TermsOf(Precision precision, const KernelTable& kernels);
 
+// Terms that a node's weights are rounded to for good; 0: they stay as they are, since float32 kernels may answer, or need them all.
+int KeptTerms(const NetworkNode& node, const EngineOptions& options, const KernelTable& kernels);
+
 // Whether a method can compute it at all.
 bool CanWinograd(const NetworkNode& node, const ChannelGroups& channels);
 bool IsDepthwise(const ChannelGroups& channels);

@@ -2,14 +2,16 @@
 
 #include <utility>
 
+#include "select.h"
+
 namespace repfuse {
 
-WeightStore::WeightStore(Network& network, int terms) : network_(network), entries_(network.nodes.size()) {
+WeightStore::WeightStore(Network& network, const EngineOptions& options, const KernelTable& kernels) : network_(network), entries_(network.nodes.size()) {
   for (size_t i = 0; i < entries_.size(); ++i) {
-    const NetworkNode& node = network.nodes[i];
-    const bool depthwise = node.groups > 1 && node.groups == node.out_channels;
-    if (terms > 0 && !depthwise) RoundToTerms(network.nodes[i].weight.as<float>(), node.weight_count, terms);
-    entries_[i].plain = std::move(network.nodes[i].weight);
+    NetworkNode& node = network.nodes[i];
+    const int terms = KeptTerms(node, options, kernels);
+    if (terms > 0) RoundToTerms(node.weight.as<float>(), node.weight_count, terms);
+    entries_[i].plain = std::move(node.weight);
     entries_[i].bytes = entries_[i].plain.bytes();
   }
 }

@@ -11,8 +11,8 @@ namespace repfuse {
 
 class WeightStore {
  public:
-  // Takes the weights out of the nodes. terms: what dense convolutions keep of each weight, 0: all of it.
-  WeightStore(Network& network, int terms);
+  // Takes the weights out of the nodes, rounded to the terms that the options keep of them.
+  WeightStore(Network& network, const EngineOptions& options, const KernelTable& kernels);
 
   // Each form is packed once, and shared by the plans that use it. Null without memory. One thread at a time for each node.
   std::shared_ptr<const PackedWeights> Get(size_t node, const WeightForm& form, const ChannelGroups& channels);

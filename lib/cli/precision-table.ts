@@ -1,0 +1,32 @@
+import { PRECISIONS, type PrecisionReport } from '../engine';
+import { formatShape } from '../tensor/tensor';
+import { formatError, formatTable } from './table';
+
+/** Every layer in each precision, the worst first, and the network. */
+export function formatPrecision({ input, threads, network, layers }: PrecisionReport): string {
+  const micro = (seconds: number | null) => (seconds === null ? '-' : (seconds * 1e6).toFixed(0));
+  const rows = layers.map(({ layer, output, measures }) => [
+    layer,
+    output.slice(1).join('x'),
+    ...PRECISIONS.flatMap((precision) => {
+      const { kernel, seconds, error } = measures[precision];
+      return [kernel, micro(seconds), formatError(error)];
+    }),
+  ]);
+  const whole = PRECISIONS.map((precision) => {
+    const { seconds, error, agreeing } = network[precision];
+    return [
+      precision,
+      (seconds * 1e3).toFixed(3),
+      (network.f32.seconds / seconds).toFixed(2),
+      formatError(error),
+      agreeing === null ? '-' : `${agreeing} of ${input[0]}`,
+    ];
+  });
+  return [
+    formatTable(['layer', 'output', ...PRECISIONS.flatMap((precision) => [precision, 'us', 'error/peak'])], rows),
+    '',
+    `${formatShape(input)}, ${threads} threads, beside float64:`,
+    formatTable(['precision', 'ms', 'times f32', 'error/peak', 'same largest class'], whole),
+  ].join('\n');
+}

@@ -1,0 +1,271 @@
+import { addAsync, hardswishAsync, reluAsync, sigmoidAsync, siluAsync } from '../ops';
+import { checkOptions, expectInteger } from '../options';
+import { elementCount, Tensor } from '../tensor/tensor';
+import { compileGraph } from './compile';
+import { Engine, type EngineStep, type Model } from './engine';
+import { type Algorithm, type ImageShape, NativeEngine, PRECISIONS, type Precision } from './native-engine';
+import type { Program, ProgramStep } from './program';
+
+export interface MeasurePrecisionOptions {
+  /** Threads; default as the engine's. */
+  readonly threads?: number | undefined;
+  /** Timed runs of the network in each precision, in turn. Default 10. */
+  readonly runs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A convolution in one precision. */
+export interface LayerMeasure {
+  /** That the network's plan has for it. */
+  readonly kernel: string;
+  /** Of its fastest run within the network; null where it is one step with the layer after it. */
+  readonly seconds: number | null;
+  /** max |difference| from float64 over the peak, for the input that the float64 network gives it, before a sum with another value. */
+  readonly error: number;
+}
+
+export interface LayerPrecision {
+  readonly layer: string;
+  readonly output: readonly number[];
+  readonly measures: Readonly<Record<Precision, LayerMeasure>>;
+}
+
+export interface NetworkMeasure {
+  /** Median of a run. */
+  readonly seconds: number;
+  /** max |difference| from float64 over the peak of the network's output. */
+  readonly error: number;
+  /** Of vectors: how many images of the batch have the same largest element. */
+  readonly agreeing: number | null;
+}
+
+export interface PrecisionReport {
+  readonly input: readonly number[];
+  readonly threads: number;
+  readonly network: Readonly<Record<Precision, NetworkMeasure>>;
+  /** The convolutions, that of the largest error in any precision first. */
+  readonly layers: readonly LayerPrecision[];
+}
+
+/**
+ * What each precision of the engine costs and saves on a network and an input: time and error of every convolution and of the whole, against
+ * float64 sums rounded once a layer. Each layer is judged alone, on the input that it has in the float64 network.
+ *
+ * @param input as for `Engine.run`; real ones tell more than random ones
+ * @throws as `Engine.create` and `Engine.run`
+ */
+export async function measurePrecision(
+  model: Model,
+  input: Tensor,
+  options: MeasurePrecisionOptions = {},
+): Promise<PrecisionReport> {
+  checkOptions('measurePrecision', options, ['runs', 'signal', 'threads']);
+  const { runs = 10, signal } = options;
+  expectInteger(runs, 'runs');
+  const { threads, outputs, plans } = await runEngines(model, input, { ...options, runs });
+  const reference = new ReferenceRun(compileGraph(model.graph, model.tensors), input, threads, signal);
+  const layers: LayerPrecision[] = [];
+  for await (const layer of reference.layers()) {
+    const measures: Partial<Record<Precision, LayerMeasure>> = {};
+    for (const precision of PRECISIONS) {
+      const { kernel, seconds } = stepOf(plans[precision], layer.step.name);
+      const got = await reference.run(layer.step, layer.input, { precision, algorithm: algorithmOf(kernel) });
+      measures[precision] = { kernel, seconds, error: relativeError(got, layer.want) };
+    }
+    layers.push({
+      layer: layer.step.name,
+      output: layer.want.shape,
+      measures: measures as Record<Precision, LayerMeasure>,
+    });
+  }
+  const worst = ({ measures }: LayerPrecision) => Math.max(...PRECISIONS.map((precision) => measures[precision].error));
+  const want = reference.output;
+  return {
+    input: input.shape,
+    threads,
+    network: byPrecision((precision) => ({
+      seconds: outputs[precision].seconds,
+      error: relativeError(outputs[precision].output, want),
+      agreeing: agreeing(outputs[precision].output, want),
+    })),
+    layers: layers.sort((a, b) => worst(b) - worst(a)),
+  };
+}
+
+function byPrecision<T>(make: (precision: Precision) => T): Record<Precision, T> {
+  return Object.fromEntries(PRECISIONS.map((precision) => [precision, make(precision)])) as Record<Precision, T>;
+}
+
+/** The network in each precision: what it gives, how long it takes, its plan. */
+async function runEngines(
+  model: Model,
+  input: Tensor,
+  { threads, runs, signal }: MeasurePrecisionOptions & { readonly runs: number },
+) {
+  const made: Partial<Record<Precision, Engine>> = {};
+  try {
+    for (const precision of PRECISIONS) made[precision] = await Engine.create(model, { precision, threads, signal });
+    const engines = made as Record<Precision, Engine>;
+    const outputs = await timeRuns(engines, input, runs, signal);
+    const plans = byPrecision((precision) => engines[precision].explain(input.shape));
+    return { threads: engines.f32.threads, outputs, plans };
+  } finally {
+    for (const engine of Object.values(made)) engine.dispose();
+  }
+}
+
+/** Runs in turn: what else the machine does meets all alike. */
+async function timeRuns(
+  engines: Readonly<Record<Precision, Engine>>,
+  input: Tensor,
+  runs: number,
+  signal: AbortSignal | undefined,
+) {
+  const times = byPrecision(() => [] as number[]);
+  const outputs = new Map<Precision, Tensor>();
+  for (const precision of PRECISIONS) outputs.set(precision, await engines[precision].run(input, { signal }));
+  for (let i = 0; i < runs; i++) {
+    for (const precision of PRECISIONS) {
+      const before = performance.now();
+      await engines[precision].run(input, { out: outputs.get(precision), signal });
+      times[precision].push((performance.now() - before) / 1e3);
+    }
+  }
+  return byPrecision((precision) => ({
+    output: outputs.get(precision)!,
+    seconds: times[precision].sort((a, b) => a - b)[runs >> 1]!,
+  }));
+}
+
+/** The kernel of a layer in a plan, where several layers may be one step. */
+function stepOf(plan: readonly EngineStep[], layer: string): Pick<LayerMeasure, 'kernel' | 'seconds'> {
+  for (const { layer: name, kernel, seconds, macs } of plan) {
+    const parts = name.split(' + ');
+    const index = parts.indexOf(layer);
+    if (index < 0 || macs === 0) continue;
+    return { kernel: kernel.split(' + ')[index]!, seconds: index === parts.length - 1 ? seconds : null };
+  }
+  throw new Error(`the plan has no step for ${layer}`);
+}
+
+/** What asks for a kernel by its name. */
+function algorithmOf(kernel: string): Algorithm {
+  if (kernel.includes('bf16')) return 'products';
+  if (kernel.startsWith('winograd F(2')) return 'winograd2';
+  return kernel.startsWith('winograd F(4') ? 'winograd4' : 'direct';
+}
+
+interface ReferenceLayer {
+  readonly step: ProgramStep;
+  readonly input: Tensor;
+  readonly want: Tensor;
+}
+
+/** A program step by step, with float64 sums. */
+class ReferenceRun {
+  private readonly values: (Tensor | undefined)[];
+  private readonly lastReader: number[];
+
+  constructor(
+    private readonly program: Program,
+    input: Tensor,
+    private readonly threads: number,
+    private readonly signal: AbortSignal | undefined,
+  ) {
+    this.values = [input];
+    this.lastReader = [];
+    for (const [index, step] of program.steps.entries())
+      for (const value of step.inputs) this.lastReader[value] = index;
+  }
+
+  get output(): Tensor {
+    return this.values[this.program.output]!;
+  }
+
+  /** The convolutions in their order, with their inputs and what float64 makes of them. */
+  async *layers(): AsyncGenerator<ReferenceLayer, void, void> {
+    for (const [index, step] of this.program.steps.entries()) {
+      const [first, second] = step.inputs.map((value) => this.values[value]!) as [Tensor, Tensor | undefined];
+      const single = alone(step);
+      const combines = step.kind === 'add' || step.kind === 'gate';
+      const made = combines ? first : await this.run(single, first, { algorithm: 'float64' });
+      if (step.kind === 'conv' || step.kind === 'linear') yield { step: single, input: first, want: made };
+      this.values.push(second === undefined ? made : await this.combine(step, made, second));
+      for (const value of step.inputs)
+        if (this.lastReader[value] === index && value !== this.program.output) this.values[value] = undefined;
+    }
+  }
+
+  /** One step as a program of its own. */
+  async run(
+    step: ProgramStep,
+    input: Tensor,
+    { algorithm, precision = 'f32' }: { algorithm: Algorithm; precision?: Precision },
+  ): Promise<Tensor> {
+    const shape = [...input.shape, 1, 1].slice(0, 4) as unknown as ImageShape;
+    const program: Program = { inChannels: shape[1], steps: [step], output: 1 };
+    const options = { algorithm, precision, batchInvariant: false, plans: 1 };
+    const native = await NativeEngine.build(program, options, this.signal);
+    try {
+      await native.prepare(shape, this.threads, { signal: this.signal });
+      const output = Tensor.f32(native.explain(shape, this.threads).at(-1)!.output);
+      const run = {
+        shape,
+        input: input.data as Float32Array,
+        output: output.data as Float32Array,
+        ownsOutput: true,
+      };
+      await native.runAsync(run, this.threads, this.signal);
+      return output;
+    } finally {
+      native.dispose();
+    }
+  }
+
+  /** What a step of two inputs makes with the second. */
+  private async combine(step: ProgramStep, made: Tensor, second: Tensor): Promise<Tensor> {
+    if (step.kind === 'gate') return gated(made, second);
+    const sum = await addAsync(made, second, { threads: this.threads });
+    return step.activation === undefined ? sum : ACTIVATIONS[step.activation](sum, { threads: this.threads });
+  }
+}
+
+const ACTIVATIONS = { relu: reluAsync, sigmoid: sigmoidAsync, silu: siluAsync, hardswish: hardswishAsync };
+
+/** Of a convolution with a residual: without it, and what comes after their sum. */
+function alone(step: ProgramStep): ProgramStep {
+  if (step.inputs.length === 1) return { ...step, inputs: [0] };
+  const { activation: _, ...rest } = step;
+  return { ...rest, inputs: [0] };
+}
+
+function gated(x: Tensor, gate: Tensor): Tensor {
+  const factors = gate.data as Float32Array;
+  const pixels = elementCount(x.shape) / factors.length;
+  return Tensor.f32(
+    x.shape,
+    (x.data as Float32Array).map((value, i) => value * factors[Math.floor(i / pixels)]!),
+  );
+}
+
+function relativeError(got: Tensor, want: Tensor): number {
+  const [have, expected] = [got.data as Float32Array, want.data as Float32Array];
+  let peak = 0;
+  let error = 0;
+  for (let i = 0; i < expected.length; i++) {
+    peak = Math.max(peak, Math.abs(expected[i]!));
+    error = Math.max(error, Math.abs(have[i]! - expected[i]!));
+  }
+  return peak === 0 ? error : error / peak;
+}
+
+function agreeing(got: Tensor, want: Tensor): number | null {
+  const [images, ...map] = want.shape as [number, ...number[]];
+  const classes = elementCount(want.shape) / images;
+  if (map.slice(1).some((size) => size > 1) || classes < 2) return null;
+  const largest = ({ data }: Tensor, image: number) => {
+    const row = (data as Float32Array).subarray(image * classes, (image + 1) * classes);
+    return row.indexOf(Math.max(...row));
+  };
+  return Array.from({ length: images }, (_, i) => i).filter((i) => largest(got, i) === largest(want, i)).length;
+}
