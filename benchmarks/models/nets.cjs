@@ -1,5 +1,6 @@
 // Whole networks, ours beside onnxruntime-node on the same weights: each runtime in a process of its own, timed in turn, round by round.
-// Needs `npm run bench:baselines` once, which installs the peers into benchmarks/baselines.
+// Needs `npm run bench:baselines` once, which installs the peers into benchmarks/baselines. REPFUSE_REFERENCE_PYTHON, a Python with torch and timm,
+// puts torch in bfloat16 beside our bf16.
 const { spawn } = require('node:child_process');
 const { mkdtempSync, rmSync } = require('node:fs');
 const { tmpdir } = require('node:os');
@@ -25,11 +26,23 @@ const CASES = [
 ];
 const THREADS = [1, 2];
 const BEST_ISA = info().isasAvailable.at(-1);
+// What the CPU has products of bf16 for: the other precisions are computed in float32.
+const PRECISIONS = { amx: ['fast', 'bf16'], avx512bf16: ['bf16'] }[BEST_ISA] ?? [];
+for (const precision of PRECISIONS) {
+  for (const [net, batch] of [
+    ['repvgg_a0', 1],
+    ['repvgg_a0', 8],
+    ['repvgg_b1', 1],
+    ['repvgg_b1', 8],
+    ['mobileone_s0', 1],
+  ])
+    CASES.push({ net, form: 'deploy', batch, precision });
+}
 
 /** A runtime in a process of its own. */
 class Runtime {
-  constructor(script, env = {}) {
-    this.process = spawn(process.execPath, ['--expose-gc', script], {
+  constructor([command, ...args], env = {}) {
+    this.process = spawn(command, args, {
       stdio: ['pipe', 'pipe', 'inherit'],
       env: { ...process.env, ...env },
     });
@@ -51,15 +64,20 @@ class Runtime {
   }
 }
 
-async function timeCase(files, { net, form, batch, isa = BEST_ISA }, threads, print) {
+const ours = (script) => [process.execPath, '--expose-gc', script];
+
+async function timeCase(files, { net, form, batch, isa = BEST_ISA, precision = 'f32' }, threads, print) {
   const runtimes = {
-    repfuse: [new Runtime(join(__dirname, 'repfuse-worker.cjs'), { REPFUSE_ISA: isa }), files.model],
-    'onnxruntime-node': [new Runtime(join(BASELINES, 'onnxruntime-worker.cjs')), files.onnx],
+    repfuse: [new Runtime(ours(join(__dirname, 'repfuse-worker.cjs')), { REPFUSE_ISA: isa }), files.model],
+    'onnxruntime-node': [new Runtime(ours(join(BASELINES, 'onnxruntime-worker.cjs'))), files.onnx],
   };
+  const python = process.env.REPFUSE_REFERENCE_PYTHON;
+  if (python !== undefined && precision === 'bf16')
+    runtimes['torch bf16'] = [new Runtime([python, join(BASELINES, 'torch_worker.py')]), null];
   const measured = {};
   try {
     for (const [name, [runtime, file]] of Object.entries(runtimes)) {
-      const { milliseconds, memory } = await runtime.ask({ op: 'load', file, batch, threads });
+      const { milliseconds, memory } = await runtime.ask({ op: 'load', file, net, batch, threads, precision });
       const { milliseconds: first } = await runtime.ask({ op: 'time', warm: 2, runs: 3 });
       const { values } = await runtime.ask({ op: 'output' });
       measured[name] = { load: milliseconds, memory, estimate: median(first), rounds: [], blocking: [], values };
@@ -80,27 +98,32 @@ async function timeCase(files, { net, form, batch, isa = BEST_ISA }, threads, pr
   } finally {
     for (const [runtime] of Object.values(runtimes)) runtime.close();
   }
-  const [ours, theirs] = [measured.repfuse, measured['onnxruntime-node']];
+  const [own, theirs, torch] = [measured.repfuse, measured['onnxruntime-node'], measured['torch bf16']];
   const row = {
     net,
     form,
     batch,
     isa,
+    precision,
     threads,
     milliseconds: {
-      repfuse: median(ours.rounds),
-      runSync: median(ours.blocking),
+      repfuse: median(own.rounds),
+      runSync: median(own.blocking),
       'onnxruntime-node': median(theirs.rounds),
+      ...(torch === undefined ? {} : { 'torch bf16': median(torch.rounds) }),
     },
-    ratio: median(theirs.rounds.map((time, round) => time / ours.rounds[round])),
+    ratio: median(theirs.rounds.map((time, round) => time / own.rounds[round])),
     // onnxruntime-node's run computes on the thread that calls it, as runSync does.
-    ratioOfRunSync: median(theirs.rounds.map((time, round) => time / ours.blocking[round])),
-    loadMilliseconds: { repfuse: ours.load, 'onnxruntime-node': theirs.load },
-    megabytes: { repfuse: ours.memory / 1e6, 'onnxruntime-node': theirs.memory / 1e6 },
-    difference: relativeDifference(ours.values, theirs.values),
+    ratioOfRunSync: median(theirs.rounds.map((time, round) => time / own.blocking[round])),
+    ...(torch === undefined
+      ? {}
+      : { ratioToTorchBf16: median(torch.rounds.map((time, round) => time / own.rounds[round])) }),
+    loadMilliseconds: { repfuse: own.load, 'onnxruntime-node': theirs.load },
+    megabytes: { repfuse: own.memory / 1e6, 'onnxruntime-node': theirs.memory / 1e6 },
+    difference: relativeDifference(own.values, theirs.values),
   };
   print(
-    `${`${net} ${form} b${batch} ${isa} t${threads}`.padEnd(37)} ${row.milliseconds.repfuse.toFixed(2).padStart(8)} ms, onnxruntime-node ${row.milliseconds['onnxruntime-node'].toFixed(2).padStart(8)} ms: ${row.ratio.toFixed(2)} times as fast (runSync ${row.ratioOfRunSync.toFixed(2)}); ${row.megabytes.repfuse.toFixed(0)} and ${row.megabytes['onnxruntime-node'].toFixed(0)} MB; outputs differ by ${row.difference.toExponential(1)}`,
+    `${`${net} ${form} b${batch} ${isa} ${precision} t${threads}`.padEnd(46)} ${row.milliseconds.repfuse.toFixed(2).padStart(8)} ms, onnxruntime-node ${row.milliseconds['onnxruntime-node'].toFixed(2).padStart(8)} ms: ${row.ratio.toFixed(2)} times as fast (runSync ${row.ratioOfRunSync.toFixed(2)}${torch === undefined ? '' : `; torch bf16 ${row.ratioToTorchBf16.toFixed(2)}`}); ${row.megabytes.repfuse.toFixed(0)} and ${row.megabytes['onnxruntime-node'].toFixed(0)} MB; outputs differ by ${row.difference.toExponential(1)}`,
   );
   return row;
 }

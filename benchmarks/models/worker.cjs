@@ -1,5 +1,5 @@
 // Runs one runtime in a process of its own and answers requests, one JSON a line, so that runtimes can be timed in turn.
-//   {"op":"load","file":..,"batch":..,"threads":..} -> {"milliseconds":..,"memory":..}
+//   {"op":"load","file":..,"batch":..,"threads":..,"precision":..} -> {"milliseconds":..,"memory":..}
 //   {"op":"time","warm":k,"runs":n,"blocking":b} -> {"milliseconds":[..]}      {"op":"output"} -> {"values":[..]}
 const { createInterface } = require('node:readline');
 const { residentMemory } = require('./resident-memory.cjs');
@@ -18,18 +18,18 @@ function images(batch) {
 }
 
 /**
- * `open(file, {batch, threads, images})` gives what runs once and returns the logits: a function, or one that blocks the event loop and one that
+ * `open(file, {threads, precision, images, shape})` gives what runs once and returns the logits: a function, or one that blocks the event loop and one that
  * does not.
  */
 function serve(open) {
   let run;
   let runBlocking;
   const answers = {
-    async load({ file, batch, threads }) {
+    async load({ file, batch, threads, precision }) {
       run = runBlocking = undefined;
       const before = await residentMemory();
       const started = performance.now();
-      const opened = await open(file, { batch, threads, images: images(batch), shape: [batch, 3, SIZE, SIZE] });
+      const opened = await open(file, { threads, precision, images: images(batch), shape: [batch, 3, SIZE, SIZE] });
       ({ run, runBlocking } = typeof opened === 'function' ? { run: opened, runBlocking: opened } : opened);
       const milliseconds = performance.now() - started;
       await run();

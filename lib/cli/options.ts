@@ -25,7 +25,9 @@ export function positiveInteger(text: string): number {
 
 /** `--precision`, with further words that a command takes. */
 export function precisionOption(...others: readonly string[]): Option {
-  return new Option('--precision <mode>', 'what the engine may lose for speed').choices([...PRECISIONS, ...others]).default('f32');
+  return new Option('--precision <mode>', 'what the engine may lose for speed')
+    .choices([...PRECISIONS, ...others])
+    .default('f32');
 }
 
 /** `state_dict.model` as a path of keys; nothing is the root. */

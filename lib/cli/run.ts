@@ -56,7 +56,10 @@ export function runCommand(session: Session): Command {
         const { graph, tensors } = await readModel(model, { ...(await graphOptions(flags)), signal });
         const images = await readImages(flags.input, flags.tensor);
         const input = flags.raw === true ? images : normalizeInput(graph, images);
-        await using engine = await Engine.create({ graph, tensors }, { precision: flags.precision, threads: flags.threads, signal });
+        await using engine = await Engine.create(
+          { graph, tensors },
+          { precision: flags.precision, threads: flags.threads, signal },
+        );
         const output = await engine.run(input, { signal });
         const classes = await guess(output, graph, flags.top);
         if (flags.output !== undefined)
