@@ -18,8 +18,8 @@ function table(head, rows) {
 const machineOf = ({ machine }) =>
   `${machine.cpu}, ${machine.cpus} CPUs, ${machine.isasAvailable.at(-1)}, Node ${machine.node}, commit ${machine.commit}`;
 
-const labelOf = ({ net, form, batch, isa, threads }) =>
-  `${net} ${form}, batch ${batch}, ${isa}, ${threads} thread${threads > 1 ? 's' : ''}`;
+const labelOf = ({ net, form, batch, isa, precision = 'f32', threads }) =>
+  `${net} ${form}, batch ${batch}, ${isa}${precision === 'f32' ? '' : ` ${precision}`}, ${threads} thread${threads > 1 ? 's' : ''}`;
 
 function nets(result) {
   return [

@@ -1,6 +1,6 @@
 // Whole networks, ours beside onnxruntime-node on the same weights: each runtime in a process of its own, timed in turn, round by round.
-// Needs `npm run bench:baselines` once, which installs the peers into benchmarks/baselines. REPFUSE_REFERENCE_PYTHON, a Python with torch and timm,
-// puts torch in bfloat16 beside our bf16.
+// Needs `npm run bench:baselines` once, which installs the peers into benchmarks/baselines. REPFUSE_REFERENCE_PYTHON, a Python with torch, puts
+// torch in bfloat16 beside our bf16.
 const { spawn } = require('node:child_process');
 const { mkdtempSync, rmSync } = require('node:fs');
 const { tmpdir } = require('node:os');
@@ -72,7 +72,7 @@ async function timeCase(files, { net, form, batch, isa = BEST_ISA, precision = '
     'onnxruntime-node': [new Runtime(ours(join(BASELINES, 'onnxruntime-worker.cjs'))), files.onnx],
   };
   const python = process.env.REPFUSE_REFERENCE_PYTHON;
-  if (python !== undefined && precision === 'bf16')
+  if (python !== undefined && precision === 'bf16' && net.startsWith('repvgg'))
     runtimes['torch bf16'] = [new Runtime([python, join(BASELINES, 'torch_worker.py')]), null];
   const measured = {};
   try {

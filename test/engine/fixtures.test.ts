@@ -1,12 +1,13 @@
 import { readCheckpoint } from '../../lib/checkpoint/read-checkpoint';
-import { Engine, type EngineOptions, type Model } from '../../lib/engine';
+import { Engine, type EngineOptions, type Model, PRECISIONS } from '../../lib/engine';
 import { normalizeInput, parseGraph } from '../../lib/graph';
 import { Tensor } from '../../lib/tensor/tensor';
 import { peakError } from '../support/compare';
 import { fixtureCases, fixturePath, type Manifest, readFixtureTensors, readManifest } from '../support/fixtures';
+import { availableIsas, withIsa } from '../support/isa';
 import { fixtureStateDict } from '../support/tensors';
 
-const ALGORITHMS = ['auto', 'direct', 'winograd2', 'winograd4'] as const;
+const ALGORITHMS = ['auto', 'direct', 'winograd2', 'winograd4', 'products', 'float64'] as const;
 
 /** The engine's output, which is the same for any number of threads and from run to run. */
 async function runModel(model: Model, input: Tensor, options: EngineOptions = {}): Promise<Float32Array> {
@@ -83,14 +84,45 @@ describe.each(fixtureCases('trained'))('engine on trained/%s', (name) => {
       const logits = await runModel({ graph, tensors }, normalizeInput(graph, images), { algorithm });
       const want = expected.get('logits_all')!.data as Float32Array;
       expect(peakError(logits, want)).toBeLessThanOrEqual(manifest.tolerance[`${form}_output_rel_peak_f32`]);
-      const predictions = Array.from({ length: 500 }, (_, i) => {
-        const row = [...logits.subarray(i * 10, i * 10 + 10)];
-        return row.indexOf(Math.max(...row));
-      });
-      expect(predictions).toEqual([...(expected.get('predictions')!.data as Uint8Array)]);
+      expect(predictionsOf(logits)).toEqual([...(expected.get('predictions')!.data as Uint8Array)]);
+    }
+  });
+
+  test('f32 and fast predict as in the fixtures on every level, bf16 nearly', async () => {
+    const graph = parseGraph({
+      ...manifest.deploy_graph,
+      inputShape: [1, 8, 8],
+      normalization: { scale: 1 / 16 },
+    });
+    const { tensors } = await readCheckpoint(fixturePath('trained', manifest.files.deploy_safetensors));
+    const want = [...(expected.get('predictions')!.data as Uint8Array)];
+    const labels = [...(test500.get('labels')!.data as Iterable<number>)];
+    for (const isa of availableIsas()) {
+      for (const precision of PRECISIONS) {
+        for (const algorithm of ['auto', 'products'] as const) {
+          const logits = await withIsa(isa, () =>
+            runModel({ graph, tensors }, normalizeInput(graph, images), { precision, algorithm }),
+          );
+          const got = predictionsOf(logits);
+          if (precision !== 'bf16') {
+            expect(got).toEqual(want);
+            continue;
+          }
+          const right = got.filter((guess, i) => guess === labels[i]).length;
+          process.stdout.write(`${name} in bf16 (${isa}, ${algorithm}): ${right / 5} % of 500 right\n`);
+          expect(got.filter((guess, i) => guess !== want[i]).length).toBeLessThanOrEqual(5);
+        }
+      }
     }
   });
 });
+
+function predictionsOf(logits: Float32Array): number[] {
+  return Array.from({ length: logits.length / 10 }, (_, i) => {
+    const row = [...logits.subarray(i * 10, i * 10 + 10)];
+    return row.indexOf(Math.max(...row));
+  });
+}
 
 function isCheckpoint(name: string): boolean {
   const { op } = readManifest('checkpoints', name) as Manifest;

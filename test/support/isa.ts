@@ -9,14 +9,22 @@ export function availableIsas(): readonly Isa[] {
   return loadAddon().info().isasAvailable;
 }
 
-/** Runs `body` with the kernels of one level, then restores the level that was in force. */
+/** Runs `body` with the kernels of one level, then (of what is asynchronous: in the end) restores the level that was in force. */
 export function withIsa<T>(isa: Isa, body: () => T): T {
   const addon = loadAddon();
   const before = addon.info().isa;
   if (!addon.setIsa(isa)) throw new Error(`this machine lacks ${isa}`);
-  try {
-    return body();
-  } finally {
+  const restore = () => {
     addon.setIsa(before);
+  };
+  let result: T;
+  try {
+    result = body();
+  } catch (error) {
+    restore();
+    throw error;
   }
+  if (result instanceof Promise) return result.finally(restore) as T;
+  restore();
+  return result;
 }

@@ -1,0 +1,171 @@
+// docs/precision.md and its chart, from benchmarks/results/precision.json and nets.json. Run it after `npm run bench -- precision nets`.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
+const results = (name) => JSON.parse(readFileSync(join(root, 'benchmarks', 'results', `${name}.json`), 'utf8'));
+const { rows } = results('precision');
+const nets = results('nets');
+
+const METHODS = [
+  { method: 'direct', name: 'direct, float32', colour: '#777' },
+  { method: 'winograd2', name: 'Winograd F(2,3)', colour: '#36b' },
+  { method: 'winograd4', name: 'Winograd F(4,3)', colour: '#39c' },
+  { method: 'six products', name: 'six products of bf16', colour: '#2a7' },
+  { method: 'three products', name: 'three products', colour: '#d90' },
+  { method: 'one product', name: 'one product', colour: '#c33' },
+];
+const BOUNDS = [
+  ['f32', 2e-6],
+  ['fast', 2e-5],
+  ['bf16', 1e-2],
+];
+
+function table(head, lines) {
+  const line = (cells) => `| ${cells.join(' | ')} |`;
+  return [line(head), line(head.map(() => '---')), ...lines.map(line)].join('\n');
+}
+
+const layers = [...new Set(rows.map(({ layer }) => layer))];
+const rowOf = (layer, method) => rows.find((row) => row.layer === layer && row.method === method);
+
+/** Every layer's error by every method, on a logarithmic axis, with the promises as lines. */
+function chart() {
+  const [left, width, top, pitch] = [230, 560, 56, 20];
+  const [low, high] = [-7.2, -1.8];
+  const x = (error) => (left + ((Math.log10(error) - low) / (high - low)) * width).toFixed(1);
+  const height = top + layers.length * pitch + 40;
+  const marks = layers.flatMap((layer, i) => {
+    const y = top + i * pitch;
+    const dots = METHODS.map(({ method, colour }) => {
+      const row = rowOf(layer, method);
+      return row === undefined ? '' : `<circle cx="${x(row.error)}" cy="${y}" r="4.5" fill="${colour}"/>`;
+    });
+    return [`<text x="${left - 10}" y="${y + 4}" text-anchor="end">${layer}</text>`, ...dots];
+  });
+  const decades = [-7, -6, -5, -4, -3, -2].map(
+    (power) =>
+      `<line x1="${x(10 ** power)}" x2="${x(10 ** power)}" y1="${top - 14}" y2="${height - 34}" stroke="#e4e4e4"/><text x="${x(10 ** power)}" y="${height - 16}" text-anchor="middle">1e${power}</text>`,
+  );
+  const bounds = BOUNDS.map(
+    ([name, error]) =>
+      `<line x1="${x(error)}" x2="${x(error)}" y1="${top - 14}" y2="${height - 34}" stroke="#333" stroke-dasharray="4 3"/><text x="${x(error)}" y="${top - 20}" text-anchor="middle">${name}: ${error}</text>`,
+  );
+  const legend = METHODS.map(
+    ({ name, colour }, i) =>
+      `<circle cx="${20 + i * 140}" cy="14" r="4.5" fill="${colour}"/><text x="${30 + i * 140}" y="18">${name}</text>`,
+  );
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="870" height="${height}" font-family="sans-serif" font-size="12">
+<title>largest error of a layer over the peak of its result</title>
+<rect width="870" height="${height}" fill="#fff"/>
+${[...decades, ...bounds, ...legend, ...marks].filter(Boolean).join('\n')}
+</svg>
+`;
+}
+
+const worst = (method) => Math.max(...rows.filter((row) => row.method === method).map(({ error }) => error));
+const typical = (method) => {
+  const errors = rows
+    .filter((row) => row.method === method)
+    .map(({ rms }) => rms)
+    .sort((a, b) => a - b);
+  return errors[errors.length >> 1];
+};
+const reduced = nets.rows.filter(({ precision }) => precision !== undefined && precision !== 'f32');
+const plain = ({ net, form, batch, isa, threads }) =>
+  nets.rows.find(
+    (row) =>
+      row.net === net &&
+      row.form === form &&
+      row.batch === batch &&
+      row.isa === isa &&
+      row.threads === threads &&
+      row.precision === 'f32',
+  );
+
+const text = `# Precision
+
+Written by \`scripts/write-precision.mjs\` from \`benchmarks/results/\`.
+
+\`precision\` says what a convolution may lose, of the peak of its result, against float64:
+
+| \`precision\` | at most | where the CPU multiplies bf16 |
+| --- | --- | --- |
+| \`'f32'\` (default) | max(2e-6, twice the error of a plain float32 convolution) | three terms of every operand, six products |
+| \`'fast'\` | 2e-5 | two terms, three products |
+| \`'bf16'\` | 1e-2 | one term, one product |
+
+It is a bound, not an order: float32 is always allowed to answer, and does where it is faster or where the CPU has no products of bf16. \`engine.explain()\` and \`repfuse bench\` tell which
+kernel each layer got (\`bf16x6\`, \`bf16x3\`, \`bf16\`: products; all others: float32). Nothing but your choice changes the precision.
+
+## How it works
+
+A float32 is the sum of three bf16 terms (8 bits each): the value rounded to bf16, what that leaves rounded again, and once more. The product of two such sums is nine products of terms. The six that are not
+below 2^-24 of the largest give float32's precision; the three that are not below 2^-16 give about 17 bits; the first alone is what others call bf16. Products are exact in float32 and summed in float32.
+
+* **AMX** (\`REPFUSE_ISA=amx\`: Xeons since Sapphire Rapids, Linux 5.16 and later, whose permission is asked for once): matrix tiles of 16 pixels by 16 output channels, 15 times the multiply-adds of AVX-512. All three precisions use
+  them, \`'f32'\` beside Winograd's F(4,3) where that is estimated to be faster. If the system refuses, the level below answers.
+* **AVX512_BF16** (\`avx512bf16\`: AMD since Zen 4, and others): \`vdpbf16ps\`, twice the multiply-adds of AVX-512. One product pays there, three do not: \`'bf16'\` uses it where Winograd's F(4,3) in float32 is not faster still.
+* **Everywhere else** all three are float32.
+
+Inputs lie as bf16 terms from layer to layer, in blocks of 32 channels; a layer reads them where they are (implicit im2col) and leaves its result as terms. Values that other operators read too stay float32 and are split on the side.
+Weights are held at the width of their terms: 6, 4 or 2 bytes (3x3 weights that Winograd's float32 may want stay beside them where there are no matrix tiles). A model file whose weights are BF16 or F16 is as small on the disk as it is: \`repfuse convert --dtype bf16\`.
+
+Terms are of float32's range, but the second and third of a value below 2^-110 are lost, and a value that rounds beyond bf16's largest becomes infinite.
+
+## What is lost
+
+Each dense convolution of RepVGG-A0, RepVGG-B1 and MobileOne-S0 alone, with weights like those of a fused RepVGG block and inputs that a ReLU has made: the largest error over the peak of the result, against float64.
+
+![largest error of a layer over the peak of its result](precision.svg)
+
+${table(
+  ['way', 'largest error over the peak', 'typical (median rms over rms)'],
+  METHODS.map(({ method, name }) => [name, worst(method).toExponential(1), typical(method).toExponential(1)]),
+)}
+
+\`npm run bench -- precision\`. Matrix tiles are emulated in it, instruction by instruction as their manual defines them: the errors are those of a CPU that has them.
+
+## What is gained
+
+${
+  reduced.length === 0
+    ? 'Not measured on this machine, which has no products of bf16.'
+    : `${nets.machine.cpu}, ${nets.machine.isasAvailable.at(-1)}, Node ${nets.machine.node}: \`npm run bench -- nets\`, one run, in turn. **Matrix tiles were not to be had: AMX is not measured.**
+
+${table(
+  [
+    'network',
+    'precision',
+    'ms',
+    'ms in f32',
+    'times onnxruntime-node',
+    'times torch bf16 channels_last',
+    'outputs differ by',
+  ],
+  reduced.map((row) => [
+    `${row.net} batch ${row.batch}, ${row.threads} thread${row.threads > 1 ? 's' : ''}`,
+    row.precision,
+    row.milliseconds.repfuse.toFixed(2),
+    plain(row)?.milliseconds.repfuse.toFixed(2) ?? '-',
+    row.ratio.toFixed(2),
+    row.ratioToTorchBf16?.toFixed(2) ?? '-',
+    row.difference.toExponential(1),
+  ]),
+)}`
+}
+
+## Choosing
+
+On your own network and images, worst layer first:
+
+\`\`\`console
+$ repfuse bench model.safetensors --precision all --input images.npy
+\`\`\`
+
+It prints kernel, time and error of every layer in each precision, each layer judged alone on the input that it has in the float64 network; then time and error of the whole, and how many images keep their
+largest class. \`measurePrecision(model, images)\` is the same as a function. Where \`bf16\` loses a class, \`fast\` rarely does: its errors are some hundred times smaller.
+`;
+writeFileSync(join(root, 'docs', 'precision.md'), text);
+writeFileSync(join(root, 'docs', 'precision.svg'), chart());
