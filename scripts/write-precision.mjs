@@ -17,9 +17,9 @@ const METHODS = [
   { method: 'one product', name: 'one product', colour: '#c33' },
 ];
 const BOUNDS = [
-  ['f32', 2e-6],
-  ['fast', 2e-5],
-  ['bf16', 1e-2],
+  ['f32', '2e-6'],
+  ['fast', '2e-5'],
+  ['bf16', '1e-2'],
 ];
 
 function table(head, lines) {
@@ -50,7 +50,7 @@ function chart() {
   );
   const bounds = BOUNDS.map(
     ([name, error]) =>
-      `<line x1="${x(error)}" x2="${x(error)}" y1="${top - 14}" y2="${height - 34}" stroke="#333" stroke-dasharray="4 3"/><text x="${x(error)}" y="${top - 20}" text-anchor="middle">${name}: ${error}</text>`,
+      `<line x1="${x(Number(error))}" x2="${x(Number(error))}" y1="${top - 14}" y2="${height - 34}" stroke="#333" stroke-dasharray="4 3"/><text x="${x(Number(error))}" y="${top - 20}" text-anchor="middle">${name}: ${error}</text>`,
   );
   const legend = METHODS.map(
     ({ name, colour }, i) =>
@@ -132,7 +132,7 @@ ${table(
 ${
   reduced.length === 0
     ? 'Not measured on this machine, which has no products of bf16.'
-    : `${nets.machine.cpu}, ${nets.machine.isasAvailable.at(-1)}, Node ${nets.machine.node}: \`npm run bench -- nets\`, one run, in turn. **Matrix tiles were not to be had: AMX is not measured.**
+    : `${nets.machine.cpu}, ${nets.machine.isasAvailable.at(-1)}, Node ${nets.machine.node}: \`npm run bench -- nets\`, one run, in turn.${nets.machine.isasAvailable.includes('amx') ? '' : ' **The CPU has no matrix tiles: AMX is not measured.**'}
 
 ${table(
   [

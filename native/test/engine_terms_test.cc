@@ -289,6 +289,29 @@ TEST_F(EngineTermsTest, WhatLiesBetweenTwoProductsIsNeverFloat32) {
   EXPECT_EQ(names, want);  // the stem's result is also a residual, the pooled one has no other form
 }
 
+// The kernels of RepVGG-A0's four kinds of layers: 48 channels at 56 x 56, a stride of 2, 192 channels at 14 x 14 and the last.
+TEST_F(EngineTermsTest, SelectionMixesWinogradAndTilesByTheRates) {
+  SetKernels(EmulatedAmxTable());
+  const auto kernel = [](Precision precision, int64_t in, int64_t out, int64_t size, int64_t stride) {
+    const Case c{.input = {1, in, size, size}, .out_channels = out, .groups = 1, .kernel_h = 3, .kernel_w = 3, .stride = stride, .pad_h = 1, .pad_w = 1, .dilation = 1,
+                 .activation = Activation::kRelu, .residual = false};
+    Reckoned weights;
+    weights.weight.resize(static_cast<size_t>(in * out * 9));
+    weights.bias.resize(static_cast<size_t>(out));
+    const auto names = KernelsOf(NetworkOf(c, weights), {.precision = precision}, c.input);
+    return names[names.size() - 2];
+  };
+  EXPECT_EQ(kernel(Precision::kF32, 48, 48, 56, 1).substr(0, 13), "winograd F(4,");
+  EXPECT_EQ(kernel(Precision::kF32, 128, 128, 56, 1).substr(0, 13), "winograd F(4,");
+  EXPECT_EQ(kernel(Precision::kF32, 96, 192, 28, 2), "tiles bf16x6 2x14");
+  EXPECT_EQ(kernel(Precision::kF32, 192, 1280, 14, 2), "tiles bf16x6 2x7");
+  EXPECT_EQ(kernel(Precision::kFast, 192, 192, 14, 1), "tiles bf16x3 2x14");
+  EXPECT_EQ(kernel(Precision::kFast, 512, 512, 14, 1), "tiles bf16x3 2x14");
+  for (const auto& [in, out, size, stride] : {std::array<int64_t, 4>{48, 48, 56, 1}, {192, 192, 14, 1}, {96, 192, 28, 2}, {192, 1280, 14, 2}})
+    EXPECT_EQ(kernel(Precision::kBf16, in, out, size, stride).substr(0, 11), "tiles bf16 ");
+  EXPECT_EQ(kernel(Precision::kBf16, 3, 48, 224, 2), "tiles-planar bf16 2x16");
+}
+
 TEST_F(EngineTermsTest, WeightsLieInMemoryOnceAtTheWidthOfTheirTerms) {
   SetKernels(EmulatedAmxTable());
   std::mt19937 engine(23);
