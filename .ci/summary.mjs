@@ -62,7 +62,7 @@ try {
   const { isasAvailable } = JSON.parse(
     execFileSync('node', ['-p', "JSON.stringify(require('./dist').info())"], { encoding: 'utf8' }),
   );
-  lacking = ['scalar', 'avx2', 'avx512'].filter((isa) => !isasAvailable.includes(isa));
+  lacking = ['scalar', 'avx2', 'avx512', 'avx512bf16', 'amx'].filter((isa) => !isasAvailable.includes(isa));
 } catch {
   problem('the built package cannot say which CPU levels it has');
 }

@@ -21,8 +21,10 @@ export {
 export {
   batchNormEps,
   deployGraph,
+  type ExportOnnxOptions,
   evaluate,
   evaluateAsync,
+  exportOnnx,
   type Graph,
   type GraphNode,
   graphMetadata,

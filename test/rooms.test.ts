@@ -9,6 +9,7 @@ const ROOMS = [
   'engine',
   'nets',
   'graph',
+  'onnx',
   'blocks',
   'families',
   'algebra',
@@ -27,7 +28,7 @@ function roomOf(path: string): string {
 
 /** Every relative import of a file, as the room it leads to. */
 function importedRooms(file: string, text: string): string[] {
-  const targets = [...text.matchAll(/(?:from|import|require\()\s*'(\.[^']*)'/g)].map((match) => match[1]!);
+  const targets = [...text.matchAll(/(?:from|import|import\(|require\()\s*'(\.[^']*)'/g)].map((match) => match[1]!);
   return targets
     .map((target) => resolve(dirname(file), target))
     .filter((path) => path.startsWith(LIB))

@@ -1,8 +1,7 @@
 // A network's files for both runtimes.
-const { existsSync, writeFileSync } = require('node:fs');
+const { existsSync } = require('node:fs');
 const { join } = require('node:path');
-const { convert, graphMetadata, netFromSeed, readModel, writeSafetensors } = require('repfuse');
-const { onnxFile } = require('../baselines/onnx-file.cjs');
+const { convert, exportOnnx, graphMetadata, netFromSeed, readModel, writeSafetensors } = require('repfuse');
 
 const BASELINES = join(__dirname, '..', 'baselines');
 
@@ -20,7 +19,7 @@ async function writeModels(folder, net, form) {
   const train = netFromSeed(net);
   await writeSafetensors(trainFile, train.tensors, { metadata: graphMetadata(train.graph), force: true });
   if (form === 'deploy') await convert(trainFile, model);
-  writeFileSync(onnx, onnxFile(await readModel(model)));
+  await exportOnnx(onnx, await readModel(model));
   return { onnx, model };
 }
 

@@ -3,7 +3,7 @@ const { spawnSync } = require('node:child_process');
 const { mkdtempSync, rmSync } = require('node:fs');
 const { tmpdir } = require('node:os');
 const { join } = require('node:path');
-const { Engine, readModel, Tensor } = require('repfuse');
+const { Engine, exportOnnx, readModel, Tensor } = require('repfuse');
 const { interleave, median } = require('../interleave.cjs');
 const { BASELINES, expectBaselines, writeModels } = require('./model-files.cjs');
 
@@ -112,10 +112,11 @@ async function run(print) {
       peer: await longestWait(() => session.run(feeds)),
     });
 
-    const { onnxFile } = require('../baselines/onnx-file.cjs');
     const tiny = tinyNet();
+    const tinyFile = join(folder, 'tiny.onnx');
+    await exportOnnx(tinyFile, tiny);
     const tinyEngine = await Engine.create(tiny, { threads: 1 });
-    const tinySession = await ort.InferenceSession.create(onnxFile(tiny), { intraOpNumThreads: 1 });
+    const tinySession = await ort.InferenceSession.create(tinyFile, { intraOpNumThreads: 1 });
     const pixel = Tensor.f32([1, 3, 1, 1]);
     const tinyFeeds = { x: new ort.Tensor('float32', new Float32Array(3), [1, 3, 1, 1]) };
     const [sync, asynchronous, peer] = await callCosts([

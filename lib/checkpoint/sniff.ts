@@ -1,5 +1,5 @@
 import { RepfuseError } from '../errors';
-import type { RandomAccess } from './files/random-access';
+import { type RandomAccess, withFile } from './files/random-access';
 
 /** How many bytes the rules look at. */
 const HEAD = 512;
@@ -43,7 +43,10 @@ const SIGNATURES: readonly Signature[] = [
   // Damaged ones, for the reader to say what is wrong.
   { kind: 'safetensors', matches: (head) => jsonAfterLength(head, '{') },
   { kind: 'safetensors', matches: (head, size) => jsonAfterLength(head, '[') && headerLength(head) <= size - 8 },
-  { kind: { unsupported: 'an ONNX model, which is not read yet' }, matches: isOnnx },
+  {
+    kind: { unsupported: 'an ONNX model, which holds a graph and no state dict (repfuse convert folds it)' },
+    matches: isOnnx,
+  },
 ];
 
 /** torch's magic number as protocol 2 writes it: LONG1, 10 bytes. */
@@ -79,6 +82,15 @@ export async function sniff(source: RandomAccess): Promise<Kind> {
     `Expected a torch, safetensors or npz checkpoint but the format is not recognised (first bytes ${bytes})`,
     { received: bytes },
   );
+}
+
+/** Whether a file begins as an ONNX model does. @throws ERR_REPFUSE_FILE */
+export async function isOnnxFile(file: string): Promise<boolean> {
+  return await withFile(file, async (source) => {
+    const head = new Uint8Array(Math.min(16, source.size));
+    await source.read(0, head);
+    return isOnnx(head);
+  });
 }
 
 function startsWith(prefix: readonly number[]): (head: Uint8Array) => boolean {

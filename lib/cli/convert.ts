@@ -1,8 +1,11 @@
 import { Command, Option } from 'commander';
-import { type ConvertOptions, convert, type OutputOptions } from '../convert';
+import { isOnnxFile } from '../checkpoint/sniff';
+import { type ConvertOptions, convert, foldOnnx, type OutputOptions } from '../convert';
+import { RepfuseError } from '../errors';
 import { formatReport } from './block-table';
 import { addBatchFlags, type BatchFlags, convertBatch } from './convert-batch';
 import { addFindFlags, type FindFlags, findOptions } from './find-flags';
+import { formatFolding } from './folding-table';
 import { addGraphFlags, type GraphFlags, graphOptions } from './graph-flags';
 import { collect, keyPath, positiveInteger } from './options';
 import { ProgressDisplay } from './progress';
@@ -22,6 +25,7 @@ interface ConvertFlags extends FindFlags, GraphFlags, BatchFlags {
   readonly format?: OutputOptions['format'];
   readonly dtype?: OutputOptions['dtype'];
   readonly keys?: OutputOptions['keys'];
+  readonly grow?: true;
   readonly threads?: number;
   readonly json?: true;
 }
@@ -31,13 +35,21 @@ export function convertCommand(session: Session): Command {
     .description('Fuse the branches of every block of a checkpoint and write the deploy form.')
     .argument(
       '<files...>',
-      "training checkpoints: torch (.pth, .pt), safetensors or npz; patterns such as 'ckpts/**/*.pth' too",
+      "training checkpoints: torch (.pth, .pt), safetensors or npz; patterns such as 'ckpts/**/*.pth' too; or an ONNX model",
     )
-    .option('-o, --output <file>', 'file to write: .pth and .pt for torch, .npz, anything else safetensors');
+    .option(
+      '-o, --output <file>',
+      'file to write: .pth and .pt for torch, .npz, .onnx (with --graph or --arch), anything else safetensors',
+    );
   addBatchFlags(command);
   return addGraphFlags(addFindFlags(command), 'the output becomes a model file that runs')
     .addOption(
-      new Option('--format <name>', 'format of the output, whatever its name').choices(['safetensors', 'torch', 'npz']),
+      new Option('--format <name>', 'format of the output, whatever its name').choices([
+        'safetensors',
+        'torch',
+        'npz',
+        'onnx',
+      ]),
     )
     .addOption(
       new Option('--dtype <type>', 'type of the weights (default: fused ones f32, others as they are)').choices([
@@ -63,6 +75,7 @@ export function convertCommand(session: Session): Command {
       '--ranges',
       'report the ranges of weights before and after, by channel in --json: for those who quantise next',
     )
+    .option('--grow', 'ONNX: merge even where one convolution costs more than its parts')
     .option('--threads <number>', 'threads (default: CPUs and quota)', positiveInteger)
     .option('--json', 'print the whole report as JSON')
     .addHelpText(
@@ -90,6 +103,7 @@ export function convertCommand(session: Session): Command {
         rules,
         arch,
         json: _,
+        grow: __,
         ...rest
       } = flags;
       const isBatch = outDir !== undefined;
@@ -104,9 +118,44 @@ export function convertCommand(session: Session): Command {
           ...(await graphOptions({ graph, arch })),
         };
         if (isBatch) await convertBatch(session, files, { ...options, outDir, jobs, resume, shard });
+        else if (await isOnnxFile(files[0]!)) await foldOne(session, files[0]!, output!, flags);
         else await convertOne(session, files[0]!, output!, options);
       });
     });
+}
+
+/** Flags that mean nothing for an ONNX model, which tells all of its branches itself. */
+const CHECKPOINT_FLAGS = [
+  'arch',
+  'dtype',
+  'eps',
+  'family',
+  'format',
+  'graph',
+  'keep',
+  'keyless',
+  'keyPath',
+  'keys',
+  'ranges',
+  'rules',
+  'verify',
+] as const;
+
+async function foldOne(session: Session, file: string, output: string, flags: ConvertFlags): Promise<void> {
+  for (const flag of CHECKPOINT_FLAGS) {
+    if (flags[flag] === undefined) continue;
+    throw new RepfuseError('ERR_REPFUSE_INVALID_ARGUMENT', `Expected no ${flag} for ${file}, which is an ONNX model`, {
+      file,
+      option: flag,
+    });
+  }
+  const { force, durable, requireChange, grow, threads } = flags;
+  const report = await foldOnnx(file, output, { force, durable, requireChange, grow, threads, signal: session.signal });
+  if (session.json) session.jsonResult(report);
+  else session.result(formatFolding(report));
+  session.note(
+    report.output === null ? 'nothing was written' : `wrote ${report.output} in ${Math.round(report.milliseconds)} ms`,
+  );
 }
 
 async function convertOne(session: Session, file: string, output: string, options: ConvertOptions): Promise<void> {

@@ -8,8 +8,9 @@ import { writeSafetensors } from '../checkpoint/safetensors/write-safetensors';
 import type { TensorSource } from '../checkpoint/tensor-source';
 import { type OutputFormat, writeStateDict } from '../checkpoint/write-checkpoint';
 import { RepfuseError } from '../errors';
-import { deployGraph, type Graph, graphMetadata } from '../graph';
+import { deployGraph, exportOnnx, type Graph, graphMetadata, nodeKeys } from '../graph';
 import { checkOptions } from '../options';
+import type { Tensor } from '../tensor/tensor';
 import { deployTensors } from './deploy-tensors';
 import { checkFindOptions } from './find-blocks';
 import { BlockFusing, UnfusableBlock } from './fuse-blocks';
@@ -112,7 +113,11 @@ async function fuseAndWrite(
     const tensors = deployTensors(opened, found, fusing, form, losses, options.threads);
     if (deployed !== undefined) expectTensors(deployed, tensors);
     const about = provenance(input, report.blocks, deployed);
-    const sha256 = await write(input, output, form.format, tensors, opened, about, options).catch(async (error) => {
+    const writing =
+      form.format === 'onnx'
+        ? writeAsOnnx(output, deployed!, tensors, options)
+        : write(input, output, form.format, tensors, opened, about, options);
+    const sha256 = await writing.catch(async (error) => {
       if (error instanceof UnfusableBlock) refuseProblems(await fusing.reports(), input);
       throw error;
     });
@@ -156,6 +161,20 @@ async function write(
   } finally {
     hashing.stop();
   }
+}
+
+/** An ONNX model holds all tensors at once. */
+async function writeAsOnnx(
+  output: string,
+  graph: Graph,
+  tensors: ReadonlyMap<string, TensorSource>,
+  { force, durable, signal }: ConvertOptions,
+): Promise<null> {
+  const loaded = new Map<string, Tensor>();
+  const keys = new Set(graph.nodes.flatMap(nodeKeys));
+  for (const [key, source] of tensors) if (keys.has(key)) loaded.set(key, await source.load());
+  await exportOnnx(output, { graph, tensors: loaded }, { force, durable, signal });
+  return null;
 }
 
 const VERSION_KEY = 'repfuse.version';

@@ -7,8 +7,8 @@ import type { FloatType } from '../tensor/round';
 
 /** How an output is stored. */
 export interface OutputOptions {
-  /** Default: by the name of the output: `.pth` and `.pt` torch, `.npz` npz, anything else safetensors. */
-  readonly format?: OutputFormat | undefined;
+  /** Default: by the name of the output: `.pth` and `.pt` torch, `.npz` npz, `.onnx` ONNX (which needs the graph), anything else safetensors. */
+  readonly format?: OutputFormat | 'onnx' | undefined;
   /**
    * Type of floating-point tensors: `'f32'`, `'f16'` or `'bf16'` for all of them, rounded once (fused ones from float64); `'keep'`: fused
    * tensors get the type of their block's main convolution (float32 where that is float64), others stay as they are. Default: fused
@@ -27,7 +27,7 @@ export const OUTPUT_OPTIONS = ['dtype', 'format', 'keys'] as const satisfies rea
 
 /** How an output is stored, every default filled in. */
 export interface OutputForm {
-  readonly format: OutputFormat;
+  readonly format: OutputFormat | 'onnx';
   /** Type of a fused block's tensors, from that of its main convolution. */
   fusedType(anchor: DType): FloatType;
   /** Type of a tensor outside the blocks. */
@@ -36,7 +36,10 @@ export interface OutputForm {
   keysOf(block: DetectedBlock): DetectedBlock['deployKeys'];
 }
 
-export function outputForm(file: string, { format = formatOfName(file), dtype, keys }: OutputOptions): OutputForm {
+export function outputForm(
+  file: string,
+  { format = /\.onnx$/i.test(file) ? 'onnx' : formatOfName(file), dtype, keys }: OutputOptions,
+): OutputForm {
   const all = dtype === undefined || dtype === 'keep' ? undefined : (dtype.toUpperCase() as FloatType);
   return {
     format,
@@ -50,12 +53,15 @@ export function outputForm(file: string, { format = formatOfName(file), dtype, k
 export function checkOutputOptions(file: string, options: OutputOptions, hasGraph: boolean): void {
   const { dtype, format, keys } = options;
   expectChoice(dtype, 'dtype', ['f32', 'f16', 'bf16', 'keep']);
-  expectChoice(format, 'format', ['safetensors', 'torch', 'npz']);
+  expectChoice(format, 'format', ['safetensors', 'torch', 'npz', 'onnx']);
   expectChoice(keys, 'keys', ['native', 'plain']);
-  if (!hasGraph || outputForm(file, options).format === 'safetensors') return;
-  throw new RepfuseError(
-    'ERR_REPFUSE_INVALID_ARGUMENT',
-    `Expected safetensors for ${file}, a model file with its graph, but received ${outputForm(file, options).format}`,
-    { file },
-  );
+  const { format: asked } = outputForm(file, options);
+  const refuse = (expected: string, received: string) => {
+    throw new RepfuseError('ERR_REPFUSE_INVALID_ARGUMENT', `Expected ${expected} but received ${received}`, { file });
+  };
+  if (hasGraph && asked !== 'safetensors' && asked !== 'onnx')
+    refuse(`safetensors for ${file}, a model file with its graph,`, asked);
+  if (asked !== 'onnx') return;
+  if (!hasGraph) refuse(`a graph or arch for ${file}, an ONNX model,`, 'none');
+  if (dtype === 'f16' || dtype === 'bf16') refuse(`float32 for ${file}, an ONNX model,`, dtype);
 }

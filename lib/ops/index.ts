@@ -21,6 +21,7 @@ export {
   type ScaleStage,
   type Stage,
   scaleFactors,
+  stageWeight,
 } from './branch';
 export { concatChannels } from './concat';
 export { type Conv2dOptions, conv2d, conv2dAsync } from './conv2d';

@@ -99,9 +99,14 @@ TEST(LinearTest, HostileShapesAreRefused) {
   EXPECT_FALSE(CheckLinearShape({int64_t{1} << 31, int64_t{1} << 31, 1}).ok());
 }
 
-TEST_P(GemmTest, TheTableNamesItsOwnLevel) {
+TEST_P(GemmTest, TheTableNamesItsOwnLevelOrTheOneThatItBuildsOn) {
   EXPECT_EQ(Kernels().isa, GetParam());
-  EXPECT_NE(std::string(Kernels().gemm.name).find(IsaName(GetParam())), std::string::npos);
+  const Isa own = std::min(GetParam(), Isa::kAvx512);  // the levels above add products of bf16
+  EXPECT_NE(std::string(Kernels().gemm.name).find(std::string("__") + IsaName(own)), std::string::npos);
+  const ProductKernels& products = Kernels().products;
+  EXPECT_EQ(products.terms, GetParam() == Isa::kAmx ? 3 : GetParam() == Isa::kAvx512Bf16 ? 1 : 0);
+  if (products.pairs != nullptr) EXPECT_NE(std::string(products.pairs_name).find("__avx512bf16"), std::string::npos);
+  if (products.tiles.run != nullptr) EXPECT_NE(std::string(products.tiles.name).find("__amx"), std::string::npos);
 }
 
 REPFUSE_FOR_ISAS(GemmTest);

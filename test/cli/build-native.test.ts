@@ -10,7 +10,8 @@ function installWith(script: string): void {
   mkdirSync(home, { recursive: true });
   for (const part of ['dist', 'package.json']) cpSync(join(ROOT, part), join(home, part), { recursive: true });
   mkdirSync(join(home, 'native'));
-  for (const name of ['bindings', 'commander', 'file-uri-to-path', 'yauzl', 'pend'])
+  mkdirSync(path('node_modules/@bufbuild'));
+  for (const name of ['@bufbuild/protobuf', 'bindings', 'commander', 'file-uri-to-path', 'yauzl', 'pend'])
     symlinkSync(join(ROOT, 'node_modules', name), path(`node_modules/${name}`));
   mkdirSync(path('node_modules/node-gyp/bin'), { recursive: true });
   writeFileSync(path('node_modules/node-gyp/bin/node-gyp.js'), script);

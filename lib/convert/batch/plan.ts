@@ -1,7 +1,8 @@
 import { stat } from 'node:fs/promises';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
-import { formatOfName, type OutputFormat } from '../../checkpoint/write-checkpoint';
+import { formatOfName } from '../../checkpoint/write-checkpoint';
 import { RepfuseError } from '../../errors';
+import type { OutputForm } from '../output-form';
 
 /** One file of a batch. */
 export interface BatchItem {
@@ -29,7 +30,7 @@ export interface Shard {
 export async function planBatch(
   files: Iterable<string>,
   outDir: string,
-  format: OutputFormat | undefined,
+  format: OutputForm['format'] | undefined,
   shard: Shard = { index: 0, count: 1 },
 ): Promise<BatchItem[]> {
   const byPath = new Map([...files].map((file) => [resolve(file), file]));
@@ -73,9 +74,14 @@ function commonFolder(paths: readonly string[]): string {
 
 /** Endings of checkpoint names. Of any other name nothing is cut off: `epoch_12.5` is no `.5` file. */
 const ENDING = /(\.safetensors\.index\.json|\.pth\.tar|\.(pth|pt|ckpt|bin|pkl|tar|model|npz|safetensors))$/i;
-const ENDINGS: Readonly<Record<OutputFormat, string>> = { safetensors: '.safetensors', torch: '.pth', npz: '.npz' };
+const ENDINGS: Readonly<Record<OutputForm['format'], string>> = {
+  safetensors: '.safetensors',
+  torch: '.pth',
+  npz: '.npz',
+  onnx: '.onnx',
+};
 
-function outputName(below: string, format: OutputFormat = formatOfName('')): string {
+function outputName(below: string, format: OutputForm['format'] = formatOfName('')): string {
   const name = basename(below);
   return join(dirname(below), name.replace(ENDING, '') + ENDINGS[format]);
 }

@@ -1,0 +1,75 @@
+// Whether onnxruntime-node computes with a folded model what it computes with the given one: the ONNX files of the fixtures, and networks by name in
+// training form. usage: node benchmarks/baselines/fold-agreement.cjs      (after npm run bench:baselines)
+const { mkdtempSync, readdirSync, rmSync } = require('node:fs');
+const { tmpdir } = require('node:os');
+const { basename, join, resolve } = require('node:path');
+const ort = require('onnxruntime-node');
+const { exportOnnx, foldOnnx, netFromSeed } = require('../..');
+
+const FIXTURES = resolve(__dirname, '..', '..', 'test', 'fixtures');
+const NETS = ['repvgg_a0', 'repvgg_d2se', 'mobileone_s0', 'mobileone_s1'];
+/** Of the peak; both sides are float32. */
+const BOUND = 2e-5;
+
+function fixtureFiles() {
+  return ['checkpoints', 'public', 'trained'].flatMap((group) =>
+    readdirSync(join(FIXTURES, group))
+      .filter((name) => name.endsWith('.onnx'))
+      .map((name) => join(FIXTURES, group, name)),
+  );
+}
+
+/** Every output, for images that are the same for every model of a shape. Open sizes are 2 images of 64 x 64. */
+async function run(file) {
+  const session = await ort.InferenceSession.create(file, { intraOpNumThreads: 2, logSeverityLevel: 3 });
+  const [input] = session.inputMetadata;
+  const open = [2, 3, 64, 64];
+  const shape = input.shape.map((size, axis) => (typeof size === 'number' && size > 0 ? size : open[axis]));
+  let state = 1;
+  const data = Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => {
+    state = (Math.imul(state, 1103515245) + 12345) >>> 0;
+    return state / 2 ** 31 - 1;
+  });
+  return await session.run({ [input.name]: new ort.Tensor('float32', data, shape) });
+}
+
+function largestError(given, folded) {
+  let worst = 0;
+  for (const [name, { data }] of Object.entries(given)) {
+    const other = folded[name].data;
+    const peak = data.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    for (let i = 0; i < data.length; i++) worst = Math.max(worst, Math.abs(data[i] - other[i]) / peak);
+  }
+  return worst;
+}
+
+async function main() {
+  const folder = mkdtempSync(join(tmpdir(), 'repfuse-fold-'));
+  let differing = 0;
+  try {
+    const files = fixtureFiles();
+    for (const net of NETS) {
+      files.push(join(folder, `${net}.onnx`));
+      await exportOnnx(files.at(-1), netFromSeed(net, { form: 'train' }));
+    }
+    for (const file of files) {
+      const output = join(folder, 'folded.onnx');
+      const { folded, nodes } = await foldOnnx(file, output, { force: true });
+      if (folded.length === 0) {
+        console.log(`${basename(file)}: nothing to fold`);
+        continue;
+      }
+      const error = largestError(await run(file), await run(output));
+      const agrees = error <= BOUND;
+      if (!agrees) differing++;
+      console.log(
+        `${basename(file)}: ${nodes.before} -> ${nodes.after} nodes, ${folded.length} folded, differ by ${error.toExponential(1)} of the peak${agrees ? '' : ': TOO MUCH'}`,
+      );
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+  if (differing > 0) process.exitCode = 1;
+}
+
+main();

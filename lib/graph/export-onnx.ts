@@ -1,0 +1,24 @@
+import type { NewFileOptions } from '../checkpoint/files/new-file';
+import type { Tensor } from '../tensor/tensor';
+import type { Graph } from './graph';
+
+export interface ExportOnnxOptions extends NewFileOptions {
+  /** Version of ONNX's operators: 14 (which has HardSwish) to 26. Default 17. */
+  readonly opset?: number | undefined;
+}
+
+/**
+ * Writes a network as an ONNX model that other runtimes read: one image batch in, of any size N, float32. Weights of half types are widened.
+ *
+ * @throws ERR_REPFUSE_GRAPH where the graph does not tell its input's size; ERR_REPFUSE_INVALID_ARGUMENT; as `writeOnnx`
+ */
+export async function exportOnnx(
+  file: string,
+  { graph, tensors }: { readonly graph: Graph; readonly tensors: ReadonlyMap<string, Tensor> },
+  { opset = 17, ...options }: ExportOnnxOptions = {},
+): Promise<void> {
+  // Protobuf takes 40 ms to load, as long as a small checkpoint to convert.
+  const { toOnnx } = require('./to-onnx') as typeof import('./to-onnx');
+  const { writeOnnx } = require('../onnx') as typeof import('../onnx');
+  await writeOnnx(file, toOnnx(graph, tensors, opset), options);
+}

@@ -1,0 +1,74 @@
+import { create } from '@bufbuild/protobuf';
+import { RepfuseError } from '../errors';
+import {
+  type Attribute,
+  Attribute_Type,
+  AttributeSchema,
+  type Node,
+  type Tensor as TensorProto,
+} from './schema/onnx_pb';
+
+/** What identifies a node in a message. */
+export function describeNode({ name, opType, output }: Node): string {
+  return `${opType} ${JSON.stringify(name || output[0] || '')}`;
+}
+
+function find(node: Node, name: string): Attribute | undefined {
+  return node.attribute.find((attribute) => attribute.name === name);
+}
+
+/** An integer attribute. @throws ERR_REPFUSE_GRAPH if it is beyond 2^53 */
+export function intOf(node: Node, name: string, otherwise: number): number {
+  const attribute = find(node, name);
+  return attribute === undefined ? otherwise : safe(node, name, attribute.i);
+}
+
+export function intsOf(node: Node, name: string): readonly number[] | undefined {
+  return find(node, name)?.ints.map((value) => safe(node, name, value));
+}
+
+export function floatOf(node: Node, name: string, otherwise: number): number {
+  return find(node, name)?.f ?? otherwise;
+}
+
+export function floatsOf(node: Node, name: string): readonly number[] | undefined {
+  return find(node, name)?.floats;
+}
+
+export function stringOf(node: Node, name: string, otherwise: string): string {
+  const attribute = find(node, name);
+  return attribute === undefined ? otherwise : Buffer.from(attribute.s).toString('utf8');
+}
+
+export function tensorAttribute(node: Node, name: string): TensorProto | undefined {
+  return find(node, name)?.t;
+}
+
+export function hasAttribute(node: Node, name: string): boolean {
+  return find(node, name) !== undefined;
+}
+
+function safe(node: Node, name: string, value: bigint): number {
+  const number = Number(value);
+  if (Number.isSafeInteger(number)) return number;
+  // The largest int64 stands for "to the end" in Slice.
+  if (value > 0n) return Number.MAX_SAFE_INTEGER;
+  if (value < -(2n ** 62n)) return Number.MIN_SAFE_INTEGER;
+  throw new RepfuseError(
+    'ERR_REPFUSE_GRAPH',
+    `Expected an integer below 2^53 for ${name} of ${describeNode(node)} but received ${value}`,
+    { node: node.name, attribute: name },
+  );
+}
+
+export function intAttribute(name: string, value: number): Attribute {
+  return create(AttributeSchema, { name, type: Attribute_Type.INT, i: BigInt(value) });
+}
+
+export function intsAttribute(name: string, values: readonly number[]): Attribute {
+  return create(AttributeSchema, { name, type: Attribute_Type.INTS, ints: values.map(BigInt) });
+}
+
+export function floatAttribute(name: string, value: number): Attribute {
+  return create(AttributeSchema, { name, type: Attribute_Type.FLOAT, f: value });
+}

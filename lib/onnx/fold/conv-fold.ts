@@ -1,0 +1,269 @@
+import { create } from '@bufbuild/protobuf';
+import {
+  type AffineConv,
+  addBranches,
+  appendStages,
+  concatOutputs,
+  fromBranch,
+  identity,
+  materializeAsync,
+} from '../../algebra';
+import { RepfuseError } from '../../errors';
+import type { Padding4 } from '../../ops/geometry';
+import type { Tensor } from '../../tensor/tensor';
+import { type AffineStep, affineStep, type Known, knownOf } from '../affine';
+import { describeNode, intAttribute, intOf, intsAttribute } from '../attributes';
+import { Constants } from '../constants';
+import { changed } from '../messages';
+import type { OnnxModel } from '../model';
+import { type Graph, type Node, NodeSchema } from '../schema/onnx_pb';
+import { Images } from '../shapes';
+import { protoOf } from '../values';
+import { FreshNames, valuesRead, Wiring } from '../wiring';
+import type { Folded, FoldedRegion, FoldOptions } from './fold';
+import { hasFrame, NO_FRAME, nodesOf, type Pending } from './pending';
+import { reassociateSums } from './reassociate';
+
+/** Chains, sums and concatenations of affine maps of one image, as convolutions. @throws as `foldGraph` */
+export async function foldConvolutions(model: OnnxModel, options: FoldOptions): Promise<Folded> {
+  const wiring = new Wiring(model.proto.graph);
+  const constants = new Constants(model.proto.graph, wiring);
+  const known = knownOf(model, constants, new Images(model.proto.graph, constants));
+  const folded = await new Folder(reassociateSums(model, wiring, known), options).run();
+  return folded.folded.length > 0 ? folded : { ...folded, model };
+}
+
+class Folder {
+  private readonly graph: Graph;
+  private readonly wiring: Wiring;
+  private readonly constants: Constants;
+  private readonly images: Images;
+  private readonly names: FreshNames;
+  private readonly pending = new Map<string, Pending>();
+  private readonly nodes: (Node | Merged)[] = [];
+  private readonly kept = new Map<Node, string>();
+
+  private readonly known: Known;
+
+  constructor(
+    private readonly model: OnnxModel,
+    private readonly options: FoldOptions,
+  ) {
+    this.graph = model.proto.graph;
+    this.wiring = new Wiring(this.graph);
+    this.constants = new Constants(this.graph, this.wiring);
+    this.images = new Images(this.graph, this.constants);
+    this.names = new FreshNames(this.graph);
+    this.known = knownOf(model, this.constants, this.images);
+  }
+
+  async run(): Promise<Folded> {
+    for (const node of this.graph.node) this.take(node);
+    for (const value of this.wiring.outputs) this.settle(value);
+    for (const value of [...this.pending.keys()]) this.settle(value); // read by nobody
+    const folded: FoldedRegion[] = [];
+    const initializer = [...this.graph.initializer];
+    const nodes: Node[] = [];
+    for (const node of this.nodes) {
+      if (!(node instanceof Merged)) {
+        nodes.push(node);
+        continue;
+      }
+      const { conv, region } = await this.evaluate(node, initializer);
+      nodes.push(conv);
+      folded.push(region);
+    }
+    const kept = [...this.kept].map(([node, reason]) => ({ node: describeNode(node), reason }));
+    if (folded.length === 0) return { model: this.model, folded, kept };
+    const graph = changed(this.graph, { node: nodes, initializer });
+    return { model: { ...this.model, proto: changed(this.model.proto, { graph }) }, folded, kept };
+  }
+
+  private take(node: Node): void {
+    const output = node.output[0] ?? '';
+    if (node.output.length === 1 && this.constants.get(output) !== undefined) {
+      this.emit(node);
+      return;
+    }
+    const step = affineStep(node, this.known);
+    if (step === undefined) {
+      if (!this.takeJoin(node)) this.emit(node);
+    } else if (step.kind === 'refused') {
+      this.kept.set(node, step.reason);
+      this.emit(node);
+    } else if (!this.takeStep(node, step)) {
+      this.emit(node);
+    }
+  }
+
+  private emit(node: Node): void {
+    for (const value of new Set(valuesRead(node))) this.settle(value);
+    this.nodes.push(node);
+  }
+
+  /** What is pending for a value gets a node. */
+  private settle(value: string): void {
+    const pending = this.pending.get(value);
+    if (pending === undefined) return;
+    this.pending.delete(value);
+    if (pending.parts.size === 0) {
+      this.nodes.push(pending.node);
+      return;
+    }
+    const grows = costOf(pending.conv) > pending.cost && this.options.grow !== true;
+    const crops = pending.conv.padding.some((side) => side < 0);
+    if (!hasFrame(pending) && !grows && !crops) {
+      this.nodes.push(new Merged(value, pending));
+      return;
+    }
+    if (grows) this.kept.set(pending.node, 'one convolution would cost more than its parts (ask with grow)');
+    for (const [part, its] of pending.parts) {
+      this.pending.set(part, its);
+      this.settle(part);
+    }
+    this.nodes.push(pending.node);
+  }
+
+  /** The node after what is pending for its input, or as a map of its own. False where it is neither. */
+  private takeStep(node: Node, step: AffineStep): boolean {
+    const output = node.output[0]!;
+    const { input } = step;
+    const before = this.wiring.hasOneReader(input) ? this.pending.get(input) : undefined;
+    const joined = before && this.exactly(node, () => this.after(before, node, step));
+    if (before !== undefined && joined !== undefined) {
+      this.pending.delete(input);
+      this.pending.set(output, { ...joined, node, parts: new Map([[input, before]]) });
+      return true;
+    }
+    this.settle(input);
+    const channels = this.images.channelsOf(input);
+    const alone = this.exactly(node, () => this.map(node, step, channels));
+    if (alone === undefined) return false;
+    this.pending.set(output, { source: input, ...alone, node, parts: new Map() });
+    return true;
+  }
+
+  private map(
+    node: Node,
+    step: AffineStep,
+    channels: number | undefined,
+  ): Omit<Pending, 'source' | 'node' | 'parts'> | undefined {
+    if (step.kind === 'zeros')
+      return channels === undefined ? undefined : { conv: identity(channels, channels), frame: step.padding, cost: 0 };
+    if (step.stages.length === 0 && channels === undefined) return undefined;
+    const conv = fromBranch({ name: describeNode(node), stages: step.stages }, { channels });
+    return { conv, frame: NO_FRAME, cost: step.stages.length === 0 ? 0 : costOf(conv) };
+  }
+
+  private after(before: Pending, node: Node, step: AffineStep): Omit<Pending, 'node' | 'parts'> | undefined {
+    const { source } = before;
+    if (step.kind === 'zeros') {
+      const frame = before.frame.map((side, i) => side + step.padding[i]!) as unknown as Padding4;
+      return { source, conv: before.conv, frame, cost: before.cost };
+    }
+    if (step.stages.length === 0) return { source, conv: before.conv, frame: before.frame, cost: before.cost };
+    const [stage] = step.stages;
+    let { stages } = step;
+    if (hasFrame(before)) {
+      // The zeros become padding of the convolution that follows; before anything else they stay what they are.
+      if (stage?.kind !== 'conv2d') return undefined;
+      const padding = stage.padding.map((side, i) => side + before.frame[i]!) as unknown as Padding4;
+      stages = [{ ...stage, padding }];
+    }
+    const conv = appendStages(before.conv, { name: describeNode(node), stages });
+    const own =
+      stages.length === 0
+        ? 0
+        : costOf(fromBranch({ name: describeNode(node), stages }, { channels: before.conv.outChannels }));
+    return { source, conv, frame: NO_FRAME, cost: before.cost + own };
+  }
+
+  /** A sum or a concatenation of maps of one value. */
+  private takeJoin(node: Node): boolean {
+    const sum = node.opType === 'Add' || node.opType === 'Sum';
+    const concat = node.opType === 'Concat' && intOf(node, 'axis', 0) === 1;
+    if ((!sum && !concat) || node.input.length < 2) return false;
+    const parts = new Map<string, Pending>();
+    for (const value of node.input) {
+      const part = this.wiring.hasOneReader(value) ? this.pending.get(value) : undefined;
+      if (part !== undefined && !hasFrame(part)) parts.set(value, part);
+    }
+    const source = [...parts.values()][0]?.source;
+    if (source === undefined || ![...parts.values()].every((part) => part.source === source)) return false;
+    const channels = [...parts.values()][0]!.conv.inChannels;
+    const convs = node.input.map((value) => (value === source ? identity(channels, channels) : parts.get(value)?.conv));
+    if (convs.includes(undefined)) return false;
+    const conv = this.exactly(node, () => (sum ? addBranches : concatOutputs)(convs as AffineConv[]));
+    if (conv === undefined) return false;
+    for (const value of parts.keys()) this.pending.delete(value);
+    const identities = node.input.filter((value) => value === source).length;
+    const cost = [...parts.values()].reduce((total, part) => total + part.cost, identities * channels);
+    this.pending.set(node.output[0]!, { source, conv, frame: NO_FRAME, cost, node, parts });
+    return true;
+  }
+
+  /** What `make` makes, or undefined, and why, where the rewrite would not be exact. */
+  private exactly<T>(node: Node, make: () => T): T | undefined {
+    try {
+      return make();
+    } catch (error) {
+      if (!(error instanceof RepfuseError)) throw error;
+      this.kept.set(node, error.message);
+      return undefined;
+    }
+  }
+
+  /** The convolution that a map is, its weights among the initializers. */
+  private async evaluate({ value, pending }: Merged, initializer: Graph['initializer']) {
+    const { threads, signal } = this.options;
+    const fused = await materializeAsync(pending.conv, { threads, signal }).catch((error) => {
+      if (!(error instanceof RepfuseError)) throw error;
+      throw new RepfuseError(
+        error.code,
+        `${describeNode(pending.node)}: ${error.message}`,
+        { ...error.details, node: pending.node.name },
+        { cause: error },
+      );
+    });
+    const name = this.names.take(`${pending.node.name || value}_fused`);
+    const add = (role: string, tensor: Tensor) => {
+      const proto = protoOf(this.names.take(`${name}.${role}`), tensor);
+      initializer.push(proto);
+      return proto.name;
+    };
+    const { kernel, padding, stride, dilation, groups } = pending.conv;
+    const conv = create(NodeSchema, {
+      name,
+      opType: 'Conv',
+      input: [pending.source, add('weight', fused.weight), add('bias', fused.bias)],
+      output: [value],
+      attribute: [
+        intsAttribute('dilations', dilation),
+        intAttribute('group', groups),
+        intsAttribute('kernel_shape', kernel),
+        intsAttribute('pads', padding),
+        intsAttribute('strides', stride),
+      ],
+    });
+    const region: FoldedRegion = {
+      node: name,
+      output: value,
+      from: nodesOf(pending).map(describeNode),
+      kernel,
+      groups,
+    };
+    return { conv, region };
+  }
+}
+
+/** A map that is to become a Conv. */
+class Merged {
+  constructor(
+    readonly value: string,
+    readonly pending: Pending,
+  ) {}
+}
+
+function costOf({ outChannels, inChannels, groups, kernel }: AffineConv): number {
+  return ((outChannels * inChannels) / groups) * kernel[0] * kernel[1];
+}

@@ -1,0 +1,67 @@
+import type { OnnxModel } from '../model';
+import { foldConvolutions } from './conv-fold';
+import { withoutDeadCode } from './dead-code';
+import { foldLinear } from './linear-fold';
+
+export interface FoldOptions {
+  /** Merge even where one convolution costs more than its parts did (a 1x1 into a large dense kernel). Default false. */
+  readonly grow?: boolean | undefined;
+  readonly threads?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Nodes that became one convolution. */
+export interface FoldedRegion {
+  /** The new node, and the value that it makes, which keeps its name. */
+  readonly node: string;
+  readonly output: string;
+  /** The nodes that it stands for. */
+  readonly from: readonly string[];
+  readonly kernel: readonly [number, number];
+  readonly groups: number;
+}
+
+export interface FoldReport {
+  readonly folded: readonly FoldedRegion[];
+  /** What could have been folded by its kind, and why it was not. */
+  readonly kept: readonly { readonly node: string; readonly reason: string }[];
+  /** Nodes whose results nobody reads. */
+  readonly dead: number;
+  readonly nodes: { readonly before: number; readonly after: number };
+  readonly convolutions: { readonly before: number; readonly after: number };
+}
+
+/** What a pass makes of a model: the given one where it folds nothing. */
+export interface Folded {
+  readonly model: OnnxModel;
+  readonly folded: readonly FoldedRegion[];
+  readonly kept: FoldReport['kept'];
+}
+
+/**
+ * A model in which every chain and sum of affine operators on one value (convolutions, BatchNormalizations, average pooling, arithmetic with a
+ * constant for each channel, zero padding, the value itself) is one Conv: float64 inside, rounded once. Values keep their names; nothing that
+ * another node or the outside reads is folded away. Where nothing can be folded the model is the given one.
+ *
+ * @throws ERR_REPFUSE_NOT_FINITE naming the node whose fused values are not finite; ERR_REPFUSE_ABORTED
+ */
+export async function foldGraph(
+  model: OnnxModel,
+  options: FoldOptions = {},
+): Promise<{ model: OnnxModel; report: FoldReport }> {
+  const linear = await foldLinear(model, options);
+  const convolutions = await foldConvolutions(linear.model, options);
+  const folded = [...linear.folded, ...convolutions.folded];
+  const result = folded.length > 0 ? withoutDeadCode(convolutions.model) : model;
+  const counts = ({ proto }: OnnxModel, op?: string) =>
+    proto.graph.node.filter(({ opType }) => op === undefined || opType === op).length;
+  const change = (op?: string) => ({ before: counts(model, op), after: counts(result, op) });
+  const report: FoldReport = {
+    folded,
+    kept: [...linear.kept, ...convolutions.kept],
+    dead: counts(convolutions.model) - counts(result),
+    nodes: change(),
+    convolutions: change('Conv'),
+  };
+  return { model: result, report };
+}

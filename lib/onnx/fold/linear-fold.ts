@@ -1,0 +1,158 @@
+import { fromBranch, materializeAsync } from '../../algebra';
+import { RepfuseError } from '../../errors';
+import type { Stage } from '../../ops';
+import { Tensor } from '../../tensor/tensor';
+import { affineStep, knownOf } from '../affine';
+import { describeNode, floatOf, intOf } from '../attributes';
+import { Constants } from '../constants';
+import { changed } from '../messages';
+import type { OnnxModel } from '../model';
+import type { Node } from '../schema/onnx_pb';
+import { Images } from '../shapes';
+import { protoOf } from '../values';
+import { FreshNames, Wiring } from '../wiring';
+import type { Folded, FoldedRegion, FoldOptions, FoldReport } from './fold';
+
+/** The weight of a linear operator as that of a convolution: output channels first, and how to turn it back. */
+interface Linear {
+  readonly weight: Tensor;
+  readonly bias: Tensor | null;
+  readonly groups: number;
+  readonly restore: (weight: Tensor) => Tensor;
+}
+
+/**
+ * BatchNormalizations after what is no Conv: ConvTranspose and Gemm take them into their weights, float64 inside, rounded once.
+ *
+ * @throws as `foldGraph`
+ */
+export async function foldLinear(model: OnnxModel, options: FoldOptions): Promise<Folded> {
+  const { graph } = model.proto;
+  const wiring = new Wiring(graph);
+  const constants = new Constants(graph, wiring);
+  const images = new Images(graph, constants);
+  const known = knownOf(model, constants, images);
+  const names = new FreshNames(graph);
+  const initializer = [...graph.initializer];
+  const replaced = new Map<Node, Node | null>(); // null: gone
+  const folded: FoldedRegion[] = [];
+  const kept: { node: string; reason: string }[] = [];
+  for (const batchNorm of graph.node) {
+    if (batchNorm.opType !== 'BatchNormalization') continue;
+    const input = batchNorm.input[0]!;
+    const before = wiring.producer(input);
+    if (before === undefined || !(before.opType in LINEAR) || !wiring.hasOneReader(input)) continue;
+    const step = affineStep(batchNorm, known);
+    const linear = LINEAR[before.opType]!(before, constants);
+    if (step?.kind !== 'stages' || typeof linear === 'string') {
+      const reason = typeof linear === 'string' ? linear : step?.kind === 'refused' ? step.reason : '';
+      kept.push({ node: describeNode(batchNorm), reason });
+      continue;
+    }
+    const { weight, bias } = await fuse(linear, step.stages, batchNorm, options);
+    const name = names.take(`${batchNorm.name || batchNorm.output[0]!}_fused`);
+    const add = (role: string, tensor: Tensor) => {
+      initializer.push(protoOf(names.take(`${name}.${role}`), tensor));
+      return initializer.at(-1)!.name;
+    };
+    const attribute = before.attribute.filter((each) => each.name !== 'beta'); // 1, as its bias is now
+    const input0 = [before.input[0]!, add('weight', linear.restore(weight)), add('bias', bias)];
+    replaced.set(before, null);
+    replaced.set(batchNorm, changed(before, { name, attribute, input: input0, output: [batchNorm.output[0]!] }));
+    const kernel = before.opType === 'Gemm' ? ([1, 1] as const) : (linear.weight.shape.slice(2) as [number, number]);
+    const from = [describeNode(before), describeNode(batchNorm)];
+    folded.push({ node: name, output: batchNorm.output[0]!, from, kernel, groups: linear.groups });
+  }
+  if (folded.length === 0) return { model, folded, kept };
+  const node = graph.node.flatMap((each) => {
+    const other = replaced.get(each);
+    return other === undefined ? [each] : other === null ? [] : [other];
+  });
+  const proto = changed(model.proto, { graph: changed(graph, { node, initializer }) });
+  return { model: { ...model, proto }, folded, kept: kept satisfies FoldReport['kept'] };
+}
+
+async function fuse(
+  { weight, bias, groups }: Linear,
+  stages: readonly Stage[],
+  node: Node,
+  { threads, signal }: FoldOptions,
+) {
+  const conv: Stage = { kind: 'conv2d', weight, bias, stride: [1, 1], padding: [0, 0, 0, 0], dilation: [1, 1], groups };
+  try {
+    const fused = fromBranch({ name: describeNode(node), stages: [conv, ...stages] });
+    return await materializeAsync(fused, { threads, signal });
+  } catch (error) {
+    if (!(error instanceof RepfuseError)) throw error;
+    throw new RepfuseError(error.code, `${describeNode(node)}: ${error.message}`, error.details, { cause: error });
+  }
+}
+
+/** The weight of a node, or why it cannot take a BatchNormalization. */
+const LINEAR: Readonly<Record<string, (node: Node, constants: Constants) => Linear | string>> = {
+  ConvTranspose(node, constants) {
+    const weight = constants.get(node.input[1]!);
+    const bias = optional(node.input[2], constants);
+    if (weight === undefined || bias === undefined) return 'the weight or bias before it is no constant';
+    if (weight.dtype !== 'F32' || weight.shape.length !== 4) return 'the weight before it is no float32 image kernel';
+    const groups = intOf(node, 'group', 1);
+    return {
+      weight: swapChannels(weight, groups),
+      bias,
+      groups,
+      restore: (fused) => swapChannels(fused, groups),
+    };
+  },
+  Gemm(node, constants) {
+    const weight = constants.get(node.input[1]!);
+    const bias = optional(node.input[2], constants);
+    if (weight === undefined || bias === undefined) return 'the weight or bias before it is no constant';
+    if (weight.dtype !== 'F32') return 'the weight before it is no float32';
+    if (floatOf(node, 'alpha', 1) !== 1 || (bias !== null && floatOf(node, 'beta', 1) !== 1))
+      return 'the Gemm before it has an alpha or beta other than 1';
+    const turned = intOf(node, 'transB', 0) !== 0;
+    const rows = turned ? weight : transposed(weight);
+    const [outputs, inputs] = rows.shape as [number, number];
+    if (bias !== null && bias.size !== outputs) return 'the bias before it is no vector of its outputs';
+    return {
+      weight: new Tensor('F32', [outputs, inputs, 1, 1], rows.data),
+      bias: bias === null ? null : new Tensor(bias.dtype, [outputs], bias.data),
+      groups: 1,
+      restore: ({ data }) => {
+        const matrix = new Tensor('F32', [outputs, inputs], data);
+        return turned ? matrix : transposed(matrix);
+      },
+    };
+  },
+};
+
+/** null: there is none; undefined: it is no constant. */
+function optional(name: string | undefined, constants: Constants): Tensor | null | undefined {
+  return name === undefined || name === '' ? null : constants.get(name);
+}
+
+/** [I, O / groups, h, w] to [O, I / groups, h, w], or the other way: group by group a transposition. */
+function swapChannels(weight: Tensor, groups: number): Tensor {
+  const [first, second, height, width] = weight.shape as [number, number, number, number];
+  const per = first / groups;
+  const plane = height * width;
+  const from = weight.data as Float32Array;
+  const data = new Float32Array(from.length);
+  for (let group = 0; group < groups; group++) {
+    for (let i = 0; i < per; i++) {
+      for (let o = 0; o < second; o++) {
+        const source = ((group * per + i) * second + o) * plane;
+        data.set(from.subarray(source, source + plane), ((group * second + o) * per + i) * plane);
+      }
+    }
+  }
+  return Tensor.f32([second * groups, per, height, width], data);
+}
+
+function transposed({ shape, data }: Tensor): Tensor {
+  const [rows, columns] = shape as [number, number];
+  const from = data as Float32Array;
+  const out = new Float32Array(from.length);
+  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) out[j * rows + i] = from[i * columns + j]!;
+  return Tensor.f32([columns, rows], out);
+}

@@ -1,0 +1,69 @@
+import { create } from '@bufbuild/protobuf';
+import { affineStep, type Known } from '../affine';
+import { changed } from '../messages';
+import type { OnnxModel } from '../model';
+import { type Node, NodeSchema } from '../schema/onnx_pb';
+import { FreshNames, type Wiring } from '../wiring';
+
+/**
+ * A model in whose trees of sums the terms that are affine maps of one value stand together: (conv(x) + y) + conv'(x) as (conv(x) + conv'(x)) + y.
+ * The given one where they do already. The sums are the same but for the order of rounding.
+ */
+export function reassociateSums(model: OnnxModel, wiring: Wiring, known: Known): OnnxModel {
+  const { graph } = model.proto;
+  const isSum = (node: Node | undefined): node is Node =>
+    node !== undefined && (node.opType === 'Add' || node.opType === 'Sum') && affineStep(node, known) === undefined;
+  const isInner = (value: string) => wiring.hasOneReader(value) && isSum(wiring.producer(value));
+  const names = new FreshNames(graph);
+  const replaced = new Map<Node, readonly Node[]>(); // the inner nodes of a tree by nothing, its root by new ones
+  for (const root of graph.node) {
+    if (!isSum(root) || (wiring.hasOneReader(root.output[0]!) && isSum(readerOf(graph.node, root.output[0]!))))
+      continue;
+    const inner: Node[] = [];
+    const leaves: string[] = [];
+    const descend = (node: Node) => {
+      for (const value of node.input) {
+        if (!isInner(value)) leaves.push(value);
+        else {
+          inner.push(wiring.producer(value)!);
+          descend(wiring.producer(value)!);
+        }
+      }
+    };
+    descend(root);
+    const groups = new Map<string, string[]>();
+    for (const leaf of leaves) {
+      const source = sourceOf(leaf, wiring, known);
+      groups.set(source, [...(groups.get(source) ?? []), leaf]);
+    }
+    if (inner.length === 0 || groups.size < 2 || ![...groups.values()].some((group) => group.length > 1)) continue;
+    const sums: Node[] = [];
+    const add = (inputs: readonly string[], output: string) => {
+      const name = names.take(`${root.name || output}_terms`);
+      sums.push(
+        create(NodeSchema, { opType: inputs.length === 2 ? 'Add' : 'Sum', name, input: [...inputs], output: [output] }),
+      );
+      return output;
+    };
+    const terms = [...groups.values()].map((group) =>
+      group.length === 1 ? group[0]! : add(group, names.take(`${root.output[0]}_terms`)),
+    );
+    add(terms, root.output[0]!);
+    for (const node of inner) replaced.set(node, []);
+    replaced.set(root, sums);
+  }
+  if (replaced.size === 0) return model;
+  const node = graph.node.flatMap((each) => replaced.get(each) ?? [each]);
+  return { ...model, proto: changed(model.proto, { graph: changed(graph, { node }) }) };
+}
+
+function readerOf(nodes: readonly Node[], value: string): Node | undefined {
+  return nodes.find(({ input }) => input.includes(value));
+}
+
+/** The value of which another is an affine map, as far as nobody else reads what lies between. */
+function sourceOf(value: string, wiring: Wiring, known: Known): string {
+  const node = wiring.producer(value);
+  const step = node === undefined || !wiring.hasOneReader(value) ? undefined : affineStep(node, known);
+  return step === undefined || step.kind === 'refused' ? value : sourceOf(step.input, wiring, known);
+}

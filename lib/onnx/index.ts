@@ -1,0 +1,2 @@
+export { type FoldedRegion, type FoldOptions, type FoldReport, foldGraph } from './fold/fold';
+export { type OnnxModel, parseOnnx, readOnnx, writeOnnx } from './model';

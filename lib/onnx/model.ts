@@ -1,0 +1,94 @@
+import { fromBinary, toBinary } from '@bufbuild/protobuf';
+import { type NewFileOptions, writeNewFile } from '../checkpoint/files/new-file';
+import { withFile } from '../checkpoint/files/random-access';
+import { RepfuseError } from '../errors';
+import { loadExternalData } from './external-data';
+import { type Graph, type Model, ModelSchema } from './schema/onnx_pb';
+
+/** The operator sets whose meaning is known. */
+const OLDEST_OPSET = 7;
+const NEWEST_OPSET = 26;
+/** Protobuf's own limit. */
+const MOST_BYTES = 2 ** 31 - 1;
+
+/** An ONNX model as it stands in its file: whatever is not known is kept. */
+export interface OnnxModel {
+  readonly proto: Model & { graph: Graph };
+  /** Version of the operator set of the default domain. */
+  readonly opset: number;
+}
+
+/**
+ * Reads a model, with the tensors that it keeps in other files of its folder.
+ *
+ * @throws ERR_REPFUSE_FILE; ERR_REPFUSE_FORMAT naming the file; ERR_REPFUSE_UNSUPPORTED_FORMAT for an operator set that is too old or too new
+ */
+export async function readOnnx(file: string): Promise<OnnxModel> {
+  const bytes = await withFile(file, async (source) => {
+    if (source.size > MOST_BYTES) throw tooLarge(file, source.size);
+    const all = new Uint8Array(source.size);
+    await source.read(0, all);
+    return all;
+  });
+  const model = parseOnnx(bytes, file);
+  await loadExternalData(model.proto.graph, file);
+  return model;
+}
+
+/**
+ * A model from its bytes, which it refers to: leave them as they are.
+ *
+ * @param file named in errors
+ * @throws as `readOnnx`
+ */
+export function parseOnnx(bytes: Uint8Array, file = 'the ONNX model'): OnnxModel {
+  const proto = decode(bytes, file);
+  if (proto.graph === undefined || proto.irVersion < 3n) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_FORMAT',
+      `Expected an ONNX model with a graph (IR version 3 or later) for ${file} but received ${proto.graph === undefined ? 'none' : `IR version ${proto.irVersion}`}`,
+      { file },
+    );
+  }
+  const opset = Number(proto.opsetImport.find(({ domain }) => domain === '' || domain === 'ai.onnx')?.version ?? 1n);
+  if (opset < OLDEST_OPSET || opset > NEWEST_OPSET) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_UNSUPPORTED_FORMAT',
+      `Expected ONNX operators of version ${OLDEST_OPSET} to ${NEWEST_OPSET} for ${file} but received ${opset}`,
+      { file, opset },
+    );
+  }
+  return { proto: proto as OnnxModel['proto'], opset };
+}
+
+function decode(bytes: Uint8Array, file: string): Model {
+  try {
+    return fromBinary(ModelSchema, bytes);
+  } catch (cause) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_FORMAT',
+      `Expected an ONNX model for ${file} but its protobuf is damaged: ${(cause as Error).message}`,
+      { file },
+      { cause },
+    );
+  }
+}
+
+/**
+ * Writes a model, with all its tensors in the one file.
+ *
+ * @throws ERR_REPFUSE_EXISTS, ERR_REPFUSE_FILE, ERR_REPFUSE_ABORTED; ERR_REPFUSE_RANGE beyond the 2 GiB that protobuf can hold
+ */
+export async function writeOnnx(file: string, { proto }: OnnxModel, options: NewFileOptions = {}): Promise<void> {
+  const bytes = toBinary(ModelSchema, proto);
+  if (bytes.length > MOST_BYTES) throw tooLarge(file, bytes.length);
+  await writeNewFile(file, options, (sink) => sink.write(bytes));
+}
+
+function tooLarge(file: string, size: number): RepfuseError {
+  return new RepfuseError(
+    'ERR_REPFUSE_RANGE',
+    `Expected at most ${MOST_BYTES} bytes for the ONNX model ${file} but received ${size}`,
+    { file, size },
+  );
+}

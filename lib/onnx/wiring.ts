@@ -1,0 +1,60 @@
+import type { Graph, Node } from './schema/onnx_pb';
+
+/** Who makes and who reads each value of a graph. */
+export class Wiring {
+  private readonly producers = new Map<string, Node>();
+  private readonly readers = new Map<string, number>();
+  readonly outputs: ReadonlySet<string>;
+
+  constructor(graph: Graph) {
+    this.outputs = new Set(graph.output.map(({ name }) => name));
+    for (const node of graph.node) {
+      for (const value of node.output) if (value !== '') this.producers.set(value, node);
+      for (const value of valuesRead(node)) this.readers.set(value, (this.readers.get(value) ?? 0) + 1);
+    }
+  }
+
+  producer(value: string): Node | undefined {
+    return this.producers.get(value);
+  }
+
+  /** Inputs of nodes that are the value, graphs inside nodes included. */
+  readersOf(value: string): number {
+    return this.readers.get(value) ?? 0;
+  }
+
+  /** One input of one node reads it, and nobody outside. */
+  hasOneReader(value: string): boolean {
+    return this.readersOf(value) === 1 && !this.outputs.has(value);
+  }
+}
+
+/** The values that a node reads, those of the graphs inside it among them. */
+export function* valuesRead({ input, attribute }: Node): Generator<string, void, void> {
+  for (const value of input) if (value !== '') yield value;
+  for (const { g, graphs } of attribute) {
+    for (const graph of g === undefined ? graphs : [g, ...graphs]) {
+      // Names of its own may hide outer ones: counting those too only keeps a value from being folded away.
+      for (const node of graph.node) yield* valuesRead(node);
+      for (const { name } of graph.output) yield name;
+    }
+  }
+}
+
+/** Names that are free. */
+export class FreshNames {
+  private readonly taken: Set<string>;
+
+  constructor({ node, input, initializer, output }: Graph) {
+    this.taken = new Set([...input, ...output, ...initializer].map(({ name }) => name));
+    for (const each of node) for (const name of [each.name, ...each.output, ...valuesRead(each)]) this.taken.add(name);
+  }
+
+  /** `wanted`, or with the first number that makes it new. */
+  take(wanted: string): string {
+    let name = wanted;
+    for (let i = 1; this.taken.has(name); i++) name = `${wanted}_${i}`;
+    this.taken.add(name);
+    return name;
+  }
+}

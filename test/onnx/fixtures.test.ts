@@ -1,0 +1,95 @@
+import { readFileSync } from 'node:fs';
+import { toBinary } from '@bufbuild/protobuf';
+import { foldGraph } from '../../lib/onnx/fold/fold';
+import { type OnnxModel, parseOnnx, readOnnx, writeOnnx } from '../../lib/onnx/model';
+import { ModelSchema } from '../../lib/onnx/schema/onnx_pb';
+import { tensorOf } from '../../lib/onnx/values';
+import { toFloat64 } from '../../lib/tensor/half';
+import { peakError } from '../support/compare';
+import { fixtureCases, fixturePath, readFixtureTensors, readManifest } from '../support/fixtures';
+import { referenceOnnx } from '../support/reference-onnx';
+import { temporaryFolder } from '../support/temporary';
+
+const { path } = temporaryFolder();
+
+function outputOf(
+  { proto }: OnnxModel,
+  input: { shape: readonly number[]; data: ArrayLike<number> },
+  name: string,
+): Float64Array {
+  const [feed] = proto.graph.input.filter((value) => !proto.graph.initializer.some((each) => each.name === value.name));
+  return Float64Array.from(referenceOnnx(proto.graph, { [feed!.name]: input }).get(name)!.data);
+}
+
+describe.each(fixtureCases('checkpoints').filter((name) => readManifest('checkpoints', name).op === 'onnx'))(
+  'checkpoints/%s as ONNX',
+  (name) => {
+    const manifest = readManifest('checkpoints', name);
+    const file = fixturePath('checkpoints', manifest.files.onnx);
+    const tensors = readFixtureTensors(fixturePath('checkpoints', manifest.files.tensors));
+    const { shape, data } = tensors.get('input')!;
+    const input = { shape, data: data as Float32Array };
+    const want = tensors.get('logits@f64')!.data as Float64Array;
+
+    test('every branch folds; the folded graph gives the same in float64', async () => {
+      const model = await readOnnx(file);
+      const { model: folded, report } = await foldGraph(model);
+      expect(report.convolutions.after).toBe(manifest.conv_count_after_conversion ?? manifest.node_counts.Conv);
+      expect(folded.proto.graph.node.filter(({ opType }) => opType === 'BatchNormalization')).toEqual([]);
+      for (const each of [model, folded])
+        expect(peakError(outputOf(each, input, 'logits'), want)).toBeLessThanOrEqual(
+          manifest.tolerance.output_rel_peak_f32,
+        );
+      expect(folded.proto.graph.output).toEqual(model.proto.graph.output);
+    });
+
+    test('what is written is what was made', async () => {
+      const { model } = await foldGraph(await readOnnx(file));
+      await writeOnnx(path(`${name}.onnx`), model);
+      const again = await readOnnx(path(`${name}.onnx`));
+      expect(toBinary(ModelSchema, again.proto)).toEqual(toBinary(ModelSchema, model.proto));
+    });
+
+    test('a deploy form comes back node for node', async () => {
+      const { model } = await foldGraph(await readOnnx(file));
+      const { model: again, report } = await foldGraph(model);
+      expect(again).toBe(model);
+      expect(report.folded).toEqual([]);
+    });
+  },
+);
+
+describe('public files', () => {
+  test('ppocr_cls_bn_constants.onnx: all 35 BatchNormalizations fed by Constant nodes fold, as the fixture has them', async () => {
+    const model = await readOnnx('test/fixtures/public/ppocr_cls_bn_constants.onnx');
+    const expected = readFixtureTensors('test/fixtures/public/ppocr_cls_bn_constants.expected.safetensors');
+    const { model: folded, report } = await foldGraph(model);
+    expect(folded.proto.graph.node.filter(({ opType }) => opType === 'BatchNormalization')).toEqual([]);
+    expect(report.folded.flatMap(({ from }) => from).filter((node) => node.startsWith('BatchNorm'))).toHaveLength(35);
+    // Where nothing but the BatchNormalization went into the convolution, its weights are those of the fixture.
+    const initializers = new Map(folded.proto.graph.initializer.map((proto) => [proto.name, tensorOf(proto)!]));
+    const alone = report.folded.filter(({ from }) => from.length === 2);
+    expect(alone.length).toBeGreaterThan(20);
+    for (const { node, output } of alone) {
+      for (const part of ['weight', 'bias'])
+        expect(
+          peakError(
+            toFloat64(initializers.get(`${node}.${part}`)!),
+            expected.get(`fused_f64.${output}.${part}`)!.data as Float64Array,
+          ),
+        ).toBeLessThan(1e-7);
+    }
+    const { shape, data } = expected.get('input')!;
+    const want = Float64Array.from(expected.get('output_noopt_f32')!.data as Float32Array);
+    for (const each of [model, folded])
+      expect(peakError(outputOf(each, { shape, data: data as Float32Array }, 'softmax_0.tmp_0'), want)).toBeLessThan(
+        1e-5,
+      );
+  });
+
+  test('yunet_s_deploy_320.onnx has nothing left to fold but what is told', async () => {
+    const bytes = readFileSync('test/fixtures/public/yunet_s_deploy_320.onnx');
+    const { report } = await foldGraph(parseOnnx(bytes));
+    expect(report.convolutions.after).toBeLessThanOrEqual(report.convolutions.before);
+  });
+});

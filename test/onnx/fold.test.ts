@@ -1,0 +1,282 @@
+import { foldGraph } from '../../lib/onnx/fold/fold';
+import type { OnnxModel } from '../../lib/onnx/model';
+import type { Node } from '../../lib/onnx/schema/onnx_pb';
+import { tensorOf } from '../../lib/onnx/values';
+import { Tensor } from '../../lib/tensor/tensor';
+import { peakError } from '../support/compare';
+import { model, node } from '../support/onnx-model';
+import { Random } from '../support/random';
+import { referenceOnnx } from '../support/reference-onnx';
+
+const random = new Random(5);
+const tensor = (...shape: number[]) => Tensor.f32(shape, random.floats(shape.reduce((a, b) => a * b, 1)));
+const positive = (size: number) =>
+  Tensor.f32(
+    [size],
+    random.floats(size).map((v) => Math.abs(v) + 0.5),
+  );
+const ints = (...values: number[]) => new Tensor('I64', [values.length], BigInt64Array.from(values, BigInt));
+const IMAGE = { x: [1, 4, 9, 8] } as const;
+const image = { shape: IMAGE.x, data: random.floats(4 * 9 * 8) };
+const SAME = { pads: [1, 1, 1, 1], kernel_shape: [3, 3] };
+
+function batchNorm(prefix: string, channels: number): Record<string, Tensor> {
+  return {
+    [`${prefix}.s`]: tensor(channels),
+    [`${prefix}.b`]: tensor(channels),
+    [`${prefix}.m`]: tensor(channels),
+    [`${prefix}.v`]: positive(channels),
+  };
+}
+const bn = (prefix: string, from: string, to: string, attributes = {}) =>
+  node('BatchNormalization', [from, `${prefix}.s`, `${prefix}.b`, `${prefix}.m`, `${prefix}.v`], [to], attributes);
+
+const operators = ({ proto }: OnnxModel) => proto.graph.node.map(({ opType }) => opType);
+
+/** Folds; every output is what it was. */
+async function fold(given: OnnxModel, options = {}, input: Parameters<typeof referenceOnnx>[1] = { x: image }) {
+  const before = structuredOutputs(given, input);
+  const result = await foldGraph(given, options);
+  const after = structuredOutputs(result.model, input);
+  for (const [name, want] of before) {
+    expect(after.get(name)!.shape).toEqual(want.shape);
+    expect(peakError(Float64Array.from(after.get(name)!.data), Float64Array.from(want.data))).toBeLessThan(1e-6);
+  }
+  return result;
+}
+
+function structuredOutputs({ proto }: OnnxModel, input: Parameters<typeof referenceOnnx>[1]) {
+  const values = referenceOnnx(proto.graph, input);
+  return new Map(proto.graph.output.map(({ name }) => [name, values.get(name)!]));
+}
+
+describe('what becomes one Conv', () => {
+  const weights = {
+    w3: tensor(4, 4, 3, 3),
+    w1: tensor(4, 4, 1, 1),
+    w13: tensor(4, 4, 1, 3),
+    b: tensor(4),
+    c: Tensor.f32([4, 1, 1], [1, 2, 3, 4]),
+    one: Tensor.f32([], [0.5]),
+    ...batchNorm('p', 4),
+    ...batchNorm('q', 4),
+    ...batchNorm('r', 4),
+  };
+  const cases: Record<string, Node[]> = {
+    'conv, batch norm': [node('Conv', ['x', 'w3', 'b'], ['a'], SAME), bn('p', 'a', 'y')],
+    'three branches of a RepVGG block, nested': [
+      node('Conv', ['x', 'w3'], ['a'], SAME),
+      bn('p', 'a', 'd'),
+      node('Conv', ['x', 'w1'], ['e']),
+      bn('q', 'e', 'f'),
+      bn('r', 'x', 'g'),
+      node('Add', ['d', 'f'], ['h']),
+      node('Add', ['g', 'h'], ['y']),
+    ],
+    'a Sum of an asymmetric kernel, an average pooling and the value itself': [
+      node('Conv', ['x', 'w3'], ['a'], SAME),
+      node('Conv', ['x', 'w13'], ['c1'], { pads: [0, 1, 0, 1] }),
+      node('AveragePool', ['x'], ['p1'], { ...SAME, count_include_pad: 1 }),
+      node('Sum', ['a', 'c1', 'p1', 'x'], ['y']),
+    ],
+    'constants for each channel': [
+      node('Conv', ['x', 'w3'], ['a'], SAME),
+      node('Mul', ['c', 'a'], ['d']),
+      node('Sub', ['one', 'd'], ['e']),
+      node('Div', ['e', 'c'], ['f']),
+      node('Add', ['f', 'one'], ['y']),
+    ],
+    'Identity, Dropout, zero padding': [
+      node('Pad', ['x', 'pads'], ['a']),
+      node('Identity', ['a'], ['d']),
+      node('Conv', ['d', 'w3'], ['e'], { kernel_shape: [3, 3] }),
+      node('Dropout', ['e'], ['f']),
+      bn('p', 'f', 'y'),
+    ],
+    'a batch norm before a convolution without padding': [bn('p', 'x', 'a'), node('Conv', ['a', 'w3'], ['y'])],
+    'branches joined along channels': [
+      node('Conv', ['x', 'w3'], ['a'], SAME),
+      node('Conv', ['x', 'w1'], ['d']),
+      bn('p', 'd', 'e'),
+      node('Concat', ['a', 'e'], ['y'], { axis: 1 }),
+    ],
+    'SAME padding of a dilated kernel (G09)': [
+      node('Conv', ['x', 'w3'], ['a'], { auto_pad: 'SAME_UPPER', dilations: [2, 2] }),
+      bn('p', 'a', 'y'),
+    ],
+  };
+  test.each(Object.entries(cases))('%s', async (_, nodes) => {
+    const given = model(nodes, { ...weights, pads: ints(0, 0, 1, 1, 0, 0, 1, 1) }, { inputs: IMAGE, outputs: ['y'] });
+    const { model: folded, report } = await fold(given, { grow: true });
+    expect(operators(folded)).toEqual(['Conv']);
+    expect(report.folded).toHaveLength(1);
+    expect(report.folded[0]!.output).toBe('y');
+    expect(folded.proto.graph.initializer).toHaveLength(2); // nothing is left that nobody reads
+  });
+
+  test('terms of one value in a sum with others, wherever they stand', async () => {
+    const given = model(
+      [
+        node('Conv', ['x', 'w3'], ['a'], SAME),
+        node('Relu', ['x'], ['r']),
+        node('Add', ['a', 'r'], ['d']),
+        node('Conv', ['x', 'w1'], ['e']),
+        bn('p', 'e', 'f'),
+        node('Add', ['d', 'f'], ['g']),
+        node('Sum', ['g', 'x', 'r'], ['y']),
+      ],
+      weights,
+      { inputs: IMAGE, outputs: ['y'] },
+    );
+    const { model: folded, report } = await fold(given);
+    expect(operators(folded).sort()).toEqual(['Add', 'Add', 'Conv', 'Relu']);
+    expect(report.folded[0]!.from).toHaveLength(4); // two convolutions, a batch norm, their sum
+  });
+
+  test('BatchNormalization after ConvTranspose, in groups, and after Gemm', async () => {
+    const tensors = {
+      w: tensor(4, 3, 2, 2),
+      g: tensor(5, 6),
+      gb: tensor(5),
+      ...batchNorm('p', 6),
+      ...batchNorm('q', 5),
+    };
+    const given = model(
+      [
+        node('ConvTranspose', ['x', 'w'], ['a'], { group: 2, strides: [2, 2] }),
+        bn('p', 'a', 'y'),
+        node('GlobalAveragePool', ['y'], ['m']),
+        node('Flatten', ['m'], ['f']),
+        node('Gemm', ['f', 'g', 'gb'], ['h'], { transB: 1 }),
+        bn('q', 'h', 'z'),
+      ],
+      tensors,
+      { inputs: IMAGE, outputs: ['y', 'z'] },
+    );
+    const { model: folded } = await fold(given);
+    expect(operators(folded)).toEqual(['ConvTranspose', 'GlobalAveragePool', 'Flatten', 'Gemm']);
+  });
+});
+
+describe('what stays, and why', () => {
+  const weights = { w3: tensor(4, 4, 3, 3), w1: tensor(4, 4, 1, 1), ...batchNorm('p', 4) };
+  const cases: Record<string, [Node[], RegExp | null, string[]?]> = {
+    'a value that two nodes read (G04)': [
+      [node('Conv', ['x', 'w3'], ['a'], SAME), bn('p', 'a', 'y'), node('Relu', ['a'], ['z'])],
+      null,
+      ['y', 'z'],
+    ],
+    'a value that is an output': [[node('Conv', ['x', 'w3'], ['a'], SAME), bn('p', 'a', 'y')], null, ['y', 'a']],
+    'reflected padding (G11)': [
+      [node('Pad', ['x', 'pads'], ['a'], { mode: 'reflect' }), node('Conv', ['a', 'w3'], ['y'])],
+      /pads by reflect/,
+    ],
+    'an average pooling whose padding does not count': [
+      [node('AveragePool', ['x'], ['a'], SAME), node('Conv', ['a', 'w1'], ['y'])],
+      /count_include_pad 0/,
+    ],
+    'an average pooling that may hang over the edge': [
+      [node('AveragePool', ['x'], ['a'], { kernel_shape: [2, 2], ceil_mode: 1 }), node('Conv', ['a', 'w1'], ['y'])],
+      /ceil_mode/,
+    ],
+    'a constant that differs from pixel to pixel (G08)': [
+      [node('Conv', ['x', 'w3'], ['a'], SAME), node('Add', ['a', 'plane'], ['y'])],
+      /pixel to pixel/,
+    ],
+    'a batch norm before a padded convolution': [
+      [bn('p', 'x', 'a'), node('Conv', ['a', 'w3'], ['y'], SAME)],
+      /border|padding/i,
+    ],
+    'a 1x1 before a dense 3x3 that it would make larger': [
+      [node('Conv', ['x', 'narrow'], ['a']), node('Conv', ['a', 'wide'], ['y'])],
+      /cost more/,
+    ],
+    'branches of unequal stride': [
+      [
+        node('Conv', ['x', 'w3'], ['a'], { ...SAME, strides: [2, 2] }),
+        node('AveragePool', ['x'], ['d'], {
+          kernel_shape: [2, 2],
+          strides: [2, 2],
+          pads: [0, 0, 1, 0],
+          count_include_pad: 1,
+        }),
+        node('Add', ['a', 'd'], ['y']),
+      ],
+      /output sizes|Expected/,
+    ],
+    'a batch norm in training mode': [
+      [node('Conv', ['x', 'w3'], ['a'], SAME), bn('p', 'a', 'y', { training_mode: 1 })],
+      /batch statistics/,
+    ],
+  };
+  test.each(Object.entries(cases))('%s', async (_, [nodes, reason, outputs = ['y']]) => {
+    const tensors = {
+      ...weights,
+      pads: ints(0, 0, 1, 1, 0, 0, 1, 1),
+      plane: tensor(9, 8),
+      narrow: tensor(2, 4, 1, 1),
+      wide: tensor(4, 2, 3, 3),
+    };
+    const given = model(nodes, tensors, { inputs: IMAGE, outputs });
+    const { model: folded, report } = await foldGraph(given);
+    expect(folded).toBe(given); // node for node
+    expect(report.folded).toEqual([]);
+    if (reason !== null) expect(report.kept.map((item) => item.reason).join('\n')).toMatch(reason);
+  });
+
+  test('a value that a graph inside a node reads', async () => {
+    const inner = model([node('Relu', ['a'], ['t'])], {}, { inputs: {}, outputs: ['t'] }).proto.graph;
+    const given = model(
+      [
+        node('Conv', ['x', 'w3'], ['a'], SAME),
+        bn('p', 'a', 'y'),
+        node('If', ['y'], ['z'], { then_branch: inner, else_branch: inner }),
+      ],
+      weights,
+      { inputs: IMAGE, outputs: ['z'] },
+    );
+    expect((await foldGraph(given)).model).toBe(given);
+  });
+});
+
+test('a name that is taken is not used again (G02)', async () => {
+  const tensors = { w: tensor(4, 4, 3, 3), 'BatchNormalization:y_fused.weight': tensor(1), ...batchNorm('p', 4) };
+  const given = model(
+    [
+      node('Conv', ['x', 'w'], ['a'], SAME),
+      bn('p', 'a', 'y'),
+      node('Identity', ['BatchNormalization:y_fused.weight'], ['z']),
+    ],
+    tensors,
+    { inputs: IMAGE, outputs: ['y', 'z'] },
+  );
+  const names = (await fold(given)).model.proto.graph.initializer.map(({ name }) => name);
+  expect(new Set(names).size).toBe(names.length);
+  expect(names).toContain('BatchNormalization:y_fused.weight_1');
+});
+
+test('shared initializers: each region has its own, nobody else sees a change (G05)', async () => {
+  const one = Tensor.f32([1], [1]);
+  const tensors = { w: Tensor.f32([1, 1, 1, 1], [1]), one, zero: Tensor.f32([1], [0]) };
+  const shared = (mean: string, from: string, to: string) =>
+    node('BatchNormalization', [from, 'one', 'one', mean, 'one'], [to], { epsilon: 0 });
+  const given = model(
+    [
+      node('Conv', ['x', 'w'], ['a']),
+      shared('zero', 'a', 'y'),
+      node('Conv', ['x', 'w'], ['d']),
+      shared('one', 'd', 'z'),
+      node('Conv', ['x', 'w'], ['bare']),
+    ],
+    tensors,
+    { inputs: { x: [1, 1, 2, 2] }, outputs: ['y', 'z', 'bare'] },
+  );
+  const x = { shape: [1, 1, 2, 2], data: [0, 1, 2, 3] };
+  const { model: folded } = await fold(given, {}, { x });
+  const values = referenceOnnx(folded.proto.graph, { x });
+  expect([...Array.from(values.get('y')!.data)]).toEqual([1, 2, 3, 4]);
+  expect([...Array.from(values.get('z')!.data)]).toEqual([0, 1, 2, 3]);
+  expect(tensorOf(folded.proto.graph.initializer.find(({ name }) => name === 'w')!)!.data).toEqual(
+    new Float32Array([1]),
+  );
+});
