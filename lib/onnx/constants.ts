@@ -7,12 +7,15 @@ import type { Wiring } from './wiring';
 
 /** Constants are evaluated up to this size: exporters write small ones by arithmetic, and weights as they are. */
 const MOST_ELEMENTS = 1 << 22;
+/** And through so many nodes one after the other, by recursion. */
+const MOST_DEPTH = 500;
 
 /**
  * The constant values of a graph: initializers, Constant nodes, and the arithmetic on shapes and small constants that exporters write between
  * them and their readers.
  */
 export class Constants {
+  private depth = 0;
   private readonly known = new Map<string, Tensor | undefined>();
   private readonly initializers: ReadonlyMap<string, Graph['initializer'][number]>;
   private readonly shapes: ReadonlyMap<string, readonly number[]>;
@@ -28,8 +31,11 @@ export class Constants {
   /** The tensor that a value always is, or undefined. @throws ERR_REPFUSE_FORMAT for a malformed one */
   get(value: string): Tensor | undefined {
     if (this.known.has(value)) return this.known.get(value);
+    if (this.depth >= MOST_DEPTH) return undefined;
     this.known.set(value, undefined); // a cycle is no constant
+    this.depth++;
     const tensor = this.evaluate(value);
+    this.depth--;
     this.known.set(value, tensor);
     return tensor;
   }

@@ -2,6 +2,7 @@ import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { type NewFileOptions, writeNewFile } from '../checkpoint/files/new-file';
 import { withFile } from '../checkpoint/files/random-access';
 import { RepfuseError } from '../errors';
+import { checkOrder } from './check';
 import { loadExternalData } from './external-data';
 import { type Graph, type Model, ModelSchema } from './schema/onnx_pb';
 
@@ -21,7 +22,7 @@ export interface OnnxModel {
 /**
  * Reads a model, with the tensors that it keeps in other files of its folder.
  *
- * @throws ERR_REPFUSE_FILE; ERR_REPFUSE_FORMAT naming the file; ERR_REPFUSE_UNSUPPORTED_FORMAT for an operator set that is too old or too new
+ * @throws ERR_REPFUSE_FILE; ERR_REPFUSE_FORMAT naming the file; ERR_REPFUSE_GRAPH for nodes in an impossible order; ERR_REPFUSE_UNSUPPORTED_FORMAT for an operator set that is too old or too new
  */
 export async function readOnnx(file: string): Promise<OnnxModel> {
   const bytes = await withFile(file, async (source) => {
@@ -58,6 +59,7 @@ export function parseOnnx(bytes: Uint8Array, file = 'the ONNX model'): OnnxModel
       { file, opset },
     );
   }
+  checkOrder(proto.graph, file);
   return { proto: proto as OnnxModel['proto'], opset };
 }
 

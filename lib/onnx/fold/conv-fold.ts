@@ -21,7 +21,7 @@ import { Images } from '../shapes';
 import { protoOf } from '../values';
 import { FreshNames, valuesRead, Wiring } from '../wiring';
 import type { Folded, FoldedRegion, FoldOptions } from './fold';
-import { hasFrame, NO_FRAME, nodesOf, type Pending } from './pending';
+import { hasFrame, MOST_NODES, NO_FRAME, nodesOf, type Pending } from './pending';
 import { reassociateSums } from './reassociate';
 
 /** Chains, sums and concatenations of affine maps of one image, as convolutions. @throws as `foldGraph` */
@@ -128,18 +128,18 @@ class Folder {
   private takeStep(node: Node, step: AffineStep): boolean {
     const output = node.output[0]!;
     const { input } = step;
-    const before = this.wiring.hasOneReader(input) ? this.pending.get(input) : undefined;
+    const before = this.extensible(input);
     const joined = before && this.exactly(node, () => this.after(before, node, step));
     if (before !== undefined && joined !== undefined) {
       this.pending.delete(input);
-      this.pending.set(output, { ...joined, node, parts: new Map([[input, before]]) });
+      this.pending.set(output, { ...joined, size: before.size + 1, node, parts: new Map([[input, before]]) });
       return true;
     }
     this.settle(input);
     const channels = this.images.channelsOf(input);
     const alone = this.exactly(node, () => this.map(node, step, channels));
     if (alone === undefined) return false;
-    this.pending.set(output, { source: input, ...alone, node, parts: new Map() });
+    this.pending.set(output, { source: input, ...alone, size: 1, node, parts: new Map() });
     return true;
   }
 
@@ -147,7 +147,7 @@ class Folder {
     node: Node,
     step: AffineStep,
     channels: number | undefined,
-  ): Omit<Pending, 'source' | 'node' | 'parts'> | undefined {
+  ): Omit<Pending, 'source' | 'size' | 'node' | 'parts'> | undefined {
     if (step.kind === 'zeros')
       return channels === undefined ? undefined : { conv: identity(channels, channels), frame: step.padding, cost: 0 };
     if (step.stages.length === 0 && channels === undefined) return undefined;
@@ -155,7 +155,7 @@ class Folder {
     return { conv, frame: NO_FRAME, cost: step.stages.length === 0 ? 0 : costOf(conv) };
   }
 
-  private after(before: Pending, node: Node, step: AffineStep): Omit<Pending, 'node' | 'parts'> | undefined {
+  private after(before: Pending, node: Node, step: AffineStep): Omit<Pending, 'size' | 'node' | 'parts'> | undefined {
     const { source } = before;
     if (step.kind === 'zeros') {
       const frame = before.frame.map((side, i) => side + step.padding[i]!) as unknown as Padding4;
@@ -185,7 +185,7 @@ class Folder {
     if ((!sum && !concat) || node.input.length < 2) return false;
     const parts = new Map<string, Pending>();
     for (const value of node.input) {
-      const part = this.wiring.hasOneReader(value) ? this.pending.get(value) : undefined;
+      const part = this.extensible(value);
       if (part !== undefined && !hasFrame(part)) parts.set(value, part);
     }
     const source = [...parts.values()][0]?.source;
@@ -198,8 +198,15 @@ class Folder {
     for (const value of parts.keys()) this.pending.delete(value);
     const identities = node.input.filter((value) => value === source).length;
     const cost = [...parts.values()].reduce((total, part) => total + part.cost, identities * channels);
-    this.pending.set(node.output[0]!, { source, conv, frame: NO_FRAME, cost, node, parts });
+    const size = [...parts.values()].reduce((total, part) => total + part.size, 1);
+    this.pending.set(node.output[0]!, { source, conv, frame: NO_FRAME, cost, size, node, parts });
     return true;
+  }
+
+  /** What is pending for a value, if one node reads it and nobody else. */
+  private extensible(value: string): Pending | undefined {
+    const pending = this.wiring.hasOneReader(value) ? this.pending.get(value) : undefined;
+    return pending !== undefined && pending.size < MOST_NODES ? pending : undefined;
   }
 
   /** What `make` makes, or undefined, and why, where the rewrite would not be exact. */

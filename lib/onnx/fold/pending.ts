@@ -11,11 +11,16 @@ export interface Pending {
   readonly frame: Padding4;
   /** Weight elements of the parts: what they cost for each pixel. */
   readonly cost: number;
+  /** Nodes that it stands for. */
+  readonly size: number;
   /** The last node. */
   readonly node: Node;
   /** What has been merged into it, by the names of its values: none where it is the node alone. */
   readonly parts: ReadonlyMap<string, Pending>;
 }
+
+/** A map of more nodes than this grows no further: it is walked by recursion. */
+export const MOST_NODES = 1000;
 
 export const NO_FRAME: Padding4 = [0, 0, 0, 0];
 

@@ -21,16 +21,14 @@ export function reassociateSums(model: OnnxModel, wiring: Wiring, known: Known):
       continue;
     const inner: Node[] = [];
     const leaves: string[] = [];
-    const descend = (node: Node) => {
-      for (const value of node.input) {
-        if (!isInner(value)) leaves.push(value);
-        else {
-          inner.push(wiring.producer(value)!);
-          descend(wiring.producer(value)!);
-        }
+    for (const open = [...root.input].reverse(); open.length > 0; ) {
+      const value = open.pop()!;
+      if (!isInner(value)) leaves.push(value);
+      else {
+        inner.push(wiring.producer(value)!);
+        open.push(...[...inner.at(-1)!.input].reverse());
       }
-    };
-    descend(root);
+    }
     const groups = new Map<string, string[]>();
     for (const leaf of leaves) {
       const source = sourceOf(leaf, wiring, known);
@@ -63,7 +61,11 @@ function readerOf(nodes: readonly Node[], value: string): Node | undefined {
 
 /** The value of which another is an affine map, as far as nobody else reads what lies between. */
 function sourceOf(value: string, wiring: Wiring, known: Known): string {
-  const node = wiring.producer(value);
-  const step = node === undefined || !wiring.hasOneReader(value) ? undefined : affineStep(node, known);
-  return step === undefined || step.kind === 'refused' ? value : sourceOf(step.input, wiring, known);
+  let source = value;
+  for (;;) {
+    const node = wiring.producer(source);
+    const step = node === undefined || !wiring.hasOneReader(source) ? undefined : affineStep(node, known);
+    if (step === undefined || step.kind === 'refused') return source;
+    source = step.input;
+  }
 }
