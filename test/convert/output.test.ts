@@ -216,7 +216,7 @@ describe('keys', () => {
 
 test.each<[ConvertOptions, string]>([
   [{ dtype: 'f64' as 'f32' }, 'f32 or f16 or bf16 or keep for dtype'],
-  [{ format: 'onnx' as 'npz' }, 'safetensors or torch or npz for format'],
+  [{ format: 'gguf' as 'npz' }, 'safetensors or torch or npz or onnx for format'],
   [{ keys: 'timm' as 'plain' }, 'native or plain for keys'],
 ])('%j is refused with what there is', async (options, choices) => {
   const error = await refusal(convert(ACNET, path('out'), options));
