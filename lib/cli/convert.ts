@@ -138,7 +138,6 @@ const CHECKPOINT_FLAGS = [
   'keys',
   'ranges',
   'rules',
-  'verify',
 ] as const;
 
 async function foldOne(session: Session, file: string, output: string, flags: ConvertFlags): Promise<void> {
@@ -149,13 +148,15 @@ async function foldOne(session: Session, file: string, output: string, flags: Co
       option: flag,
     });
   }
-  const { force, durable, requireChange, grow, threads } = flags;
-  const report = await foldOnnx(file, output, { force, durable, requireChange, grow, threads, signal: session.signal });
+  const { force, durable, requireChange, grow, threads, verify } = flags;
+  const { signal } = session;
+  const report = await foldOnnx(file, output, { force, durable, requireChange, grow, threads, verify, signal });
   if (session.json) session.jsonResult(report);
   else session.result(formatFolding(report));
   session.note(
     report.output === null ? 'nothing was written' : `wrote ${report.output} in ${Math.round(report.milliseconds)} ms`,
   );
+  if (report.verification?.equal === false) session.exitCode = EXIT.notEqual;
 }
 
 async function convertOne(session: Session, file: string, output: string, options: ConvertOptions): Promise<void> {

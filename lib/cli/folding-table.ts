@@ -1,8 +1,9 @@
-import type { OnnxReport } from '../convert';
-import { formatTable } from './table';
+import type { OnnxReport, OnnxVerification } from '../convert';
+import { formatShape } from '../tensor/tensor';
+import { formatError, formatTable } from './table';
 
 /** What of an ONNX model was folded, and what was not. */
-export function formatFolding({ folded, kept, dead, nodes, convolutions }: OnnxReport): string {
+export function formatFolding({ folded, kept, dead, nodes, convolutions, verification }: OnnxReport): string {
   const rows = folded.map(({ output, from, kernel, groups }) => [
     output,
     countOperators(from),
@@ -13,6 +14,7 @@ export function formatFolding({ folded, kept, dead, nodes, convolutions }: OnnxR
     ...(rows.length === 0 ? [] : [formatTable(['value', 'folded', 'kernel', 'groups'], rows), '']),
     ...kept.map(({ node, reason }) => `kept ${node}: ${reason}`),
     `${nodes.before} -> ${nodes.after} nodes, ${convolutions.before} -> ${convolutions.after} Conv${dead === 0 ? '' : `, ${dead} nodes that nobody reads left out`}`,
+    ...(verification === null ? [] : [formatVerdict(verification)]),
   ].join('\n');
 }
 
@@ -24,4 +26,8 @@ function countOperators(nodes: readonly string[]): string {
     counts.set(operator, (counts.get(operator) ?? 0) + 1);
   }
   return [...counts].map(([operator, count]) => (count === 1 ? operator : `${count} ${operator}`)).join(', ');
+}
+
+function formatVerdict({ input, error, bound, equal }: OnnxVerification): string {
+  return `${equal ? 'equal' : 'NOT EQUAL'}: outputs for ${formatShape(input)} differ by ${formatError(error)} of the peak, bound ${formatError(bound)}`;
 }

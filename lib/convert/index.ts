@@ -3,7 +3,7 @@ export type { Shard } from './batch/plan';
 export type { BatchProgress } from './batch/progress';
 export { type ConvertOptions, type ConvertProgress, convert } from './convert';
 export type { FindOptions } from './find-blocks';
-export { type FoldOnnxOptions, foldOnnx, type OnnxReport } from './fold-onnx';
+export { type FoldOnnxOptions, foldOnnx, type OnnxReport, type OnnxVerification } from './fold-onnx';
 export { type InspectOptions, inspect } from './inspect';
 export type { OutputOptions } from './output-form';
 export type { BlockReport, BlockStatus, ConvertReport, InspectReport, Range } from './report';

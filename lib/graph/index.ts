@@ -1,8 +1,8 @@
 export { type AffineNode, affineStages } from './affine-stages';
 export { deployGraph, type FusedBlock } from './deploy';
 export { evaluate, evaluateAsync, normalizeInput } from './evaluate';
-export { type ExportOnnxOptions, exportOnnx } from './export-onnx';
 export { batchNormEps, type Graph, type GraphNode, nodeKeys } from './graph';
 export { graphMetadata, parseGraphText, readGraphMetadata } from './model-file';
+export { type ExportOnnxOptions, exportOnnx, readOnnxModel } from './onnx';
 export { parseGraph } from './parse';
 export { countMacs, expectTensors, inferShapes } from './shapes';

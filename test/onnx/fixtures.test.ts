@@ -1,13 +1,17 @@
 import { readFileSync } from 'node:fs';
 import { toBinary } from '@bufbuild/protobuf';
+import { foldOnnx } from '../../lib/convert';
+import { Engine, readModel } from '../../lib/engine';
 import { foldGraph } from '../../lib/onnx/fold/fold';
 import { type OnnxModel, parseOnnx, readOnnx, writeOnnx } from '../../lib/onnx/model';
 import { ModelSchema } from '../../lib/onnx/schema/onnx_pb';
 import { tensorOf } from '../../lib/onnx/values';
 import { toFloat64 } from '../../lib/tensor/half';
+import { Tensor } from '../../lib/tensor/tensor';
 import { peakError } from '../support/compare';
 import { fixtureCases, fixturePath, readFixtureTensors, readManifest } from '../support/fixtures';
 import { referenceOnnx } from '../support/reference-onnx';
+import { refusal } from '../support/refusal';
 import { temporaryFolder } from '../support/temporary';
 
 const { path } = temporaryFolder();
@@ -41,6 +45,22 @@ describe.each(fixtureCases('checkpoints').filter((name) => readManifest('checkpo
           manifest.tolerance.output_rel_peak_f32,
         );
       expect(folded.proto.graph.output).toEqual(model.proto.graph.output);
+    });
+
+    test('the engine runs it, as it is and folded', async () => {
+      const { model } = await foldGraph(await readOnnx(file));
+      await writeOnnx(path(`${name}.run.onnx`), model);
+      for (const each of [file, path(`${name}.run.onnx`)]) {
+        using engine = await Engine.create(await readModel(each));
+        const got = await engine.run(Tensor.f32(shape, data as Float32Array));
+        expect(peakError(got.data as Float32Array, want)).toBeLessThanOrEqual(manifest.tolerance.output_rel_peak_f32);
+      }
+    });
+
+    test('foldOnnx verifies its output by the engine', async () => {
+      const { folded, output, verification } = await foldOnnx(file, path(`${name}.verified.onnx`), { verify: true });
+      if (folded.length === 0) expect([output, verification]).toEqual([null, null]);
+      else expect(verification).toMatchObject({ equal: true, bound: 2e-5 });
     });
 
     test('what is written is what was made', async () => {
@@ -85,6 +105,16 @@ describe('public files', () => {
       expect(peakError(outputOf(each, { shape, data: data as Float32Array }, 'softmax_0.tmp_0'), want)).toBeLessThan(
         1e-5,
       );
+  });
+
+  test('what the engine cannot run is named', async () => {
+    expect(await refusal(readModel('test/fixtures/public/ppocr_cls_bn_constants.onnx'))).toMatchObject({
+      code: 'ERR_REPFUSE_GRAPH',
+      message: expect.stringMatching(/ppocr.*(Add|Clip|Mul|Div|HardSigmoid)/),
+    });
+    expect(await refusal(readModel('test/fixtures/public/yunet_s_deploy_320.onnx'))).toMatchObject({
+      message: expect.stringContaining('one output'),
+    });
   });
 
   test('yunet_s_deploy_320.onnx has nothing left to fold but what is told', async () => {

@@ -1,4 +1,5 @@
 import type { NewFileOptions } from '../checkpoint/files/new-file';
+import { RepfuseError } from '../errors';
 import type { Tensor } from '../tensor/tensor';
 import type { Graph } from './graph';
 
@@ -21,4 +22,23 @@ export async function exportOnnx(
   const { toOnnx } = require('./to-onnx') as typeof import('./to-onnx');
   const { writeOnnx } = require('../onnx') as typeof import('../onnx');
   await writeOnnx(file, toOnnx(graph, tensors, opset), options);
+}
+
+/**
+ * Reads an ONNX model as a graph with its weights, to be run.
+ *
+ * @throws as `readOnnx` and `fromOnnx`
+ */
+export async function readOnnxModel(
+  file: string,
+): Promise<{ readonly graph: Graph; readonly tensors: ReadonlyMap<string, Tensor> }> {
+  const { fromOnnx } = require('./from-onnx') as typeof import('./from-onnx');
+  const { readOnnx } = require('../onnx') as typeof import('../onnx');
+  const model = await readOnnx(file);
+  try {
+    return fromOnnx(model);
+  } catch (error) {
+    if (!(error instanceof RepfuseError)) throw error;
+    throw new RepfuseError(error.code, `${file}: ${error.message}`, { ...error.details, file }, { cause: error });
+  }
 }
