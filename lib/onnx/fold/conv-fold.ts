@@ -39,11 +39,10 @@ class Folder {
   private readonly constants: Constants;
   private readonly images: Images;
   private readonly names: FreshNames;
+  private readonly known: Known;
   private readonly pending = new Map<string, Pending>();
   private readonly nodes: (Node | Merged)[] = [];
   private readonly kept = new Map<Node, string>();
-
-  private readonly known: Known;
 
   constructor(
     private readonly model: OnnxModel,
