@@ -34,12 +34,7 @@ constexpr int kDepthwiseRows = 2;
 #include "finish_row.inc"
 #include "winograd_tile.inc"
 
-constexpr ConvRun kConvTiles[kMostTileBlocks][kMostTilePixels] = {
-    {RunConvPitch<1, 1>, RunConvPitch<1, 2>, RunConvPitch<1, 3>, RunConvPitch<1, 4>, RunConvPitch<1, 5>, RunConvPitch<1, 6>, RunConvPitch<1, 7>, RunConvPitch<1, 8>, RunConvPitch<1, 9>, RunConvPitch<1, 10>, RunConvPitch<1, 11>, RunConvPitch<1, 12>, RunConvPitch<1, 13>, RunConvPitch<1, 14>},
-    {RunConvPitch<2, 1>, RunConvPitch<2, 2>, RunConvPitch<2, 3>, RunConvPitch<2, 4>, RunConvPitch<2, 5>, RunConvPitch<2, 6>, RunConvPitch<2, 7>, RunConvPitch<2, 8>, RunConvPitch<2, 9>, RunConvPitch<2, 10>, RunConvPitch<2, 11>, RunConvPitch<2, 12>, RunConvPitch<2, 13>, RunConvPitch<2, 14>},
-    {RunConvPitch<3, 1>, RunConvPitch<3, 2>, RunConvPitch<3, 3>, RunConvPitch<3, 4>, RunConvPitch<3, 5>, RunConvPitch<3, 6>, RunConvPitch<3, 7>, RunConvPitch<3, 8>, RunConvPitch<3, 9>},
-    {RunConvPitch<4, 1>, RunConvPitch<4, 2>, RunConvPitch<4, 3>, RunConvPitch<4, 4>, RunConvPitch<4, 5>, RunConvPitch<4, 6>, RunConvPitch<4, 7>},
-};
+#include "conv_tiles_512.inc"
 
 }  // namespace
 
