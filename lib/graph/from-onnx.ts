@@ -3,8 +3,9 @@ import type { OnnxModel } from '../onnx';
 import { describeNode, floatOf, intOf, intsOf, stringOf } from '../onnx/attributes';
 import { Constants } from '../onnx/constants';
 import type { Node } from '../onnx/schema/onnx_pb';
+import { numbersOf, transposed } from '../onnx/values';
 import { Wiring } from '../onnx/wiring';
-import { Tensor } from '../tensor/tensor';
+import type { Tensor } from '../tensor/tensor';
 import type { Graph, GraphNode } from './graph';
 
 type Two = readonly [number, number];
@@ -122,7 +123,7 @@ class Reader {
     const shape = this.constants.get(node.input[1]!);
     const [batch] = this.model.proto.graph.input[0]!.type?.tensorType?.shape?.dim ?? [];
     if (shape !== undefined) {
-      const [first, ...rest] = Array.from(shape.data as ArrayLike<bigint | number>, Number);
+      const [first, ...rest] = numbersOf(shape);
       return (
         rest.length === 1 && (first === 0 || (batch?.value.case === 'dimValue' && first === Number(batch.value.value)))
       );
@@ -147,9 +148,7 @@ class Reader {
 
   axesOf(node: Node): readonly number[] {
     const given = node.input[1] === undefined ? undefined : this.constants.get(node.input[1]);
-    return given === undefined
-      ? (intsOf(node, 'axes') ?? [])
-      : Array.from(given.data as ArrayLike<bigint | number>, Number);
+    return given === undefined ? (intsOf(node, 'axes') ?? []) : numbersOf(given);
   }
 }
 
@@ -219,10 +218,7 @@ const OPERATORS: Readonly<Record<string, Take>> = {
       const constant = reader.constant(other);
       if (constant === undefined) continue;
       // Exporters begin a sum of branches with 0.
-      if (
-        !Array.from(constant.data as ArrayLike<number | bigint>, Number).every((each) => each === 0) ||
-        constant.size !== 1
-      )
+      if (!numbersOf(constant).every((each) => each === 0) || constant.size !== 1)
         throw refused(node, 'it adds a constant');
       reader.alias(node, value);
       return;
@@ -311,15 +307,6 @@ function window(node: Node) {
     padding: padding(node),
     ceil_mode: intOf(node, 'ceil_mode', 0) !== 0,
   };
-}
-
-function transposed({ shape, data }: Tensor): Tensor {
-  const [rows, columns] = shape as [number, number];
-  const from = data as Float32Array;
-  return Tensor.f32(
-    [columns, rows],
-    Float32Array.from({ length: from.length }, (_, i) => from[(i % rows) * columns + Math.floor(i / rows)]!),
-  );
 }
 
 function refused(node: Node, reason: string): RepfuseError {

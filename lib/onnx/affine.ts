@@ -7,6 +7,7 @@ import type { Constants } from './constants';
 import type { OnnxModel } from './model';
 import type { Node } from './schema/onnx_pb';
 import type { Images } from './shapes';
+import { numbersOf } from './values';
 
 /** What a node does to its input, if that is affine: stages of a branch, or a frame of zeros, whose meaning what follows decides. */
 export type AffineStep =
@@ -203,7 +204,7 @@ function perChannel(constant: Tensor, channels: number): Float64Array | undefine
 
 function integersOf(constants: Constants, name: string | undefined): number[] | undefined {
   const tensor = name === undefined ? undefined : constants.get(name);
-  return tensor === undefined ? undefined : Array.from(tensor.data as ArrayLike<bigint | number>, Number);
+  return tensor === undefined ? undefined : numbersOf(tensor);
 }
 
 function pair(values: readonly number[] | undefined, otherwise: number): [number, number] {

@@ -2,7 +2,7 @@ import { DTYPES, type DType } from '../tensor/dtype';
 import { elementCount, Tensor } from '../tensor/tensor';
 import { floatOf, floatsOf, hasAttribute, intOf, intsOf, tensorAttribute } from './attributes';
 import type { Graph, Node } from './schema/onnx_pb';
-import { dtypeOf, tensorOf } from './values';
+import { dtypeOf, numbersOf, tensorOf } from './values';
 import type { Wiring } from './wiring';
 
 /** Constants are evaluated up to this size: exporters write small ones by arithmetic, and weights as they are. */
@@ -98,13 +98,13 @@ const RULES: Readonly<Record<string, Rule>> = {
   Shape: () => undefined,
   Cast: (node, [x]) => cast(x!, dtypeOf(intOf(node, 'to', 0))),
   CastLike: (_, [x]) => x, // of constants beside weights the type is theirs already, or is read as numbers
-  Expand: (_, [x, shape]) => broadcast(x!, numbers(shape!)),
-  Reshape: (node, [x, shape]) => reshape(x!, numbers(shape!), intOf(node, 'allowzero', 0) !== 0),
-  Unsqueeze: (node, [x, axes]) => unsqueeze(x!, axes === undefined ? intsOf(node, 'axes') : numbers(axes)),
-  Squeeze: (node, [x, axes]) => squeeze(x!, axes === undefined ? intsOf(node, 'axes') : numbers(axes)),
+  Expand: (_, [x, shape]) => broadcast(x!, numbersOf(shape!)),
+  Reshape: (node, [x, shape]) => reshape(x!, numbersOf(shape!), intOf(node, 'allowzero', 0) !== 0),
+  Unsqueeze: (node, [x, axes]) => unsqueeze(x!, axes === undefined ? intsOf(node, 'axes') : numbersOf(axes)),
+  Squeeze: (node, [x, axes]) => squeeze(x!, axes === undefined ? intsOf(node, 'axes') : numbersOf(axes)),
   Concat: (_, inputs) =>
     inputs.every(({ shape, dtype }) => shape.length === 1 && dtype === 'I64')
-      ? integers(inputs.flatMap((input) => numbers(input)))
+      ? integers(inputs.flatMap((input) => numbersOf(input)))
       : undefined,
   Gather: (node, [x, indices]) => gather(x!, indices!, intOf(node, 'axis', 0)),
   Add: (_, [a, b]) => arithmetic(a!, b!, (x, y) => x + y),
@@ -117,16 +117,12 @@ function integers(values: readonly number[], shape: readonly number[] = [values.
   return new Tensor('I64', shape, BigInt64Array.from(values, BigInt));
 }
 
-function numbers({ data }: Tensor): number[] {
-  return Array.from(data as ArrayLike<number | bigint>, Number);
-}
-
 function cast(x: Tensor, dtype: DType | undefined): Tensor | undefined {
   if (dtype === x.dtype) return x;
   if (dtype === undefined || [dtype, x.dtype].some((type) => type === 'F16' || type === 'BF16')) return undefined;
   const data = new DTYPES[dtype].array(x.size);
   const whole = dtype === 'I64';
-  numbers(x).forEach((value, i) => {
+  numbersOf(x).forEach((value, i) => {
     (data as { [index: number]: number | bigint })[i] = whole ? BigInt(Math.trunc(value)) : value;
   });
   return new Tensor(dtype, x.shape, data);
@@ -164,8 +160,8 @@ function withShape(x: Tensor, shape: readonly number[]): Tensor | undefined {
 
 function gather(x: Tensor, indices: Tensor, axis: number): Tensor | undefined {
   if (x.shape.length !== 1 || axis !== 0 || x.dtype !== 'I64') return undefined;
-  const all = numbers(x);
-  const picked = numbers(indices).map((index) => all[index < 0 ? index + all.length : index]);
+  const all = numbersOf(x);
+  const picked = numbersOf(indices).map((index) => all[index < 0 ? index + all.length : index]);
   return picked.includes(undefined) ? undefined : integers(picked as number[], indices.shape);
 }
 
@@ -212,7 +208,7 @@ function arithmetic(a: Tensor, b: Tensor, operate: (x: number, y: number) => num
   if (a.dtype !== b.dtype || (a.dtype !== 'F32' && a.dtype !== 'I64')) return undefined;
   const shape = broadcastShape(a.shape, b.shape);
   if (shape === undefined) return undefined;
-  const [xs, ys] = [numbers(a), numbers(b)];
+  const [xs, ys] = [numbersOf(a), numbersOf(b)];
   const [at, bt] = [indexer(a.shape, shape), indexer(b.shape, shape)];
   const values = Array.from({ length: elementCount(shape) }, (_, i) => operate(xs[at(i)]!, ys[bt(i)]!));
   if (a.dtype === 'F32') return Tensor.f32(shape, values);

@@ -85,6 +85,20 @@ export function protoOf(name: string, { dtype, shape, data }: Tensor): TensorPro
   });
 }
 
+/** The elements as numbers, whatever the type. */
+export function numbersOf({ data }: Tensor): number[] {
+  return Array.from(data as ArrayLike<number | bigint>, Number);
+}
+
+/** A float32 matrix, its rows as columns. */
+export function transposed({ shape, data }: Tensor): Tensor {
+  const [rows, columns] = shape as [number, number];
+  const from = data as Float32Array;
+  const out = new Float32Array(from.length);
+  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) out[j * rows + i] = from[i * columns + j]!;
+  return Tensor.f32([columns, rows], out);
+}
+
 function malformed({ name }: TensorProto, expected: string, received: unknown): RepfuseError {
   return new RepfuseError(
     'ERR_REPFUSE_FORMAT',

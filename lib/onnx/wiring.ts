@@ -3,14 +3,14 @@ import type { Graph, Node } from './schema/onnx_pb';
 /** Who makes and who reads each value of a graph. */
 export class Wiring {
   private readonly producers = new Map<string, Node>();
-  private readonly readers = new Map<string, number>();
+  private readonly readers = new Map<string, { count: number; last: Node }>();
   readonly outputs: ReadonlySet<string>;
 
   constructor(graph: Graph) {
     this.outputs = new Set(graph.output.map(({ name }) => name));
     for (const node of graph.node) {
       for (const value of node.output) if (value !== '') this.producers.set(value, node);
-      for (const value of valuesRead(node)) this.readers.set(value, (this.readers.get(value) ?? 0) + 1);
+      for (const value of valuesRead(node)) this.readers.set(value, { count: this.readersOf(value) + 1, last: node });
     }
   }
 
@@ -20,7 +20,12 @@ export class Wiring {
 
   /** Inputs of nodes that are the value, graphs inside nodes included. */
   readersOf(value: string): number {
-    return this.readers.get(value) ?? 0;
+    return this.readers.get(value)?.count ?? 0;
+  }
+
+  /** The node that reads a value, if one input of one node does, and nobody outside. */
+  soleReader(value: string): Node | undefined {
+    return this.hasOneReader(value) ? this.readers.get(value)!.last : undefined;
   }
 
   /** One input of one node reads it, and nobody outside. */

@@ -9,7 +9,7 @@ import { changed } from '../messages';
 import type { OnnxModel } from '../model';
 import type { Node } from '../schema/onnx_pb';
 import { Images } from '../shapes';
-import { protoOf } from '../values';
+import { protoOf, transposed } from '../values';
 import { FreshNames, Wiring } from '../wiring';
 import type { Folded, FoldedRegion, FoldOptions, FoldReport } from './fold';
 
@@ -147,12 +147,4 @@ function swapChannels(weight: Tensor, groups: number): Tensor {
     }
   }
   return Tensor.f32([second * groups, per, height, width], data);
-}
-
-function transposed({ shape, data }: Tensor): Tensor {
-  const [rows, columns] = shape as [number, number];
-  const from = data as Float32Array;
-  const out = new Float32Array(from.length);
-  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) out[j * rows + i] = from[i * columns + j]!;
-  return Tensor.f32([columns, rows], out);
 }

@@ -17,8 +17,7 @@ export function reassociateSums(model: OnnxModel, wiring: Wiring, known: Known):
   const names = new FreshNames(graph);
   const replaced = new Map<Node, readonly Node[]>(); // the inner nodes of a tree by nothing, its root by new ones
   for (const root of graph.node) {
-    if (!isSum(root) || (wiring.hasOneReader(root.output[0]!) && isSum(readerOf(graph.node, root.output[0]!))))
-      continue;
+    if (!isSum(root) || isSum(wiring.soleReader(root.output[0]!))) continue;
     const inner: Node[] = [];
     const leaves: string[] = [];
     for (const open = [...root.input].reverse(); open.length > 0; ) {
@@ -53,10 +52,6 @@ export function reassociateSums(model: OnnxModel, wiring: Wiring, known: Known):
   if (replaced.size === 0) return model;
   const node = graph.node.flatMap((each) => replaced.get(each) ?? [each]);
   return { ...model, proto: changed(model.proto, { graph: changed(graph, { node }) }) };
-}
-
-function readerOf(nodes: readonly Node[], value: string): Node | undefined {
-  return nodes.find(({ input }) => input.includes(value));
 }
 
 /** The value of which another is an affine map, as far as nobody else reads what lies between. */
