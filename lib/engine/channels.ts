@@ -10,14 +10,50 @@ import type { Tensor } from '../tensor/tensor';
 export function channelCounts(graph: Graph, tensors: ReadonlyMap<string, Tensor>): ReadonlyMap<string, number> {
   const channels = new Map([[graph.input, graph.inputShape?.[0] ?? inputChannels(graph, tensors)]]);
   for (const node of graph.nodes) {
-    const made = madeChannels(node, tensors) ?? channels.get(node.inputs[0]!);
+    const [input] = node.inputs;
+    const told = readChannels(node, tensors);
+    if (input !== undefined && !channels.has(input) && told !== undefined) channels.set(input, told);
+    const made = madeChannels(node, tensors, channels);
     if (made !== undefined) channels.set(node.id, made);
   }
   return channels;
 }
 
-function madeChannels(node: GraphNode, tensors: ReadonlyMap<string, Tensor>): number | undefined {
-  return node.op === 'conv2d' || node.op === 'linear' ? tensors.get(node.weight)?.shape[0] : undefined;
+function madeChannels(
+  node: GraphNode,
+  tensors: ReadonlyMap<string, Tensor>,
+  channels: ReadonlyMap<string, number>,
+): number | undefined {
+  const input = channels.get(node.inputs[0] ?? '');
+  switch (node.op) {
+    case 'conv2d':
+    case 'linear':
+      return tensors.get(node.weight)?.shape[0];
+    case 'conv_transpose2d':
+      return (tensors.get(node.weight)?.shape[1] ?? 0) * node.groups || undefined;
+    case 'concat': {
+      const parts = node.inputs.map((id) => channels.get(id));
+      if (node.axis !== 1 || parts.includes(undefined)) return node.axis === 1 ? undefined : input;
+      return parts.reduce((sum, part) => sum! + part!, 0);
+    }
+    case 'depth_to_space':
+      return input === undefined ? undefined : input / (node.block[0] * node.block[1]);
+    case 'pad':
+      return node.before[1] === 0 && node.after[1] === 0 ? input : undefined;
+    case 'binary':
+    case 'constant':
+    case 'flatten':
+    case 'matmul':
+    case 'reduce_mean':
+    case 'reshape':
+    case 'slice':
+    case 'squeeze':
+    case 'transpose':
+    case 'unsqueeze':
+      return undefined; // those who read it tell, where it matters
+    default:
+      return input;
+  }
 }
 
 /** What the nodes that read the input, or what keeps its channels, say of them. */
@@ -41,6 +77,8 @@ function readChannels(node: GraphNode, tensors: ReadonlyMap<string, Tensor>): nu
       return (tensors.get(node.weight)?.shape[1] ?? 0) * node.groups || undefined;
     case 'linear':
       return tensors.get(node.weight)?.shape[1];
+    case 'conv_transpose2d':
+      return tensors.get(node.weight)?.shape[0];
     case 'identity_conv1x1':
       return tensors.get(node.weight)?.shape[0];
     case 'batch_norm':

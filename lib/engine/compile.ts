@@ -1,9 +1,21 @@
 import { type AffineConv, addBranches, appendStages, fromBranch, identity, materializeAsync } from '../algebra';
 import { RepfuseError } from '../errors';
-import { type AffineNode, affineStages, type Graph, type GraphNode } from '../graph';
-import type { Conv2dNode, PlainOp } from '../graph/graph';
+import { type AffineNode, affineStages, type Graph, type GraphNode, outputsOf } from '../graph';
+import { spreadConvolution } from '../graph/conv-transpose';
+import type {
+  BinaryNode,
+  Conv2dNode,
+  ConvTranspose2dNode,
+  FlattenNode,
+  PadNode,
+  PlainOp,
+  SoftmaxNode,
+  TensorNode,
+} from '../graph/graph';
+import { rankOf } from '../graph/ranks';
+import { tensorOpOf } from '../graph/tensor-op';
 import type { Branch, Stage } from '../ops';
-import type { Padding4 } from '../ops/geometry';
+import { type Padding4, toPadding4 } from '../ops/geometry';
 import { toFloat32 } from '../tensor/half';
 import { elementCount, Tensor } from '../tensor/tensor';
 import { channelCounts } from './channels';
@@ -38,10 +50,17 @@ interface Pending {
 type MapNode = AffineNode | Extract<GraphNode, { op: 'avg_pool2d' | 'crop' }>;
 type SumNode = Extract<GraphNode, { op: PlainOp }>;
 
+/** How a value lies: images in the engine's layout, tensors row-major. */
+type Form = 'images' | 'tensor';
+
 class Compiler {
   private readonly steps: ProgramStep[] = [];
   /** Values by id of their node. */
   private readonly values = new Map<string, number>();
+  /** By value, and the number of the same value in the other form where there is one. */
+  private readonly forms: Form[] = ['images'];
+  private readonly others = new Map<number, number>();
+  private readonly ranks = new Map<string, number>();
   private readonly pending = new Map<string, Pending>();
   private readonly readers = new Map<string, number>();
   private readonly channels: ReadonlyMap<string, number>;
@@ -52,12 +71,21 @@ class Compiler {
   ) {
     this.channels = channelCounts(graph, tensors);
     this.values.set(graph.input, 0);
-    for (const id of [...graph.nodes.flatMap(({ inputs }) => inputs), graph.output]) {
+    this.ranks.set(graph.input, 4);
+    for (const id of [...graph.nodes.flatMap(({ inputs }) => inputs), ...outputsOf(graph)]) {
       this.readers.set(id, (this.readers.get(id) ?? 0) + 1);
     }
   }
 
   take(node: GraphNode): void {
+    this.ranks.set(
+      node.id,
+      rankOf(
+        node,
+        node.inputs.map((id) => this.ranks.get(id)!),
+        this.tensors,
+      ),
+    );
     if (!this.readers.has(node.id)) return; // nobody reads it
     switch (node.op) {
       case 'conv2d':
@@ -67,7 +95,7 @@ class Compiler {
         this.takeAffine(node);
         break;
       case 'avg_pool2d':
-        if (node.ceil_mode === true) this.emitPool(node);
+        if (node.ceil_mode === true || node.dilation?.some((step) => step > 1)) this.emitPool(node);
         else this.takeAffine(node);
         break;
       case 'crop':
@@ -80,8 +108,16 @@ class Compiler {
       case 'sigmoid':
       case 'silu':
       case 'hardswish':
-        this.takeActivation(node, node.op);
+        this.takeActivation(node, { activation: node.op });
         break;
+      case 'clip':
+      case 'hard_sigmoid':
+      case 'leaky_relu':
+      case 'tanh': {
+        const { activation, alpha = 0, beta = 0 } = tensorOpOf(node, (key) => this.float32(key));
+        this.takeActivation(node, { activation: activation!, alpha, beta });
+        break;
+      }
       case 'max_pool2d':
         this.emitPool(node);
         break;
@@ -90,7 +126,39 @@ class Compiler {
         break;
       case 'flatten':
       case 'softmax':
-        this.emit(node, { kind: node.op });
+        if ((node.axis ?? 1) === 1 && !('joint' in node && node.joint) && this.isImages(node.inputs[0]!))
+          this.emit(node, { kind: node.op });
+        else this.emitTensorOp(node, 'tensor');
+        break;
+      case 'conv_transpose2d':
+        this.emitTransposed(node);
+        break;
+      case 'constant': {
+        const bias = this.float32(node.tensor);
+        this.push(node.id, { kind: 'constant', name: node.id, inputs: [], bias, ints: bias.shape }, 'tensor');
+        break;
+      }
+      case 'binary':
+        this.emitTensorOp(node, this.isBinaryOfImages(node) ? 'images' : 'tensor');
+        break;
+      case 'concat':
+        this.emitTensorOp(node, node.axis === 1 && this.areImages(node.inputs) ? 'images' : 'tensor');
+        break;
+      case 'resize':
+      case 'depth_to_space':
+        this.emitTensorOp(node, this.isImages(node.inputs[0]!) ? 'images' : 'tensor');
+        break;
+      case 'pad':
+        if (!this.emitFrame(node)) this.emitTensorOp(node, 'tensor');
+        break;
+      case 'transpose':
+      case 'slice':
+      case 'reshape':
+      case 'squeeze':
+      case 'unsqueeze':
+      case 'reduce_mean':
+      case 'matmul':
+        this.emitTensorOp(node, 'tensor');
         break;
       case 'linear':
         this.emit(node, { kind: 'linear', weight: this.float32(node.weight), bias: this.optional(node.bias) });
@@ -102,8 +170,8 @@ class Compiler {
   }
 
   finish(): Program {
-    const output = this.value(this.graph.output);
-    return { inChannels: this.channelsOf(this.graph.input), steps: this.steps, output };
+    const outputs = outputsOf(this.graph).map((id) => this.value(id));
+    return { inChannels: this.channelsOf(this.graph.input), steps: this.steps, outputs };
   }
 
   /** The value of an id; what is pending for it becomes a step. */
@@ -113,13 +181,80 @@ class Compiler {
     return this.values.get(id)!;
   }
 
-  private push(id: string, step: ProgramStep): void {
+  private push(id: string, step: ProgramStep, form: Form = 'images'): void {
+    this.values.set(id, this.add(step, form));
+  }
+
+  /** Values that a step makes. */
+  private add(step: ProgramStep, form: Form = 'images'): number {
     this.steps.push(step);
-    this.values.set(id, this.steps.length);
+    this.forms.push(form);
+    return this.steps.length;
+  }
+
+  /** The value of an id as images, or as a tensor: itself, or a copy. */
+  private valueAs(id: string, form: Form): number {
+    const value = this.value(id);
+    if (this.forms[value] === form) return value;
+    const known = this.others.get(value);
+    if (known !== undefined) return known;
+    const kind = form === 'images' ? 'toImages' : 'toTensor';
+    const other = this.add({ kind, name: id, inputs: [value] }, form);
+    this.others.set(value, other);
+    return other;
+  }
+
+  private images(id: string): number {
+    return this.valueAs(id, 'images');
+  }
+
+  private isImages(id: string): boolean {
+    return this.forms[this.value(id)] === 'images';
+  }
+
+  private areImages(ids: readonly string[]): boolean {
+    return ids.every((id) => this.isImages(id) && this.ranks.get(id) === this.ranks.get(ids[0]!));
   }
 
   private emit(node: GraphNode, step: Omit<ProgramStep, 'inputs' | 'name'>): void {
-    this.push(node.id, { ...step, name: node.id, inputs: node.inputs.map((id) => this.value(id)) });
+    this.push(node.id, { ...step, name: node.id, inputs: node.inputs.map((id) => this.images(id)) });
+  }
+
+  private emitTensorOp(node: TensorNode | FlattenNode | SoftmaxNode, form: Form): void {
+    const op = tensorOpOf(node, (key) => this.float32(key));
+    this.push(node.id, { ...op, name: node.id, inputs: node.inputs.map((id) => this.valueAs(id, form)) }, form);
+  }
+
+  /** Images meet images, and constants of one value for all or for each channel. */
+  private isBinaryOfImages({ inputs, constant }: BinaryNode): boolean {
+    if (!this.areImages(inputs)) return false;
+    if (constant === undefined) return true;
+    const { shape } = this.tensors.get(constant)!;
+    const rank = this.ranks.get(inputs[0]!)!;
+    return shape.length <= rank && shape.every((size, axis) => size === 1 || rank - shape.length + axis === 1);
+  }
+
+  /** A frame of one value around the maps, where that is what a padding is. */
+  private emitFrame({ id, inputs, before, after, mode, value }: PadNode): boolean {
+    const channels = this.channels.get(inputs[0]!);
+    const around = before.length === 4 && [before, after].every(([n, c]) => n === 0 && c === 0);
+    if (mode !== 'constant' || !around || channels === undefined || !this.isImages(inputs[0]!)) return false;
+    const padding = [before[2]!, before[3]!, after[2]!, after[3]!] as const;
+    const bias = Tensor.f32([channels], new Float32Array(channels).fill(value));
+    this.push(id, { kind: 'frame', name: id, inputs: [this.images(inputs[0]!)], padding, bias });
+    return true;
+  }
+
+  private emitTransposed(node: ConvTranspose2dNode): void {
+    const { id, inputs } = node;
+    const spreading = spreadConvolution(node, this.float32(node.weight), this.optional(node.bias));
+    const { spread, crop, ...conv } = spreading;
+    const wide = this.add({ ...conv, kind: 'conv', name: id, inputs: [this.images(inputs[0]!)] });
+    const ints = [...spread.block, spread.channels_first ? 1 : 0];
+    this.push(id, { kind: 'depthToSpace', name: id, inputs: [wide], ints });
+    if (crop.every((side) => side === 0)) return;
+    const padding = crop.map((side) => 0 - side) as unknown as Padding4;
+    this.push(id, { kind: 'frame', name: id, inputs: [this.values.get(id)!], padding });
   }
 
   private takeAffine(node: MapNode): void {
@@ -144,12 +279,23 @@ class Compiler {
   /** The node as a map of its input, which becomes a value. */
   private takeAlone(node: MapNode): void {
     const source = node.inputs[0]!;
-    this.value(source);
+    this.images(source);
+    if (!this.channels.has(source)) {
+      this.emitOfUnknown(node);
+      return;
+    }
     const make = () => fromBranch(this.branchOf(node), { channels: this.channelsOf(source) });
     const conv = node.op === 'avg_pool2d' ? exactly(node, make) : atNode(node, make);
     if (conv !== undefined)
       this.pending.set(node.id, { source, conv, cost: this.costOf(node), node, parts: new Map() });
     else if (node.op === 'avg_pool2d') this.emitPool(node);
+  }
+
+  /** Of how many channels its input has nothing tells. */
+  private emitOfUnknown(node: MapNode): void {
+    if (node.op === 'avg_pool2d') this.emitPool(node);
+    else if (node.op === 'crop') this.emit(node, { kind: 'frame', padding: cropOf(node) });
+    else throw new Error(`${node.op} tells its channels`);
   }
 
   private takeSum(node: SumNode): void {
@@ -171,7 +317,7 @@ class Compiler {
       if (part !== undefined) parts.set(id, part);
     }
     const source = [...parts.values()][0]?.source;
-    if (source === undefined || first === second) return undefined;
+    if (source === undefined || first === second || !this.channels.has(source)) return undefined;
     const convOf = (id: string) => {
       if (id === source) return identity(this.channelsOf(id), this.channelsOf(id));
       return parts.get(id)?.source === source ? parts.get(id)!.conv : undefined;
@@ -185,32 +331,41 @@ class Compiler {
 
   private emitSum(node: SumNode): void {
     const [first, second] = node.inputs as [string, string];
+    if (!this.pending.has(first) && !this.pending.has(second) && !this.areImages(node.inputs)) {
+      const inputs = node.inputs.map((id) => this.valueAs(id, 'tensor'));
+      this.push(node.id, { kind: 'binary', function: 'add', name: node.id, inputs }, 'tensor');
+      return;
+    }
     for (const [own, other] of [
       [second, first],
       [first, second],
     ] as const) {
       if (own === other || !this.pending.has(own) || !this.soleReader(own)) continue;
-      const residual = this.value(other);
+      const residual = this.images(other);
       const last = this.steps[this.value(own) - 1]!;
       if (last.kind !== 'conv' || last.inputs.length > 1 || this.values.get(own) !== this.steps.length) break;
       // The sum goes into the convolution, which only this node reads.
       this.steps.pop();
+      this.forms.pop();
       this.push(node.id, { ...last, name: node.id, inputs: [last.inputs[0]!, residual] });
       return;
     }
     this.emit(node, { kind: 'add' });
   }
 
-  private takeActivation(node: GraphNode, activation: StepActivation): void {
+  private takeActivation(
+    node: GraphNode,
+    how: { readonly activation: StepActivation; readonly alpha?: number; readonly beta?: number },
+  ): void {
     const input = node.inputs[0]!;
     const value = this.value(input);
     const last = this.steps[value - 1];
     const takes = last !== undefined && (last.kind === 'conv' || last.kind === 'add') && last.activation === undefined;
     if (takes && this.soleReader(input)) {
-      last.activation = activation;
+      Object.assign(last, how);
       this.values.set(node.id, value);
     } else {
-      this.emit(node, { kind: 'activation', activation });
+      this.push(node.id, { ...how, kind: 'activation', name: node.id, inputs: [value] }, this.forms[value]!);
     }
   }
 
@@ -232,15 +387,14 @@ class Compiler {
   }
 
   private stepOf({ source, conv, node, parts }: Pending): ProgramStep {
-    const input = this.values.get(source)!;
+    const input = this.images(source);
     const alone = parts.size === 0;
     if (alone && node.op === 'conv2d') return this.plainConv(node, input);
     if (alone && node.op === 'avg_pool2d') return poolStep(node, input);
     const crop = conv.padding.map((side) => Math.min(side, 0)) as unknown as Padding4;
     if (alone && node.op === 'crop') return { kind: 'frame', name: node.id, inputs: [input], padding: crop };
     const cropped = crop.some((side) => side < 0);
-    if (cropped) this.steps.push({ kind: 'frame', name: `${node.id} crop`, inputs: [input], padding: crop });
-    const from = cropped ? this.steps.length : input;
+    const from = cropped ? this.add({ kind: 'frame', name: `${node.id} crop`, inputs: [input], padding: crop }) : input;
     const fuse: ProgramStep['fuse'] = (options) =>
       materializeAsync(conv, options).catch((error) => {
         throw namingNode(node, error);
@@ -261,18 +415,18 @@ class Compiler {
       bias: this.optional(node.bias),
       groups,
       stride,
-      padding: [padding[0], padding[1], padding[0], padding[1]],
+      padding: toPadding4(padding),
       dilation,
     };
   }
 
   private emitPool(node: Extract<GraphNode, { op: 'avg_pool2d' | 'max_pool2d' }>): void {
-    this.push(node.id, poolStep(node, this.value(node.inputs[0]!)));
+    this.push(node.id, poolStep(node, this.images(node.inputs[0]!)));
   }
 
   private emitSqueezeExcite(node: Extract<GraphNode, { op: 'squeeze_excite' }>): void {
-    const x = this.value(node.inputs[0]!);
-    const then = (step: Omit<ProgramStep, 'name'>) => this.steps.push({ ...step, name: node.id });
+    const x = this.images(node.inputs[0]!);
+    const then = (step: Omit<ProgramStep, 'name'>) => this.add({ ...step, name: node.id });
     const conv = (prefix: string) => ({
       weight: this.float32(`${prefix}.weight`),
       bias: this.float32(`${prefix}.bias`),
@@ -300,13 +454,13 @@ class Compiler {
     return 'weight' in node ? this.tensors.get(node.weight)!.size : channels;
   }
 
-  private cropStage({ inputs, rows, cols }: Extract<GraphNode, { op: 'crop' }>): Stage {
-    const channels = this.channelsOf(inputs[0]!);
+  private cropStage(node: Extract<GraphNode, { op: 'crop' }>): Stage {
+    const channels = this.channelsOf(node.inputs[0]!);
     return {
       kind: 'conv2d',
       weight: Tensor.f32([channels, 1, 1, 1], new Float32Array(channels).fill(1)),
       stride: [1, 1],
-      padding: [0 - rows[0], 0 - cols[0], 0 - rows[1], 0 - cols[1]],
+      padding: cropOf(node),
       dilation: [1, 1],
       groups: channels,
     };
@@ -317,7 +471,7 @@ class Compiler {
   }
 
   private soleReader(id: string): boolean {
-    return this.readers.get(id) === 1 && id !== this.graph.output;
+    return this.readers.get(id) === 1 && !outputsOf(this.graph).includes(id);
   }
 
   private float32(key: string): Tensor {
@@ -330,26 +484,31 @@ class Compiler {
   }
 }
 
+/** `[top, left, bottom, right]` of a padding that crops. */
+function cropOf({ rows, cols }: Extract<GraphNode, { op: 'crop' }>): Padding4 {
+  return [0 - rows[0], 0 - cols[0], 0 - rows[1], 0 - cols[1]];
+}
+
 function poolStage({ kernel, stride, padding, count_include_pad }: Extract<GraphNode, { op: 'avg_pool2d' }>): Stage {
-  const [vertical, horizontal] = padding;
   return {
     kind: 'avg_pool2d',
     kernel,
     stride,
-    padding: [vertical, horizontal, vertical, horizontal],
+    padding: toPadding4(padding),
     countIncludePad: count_include_pad,
   };
 }
 
 function poolStep(node: Extract<GraphNode, { op: 'avg_pool2d' | 'max_pool2d' }>, input: number): ProgramStep {
-  const { kernel, stride, padding, ceil_mode = false } = node;
+  const { kernel, stride, padding, dilation = [1, 1], ceil_mode = false } = node;
   return {
     kind: node.op === 'max_pool2d' ? 'maxPool' : 'averagePool',
     name: node.id,
     inputs: [input],
     kernel,
     stride,
-    padding: [padding[0], padding[1], padding[0], padding[1]],
+    padding: toPadding4(padding),
+    dilation,
     ceilMode: ceil_mode,
     countIncludePad: node.op === 'avg_pool2d' && node.count_include_pad,
   };

@@ -1,5 +1,5 @@
 import { RepfuseError } from '../errors';
-import { expectTensors, type Graph, inferShapes } from '../graph';
+import { expectTensors, type Graph, inferShapes, outputsOf } from '../graph';
 import { callNative, throwIfAborted } from '../native/call';
 import { loadAddon } from '../native/load';
 import { resolveThreads } from '../native/threads';
@@ -73,7 +73,7 @@ export interface EngineStep {
   /** Of the graph's node. */
   readonly layer: string;
   readonly kernel: string;
-  /** [N, C, H, W] of the result; [N, features, 1, 1] of a vector. */
+  /** Shape of the result: [N, C, H, W], [N, features], or of any tensor. */
   readonly output: readonly number[];
   /** Multiply-accumulates of the plain definition. */
   readonly macs: number;
@@ -98,8 +98,8 @@ export class Engine implements Disposable, AsyncDisposable {
   private native: NativeEngine | undefined;
   private readonly turns: Turns;
   private readonly copies = new InputCopies();
-  /** By input shape: inferring them takes as long as a small layer. */
-  private readonly outputShapes = new Map<string, readonly number[]>();
+  /** Of all outputs, by input shape: inferring them takes as long as a small layer. */
+  private readonly outputShapes = new Map<string, readonly (readonly number[])[]>();
   /** Runs on the pool that have not ended. */
   private underWay = 0;
 
@@ -143,7 +143,7 @@ export class Engine implements Disposable, AsyncDisposable {
    * Runs on threads of the engine's own. The input is copied first: it may be changed at once.
    *
    * @param input float32, or a half type (widened), [N, C, H, W], normalised as the network wants it (see `normalizeInput`); any N, H and W that the network allows
-   * @returns the graph's output: `out`, or a new tensor
+   * @returns the graph's output (of several the first, see `runAll`): `out`, or a new tensor
    * @throws ERR_REPFUSE_GRAPH or ERR_REPFUSE_SHAPE if the input does not fit; ERR_REPFUSE_INVALID_ARGUMENT; ERR_REPFUSE_ABORTED;
    *   ERR_REPFUSE_DISPOSED
    */
@@ -151,13 +151,23 @@ export class Engine implements Disposable, AsyncDisposable {
     checkOptions('run', options, ['out', 'signal']);
     const { out, signal } = options;
     throwIfAborted(signal);
-    const { native, shape, values, output } = this.prepareRun(input, out);
-    const run = {
-      shape,
-      input: this.copies.take(values),
-      output: output.data as Float32Array,
-      ownsOutput: out === undefined,
-    };
+    return (await this.start(this.prepareRun(input, out), out === undefined, signal))[0]!;
+  }
+
+  /** `run` for a graph of several outputs: all of them, by id, in new tensors. */
+  async runAll(input: Tensor, options: Pick<RunAsyncOptions, 'signal'> = {}): Promise<ReadonlyMap<string, Tensor>> {
+    checkOptions('runAll', options, ['signal']);
+    throwIfAborted(options.signal);
+    const outputs = await this.start(this.prepareRun(input, undefined), true, options.signal);
+    return new Map(outputsOf(this.graph).map((id, i) => [id, outputs[i]!]));
+  }
+
+  private async start(
+    { native, shape, values, outputs }: PreparedRun,
+    ownsOutputs: boolean,
+    signal: AbortSignal | undefined,
+  ): Promise<readonly Tensor[]> {
+    const run = { shape, input: this.copies.take(values), outputs: outputs.map(dataOf), ownsOutputs };
     this.underWay++;
     try {
       await this.turns.take(signal, () => native.runAsync(run, this.threads, signal));
@@ -166,15 +176,15 @@ export class Engine implements Disposable, AsyncDisposable {
       this.copies.give(run.input);
       if (this.native === undefined && this.underWay === 0) native.dispose();
     }
-    return output;
+    return outputs;
   }
 
   /** `run` on the calling thread, helped by the others: the event loop waits. */
   runSync(input: Tensor, options: RunOptions = {}): Tensor {
     checkOptions('runSync', options, ['out']);
-    const { native, shape, values, output } = this.prepareRun(input, options.out);
-    native.run(shape, values, output.data as Float32Array, this.threads);
-    return output;
+    const { native, shape, values, outputs } = this.prepareRun(input, options.out);
+    native.run(shape, values, outputs.map(dataOf), this.threads);
+    return outputs[0]!;
   }
 
   /**
@@ -215,12 +225,17 @@ export class Engine implements Disposable, AsyncDisposable {
     }
   }
 
-  /** [N, C, H, W] or [N, features] of the result for an input of that shape. @throws as `run` */
+  /** [N, C, H, W] or [N, features] of the result (of several the first) for an input of that shape. @throws as `run` */
   outputShape(shape: readonly number[]): readonly number[] {
+    return this.shapesFor(shape)[0]!;
+  }
+
+  private shapesFor(shape: readonly number[]): readonly (readonly number[])[] {
     const key = formatShape(shape);
     const known = this.outputShapes.get(key);
     if (known !== undefined) return known;
-    const inferred = inferShapes(this.graph, shape, this.stubs).get(this.graph.output)!;
+    const shapes = inferShapes(this.graph, shape, this.stubs);
+    const inferred = outputsOf(this.graph).map((id) => shapes.get(id)!);
     if (this.outputShapes.size >= SHAPES_KEPT) this.outputShapes.clear();
     this.outputShapes.set(key, inferred);
     return inferred;
@@ -267,7 +282,7 @@ export class Engine implements Disposable, AsyncDisposable {
     throw new RepfuseError('ERR_REPFUSE_DISPOSED', 'The engine has been disposed of');
   }
 
-  private prepareRun(input: Tensor, out: Tensor | undefined) {
+  private prepareRun(input: Tensor, out: Tensor | undefined): PreparedRun {
     const native = this.alive();
     if (!INPUT_TYPES.includes(input?.dtype)) {
       throw new RepfuseError(
@@ -277,9 +292,10 @@ export class Engine implements Disposable, AsyncDisposable {
     }
     if (input.data.length !== input.size) throw detached('input');
     const shape = this.checkShape(input.shape);
-    const result = this.outputShape(shape);
-    if (out !== undefined) this.checkOut(out, result);
-    return { native, shape, values: toFloat32(input), output: out ?? Tensor.f32(result) };
+    const [first, ...others] = this.shapesFor(shape) as [readonly number[], ...(readonly number[])[]];
+    if (out !== undefined) this.checkOut(out, first);
+    const outputs = [out ?? Tensor.f32(first), ...others.map((each) => Tensor.f32(each))];
+    return { native, shape, values: toFloat32(input), outputs };
   }
 
   private checkOut(out: Tensor, shape: readonly number[]): void {
@@ -310,6 +326,18 @@ export class Engine implements Disposable, AsyncDisposable {
       'Expected an input shape, since the graph tells none, but received none',
     );
   }
+}
+
+/** A checked run. */
+interface PreparedRun {
+  readonly native: NativeEngine;
+  readonly shape: ImageShape;
+  readonly values: Float32Array;
+  readonly outputs: readonly Tensor[];
+}
+
+function dataOf({ data }: Tensor): Float32Array {
+  return data as Float32Array;
 }
 
 const SHAPES_KEPT = 64;

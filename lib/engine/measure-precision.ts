@@ -1,4 +1,5 @@
 import { addAsync, hardswishAsync, reluAsync, sigmoidAsync, siluAsync } from '../ops';
+import { type TensorOp, tensorOpAsync, tensorOpShape } from '../ops/tensor-op';
 import { checkOptions, expectInteger } from '../options';
 import { elementCount, Tensor } from '../tensor/tensor';
 import { compileGraph } from './compile';
@@ -179,20 +180,22 @@ class ReferenceRun {
   }
 
   get output(): Tensor {
-    return this.values[this.program.output]!;
+    return this.values[this.program.outputs[0]!]!;
   }
 
   /** The convolutions in their order, with their inputs and what float64 makes of them. */
   async *layers(): AsyncGenerator<ReferenceLayer, void, void> {
     for (const [index, step] of this.program.steps.entries()) {
-      const [first, second] = step.inputs.map((value) => this.values[value]!) as [Tensor, Tensor | undefined];
-      const single = alone(step);
-      const combines = step.kind === 'add' || step.kind === 'gate';
-      const made = combines ? first : await this.run(single, first, { algorithm: 'float64' });
-      if (step.kind === 'conv' || step.kind === 'linear') yield { step: single, input: first, want: made };
-      this.values.push(second === undefined ? made : await this.combine(step, made, second));
+      const inputs = step.inputs.map((value) => this.values[value]!);
+      if (step.kind === 'conv' || step.kind === 'linear') {
+        const [input, residual] = inputs as [Tensor, Tensor?];
+        const single = alone(step);
+        const want = await this.run(single, input, { algorithm: 'float64' });
+        yield { step: single, input, want };
+        this.values.push(residual === undefined ? want : await this.activated(step, await this.sum(want, residual)));
+      } else this.values.push(await this.other(step, inputs));
       for (const value of step.inputs)
-        if (this.lastReader[value] === index && value !== this.program.output) this.values[value] = undefined;
+        if (this.lastReader[value] === index && value !== this.program.outputs[0]) this.values[value] = undefined;
     }
   }
 
@@ -203,7 +206,14 @@ class ReferenceRun {
     { algorithm, precision = 'f32' }: { algorithm: Algorithm; precision?: Precision },
   ): Promise<Tensor> {
     const shape = [...input.shape, 1, 1].slice(0, 4) as unknown as ImageShape;
-    const program: Program = { inChannels: shape[1], steps: [step], output: 1 };
+    const isVector = input.shape.length === 2; // which an engine's input is not
+    const steps: ProgramStep[] = isVector
+      ? [
+          { kind: 'flatten', name: step.name, inputs: [0] },
+          { ...step, inputs: [1] },
+        ]
+      : [step];
+    const program: Program = { inChannels: shape[1], steps, outputs: [steps.length] };
     const options = { algorithm, precision, batchInvariant: false, plans: 1 };
     const native = await NativeEngine.build(program, options, this.signal);
     try {
@@ -212,8 +222,8 @@ class ReferenceRun {
       const run = {
         shape,
         input: input.data as Float32Array,
-        output: output.data as Float32Array,
-        ownsOutput: true,
+        outputs: [output.data as Float32Array],
+        ownsOutputs: true,
       };
       await native.runAsync(run, this.threads, this.signal);
       return output;
@@ -222,11 +232,55 @@ class ReferenceRun {
     }
   }
 
-  /** What a step of two inputs makes with the second. */
-  private async combine(step: ProgramStep, made: Tensor, second: Tensor): Promise<Tensor> {
-    if (step.kind === 'gate') return gated(made, second);
-    const sum = await addAsync(made, second, { threads: this.threads });
-    return step.activation === undefined ? sum : ACTIVATIONS[step.activation](sum, { threads: this.threads });
+  /** What has no weights. */
+  private async other(step: ProgramStep, inputs: readonly Tensor[]): Promise<Tensor> {
+    const [first, second] = inputs as [Tensor, Tensor];
+    const { kind } = step;
+    switch (kind) {
+      case 'add':
+        return this.activated(step, await this.sum(first, second));
+      case 'gate':
+        return gated(first, second);
+      case 'toImages':
+      case 'toTensor':
+        return first;
+      case 'constant':
+        return step.bias!;
+      case 'activation':
+        return this.activated(step, first);
+      case 'averagePool':
+      case 'conv':
+      case 'flatten':
+      case 'frame':
+      case 'globalAveragePool':
+      case 'linear':
+      case 'maxPool':
+      case 'softmax':
+        return this.run(alone(step), first, { algorithm: 'float64' });
+      default: {
+        const op = { ...step, kind } as TensorOp;
+        return tensorOpAsync(op, inputs, tensorOpShape(op, inputs), { threads: this.threads });
+      }
+    }
+  }
+
+  private sum(first: Tensor, second: Tensor): Promise<Tensor> {
+    return addAsync(first, second, { threads: this.threads });
+  }
+
+  private async activated({ activation, alpha = 0, beta = 0 }: ProgramStep, x: Tensor): Promise<Tensor> {
+    const options = { threads: this.threads };
+    switch (activation) {
+      case undefined:
+        return x;
+      case 'relu':
+      case 'sigmoid':
+      case 'silu':
+      case 'hardswish':
+        return ACTIVATIONS[activation](x, options);
+      default:
+        return tensorOpAsync({ kind: 'activation', activation, alpha, beta }, [x], x.shape, options);
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 import type { EngineHandle, NativeEngineMemory, NativeEngineStep, NativeStatus } from '../native/addon';
 import { type AsyncCallOptions, callNative, callNativeAsync, throwIfAborted, throwIfFailed } from '../native/call';
 import { loadAddon } from '../native/load';
+import { nodeArguments } from '../ops/tensor-op';
 import type { Program, ProgramStep } from './program';
 
 export type ImageShape = readonly [number, number, number, number];
@@ -23,8 +24,8 @@ export interface NativeEngineOptions {
 export interface NativeRun {
   readonly shape: ImageShape;
   readonly input: Float32Array;
-  readonly output: Float32Array;
-  readonly ownsOutput: boolean;
+  readonly outputs: readonly Float32Array[];
+  readonly ownsOutputs: boolean;
 }
 
 /** The native engine of one program. */
@@ -53,7 +54,7 @@ export class NativeEngine {
       await new Promise((resolve) => setImmediate(resolve));
       throwIfAborted(signal);
     }
-    throwIfFailed('engineBuild', addon.engineBuild(engine.handle, { ...options, output: program.output }));
+    throwIfFailed('engineBuild', addon.engineBuild(engine.handle, { ...options, outputs: program.outputs }));
     return engine;
   }
 
@@ -61,18 +62,18 @@ export class NativeEngine {
     return callNativeAsync('enginePrepare', { engine: this.handle, shape, threads }, options);
   }
 
-  run(shape: ImageShape, input: Float32Array, output: Float32Array, threads: number): void {
-    const owned = { ownsInput: false, ownsOutput: false };
-    callNative('engineRun', { engine: this.handle, shape, input, output, threads, ...owned });
+  run(shape: ImageShape, input: Float32Array, outputs: readonly Float32Array[], threads: number): void {
+    const owned = { ownsInput: false, ownsOutputs: false };
+    callNative('engineRun', { engine: this.handle, shape, input, outputs, threads, ...owned });
   }
 
-  /** `input` must be left alone until the promise settles; so must `output` where `ownsOutput` says so, else it is written in the end. */
+  /** `input` must be left alone until the promise settles; so must `outputs` where `ownsOutputs` says so, else they are written in the end. */
   runAsync(
-    { shape, input, output, ownsOutput }: NativeRun,
+    { shape, input, outputs, ownsOutputs }: NativeRun,
     threads: number,
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    const args = { engine: this.handle, shape, input, output, threads, ownsInput: true, ownsOutput };
+    const args = { engine: this.handle, shape, input, outputs, threads, ownsInput: true, ownsOutputs };
     return callNativeAsync('engineRun', args, { signal });
   }
 
@@ -92,24 +93,13 @@ export class NativeEngine {
 /** Bytes of weights between two turns of the event loop. */
 const COPIED_AT_ONCE = 8 << 20;
 
-function stepArguments(step: Omit<ProgramStep, 'fuse'>) {
-  const { kind, name, inputs, activation, weight, bias, groups = 1, padding = [0, 0, 0, 0] } = step;
-  const { stride = [1, 1], dilation = [1, 1], ceilMode = false, countIncludePad = true } = step;
+function stepArguments({ weight, bias, ...step }: Omit<ProgramStep, 'fuse'>) {
   return {
-    kind,
-    name,
-    inputs,
-    activation,
+    ...nodeArguments(step),
+    ...(step.kernel === undefined && weight?.shape.length === 4 ? { kernel: weight.shape.slice(2) } : {}),
     weight: weight?.data ?? null,
     bias: bias?.data ?? null,
     outChannels: weight?.shape[0] ?? 0,
-    groups,
-    kernel: step.kernel ?? (weight?.shape.length === 4 ? weight.shape.slice(2) : [1, 1]),
-    stride,
-    padding,
-    dilation,
-    ceilMode,
-    countIncludePad,
   };
 }
 

@@ -1,4 +1,5 @@
 import type { Stage } from '../ops';
+import { toPadding4 } from '../ops/geometry';
 import type { Tensor } from '../tensor/tensor';
 import type { GraphNode } from './graph';
 
@@ -10,14 +11,13 @@ export function affineStages(node: AffineNode, weight: (key: string) => Tensor):
   switch (node.op) {
     case 'conv2d': {
       const { stride, dilation, groups } = node;
-      const [vertical, horizontal] = node.padding;
       return [
         {
           kind: 'conv2d',
           weight: weight(node.weight),
           bias: node.bias === null ? null : weight(node.bias),
           stride,
-          padding: [vertical, horizontal, vertical, horizontal],
+          padding: toPadding4(node.padding),
           dilation,
           groups,
         },

@@ -1,7 +1,7 @@
 import { RepfuseError } from '../errors';
 import type { DetectedBlock } from '../families';
 import type { Stage } from '../ops';
-import { type Conv2dNode, type Graph, type GraphNode, nodeKeys } from './graph';
+import { type Conv2dNode, type Graph, type GraphNode, nodeKeys, outputsOf } from './graph';
 
 /** What the rewriting needs to know of a block that is fused. */
 export type FusedBlock = Pick<
@@ -28,7 +28,7 @@ function replaceBlock(graph: Graph, block: FusedBlock): Graph {
   const inputs = new Set(inside.flatMap((node) => node.inputs).filter((id) => !members.has(id)));
   const readOutside = new Set([
     ...graph.nodes.filter(({ id }) => !members.has(id)).flatMap((node) => node.inputs),
-    graph.output,
+    ...outputsOf(graph),
   ]);
   const outputs = inside.filter(({ id }) => readOutside.has(id));
   if (inputs.size !== 1 || outputs.length !== 1) {
@@ -67,7 +67,7 @@ function membersOf(graph: Graph, { trainKeys }: FusedBlock): Set<string> {
   const readers = new Map<string, GraphNode[]>(graph.nodes.map(({ id }) => [id, []]));
   for (const node of graph.nodes) for (const id of node.inputs) readers.get(id)?.push(node);
   for (const { id, op } of [...graph.nodes].reverse()) {
-    if ((op !== 'avg_pool2d' && op !== 'crop') || id === graph.output) continue;
+    if ((op !== 'avg_pool2d' && op !== 'crop') || outputsOf(graph).includes(id)) continue;
     const itsReaders = readers.get(id)!;
     if (itsReaders.length > 0 && itsReaders.every((reader) => members.has(reader.id))) members.add(id);
   }

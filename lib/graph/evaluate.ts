@@ -2,7 +2,7 @@ import { RepfuseError } from '../errors';
 import { throwIfAborted } from '../native/call';
 import * as ops from '../ops';
 import { formatShape, Tensor } from '../tensor/tensor';
-import type { Graph, GraphNode } from './graph';
+import { type Graph, type GraphNode, outputsOf } from './graph';
 import { BLOCKING, ON_POOL, runNode } from './run-node';
 import { inferShapes } from './shapes';
 
@@ -21,7 +21,7 @@ export function evaluate(
   options: ops.OpOptions = {},
 ): Tensor {
   check(graph, tensors, input);
-  const results = new Results(graph, input);
+  const results = new Results(graph, input, outputsOf(graph));
   for (const node of graph.nodes) {
     try {
       results.set(node, runNode(BLOCKING, node, results.inputsOf(node), tensors, options));
@@ -29,7 +29,7 @@ export function evaluate(
       throw atNode(node, error);
     }
   }
-  return results.output();
+  return results.value(graph.output);
 }
 
 /**
@@ -42,9 +42,20 @@ export async function evaluateAsync(
   input: Tensor,
   options: ops.OpOptions & ops.AsyncOpOptions = {},
 ): Promise<Tensor> {
+  return (await evaluateValues(graph, tensors, input, [graph.output], options)).get(graph.output)!;
+}
+
+/** Any values of a graph, by the ids of their nodes; else as `evaluateAsync`. */
+export async function evaluateValues(
+  graph: Graph,
+  tensors: ReadonlyMap<string, Tensor>,
+  input: Tensor,
+  ids: readonly string[],
+  options: ops.OpOptions & ops.AsyncOpOptions = {},
+): Promise<ReadonlyMap<string, Tensor>> {
   throwIfAborted(options.signal);
   check(graph, tensors, input);
-  const results = new Results(graph, Tensor.f32(input.shape, Float32Array.from(input.data as Float32Array)));
+  const results = new Results(graph, Tensor.f32(input.shape, Float32Array.from(input.data as Float32Array)), ids);
   for (const node of graph.nodes) {
     throwIfAborted(options.signal);
     try {
@@ -53,7 +64,7 @@ export async function evaluateAsync(
       throw atNode(node, error);
     }
   }
-  return results.output();
+  return new Map(ids.map((id) => [id, results.value(id)]));
 }
 
 /**
@@ -98,12 +109,10 @@ function atNode(node: GraphNode, error: unknown): unknown {
 class Results {
   private readonly values: Map<string, Tensor>;
   private readonly readers = new Map<string, number>();
-  private readonly outputId: string;
 
-  constructor(graph: Graph, input: Tensor) {
-    this.outputId = graph.output;
+  constructor(graph: Graph, input: Tensor, kept: readonly string[]) {
     this.values = new Map([[graph.input, input]]);
-    for (const id of [...graph.nodes.flatMap(({ inputs }) => inputs), graph.output]) {
+    for (const id of [...graph.nodes.flatMap(({ inputs }) => inputs), ...kept]) {
       this.readers.set(id, (this.readers.get(id) ?? 0) + 1);
     }
   }
@@ -118,8 +127,8 @@ class Results {
     if (this.readers.has(node.id)) this.values.set(node.id, value);
   }
 
-  output(): Tensor {
-    return this.values.get(this.outputId)!;
+  value(id: string): Tensor {
+    return this.values.get(id)!;
   }
 
   private release(id: string): void {

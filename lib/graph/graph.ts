@@ -1,5 +1,6 @@
 import type { EpsChoice } from '../families';
 import type { PixelNormalization } from '../ops';
+import type { BinaryFunction, PadMode, ResizeOptions } from '../ops/tensor-op';
 
 /** A convolutional network as a list of operators over tensors named by state dict keys. Plain JSON, stored in model files. */
 export interface Graph {
@@ -7,6 +8,8 @@ export interface Graph {
   readonly input: string;
   /** Id of the node that is the result. */
   readonly output: string;
+  /** All results, `output` first, where there are several. */
+  readonly outputs?: readonly string[];
   /** In an order in which they can run: every input is the graph's or an earlier node's. */
   readonly nodes: readonly GraphNode[];
   /** [C, H, W] of one image, where it is fixed. */
@@ -18,6 +21,8 @@ export interface Graph {
 }
 
 type Two = readonly [number, number];
+/** Vertical and horizontal, or top, left, bottom, right. */
+type Sides = Two | readonly [number, number, number, number];
 
 interface Node<Op extends string> {
   readonly id: string;
@@ -29,9 +34,21 @@ export interface Conv2dNode extends Node<'conv2d'> {
   readonly weight: string;
   readonly bias: string | null;
   readonly stride: Two;
-  readonly padding: Two;
+  readonly padding: Sides;
   /** As in PyTorch; no other is known. */
   readonly padding_mode?: 'zeros';
+  readonly dilation: Two;
+  readonly groups: number;
+}
+
+/** Weight [in, out / groups, kernel_h, kernel_w]. */
+export interface ConvTranspose2dNode extends Node<'conv_transpose2d'> {
+  readonly weight: string;
+  readonly bias: string | null;
+  readonly stride: Two;
+  readonly padding: Sides;
+  /** Rows and columns that are added at the bottom and right. */
+  readonly output_padding: Two;
   readonly dilation: Two;
   readonly groups: number;
 }
@@ -56,20 +73,19 @@ export interface IdentityConvNode extends Node<'identity_conv1x1'> {
   readonly groups: number;
 }
 
-export interface AvgPoolNode extends Node<'avg_pool2d'> {
+interface Window {
   readonly kernel: Two;
   readonly stride: Two;
-  readonly padding: Two;
-  readonly count_include_pad: boolean;
+  readonly padding: Sides;
+  readonly dilation?: Two;
   readonly ceil_mode?: boolean;
 }
 
-export interface MaxPoolNode extends Node<'max_pool2d'> {
-  readonly kernel: Two;
-  readonly stride: Two;
-  readonly padding: Two;
-  readonly ceil_mode?: boolean;
+export interface AvgPoolNode extends Node<'avg_pool2d'>, Window {
+  readonly count_include_pad: boolean;
 }
+
+export interface MaxPoolNode extends Node<'max_pool2d'>, Window {}
 
 export interface LinearNode extends Node<'linear'> {
   readonly weight: string;
@@ -91,30 +107,161 @@ export interface CropNode extends Node<'crop'> {
   readonly cols: Two;
 }
 
-/** Operators without parameters. `flatten` keeps the first axis; `add` takes two inputs, the others one. */
+/** Operators without parameters. `add` takes two inputs of one shape, the others one. */
 export interface PlainNode extends Node<PlainOp> {}
-export type PlainOp = 'add' | 'flatten' | 'global_avg_pool' | 'hardswish' | 'relu' | 'sigmoid' | 'silu' | 'softmax';
+export type PlainOp = 'add' | 'global_avg_pool' | 'hardswish' | 'relu' | 'sigmoid' | 'silu';
+
+/** [axes before `axis`, the rest]. Default axis 1. */
+export interface FlattenNode extends Node<'flatten'> {
+  readonly axis?: number;
+}
+
+/** Along `axis` (default 1); `joint`: over it and all after it. */
+export interface SoftmaxNode extends Node<'softmax'> {
+  readonly axis?: number;
+  readonly joint?: boolean;
+}
+
+export interface TanhNode extends Node<'tanh'> {}
+
+/** Of two inputs, as numpy's. */
+export interface MatMulNode extends Node<'matmul'> {}
+
+/** x < 0 ? slope x : x. */
+export interface LeakyReluNode extends Node<'leaky_relu'> {
+  readonly slope: number;
+}
+
+/** null: no bound. */
+export interface ClipNode extends Node<'clip'> {
+  readonly min: number | null;
+  readonly max: number | null;
+}
+
+/** alpha x + beta, clipped to [0, 1]. */
+export interface HardSigmoidNode extends Node<'hard_sigmoid'> {
+  readonly alpha: number;
+  readonly beta: number;
+}
+
+/** Of two inputs, or of one and a tensor (which is the first operand where `constant_first` says so); shapes meet as numpy's do. */
+export interface BinaryNode extends Node<'binary'> {
+  readonly function: BinaryFunction;
+  readonly constant?: string;
+  readonly constant_first?: boolean;
+}
+
+/** A tensor of the state dict as a value. */
+export interface ConstantNode extends Node<'constant'> {
+  readonly tensor: string;
+}
+
+export interface ConcatNode extends Node<'concat'> {
+  readonly axis: number;
+}
+
+export interface TransposeNode extends Node<'transpose'> {
+  readonly perm: readonly number[];
+}
+
+/** For each axis; negative places count from the end, those beyond it are the end. */
+export interface SliceNode extends Node<'slice'> {
+  readonly starts: readonly number[];
+  readonly ends: readonly number[];
+  readonly steps: readonly number[];
+}
+
+/** For each axis. */
+export interface PadNode extends Node<'pad'> {
+  readonly before: readonly number[];
+  readonly after: readonly number[];
+  readonly mode: PadMode;
+  readonly value: number;
+}
+
+/** 0: as the input's axis of that place; -1: what remains. */
+export interface ReshapeNode extends Node<'reshape'> {
+  readonly shape: readonly number[];
+}
+
+/** Axes of the input. */
+export interface SqueezeNode extends Node<'squeeze'> {
+  readonly axes: readonly number[];
+}
+
+/** Axes of the result. */
+export interface UnsqueezeNode extends Node<'unsqueeze'> {
+  readonly axes: readonly number[];
+}
+
+export interface ReduceMeanNode extends Node<'reduce_mean'> {
+  readonly axes: readonly number[];
+  readonly keepdims: boolean;
+}
+
+/** Of height and width, as ONNX's Resize. */
+export interface ResizeNode extends Node<'resize'>, ResizeOptions {}
+
+/** Channels are [block_h, block_w, C] (or [C, block_h, block_w], `channels_first`). */
+export interface DepthToSpaceNode extends Node<'depth_to_space'> {
+  readonly block: Two;
+  readonly channels_first: boolean;
+}
+
+/** Operators on tensors of any rank, which ONNX models hold. */
+export type TensorNode =
+  | BinaryNode
+  | ClipNode
+  | ConcatNode
+  | DepthToSpaceNode
+  | HardSigmoidNode
+  | LeakyReluNode
+  | MatMulNode
+  | PadNode
+  | ReduceMeanNode
+  | ReshapeNode
+  | ResizeNode
+  | SliceNode
+  | SqueezeNode
+  | TanhNode
+  | TransposeNode
+  | UnsqueezeNode;
 
 export type GraphNode =
   | AvgPoolNode
   | BatchNormNode
   | BnPadNode
+  | ConstantNode
   | Conv2dNode
+  | ConvTranspose2dNode
   | CropNode
+  | FlattenNode
   | IdentityConvNode
   | LinearNode
   | MaxPoolNode
   | PlainNode
-  | SqueezeExciteNode;
+  | SoftmaxNode
+  | SqueezeExciteNode
+  | TensorNode;
+
+/** Ids of all results. */
+export function outputsOf({ output, outputs }: Graph): readonly string[] {
+  return outputs ?? [output];
+}
 
 /** State dict keys that a node reads. */
 export function nodeKeys(node: GraphNode): string[] {
   switch (node.op) {
     case 'conv2d':
+    case 'conv_transpose2d':
     case 'linear':
       return node.bias === null ? [node.weight] : [node.weight, node.bias];
     case 'identity_conv1x1':
       return [node.weight];
+    case 'binary':
+      return node.constant === undefined ? [] : [node.constant];
+    case 'constant':
+      return [node.tensor];
     case 'batch_norm':
     case 'bn_pad': {
       const affine = node.affine ? [`${node.prefix}.weight`, `${node.prefix}.bias`] : [];

@@ -4,7 +4,7 @@ import type { Tensor } from '../tensor/tensor';
 import type { Graph } from './graph';
 
 export interface ExportOnnxOptions extends NewFileOptions {
-  /** Version of ONNX's operators: 14 (which has HardSwish) to 26. Default 17. */
+  /** Version of ONNX's operators: 14 (which has HardSwish) to 28. Default 17. */
   readonly opset?: number | undefined;
 }
 
@@ -32,7 +32,7 @@ export async function exportOnnx(
 export async function readOnnxModel(
   file: string,
 ): Promise<{ readonly graph: Graph; readonly tensors: ReadonlyMap<string, Tensor> }> {
-  const { fromOnnx } = require('./from-onnx') as typeof import('./from-onnx');
+  const { fromOnnx } = require('./from-onnx/from-onnx') as typeof import('./from-onnx/from-onnx');
   const { readOnnx } = require('../onnx') as typeof import('../onnx');
   const model = await readOnnx(file);
   try {

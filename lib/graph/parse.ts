@@ -1,5 +1,13 @@
 import { RepfuseError } from '../errors';
 import type { PixelNormalization } from '../ops';
+import {
+  BINARY_FUNCTIONS,
+  PAD_MODES,
+  RESIZE_ASPECTS,
+  RESIZE_COORDINATES,
+  RESIZE_MODES,
+  RESIZE_NEAREST,
+} from '../ops/tensor-op';
 import type { Graph, GraphNode } from './graph';
 
 /** Far above any real network, low enough that a hostile file cannot keep the checks busy for long. */
@@ -7,6 +15,8 @@ const MAX_NODES = 10_000;
 const MAX_NAME_LENGTH = 1000;
 const MAX_LIST_LENGTH = 100_000;
 const MAX_INTEGER = 2 ** 31 - 1;
+const MAX_RANK = 8;
+const MAX_CONCATENATED = 1000;
 
 /** What a field must hold: the words of the error, and the check. */
 interface Rule {
@@ -34,6 +44,15 @@ const NONZERO: Rule = {
   expected: 'a finite number other than 0',
   accepts: (value) => Number.isFinite(value) && value !== 0,
 };
+const NUMBER: Rule = { expected: 'a finite number', accepts: Number.isFinite };
+const NUMBER_OR_NULL: Rule = {
+  expected: 'a finite number, or null',
+  accepts: (value) => value === null || Number.isFinite(value),
+};
+const STEPS: Rule = {
+  expected: `at most ${MAX_RANK} integers other than 0`,
+  accepts: (value) => isListOf(value, (item) => isInteger(item, -MAX_INTEGER) && item !== 0, MAX_RANK),
+};
 const NUMBERS: Rule = { expected: 'a list of finite numbers', accepts: (value) => isListOf(value, Number.isFinite) };
 const NONZERO_NUMBERS: Rule = {
   expected: 'a list of finite numbers other than 0',
@@ -52,32 +71,63 @@ const integers = (count: number, minimum: number): Rule => ({
   expected: `${count} integers from ${minimum} to ${MAX_INTEGER}`,
   accepts: (value) => isListOf(value, (item) => isInteger(item, minimum), count) && (value as []).length === count,
 });
+const anyIntegers = (minimum: number): Rule => ({
+  expected: `at most ${MAX_RANK} integers from ${minimum} to ${MAX_INTEGER}`,
+  accepts: (value) => isListOf(value, (item) => isInteger(item, minimum), MAX_RANK),
+});
+const numbers = (count: number): Rule => ({
+  expected: `${count} finite numbers`,
+  accepts: (value) => isListOf(value, Number.isFinite, count) && (value as []).length === count,
+});
+const oneOf = (words: readonly string[]): Rule => ({
+  expected: `one of ${words.join(', ')}`,
+  accepts: (value) => words.includes(value as string),
+});
 const exactly = (word: string): Rule => ({ expected: JSON.stringify(word), accepts: (value) => value === word });
 const optional = ({ expected, accepts }: Rule): Rule => ({
   expected: `${expected}, or nothing`,
   accepts: (value) => value === undefined || accepts(value),
 });
 
+const SIDES: Rule = {
+  expected: `2 or 4 integers from 0 to ${MAX_INTEGER}`,
+  accepts: (value) => [2, 4].some((count) => integers(count, 0).accepts(value)),
+};
 const WINDOW = {
   kernel: integers(2, 1),
   stride: integers(2, 1),
-  padding: integers(2, 0),
+  padding: SIDES,
+  dilation: optional(integers(2, 1)),
   ceil_mode: optional(BOOLEAN),
 };
 const BATCH_NORM = { prefix: NAME, eps: NOT_NEGATIVE, affine: BOOLEAN };
 
 type Fields = Readonly<Record<string, Rule>>;
 
-/** The fields of each operator, beside id, op and inputs; and how many inputs it takes. */
-const OPERATORS: Readonly<Record<GraphNode['op'], { readonly inputs: number; readonly fields: Fields }>> = {
+/** The fields of each operator, beside id, op and inputs; and how many inputs it takes, or at most. */
+const OPERATORS: Readonly<
+  Record<GraphNode['op'], { readonly inputs: number; readonly least?: number; readonly fields: Fields }>
+> = {
   conv2d: {
     inputs: 1,
     fields: {
       weight: NAME,
       bias: NAME_OR_NULL,
       stride: integers(2, 1),
-      padding: integers(2, 0),
+      padding: SIDES,
       padding_mode: optional(exactly('zeros')),
+      dilation: integers(2, 1),
+      groups: integer(1),
+    },
+  },
+  conv_transpose2d: {
+    inputs: 1,
+    fields: {
+      weight: NAME,
+      bias: NAME_OR_NULL,
+      stride: integers(2, 1),
+      padding: SIDES,
+      output_padding: integers(2, 0),
       dilation: integers(2, 1),
       groups: integer(1),
     },
@@ -94,13 +144,60 @@ const OPERATORS: Readonly<Record<GraphNode['op'], { readonly inputs: number; rea
   },
   crop: { inputs: 1, fields: { rows: integers(2, 0), cols: integers(2, 0) } },
   add: { inputs: 2, fields: {} },
-  flatten: { inputs: 1, fields: {} },
+  flatten: { inputs: 1, fields: { axis: optional(integer(0)) } },
   global_avg_pool: { inputs: 1, fields: {} },
   hardswish: { inputs: 1, fields: {} },
   relu: { inputs: 1, fields: {} },
   sigmoid: { inputs: 1, fields: {} },
   silu: { inputs: 1, fields: {} },
-  softmax: { inputs: 1, fields: {} },
+  softmax: { inputs: 1, fields: { axis: optional(integer(0)), joint: optional(BOOLEAN) } },
+  tanh: { inputs: 1, fields: {} },
+  leaky_relu: { inputs: 1, fields: { slope: NUMBER } },
+  clip: { inputs: 1, fields: { min: NUMBER_OR_NULL, max: NUMBER_OR_NULL } },
+  hard_sigmoid: { inputs: 1, fields: { alpha: NUMBER, beta: NUMBER } },
+  binary: {
+    inputs: 2,
+    least: 1,
+    fields: { function: oneOf(BINARY_FUNCTIONS), constant: optional(NAME), constant_first: optional(BOOLEAN) },
+  },
+  constant: { inputs: 0, fields: { tensor: NAME } },
+  concat: { inputs: MAX_CONCATENATED, least: 1, fields: { axis: integer(0) } },
+  transpose: { inputs: 1, fields: { perm: anyIntegers(0) } },
+  slice: {
+    inputs: 1,
+    fields: { starts: anyIntegers(-MAX_INTEGER), ends: anyIntegers(-MAX_INTEGER), steps: STEPS },
+  },
+  pad: {
+    inputs: 1,
+    fields: {
+      before: anyIntegers(-MAX_INTEGER),
+      after: anyIntegers(-MAX_INTEGER),
+      mode: oneOf(PAD_MODES),
+      value: NUMBER,
+    },
+  },
+  reshape: { inputs: 1, fields: { shape: anyIntegers(-1) } },
+  squeeze: { inputs: 1, fields: { axes: anyIntegers(0) } },
+  unsqueeze: { inputs: 1, fields: { axes: anyIntegers(0) } },
+  reduce_mean: { inputs: 1, fields: { axes: anyIntegers(0), keepdims: BOOLEAN } },
+  matmul: { inputs: 2, fields: {} },
+  resize: {
+    inputs: 1,
+    fields: {
+      mode: oneOf(RESIZE_MODES),
+      coordinates: oneOf(RESIZE_COORDINATES),
+      nearest: oneOf(RESIZE_NEAREST),
+      aspect: oneOf(RESIZE_ASPECTS),
+      exclude_outside: BOOLEAN,
+      antialias: BOOLEAN,
+      cubic_a: NUMBER,
+      extrapolation: NUMBER,
+      scales: numbers(2),
+      sizes: integers(2, 0),
+      crop: numbers(4),
+    },
+  },
+  depth_to_space: { inputs: 1, fields: { block: integers(2, 1), channels_first: BOOLEAN } },
 };
 
 const GRAPH_FIELDS: Fields = { inputShape: optional(integers(3, 1)), labels: optional(NAMES) };
@@ -125,13 +222,18 @@ export function parseGraph(json: unknown): Graph {
     return result;
   });
   if (output === input || !known.has(output as string)) throw bad('output', 'the id of a node', output);
+  const { outputs } = graph;
+  const areOutputs = isListOf(outputs, (id) => id !== input && known.has(id as string));
+  if (outputs !== undefined && (!areOutputs || (outputs as unknown[])[0] !== output))
+    throw bad('outputs', 'ids of nodes, output first', outputs);
   return {
     input,
     output,
+    ...(outputs === undefined ? {} : { outputs }),
     nodes: parsed,
     ...parseFields(graph, GRAPH_FIELDS, (field) => field),
     ...(graph.normalization === undefined ? {} : { normalization: parseNormalization(graph.normalization) }),
-  } as Graph;
+  } as unknown as Graph;
 }
 
 function parseNode(json: unknown, index: number, known: ReadonlySet<string>): GraphNode {
@@ -143,10 +245,15 @@ function parseNode(json: unknown, index: number, known: ReadonlySet<string>): Gr
   const operator =
     typeof op === 'string' && Object.hasOwn(OPERATORS, op) ? OPERATORS[op as GraphNode['op']] : undefined;
   if (operator === undefined) throw bad(`op of node ${id}`, `one of ${Object.keys(OPERATORS).join(', ')}`, op, id);
-  if (!isListOf(inputs, (name) => known.has(name as string)) || (inputs as []).length !== operator.inputs) {
-    throw bad(`inputs of node ${id} (${op})`, `${operator.inputs} of the ids before it`, inputs, id);
+  const { inputs: most, least = most } = operator;
+  const count = isListOf(inputs, (name) => known.has(name as string), most) ? (inputs as []).length : -1;
+  if (count < least || count > most) {
+    const expected = least === most ? `${most}` : `${least} to ${most}`;
+    throw bad(`inputs of node ${id} (${op})`, `${expected} of the ids before it`, inputs, id);
   }
   const fields = parseFields(node, operator.fields, (field) => `${field} of node ${id} (${op})`, id);
+  if (op === 'binary' && count + (fields.constant === undefined ? 0 : 1) !== 2)
+    throw bad(`inputs of node ${id} (binary)`, 'two ids, or one and a constant', inputs, id);
   return { id, op, inputs: [...(inputs as string[])], ...fields } as unknown as GraphNode;
 }
 

@@ -1,15 +1,20 @@
 import * as ops from '../ops';
+import { toPadding4 } from '../ops/geometry';
+import { type TensorOp, tensorOp, tensorOpAsync } from '../ops/tensor-op';
 import { toFloat32 } from '../tensor/half';
 import { Tensor } from '../tensor/tensor';
 import { affineStages } from './affine-stages';
-import type { GraphNode } from './graph';
+import { spreadConvolution } from './conv-transpose';
+import type { ConvTranspose2dNode, GraphNode } from './graph';
+import { tensorOpOf } from './tensor-op';
+import { tensorShape } from './tensor-shapes';
 
 /** The operators that nodes need, blocking or on the pool. */
 export interface Operators<Result, Options> {
   add(a: Tensor, b: Tensor, options: Options): Result;
   avgPool2d(x: Tensor, options: ops.AvgPool2dOptions & Options): Result;
   crop(x: Tensor, sides: ops.Padding, options: Options): Result;
-  flatten(x: Tensor): Result;
+  constant(x: Tensor): Result;
   globalAvgPool(x: Tensor, options: Options): Result;
   hardswish(x: Tensor, options: Options): Result;
   linear(x: Tensor, weight: Tensor, bias: Tensor | null, options: Options): Result;
@@ -18,17 +23,24 @@ export interface Operators<Result, Options> {
   runBranch(branch: ops.Branch, x: Tensor, options: Options): Result;
   sigmoid(x: Tensor, options: Options): Result;
   silu(x: Tensor, options: Options): Result;
-  softmax(x: Tensor, options: Options): Result;
   squeezeExcite(x: Tensor, weights: ops.SqueezeExcite, options: Options): Result;
+  tensorOp(op: TensorOp, inputs: readonly Tensor[], shape: readonly number[], options: Options): Result;
+  /** One after the other. */
+  chain(first: Result, ...then: readonly ((x: Tensor) => Result)[]): Result;
 }
 
-export const BLOCKING: Operators<Tensor, ops.OpOptions> = { ...ops, flatten };
+export const BLOCKING: Operators<Tensor, ops.OpOptions> = {
+  ...ops,
+  tensorOp,
+  constant: (x) => x,
+  chain: (first, ...then) => then.reduce((x, step) => step(x), first),
+};
 
 export const ON_POOL: Operators<Promise<Tensor>, ops.OpOptions & ops.AsyncOpOptions> = {
   add: ops.addAsync,
   avgPool2d: ops.avgPool2dAsync,
   crop: ops.cropAsync,
-  flatten: async (x) => flatten(x),
+  constant: async (x) => x,
   globalAvgPool: ops.globalAvgPoolAsync,
   hardswish: ops.hardswishAsync,
   linear: ops.linearAsync,
@@ -37,19 +49,25 @@ export const ON_POOL: Operators<Promise<Tensor>, ops.OpOptions & ops.AsyncOpOpti
   runBranch: ops.runBranchAsync,
   sigmoid: ops.sigmoidAsync,
   silu: ops.siluAsync,
-  softmax: ops.softmaxAsync,
   squeezeExcite: ops.squeezeExciteAsync,
+  tensorOp: tensorOpAsync,
+  async chain(first, ...then) {
+    let x = await first;
+    for (const step of then) x = await step(x);
+    return x;
+  },
 };
 
 /** Runs one node, whose shapes were checked (see `inferShapes`), on its inputs. */
 export function runNode<Result, Options>(
   operators: Operators<Result, Options>,
   node: GraphNode,
-  [x, other]: readonly Tensor[],
+  inputs: readonly Tensor[],
   tensors: ReadonlyMap<string, Tensor>,
   options: Options,
 ): Result {
   const weight = (key: string) => float32(tensors.get(key)!);
+  const [x, other] = inputs;
   switch (node.op) {
     case 'conv2d':
     case 'identity_conv1x1':
@@ -58,8 +76,8 @@ export function runNode<Result, Options>(
       return operators.runBranch({ name: node.id, stages: affineStages(node, weight) }, x!, options);
     case 'avg_pool2d':
     case 'max_pool2d': {
-      const { kernel, stride, padding, ceil_mode: ceilMode } = node;
-      const window = { ...options, kernel, stride, padding, ceilMode };
+      const { kernel, stride, padding, dilation, ceil_mode: ceilMode } = node;
+      const window = { ...options, kernel, stride, padding: toPadding4(padding), dilation, ceilMode };
       return node.op === 'max_pool2d'
         ? operators.maxPool2d(x!, window)
         : operators.avgPool2d(x!, { ...window, countIncludePad: node.count_include_pad });
@@ -74,19 +92,46 @@ export function runNode<Result, Options>(
     }
     case 'add':
       return operators.add(x!, other!, options);
-    case 'flatten':
-      return operators.flatten(x!);
+    case 'constant':
+      return operators.constant(weight(node.tensor));
+    case 'conv_transpose2d':
+      return runTransposed(operators, node, x!, weight, options);
     case 'global_avg_pool':
       return operators.globalAvgPool(x!, options);
-    default:
+    case 'hardswish':
+    case 'relu':
+    case 'sigmoid':
+    case 'silu':
       return operators[node.op](x!, options);
+    default: {
+      const op = tensorOpOf(node, weight);
+      const shapes = inputs.map(({ shape }) => shape);
+      return operators.tensorOp(op, inputs, tensorShape(node, shapes, op.bias?.shape), options);
+    }
   }
+}
+
+function runTransposed<Result, Options>(
+  operators: Operators<Result, Options>,
+  node: ConvTranspose2dNode,
+  x: Tensor,
+  weight: (key: string) => Tensor,
+  options: Options,
+): Result {
+  const bias = node.bias === null ? null : weight(node.bias);
+  const { spread, crop, ...conv } = spreadConvolution(node, weight(node.weight), bias);
+  const stage: ops.Stage = { ...conv, kind: 'conv2d', stride: [1, 1], dilation: [1, 1] };
+  return operators.chain(
+    operators.runBranch({ name: node.id, stages: [stage] }, x, options),
+    (wide) => {
+      const spreading = { ...spread, id: node.id, op: 'depth_to_space', inputs: [] } as const;
+      const shape = tensorShape(spreading, [wide.shape], undefined);
+      return operators.tensorOp(tensorOpOf(spreading, weight), [wide], shape, options);
+    },
+    (whole) => (crop.every((side) => side === 0) ? operators.constant(whole) : operators.crop(whole, crop, options)),
+  );
 }
 
 function float32(tensor: Tensor): Tensor {
   return tensor.dtype === 'F32' ? tensor : Tensor.f32(tensor.shape, toFloat32(tensor));
-}
-
-function flatten(x: Tensor): Tensor {
-  return Tensor.f32([x.shape[0]!, x.size / x.shape[0]!], x.data as Float32Array);
 }

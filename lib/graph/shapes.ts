@@ -1,9 +1,11 @@
 import { RepfuseError } from '../errors';
-import { windowCount } from '../ops/geometry';
+import { toPadding4, windowCount } from '../ops/geometry';
 import { pooledSize } from '../ops/pool';
 import { DTYPES } from '../tensor/dtype';
 import { elementCount, formatShape, type Tensor } from '../tensor/tensor';
-import { type Graph, type GraphNode, nodeKeys } from './graph';
+import { transposedSize } from './conv-transpose';
+import { type Graph, type GraphNode, nodeKeys, outputsOf } from './graph';
+import { Misfit, tensorShape } from './tensor-shapes';
 
 type Shape = readonly number[];
 type ImageShape = readonly [number, number, number, number];
@@ -31,9 +33,9 @@ export function inferShapes(
   }
   const shapes = new Map<string, Shape>([[graph.input, inputShape]]);
   for (const node of graph.nodes) shapes.set(node.id, nodeShape(node, shapes, tensors));
-  if (!shapes.has(graph.output)) {
-    throw new RepfuseError('ERR_REPFUSE_GRAPH', `Expected the id of a node for output but received ${graph.output}`);
-  }
+  const unknown = outputsOf(graph).find((id) => !shapes.has(id));
+  if (unknown !== undefined)
+    throw new RepfuseError('ERR_REPFUSE_GRAPH', `Expected the id of a node for output but received ${unknown}`);
   return shapes;
 }
 
@@ -44,13 +46,18 @@ export function countMacs(
   tensors: ReadonlyMap<string, Pick<Tensor, 'dtype' | 'shape'>>,
 ): number {
   return graph.nodes.reduce((sum, node) => {
-    if (node.op !== 'conv2d' && node.op !== 'identity_conv1x1' && node.op !== 'linear') return sum;
+    if (node.op === 'matmul') return sum + elementCount(shapes.get(node.id)!) * shapes.get(node.inputs[0]!)!.at(-1)!;
+    if (!('weight' in node)) return sum;
     const weight = tensors.get(node.weight)!.shape;
+    // Every input pixel of a transposed convolution meets every weight of its channel once.
+    if (node.op === 'conv_transpose2d')
+      return sum + elementCount(shapes.get(node.inputs[0]!)!) * elementCount(weight.slice(1));
     return sum + elementCount(shapes.get(node.id)!) * elementCount(weight.slice(1));
   }, 0);
 }
 
-function nodeShape(
+/** Shape of a node's result, checked as `inferShapes` does. */
+export function nodeShape(
   node: GraphNode,
   shapes: ReadonlyMap<string, Shape>,
   tensors: ReadonlyMap<string, Pick<Tensor, 'dtype' | 'shape'>>,
@@ -121,8 +128,10 @@ function shapeOf(node: GraphNode, inputs: readonly Shape[], keyShape: (key: stri
       const [n, c] = imageShape(node, input);
       return [n, c, 1, 1];
     }
-    case 'flatten':
-      return [input[0]!, elementCount(input.slice(1))];
+    case 'constant':
+      return keyShape(node.tensor);
+    case 'conv_transpose2d':
+      return transposedShape(node, imageShape(node, input), keyShape);
     case 'linear': {
       const [out = 0] = keyShape(node.weight);
       if (input.length !== 2) throw wrong(node, `expected [N, features] but its input is ${formatShape(input)}`);
@@ -135,11 +144,21 @@ function shapeOf(node: GraphNode, inputs: readonly Shape[], keyShape: (key: stri
       if (first !== second) throw wrong(node, `the shapes of its inputs, ${first} and ${second}, differ`);
       return input;
     }
-    case 'softmax':
-      if (input.length < 2) throw wrong(node, `expected [N, C, ...] but its input is ${formatShape(input)}`);
+    case 'hardswish':
+    case 'relu':
+    case 'sigmoid':
+    case 'silu':
       return input;
     default:
-      return input;
+      try {
+        return tensorShape(
+          node,
+          inputs,
+          node.op === 'binary' && node.constant !== undefined ? keyShape(node.constant) : undefined,
+        );
+      } catch (error) {
+        throw error instanceof Misfit ? wrong(node, error.message) : error;
+      }
   }
 }
 
@@ -157,10 +176,10 @@ function convShape(
     );
   }
   if (node.bias !== null) expectTensor(node, node.bias, [out], keyShape);
-  const [vertical, horizontal] = node.padding;
+  const [top, left, bottom, right] = toPadding4(node.padding);
   const size = [
-    windowCount(h, kh, node.stride[0], vertical, vertical, node.dilation[0]),
-    windowCount(w, kw, node.stride[1], horizontal, horizontal, node.dilation[1]),
+    windowCount(h, kh, node.stride[0], top, bottom, node.dilation[0]),
+    windowCount(w, kw, node.stride[1], left, right, node.dilation[1]),
   ] as const;
   if (size[0] < 1 || size[1] < 1) {
     throw wrong(
@@ -171,15 +190,37 @@ function convShape(
   return [n, out, ...size];
 }
 
+function transposedShape(
+  node: Extract<GraphNode, { op: 'conv_transpose2d' }>,
+  [n, c, ...pixels]: ImageShape,
+  keyShape: (key: string) => Shape,
+): Shape {
+  const weight = keyShape(node.weight);
+  const [channels, outPerGroup, ...kernel] = weight as ImageShape;
+  if (weight.length !== 4 || weight.includes(0) || channels !== c || c % node.groups !== 0) {
+    throw wrong(
+      node,
+      `its tensor ${node.weight} of shape ${formatShape(weight)} does not fit ${c} input channels in ${node.groups} groups`,
+    );
+  }
+  const out = outPerGroup * node.groups;
+  if (node.bias !== null) expectTensor(node, node.bias, [out], keyShape);
+  const size = ([0, 1] as const).map((axis) => transposedSize(node, axis, pixels[axis], kernel[axis]!));
+  if (size.some((each) => each < 1)) throw wrong(node, `its padding leaves nothing of ${formatShape(pixels)} pixels`);
+  return [n, out, ...size];
+}
+
 function pooledShape(
   node: Extract<GraphNode, { op: 'avg_pool2d' | 'max_pool2d' }>,
   [n, c, ...pixels]: ImageShape,
 ): Shape {
-  const { kernel, stride, padding, ceil_mode = false } = node;
+  const { kernel, stride, dilation = [1, 1], ceil_mode = false } = node;
+  const padding = toPadding4(node.padding);
   try {
-    const size = pixels.map((size, axis) =>
-      pooledSize(size, kernel[axis]!, stride[axis]!, padding[axis]!, padding[axis]!, ceil_mode),
-    );
+    const size = pixels.map((size, axis) => {
+      const reach = (kernel[axis]! - 1) * dilation[axis]! + 1;
+      return pooledSize(size, reach, stride[axis]!, padding[axis]!, padding[axis + 2]!, ceil_mode);
+    });
     return [n, c, ...size];
   } catch (error) {
     throw wrong(node, (error as RepfuseError).message);

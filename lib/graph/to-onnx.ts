@@ -14,13 +14,15 @@ import {
 } from '../onnx/schema/onnx_pb';
 import { protoOf } from '../onnx/values';
 import { stageWeight } from '../ops';
+import { toPadding4 } from '../ops/geometry';
 import { toFloat32 } from '../tensor/half';
 import { Tensor } from '../tensor/tensor';
-import type { Graph, GraphNode } from './graph';
+import { type Graph, type GraphNode, outputsOf } from './graph';
 import { inferShapes } from './shapes';
+import { tensorToOnnx } from './tensor-to-onnx';
 
 const OLDEST_OPSET = 14;
-const NEWEST_OPSET = 26;
+const NEWEST_OPSET = 28;
 
 /** A network as an ONNX model. @throws as `exportOnnx` */
 export function toOnnx(graph: Graph, tensors: ReadonlyMap<string, Tensor>, opset: number): OnnxModel {
@@ -35,8 +37,9 @@ export function toOnnx(graph: Graph, tensors: ReadonlyMap<string, Tensor>, opset
       'ERR_REPFUSE_GRAPH',
       'Expected inputShape in a graph that is written as ONNX but found none',
     );
-  const shapes = inferShapes(graph, [1, ...graph.inputShape], tensors);
-  const writer = new Writer(tensors);
+  const one = inferShapes(graph, [1, ...graph.inputShape], tensors);
+  const two = inferShapes(graph, [2, ...graph.inputShape], tensors);
+  const writer = new Writer(tensors, opset);
   for (const node of graph.nodes) writer.write(node);
   const proto = create(ModelSchema, {
     irVersion: IR_OF_OPSET.find(([first]) => opset >= first)![1],
@@ -46,8 +49,8 @@ export function toOnnx(graph: Graph, tensors: ReadonlyMap<string, Tensor>, opset
       name: 'network',
       node: writer.nodes,
       initializer: [...writer.initializers.values()],
-      input: [images(graph.input, graph.inputShape)],
-      output: [images(graph.output, shapes.get(graph.output)!.slice(1))],
+      input: [valueInfo(graph.input, ['N', ...graph.inputShape])],
+      output: outputsOf(graph).map((id) => valueInfo(id, sizesOf(one.get(id)!, two.get(id)!))),
     }),
   });
   return { proto: proto as OnnxModel['proto'], opset };
@@ -55,7 +58,9 @@ export function toOnnx(graph: Graph, tensors: ReadonlyMap<string, Tensor>, opset
 
 /** The IR version that came with an operator set, newest first. */
 const IR_OF_OPSET = [
-  [25, 12n],
+  [28, 14n],
+  [25, 13n],
+  [24, 12n],
   [23, 11n],
   [21, 10n],
   [19, 9n],
@@ -63,17 +68,30 @@ const IR_OF_OPSET = [
   [14, 7n],
 ] as const;
 
-function images(name: string, rest: readonly number[]) {
-  const dims = rest.map((size) => ({ value: { case: 'dimValue' as const, value: BigInt(size) } }));
-  const batch = { value: { case: 'dimParam' as const, value: 'N' } };
-  return create(ValueInfoSchema, { name, type: { tensorType: { elemType: 1, shape: { dim: [batch, ...dims] } } } });
+/** Sizes by what one image and two make of them: fixed ones, 'N' for the batch, null for what depends on it otherwise. */
+function sizesOf(one: readonly number[], two: readonly number[]): (number | string | null)[] {
+  return one.map((size, axis) => (two[axis] === size ? size : size === 1 && two[axis] === 2 ? 'N' : null));
 }
+
+function valueInfo(name: string, sizes: readonly (number | string | null)[]) {
+  const dim = sizes.map((size) => {
+    if (size === null) return {};
+    if (typeof size === 'string') return { value: { case: 'dimParam' as const, value: size } };
+    return { value: { case: 'dimValue' as const, value: BigInt(size) } };
+  });
+  return create(ValueInfoSchema, { name, type: { tensorType: { elemType: 1, shape: { dim } } } });
+}
+
+type Geometry = Pick<Extract<GraphNode, { op: 'conv2d' }>, 'stride' | 'padding' | 'dilation' | 'groups'>;
 
 class Writer {
   readonly nodes: Node[] = [];
   readonly initializers = new Map<string, TensorProto>();
 
-  constructor(private readonly tensors: ReadonlyMap<string, Tensor>) {}
+  constructor(
+    private readonly tensors: ReadonlyMap<string, Tensor>,
+    private readonly opset: number,
+  ) {}
 
   write(node: GraphNode): void {
     const [x, other] = node.inputs as [string, string | undefined];
@@ -83,6 +101,13 @@ class Writer {
         const weight = this.tensors.get(node.weight)!;
         const bias = node.bias === null ? [] : [this.weight(node.bias)];
         this.conv(id, [x, this.weight(node.weight), ...bias], weight, node);
+        break;
+      }
+      case 'conv_transpose2d': {
+        const bias = node.bias === null ? [] : [this.weight(node.bias)];
+        const attributes = this.geometry(this.tensors.get(node.weight)!, node);
+        const padding = intsAttribute('output_padding', node.output_padding);
+        this.add('ConvTranspose', [x, this.weight(node.weight), ...bias], id, [...attributes, padding]);
         break;
       }
       case 'identity_conv1x1': {
@@ -124,9 +149,6 @@ class Writer {
         this.add('Sigmoid', [x], `${id}.sigmoid`);
         this.add('Mul', [x, `${id}.sigmoid`], id);
         break;
-      case 'softmax':
-        this.add('Softmax', [x], id, [intAttribute('axis', 1)]);
-        break;
       case 'squeeze_excite':
         this.add('GlobalAveragePool', [x], `${id}.mean`);
         this.pointwise(`${id}.reduced`, `${id}.mean`, node.reduce);
@@ -138,8 +160,23 @@ class Writer {
       case 'add':
         this.add('Add', [x, other!], id);
         break;
-      default:
+      case 'constant':
+        this.add('Identity', [this.weight(node.tensor)], id);
+        break;
+      case 'global_avg_pool':
+      case 'hardswish':
+      case 'relu':
+      case 'sigmoid':
         this.add(PLAIN[node.op], [x], id);
+        break;
+      default: {
+        const { opType, inputs, attributes = [] } = tensorToOnnx(node, this.opset);
+        const names = inputs.map((input, i) => {
+          if (input === null || typeof input === 'string') return input ?? '';
+          return input instanceof Tensor ? this.tensor(`${id}.input${i}`, input) : this.weight(input.key);
+        });
+        this.add(opType, names, id, [...attributes]);
+      }
     }
   }
 
@@ -158,24 +195,18 @@ class Writer {
     return name;
   }
 
-  private conv(
-    id: string,
-    inputs: readonly string[],
-    { shape }: Tensor,
-    {
-      stride,
-      padding,
-      dilation,
-      groups,
-    }: Pick<Extract<GraphNode, { op: 'conv2d' }>, 'stride' | 'padding' | 'dilation' | 'groups'>,
-  ): void {
-    this.add('Conv', inputs, id, [
+  private conv(id: string, inputs: readonly string[], weight: Tensor, geometry: Geometry): void {
+    this.add('Conv', inputs, id, this.geometry(weight, geometry));
+  }
+
+  private geometry({ shape }: Tensor, { stride, padding, dilation, groups }: Geometry): Attribute[] {
+    return [
       intsAttribute('dilations', dilation),
       intAttribute('group', groups),
       intsAttribute('kernel_shape', shape.slice(2)),
-      intsAttribute('pads', [...padding, ...padding]),
+      intsAttribute('pads', toPadding4(padding)),
       intsAttribute('strides', stride),
-    ]);
+    ];
   }
 
   private pointwise(id: string, input: string, prefix: string): void {
@@ -206,7 +237,6 @@ class Writer {
 }
 
 const PLAIN = {
-  flatten: 'Flatten',
   global_avg_pool: 'GlobalAveragePool',
   hardswish: 'HardSwish',
   relu: 'Relu',
@@ -217,12 +247,14 @@ function window({
   kernel,
   stride,
   padding,
+  dilation,
   ceil_mode = false,
-}: Pick<Extract<GraphNode, { op: 'max_pool2d' }>, 'kernel' | 'stride' | 'padding' | 'ceil_mode'>): Attribute[] {
+}: Omit<Extract<GraphNode, { op: 'max_pool2d' }>, 'id' | 'inputs' | 'op'>): Attribute[] {
   return [
     intsAttribute('kernel_shape', kernel),
     intsAttribute('strides', stride),
-    intsAttribute('pads', [...padding, ...padding]),
+    intsAttribute('pads', toPadding4(padding)),
+    ...(dilation === undefined ? [] : [intsAttribute('dilations', dilation)]),
     intAttribute('ceil_mode', ceil_mode ? 1 : 0),
   ];
 }

@@ -53,7 +53,8 @@ export type NativeOperator =
   | 'relu'
   | 'sigmoid'
   | 'silu'
-  | 'softmax';
+  | 'softmax'
+  | 'tensorOp';
 
 /** A native engine, or its builder. */
 export interface EngineHandle {
@@ -86,6 +87,7 @@ export type Addon = {
   engineExplain(args: NativeArguments): readonly NativeEngineStep[] | NativeStatus;
   engineMemory(engine: EngineHandle): NativeEngineMemory | NativeStatus;
   engineDispose(engine: EngineHandle): void;
+  tensorOpShape(args: NativeArguments): readonly number[] | NativeStatus;
   info(): NativeInfo;
   setIsa(name: string): boolean;
   cancel(id: number): void;

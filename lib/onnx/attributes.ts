@@ -72,3 +72,7 @@ export function intsAttribute(name: string, values: readonly number[]): Attribut
 export function floatAttribute(name: string, value: number): Attribute {
   return create(AttributeSchema, { name, type: Attribute_Type.FLOAT, f: value });
 }
+
+export function stringAttribute(name: string, value: string): Attribute {
+  return create(AttributeSchema, { name, type: Attribute_Type.STRING, s: Buffer.from(value, 'utf8') });
+}

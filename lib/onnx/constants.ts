@@ -1,4 +1,5 @@
 import { DTYPES, type DType } from '../tensor/dtype';
+import { toFloat64 } from '../tensor/half';
 import { elementCount, Tensor } from '../tensor/tensor';
 import { floatOf, floatsOf, hasAttribute, intOf, intsOf, tensorAttribute } from './attributes';
 import type { Graph, Node } from './schema/onnx_pb';
@@ -18,14 +19,14 @@ export class Constants {
   private depth = 0;
   private readonly known = new Map<string, Tensor | undefined>();
   private readonly initializers: ReadonlyMap<string, Graph['initializer'][number]>;
-  private readonly shapes: ReadonlyMap<string, readonly number[]>;
 
+  /** shapes: of values, where they are known; looked at when a value is asked for. Default: what the graph says of its own. */
   constructor(
     graph: Graph,
     private readonly wiring: Wiring,
+    private readonly shapes: ReadonlyMap<string, readonly number[]> = staticShapes(graph),
   ) {
     this.initializers = new Map(graph.initializer.map((tensor) => [tensor.name, tensor]));
-    this.shapes = staticShapes(graph);
   }
 
   /** The tensor that a value always is, or undefined. @throws ERR_REPFUSE_FORMAT for a malformed one */
@@ -47,7 +48,7 @@ export class Constants {
     if (node === undefined || (node.domain !== '' && node.domain !== 'ai.onnx')) return undefined;
     if (node.opType === 'Constant') return constantOf(node);
     const rule = RULES[node.opType];
-    if (rule === undefined || node.output.length !== 1) return undefined;
+    if (rule === undefined || (node.output.length !== 1 && node.opType !== 'Split')) return undefined;
     if (node.opType === 'Shape') return this.shapeOf(node);
     // CastLike asks its second input for nothing but its type.
     const inputs = node.input.map((name, i) =>
@@ -55,7 +56,9 @@ export class Constants {
     );
     const needed = node.opType === 'CastLike' ? 1 : node.input.length;
     if (node.input.some((name, i) => i < needed && name !== '' && inputs[i] === undefined)) return undefined;
-    return rule(node, inputs as Tensor[]);
+    return node.opType === 'Split'
+      ? split(node, inputs as Tensor[], node.output.indexOf(value))
+      : rule(node, inputs as Tensor[]);
   }
 
   private shapeOf(node: Node): Tensor | undefined {
@@ -102,11 +105,17 @@ const RULES: Readonly<Record<string, Rule>> = {
   Reshape: (node, [x, shape]) => reshape(x!, numbersOf(shape!), intOf(node, 'allowzero', 0) !== 0),
   Unsqueeze: (node, [x, axes]) => unsqueeze(x!, axes === undefined ? intsOf(node, 'axes') : numbersOf(axes)),
   Squeeze: (node, [x, axes]) => squeeze(x!, axes === undefined ? intsOf(node, 'axes') : numbersOf(axes)),
-  Concat: (_, inputs) =>
-    inputs.every(({ shape, dtype }) => shape.length === 1 && dtype === 'I64')
-      ? integers(inputs.flatMap((input) => numbersOf(input)))
-      : undefined,
+  Concat: (node, inputs) => concat(inputs, intOf(node, 'axis', 0)),
   Gather: (node, [x, indices]) => gather(x!, indices!, intOf(node, 'axis', 0)),
+  Slice: (node, [x, starts, ends, axes, steps]) => {
+    const given = (tensor: Tensor | undefined, name: string) =>
+      tensor === undefined ? intsOf(node, name) : numbersOf(tensor);
+    return slice(x!, given(starts, 'starts'), given(ends, 'ends'), given(axes, 'axes'), given(steps, 'steps'));
+  },
+  Split: () => undefined,
+  Transpose: (node, [x]) => transpose(x!, intsOf(node, 'perm')),
+  Floor: (_, [x]) => (x!.dtype === 'F32' ? Tensor.f32(x!.shape, numbersOf(x!).map(Math.floor)) : undefined),
+  Ceil: (_, [x]) => (x!.dtype === 'F32' ? Tensor.f32(x!.shape, numbersOf(x!).map(Math.ceil)) : undefined),
   Add: (_, [a, b]) => arithmetic(a!, b!, (x, y) => x + y),
   Sub: (_, [a, b]) => arithmetic(a!, b!, (x, y) => x - y),
   Mul: (_, [a, b]) => arithmetic(a!, b!, (x, y) => x * y),
@@ -119,10 +128,10 @@ function integers(values: readonly number[], shape: readonly number[] = [values.
 
 function cast(x: Tensor, dtype: DType | undefined): Tensor | undefined {
   if (dtype === x.dtype) return x;
-  if (dtype === undefined || [dtype, x.dtype].some((type) => type === 'F16' || type === 'BF16')) return undefined;
+  if (dtype === undefined || dtype === 'F16' || dtype === 'BF16') return undefined; // exporters widen, they do not narrow
   const data = new DTYPES[dtype].array(x.size);
   const whole = dtype === 'I64';
-  numbersOf(x).forEach((value, i) => {
+  (DTYPES[x.dtype].floating ? toFloat64(x) : numbersOf(x)).forEach((value, i) => {
     (data as { [index: number]: number | bigint })[i] = whole ? BigInt(Math.trunc(value)) : value;
   });
   return new Tensor(dtype, x.shape, data);
@@ -158,11 +167,119 @@ function withShape(x: Tensor, shape: readonly number[]): Tensor | undefined {
   return elementCount(shape) === x.size ? new Tensor(x.dtype, shape, x.data) : undefined;
 }
 
+/** Elements of a tensor at the given indices along one axis, in a new shape. */
 function gather(x: Tensor, indices: Tensor, axis: number): Tensor | undefined {
-  if (x.shape.length !== 1 || axis !== 0 || x.dtype !== 'I64') return undefined;
-  const all = numbersOf(x);
-  const picked = numbersOf(indices).map((index) => all[index < 0 ? index + all.length : index]);
-  return picked.includes(undefined) ? undefined : integers(picked as number[], indices.shape);
+  const at = axis < 0 ? axis + x.shape.length : axis;
+  const size = x.shape[at];
+  if (size === undefined) return undefined;
+  const places = numbersOf(indices).map((index) => (index < 0 ? index + size : index));
+  if (places.some((place) => !(place >= 0 && place < size))) return undefined;
+  const shape = [...x.shape.slice(0, at), ...indices.shape, ...x.shape.slice(at + 1)];
+  const inner = elementCount(x.shape.slice(at + 1));
+  return pick(x, shape, (place) => {
+    const rest = place % inner;
+    const index = Math.floor(place / inner) % places.length;
+    const outer = Math.floor(place / inner / places.length);
+    return (outer * size + places[index]!) * inner + rest;
+  });
+}
+
+function concat(inputs: readonly Tensor[], axis: number): Tensor | undefined {
+  const [first] = inputs as [Tensor];
+  const at = axis < 0 ? axis + first.shape.length : axis;
+  const inner = (x: Tensor) => elementCount(x.shape.slice(at));
+  const outer = elementCount(first.shape.slice(0, at));
+  if (
+    inputs.some((x) => x.dtype !== first.dtype || x.shape.length !== first.shape.length || inner(x) * outer !== x.size)
+  )
+    return undefined;
+  const shape = first.shape.map((size, i) => (i === at ? inputs.reduce((sum, x) => sum + x.shape[at]!, 0) : size));
+  if (elementCount(shape) > MOST_ELEMENTS) return undefined;
+  const data = new DTYPES[first.dtype].array(elementCount(shape));
+  let place = 0;
+  for (let n = 0; n < outer; n++) {
+    for (const x of inputs) {
+      const length = inner(x);
+      (data as Float32Array).set((x.data as Float32Array).subarray(n * length, (n + 1) * length), place);
+      place += length;
+    }
+  }
+  return new Tensor(first.dtype, shape, data);
+}
+
+function slice(
+  x: Tensor,
+  starts: readonly number[] | undefined,
+  ends: readonly number[] | undefined,
+  axes: readonly number[] | undefined,
+  steps: readonly number[] | undefined,
+): Tensor | undefined {
+  if (starts === undefined || ends === undefined) return undefined;
+  const ranges = x.shape.map((size) => ({ first: 0, step: 1, count: size }));
+  for (const [i, start] of starts.entries()) {
+    const axis = axes?.[i] ?? i;
+    const at = axis < 0 ? axis + x.shape.length : axis;
+    if (ranges[at] === undefined) return undefined;
+    ranges[at] = sliceRange(start, ends[i]!, steps?.[i] ?? 1, x.shape[at]!);
+  }
+  const strides = stridesOf(x.shape);
+  const shape = ranges.map(({ count }) => count);
+  const target = stridesOf(shape);
+  return pick(x, shape, (place) =>
+    ranges.reduce((sum, { first, step, count }, axis) => {
+      const index = Math.floor(place / target[axis]!) % count;
+      return sum + (first + index * step) * strides[axis]!;
+    }, 0),
+  );
+}
+
+/** ONNX's rule: negative places count from the end, those beyond it are the end. */
+export function sliceRange(start: number, end: number, step: number, size: number) {
+  const place = (index: number, low: number, high: number) =>
+    Math.min(Math.max(index < 0 ? index + size : index, low), high);
+  const first = step > 0 ? place(start, 0, size) : place(start, 0, size - 1);
+  const last = step > 0 ? place(end, 0, size) : place(end, -1, size - 1);
+  return { first, step, count: Math.max(0, Math.ceil((last - first) / step)) };
+}
+
+/** Sizes of the parts that a Split makes. */
+export function splitSizes(node: Node, size: number, given: readonly number[] | undefined): readonly number[] {
+  if (given !== undefined) return given;
+  const parts = node.output.length;
+  const each = Math.ceil(size / parts);
+  return Array.from({ length: parts }, (_, i) => Math.max(0, Math.min(each, size - i * each)));
+}
+
+function split(node: Node, [x, sizes]: readonly Tensor[], index: number): Tensor | undefined {
+  const axis = intOf(node, 'axis', 0);
+  const at = axis < 0 ? axis + x!.shape.length : axis;
+  const parts = splitSizes(node, x!.shape[at] ?? 0, sizes === undefined ? intsOf(node, 'split') : numbersOf(sizes));
+  const start = parts.slice(0, index).reduce((sum, part) => sum + part, 0);
+  return parts[index] === undefined ? undefined : slice(x!, [start], [start + parts[index]], [at], undefined);
+}
+
+function transpose(x: Tensor, perm: readonly number[] | undefined): Tensor | undefined {
+  const order = perm ?? x.shape.map((_, axis) => x.shape.length - 1 - axis);
+  const shape = order.map((axis) => x.shape[axis]!);
+  if (elementCount(shape) !== x.size) return undefined;
+  const strides = stridesOf(x.shape);
+  const target = stridesOf(shape);
+  return pick(x, shape, (place) =>
+    order.reduce((sum, axis, i) => sum + (Math.floor(place / target[i]!) % shape[i]!) * strides[axis]!, 0),
+  );
+}
+
+function stridesOf(shape: readonly number[]): number[] {
+  return shape.map((_, axis) => elementCount(shape.slice(axis + 1)));
+}
+
+/** A tensor of `shape` whose elements are picked from another. */
+function pick(x: Tensor, shape: readonly number[], from: (place: number) => number): Tensor | undefined {
+  const count = elementCount(shape);
+  if (count > MOST_ELEMENTS) return undefined;
+  const data = new DTYPES[x.dtype].array(count);
+  for (let i = 0; i < count; i++) (data as { [index: number]: number })[i] = (x.data as ArrayLike<number>)[from(i)]!;
+  return new Tensor(x.dtype, shape, data);
 }
 
 /** Numpy's rule: shapes meet from the right, a 1 spreads. */
@@ -180,11 +297,7 @@ function broadcastShape(a: readonly number[], b: readonly number[]): number[] | 
 function broadcast(x: Tensor, wanted: readonly number[]): Tensor | undefined {
   const shape = broadcastShape(x.shape, wanted);
   if (shape === undefined) return undefined;
-  const data = new DTYPES[x.dtype].array(elementCount(shape));
-  const from = x.data as ArrayLike<number>;
-  const index = indexer(x.shape, shape);
-  for (let i = 0; i < data.length; i++) (data as { [index: number]: number })[i] = from[index(i)]!;
-  return new Tensor(x.dtype, shape, data);
+  return pick(x, shape, indexer(x.shape, shape));
 }
 
 /** The element of a tensor that stands at each place of the shape to which it is spread. */

@@ -8,7 +8,7 @@ import { type Graph, type Model, ModelSchema } from './schema/onnx_pb';
 
 /** The operator sets whose meaning is known. */
 const OLDEST_OPSET = 7;
-const NEWEST_OPSET = 26;
+const NEWEST_OPSET = 28;
 /** Protobuf's own limit. */
 const MOST_BYTES = 2 ** 31 - 1;
 

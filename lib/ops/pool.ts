@@ -9,6 +9,8 @@ export interface MaxPool2dOptions extends OpOptions {
   readonly stride?: Pair | undefined;
   /** Default 0. */
   readonly padding?: Padding | undefined;
+  /** Distance of the window's pixels. Default 1. */
+  readonly dilation?: Pair | undefined;
   /** Round the output size up: a last window may hang over the edge, if it begins inside the input or its left padding. */
   readonly ceilMode?: boolean | undefined;
 }
@@ -79,10 +81,12 @@ function prepareWindowPool(
   const kernel = toPair(options.kernel, 'kernel');
   const stride = toPair(options.stride ?? kernel, 'stride');
   const padding = toPadding4(options.padding ?? 0);
+  const dilation = toPair(options.dilation ?? 1, 'dilation');
   const ceilMode = options.ceilMode ?? false;
+  const reach = kernel.map((size, axis) => (size - 1) * dilation[axis]! + 1) as [number, number];
   const outSize = [
-    pooledSize(height, kernel[0], stride[0], padding[0], padding[2], ceilMode),
-    pooledSize(width, kernel[1], stride[1], padding[1], padding[3], ceilMode),
+    pooledSize(height, reach[0], stride[0], padding[0], padding[2], ceilMode),
+    pooledSize(width, reach[1], stride[1], padding[1], padding[3], ceilMode),
   ] as const;
   return prepare(
     operator,
@@ -92,6 +96,7 @@ function prepareWindowPool(
       kernel,
       stride,
       padding,
+      dilation,
       outSize,
       input: input.data,
       ...extra,
@@ -101,7 +106,7 @@ function prepareWindowPool(
   );
 }
 
-/** Output size of a pooling along one axis. @throws ERR_REPFUSE_SHAPE, ERR_REPFUSE_INVALID_ARGUMENT (padding beyond half a window) */
+/** Output size of a pooling along one axis. @throws ERR_REPFUSE_SHAPE, ERR_REPFUSE_INVALID_ARGUMENT (a window of nothing but padding) */
 export function pooledSize(
   size: number,
   kernel: number,
@@ -110,10 +115,10 @@ export function pooledSize(
   after: number,
   ceilMode: boolean,
 ): number {
-  if (before < 0 || after < 0 || 2 * before > kernel || 2 * after > kernel) {
+  if (before < 0 || after < 0 || before >= kernel || after >= kernel) {
     throw new RepfuseError(
       'ERR_REPFUSE_INVALID_ARGUMENT',
-      `Expected padding from 0 to half of the window of ${kernel} but received ${Math.min(before, after) < 0 ? Math.min(before, after) : Math.max(before, after)}`,
+      `Expected padding from 0 to less than the window of ${kernel} but received ${Math.min(before, after) < 0 ? Math.min(before, after) : Math.max(before, after)}`,
     );
   }
   const free = size + before + after - kernel;

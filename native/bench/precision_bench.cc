@@ -60,7 +60,7 @@ Network NetworkOf(const Layer& layer) {
   Network network;
   network.in_channels = layer.in;
   network.nodes.push_back(std::move(node));
-  network.output = 1;
+  network.outputs = {1};
   return network;
 }
 
@@ -72,9 +72,10 @@ void BM_Error(benchmark::State& state, Layer layer, Method method) {
   for (float& v : x) v = std::max(v, 0.0f);
   const auto run = [&](const EngineOptions& options) {
     std::vector<float> y(static_cast<size_t>(layer.out * layer.out_size() * layer.out_size()));
+    float* const results[] = {y.data()};
     std::shared_ptr<Engine> engine;
     std::vector<StepReport> steps;
-    if (!Engine::Create(NetworkOf(layer), options, &engine).ok() || !engine->Run(input, x.data(), y.data(), DefaultThreads()).ok() ||
+    if (!Engine::Create(NetworkOf(layer), options, &engine).ok() || !engine->Run(input, x.data(), results, DefaultThreads()).ok() ||
         !engine->Explain(input, DefaultThreads(), &steps).ok())
       state.SkipWithError("not run");
     for (const StepReport& step : steps) {

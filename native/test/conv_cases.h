@@ -123,10 +123,10 @@ inline Network NetworkOf(const Case& c, const Reckoned& r) {
     network.nodes.push_back(ConvNode(plain, r.weight, r.bias));
     network.nodes.push_back(ConvNode(c, r.weight, r.bias));
     network.nodes.back().inputs = {0, 1};
-    network.output = 2;
+    network.outputs = {2};
   } else {
     network.nodes.push_back(ConvNode(c, r.weight, r.bias));
-    network.output = 1;
+    network.outputs = {1};
   }
   return network;
 }

@@ -61,7 +61,7 @@ Network Separable(const Case& depthwise, int64_t out_channels, bool residual, bo
   const auto weight = RandomFloats(static_cast<size_t>(out_channels * channels), engine), bias = RandomFloats(static_cast<size_t>(out_channels), engine);
   network.nodes.push_back(ConvNode(pointwise, weight, bias));
   network.nodes.back().inputs = residual ? std::vector<int>{1, 0} : std::vector<int>{1};
-  network.output = 2;
+  network.outputs = {2};
   if (!apart) return network;
   NetworkNode reader;
   reader.kind = NodeKind::kActivation;

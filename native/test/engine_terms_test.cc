@@ -255,7 +255,7 @@ Network Mixed() {
   const int pooled = other(NodeKind::kGlobalAveragePool, third), flat = other(NodeKind::kFlatten, pooled);
   conv(flat, 64, 10, 1, 1, 1, std::nullopt);
   network.nodes.back().kind = NodeKind::kLinear;
-  network.output = static_cast<int>(network.nodes.size());
+  network.outputs = {static_cast<int>(network.nodes.size())};
   return network;
 }
 
@@ -304,7 +304,7 @@ TEST_F(EngineTermsTest, SelectionMixesWinogradAndTilesByTheRates) {
     Network network = NetworkOf(c, weights);
     network.nodes.push_back(ConvNode(wide, std::vector<float>(static_cast<size_t>(wide.out_channels * out)), std::vector<float>(static_cast<size_t>(wide.out_channels))));
     network.nodes.back().inputs = {1};
-    network.output = 2;
+    network.outputs = {2};
     const auto names = KernelsOf(std::move(network), {.precision = precision}, c.input);
     return *std::find_if(names.begin(), names.end(), [](const std::string& name) { return name.substr(0, 5) == "tiles" || name.substr(0, 8) == "winograd"; });
   };

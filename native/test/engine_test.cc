@@ -72,7 +72,7 @@ class NetworkBuilder {
     return Last();
   }
   Network Build(int output) {
-    network_.output = output;
+    network_.outputs = {output};
     return std::move(network_);
   }
 
@@ -140,11 +140,12 @@ TEST_P(EngineTest, ARunTakesNoMemory) {
   ASSERT_TRUE(Engine::Create(EveryKind(), {}, &engine).ok());
   const auto x = Image(kInput);
   std::vector<float> y(22);
+  float* const results[] = {y.data()};
   for (const int threads : {1, 3}) {
-    for (int warm = 0; warm < 3; ++warm) ASSERT_TRUE(engine->Run(kInput, x.data(), y.data(), threads).ok());
+    for (int warm = 0; warm < 3; ++warm) ASSERT_TRUE(engine->Run(kInput, x.data(), results, threads).ok());
     const size_t activations = engine->memory().activations;
     const int64_t before = g_allocations.load();
-    for (int run = 0; run < 10; ++run) ASSERT_TRUE(engine->Run(kInput, x.data(), y.data(), threads).ok());
+    for (int run = 0; run < 10; ++run) ASSERT_TRUE(engine->Run(kInput, x.data(), results, threads).ok());
     EXPECT_EQ(g_allocations.load(), before) << threads << " threads";
     EXPECT_EQ(engine->memory().activations, activations);
   }
@@ -219,7 +220,7 @@ TEST_P(EngineTest, PrecisionOnWeightsLikeRepVggs) {
       node.out_channels = channels;
       node.kernel_h = node.kernel_w = 3;
       node.pad_top = node.pad_left = node.pad_bottom = node.pad_right = 1;
-      network.output = 1;
+      network.outputs = {1};
       const auto y = RunNetwork(std::move(network), {.algorithm = algorithm}, shape, x, 2);
       double error = 0;
       for (const auto& [at, value] : want) error = std::max(error, std::abs(y[at] - value));

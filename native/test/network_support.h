@@ -28,14 +28,15 @@ inline AlignedBuffer BufferOf(const std::vector<float>& values) {
 inline std::vector<float> RunNetwork(Network network, const EngineOptions& options, const ImageShape& input, const std::vector<float>& x, int threads) {
   std::shared_ptr<Engine> engine;
   EXPECT_TRUE(Engine::Create(std::move(network), options, &engine).ok());
-  ImageShape output;
-  const Status inferred = engine->OutputShape(input, &output);
+  std::vector<Shape> outputs;
+  const Status inferred = engine->OutputShapes(input, &outputs);
   EXPECT_TRUE(inferred.ok()) << inferred.message;
   if (!inferred.ok()) return {};
-  std::vector<float> y(static_cast<size_t>(output.batch * output.channels * output.height * output.width), NAN);
+  std::vector<float> y(static_cast<size_t>(outputs[0].count()), NAN);
+  float* const results[] = {y.data()};
   // Twice: what the first run leaves in the activations must not matter.
   for (int round = 0; round < 2; ++round) {
-    const Status status = engine->Run(input, x.data(), y.data(), threads);
+    const Status status = engine->Run(input, x.data(), results, threads);
     EXPECT_TRUE(status.ok()) << status.message;
   }
   return y;

@@ -11,7 +11,7 @@ namespace repfuse {
 namespace {
 
 PoolShape Shape(int64_t size, int64_t kernel, int64_t stride, int64_t pad, int64_t out) {
-  return {1, size, size, kernel, kernel, stride, stride, pad, pad, pad, pad, out, out};
+  return {1, size, size, kernel, kernel, stride, stride, 1, 1, pad, pad, pad, pad, out, out};
 }
 
 TEST(PoolTest, AverageOfOnesIncludesOrExcludesPadding) {

@@ -224,7 +224,7 @@ describe('explain', () => {
     await withIsa('avx512', async () => {
       using engine = await Engine.create({ graph, tensors });
       const steps = engine.explain();
-      const kernels = steps.map(({ kernel, output }) => `${output[2]}: ${kernel.replace(/ \d+x\d+$/, '')}`);
+      const kernels = steps.map(({ kernel, output }) => `${output[2] ?? 1}: ${kernel.replace(/ \d+x\d+$/, '')}`);
       const runs: [string, number][] = [];
       for (const kernel of kernels) {
         if (runs.at(-1)?.[0] === kernel) runs.at(-1)![1]++;

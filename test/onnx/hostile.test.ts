@@ -36,7 +36,7 @@ test('what is no ONNX model, or of other operators, is named', async () => {
   expect(() => parseOnnx(toBinary(ModelSchema, empty), 'empty.onnx')).toThrow(/graph.*empty\.onnx/);
   const old = model([], {}, { inputs: {}, outputs: [], opset: 6 });
   expect(() => parseOnnx(toBinary(ModelSchema, old.proto), 'old.onnx')).toThrow(
-    /version 7 to 26 for old\.onnx but received 6/,
+    /version 7 to 28 for old\.onnx but received 6/,
   );
   expect(await refusal(readOnnx(path('missing.onnx')))).toMatchObject({ code: 'ERR_REPFUSE_FILE' });
 });

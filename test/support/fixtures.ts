@@ -23,13 +23,25 @@ export function fixturePath(group: FixtureGroup, file: string): string {
   return join(FIXTURES, group, file);
 }
 
-export type FixtureArray = Float32Array | Float64Array | Uint8Array | BigInt64Array | Uint16Array;
+export type FixtureArray =
+  | Float32Array
+  | Float64Array
+  | Uint8Array
+  | BigInt64Array
+  | Uint16Array
+  | Int32Array
+  | Int16Array
+  | Int8Array;
 
 const ARRAYS: Record<string, (bytes: ArrayBuffer) => FixtureArray> = {
   F32: (b) => new Float32Array(b),
   F64: (b) => new Float64Array(b),
   U8: (b) => new Uint8Array(b),
   I64: (b) => new BigInt64Array(b),
+  I32: (b) => new Int32Array(b),
+  I16: (b) => new Int16Array(b),
+  I8: (b) => new Int8Array(b),
+  BOOL: (b) => new Uint8Array(b),
   F16: (b) => new Uint16Array(b),
   BF16: (b) => new Uint16Array(b),
 };

@@ -5,8 +5,10 @@
 
 namespace repfuse {
 
-enum class Activation { kRelu, kSigmoid, kSilu, kHardswish };
+// Clip: to [alpha, beta]. Leaky ReLU: x < 0 ? alpha x : x. Hard sigmoid: alpha x + beta, clipped to [0, 1].
+enum class Activation { kRelu, kSigmoid, kSilu, kHardswish, kClip, kLeakyRelu, kHardSigmoid, kTanh };
 
+// Those without parameters, in float64.
 void Activate(Activation kind, const float* x, float* y, int64_t count, int threads);
 // y = a + b.
 void Add(const float* a, const float* b, float* y, int64_t count, int threads);

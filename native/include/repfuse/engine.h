@@ -2,6 +2,7 @@
 // border of zeros, weights are packed once, a run takes no memory.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -10,17 +11,39 @@
 
 #include "repfuse/aligned_buffer.h"
 #include "repfuse/elementwise.h"
+#include "repfuse/shape.h"
 #include "repfuse/status.h"
 
 namespace repfuse {
 
-enum class NodeKind { kConv, kMaxPool, kAveragePool, kGlobalAveragePool, kLinear, kActivation, kAdd, kGate, kSoftmax, kFlatten, kFrame };
+// Values are images in the engine's own layout or tensors in row-major order. Kinds of the first row make images of images; of the second, what their
+// inputs are; of the third, tensors of tensors. The last ones change the form.
+enum class NodeKind {
+  kConv, kMaxPool, kAveragePool, kGlobalAveragePool, kLinear, kGate, kFrame, kSoftmax, kAdd,
+  kActivation, kBinary, kConcat, kResize, kDepthToSpace, kFlatten,
+  kConstant, kTranspose, kSlice, kPad, kReshape, kSqueeze, kUnsqueeze, kReduceMean, kSoftmaxAxis, kMatMul,
+  kToTensor, kToImages,
+};
 
-// [batch, channels, height, width]; [batch, features, 1, 1] for what is no image.
-struct ImageShape {
-  int64_t batch, channels, height, width;
+enum class BinaryFunction { kAdd, kSub, kMul, kDiv, kPRelu };  // kPRelu: a < 0 ? a b : a
+enum class PadMode { kConstant, kReflect, kEdge, kWrap };
 
-  bool operator==(const ImageShape&) const = default;
+// How ONNX's Resize finds the place of a pixel in its input, and what it makes of the pixels there.
+enum class ResizeCoordinates { kHalfPixel, kHalfPixelSymmetric, kPytorchHalfPixel, kAlignCorners, kAsymmetric, kTfHalfPixelForNn, kTfCropAndResize };
+enum class ResizeMode { kNearest, kLinear, kCubic };
+enum class ResizeNearest { kRoundPreferFloor, kRoundPreferCeil, kFloor, kCeil };
+enum class ResizeAspect { kStretch, kNotLarger, kNotSmaller };
+
+struct ResizeOptions {
+  ResizeMode mode = ResizeMode::kNearest;
+  ResizeCoordinates coordinates = ResizeCoordinates::kHalfPixel;
+  ResizeNearest nearest = ResizeNearest::kRoundPreferFloor;
+  ResizeAspect aspect = ResizeAspect::kStretch;
+  bool exclude_outside = false, antialias = false;
+  double cubic_a = -0.75, extrapolation = 0;
+  std::array<double, 2> scales{};          // height, width; 0: the sizes tell
+  std::array<int64_t, 2> sizes{};          // 0: the scales tell
+  std::array<double, 4> crop{0, 0, 1, 1};  // top, left, bottom, right, as shares of the input
 };
 
 // One operator. What its kind does not use stays as it is here.
@@ -31,8 +54,9 @@ struct NetworkNode {
   // multiplies the first by the second, one value for each channel.
   std::vector<int> inputs;
   std::optional<Activation> activation;
+  float alpha = 0, beta = 0;  // of the activation
   // Convolution, linear: weight [out_channels, in_channels / groups, kernel_h, kernel_w], bias [out_channels] or empty. Frame: bias holds
-  // the value of each channel outside the map.
+  // the value of each channel outside the map. Constant and binary: bias holds the constant, of shape `ints`.
   AlignedBuffer weight, bias;
   int64_t weight_count = 0;  // elements; the engine counts them before it takes the weight
   int64_t out_channels = 0, groups = 1;
@@ -41,12 +65,22 @@ struct NetworkNode {
   int64_t pad_top = 0, pad_left = 0, pad_bottom = 0, pad_right = 0;
   // Pooling: whether a last window may hang over the edge, and whether padding counts.
   bool ceil_mode = false, count_include_pad = true;
+  // Binary of one input: the other is the constant, and the first where `constant_first` says so. Shapes meet as numpy broadcasts them.
+  BinaryFunction function = BinaryFunction::kAdd;
+  bool constant_first = false;
+  // Constant, binary: a shape. Concat, flatten: the axis. Softmax over an axis: the axis, 1 if over all from it on. Transpose: a permutation.
+  // Slice: start, end, step of each axis. Pad: before each axis, then after each. Reshape: sizes (0: as the input's, -1: the rest). Squeeze,
+  // unsqueeze: axes. Mean: 1 if they stay, then the axes. Depth to space: block height, width, 1 if channels come first (CRD).
+  std::vector<int64_t> ints;
+  PadMode pad_mode = PadMode::kConstant;
+  float pad_value = 0;
+  ResizeOptions resize;
 };
 
 struct Network {
   int64_t in_channels = 0;
   std::vector<NetworkNode> nodes;
-  int output = 0;  // a value
+  std::vector<int> outputs;  // values
 };
 
 // How a convolution is computed; kAuto takes the one whose estimate is least.
@@ -68,7 +102,7 @@ struct EngineOptions {
 // One step of a plan.
 struct StepReport {
   std::string name, kernel;
-  ImageShape output;
+  Shape output;
   double macs;          // multiply-accumulates of the plain definition
   double bytes;         // of packed weights
   double estimate;      // seconds on one thread, by the table of rates; 0 where there is no choice
@@ -85,12 +119,12 @@ class Engine {
   static Status Create(Network network, EngineOptions options, std::shared_ptr<Engine>* out);
   virtual ~Engine() = default;
 
-  // Shape of the result for an input [batch, channels, height, width].
-  virtual Status OutputShape(const ImageShape& input, ImageShape* output) const = 0;
+  // Shapes of the results for an input [batch, channels, height, width].
+  virtual Status OutputShapes(const ImageShape& input, std::vector<Shape>* outputs) const = 0;
   // Compiles the plan for a shape, if there is none.
   virtual Status Prepare(const ImageShape& input, int threads) = 0;
-  // x and y are NCHW. Bit-equal for any number of threads. Calls may overlap.
-  virtual Status Run(const ImageShape& input, const float* x, float* y, int threads) = 0;
+  // x is NCHW, outputs are row-major. Bit-equal for any number of threads. Calls may overlap.
+  virtual Status Run(const ImageShape& input, const float* x, float* const* outputs, int threads) = 0;
   virtual Status Explain(const ImageShape& input, int threads, std::vector<StepReport>* out) = 0;
   virtual EngineMemory memory() const = 0;
 };

@@ -9,7 +9,7 @@ namespace repfuse {
 
 struct PoolShape {
   int64_t planes, height, width;  // planes = batch * channels
-  int64_t kernel_h, kernel_w, stride_h, stride_w;
+  int64_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w;
   int64_t pad_top, pad_left, pad_bottom, pad_right;
   int64_t out_height, out_width;  // given: with ceil_mode a last window may hang over the edge
 };

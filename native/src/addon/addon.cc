@@ -78,6 +78,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportFuse(env, exports);
   ExportHalf(env, exports);
   ExportEngine(env, exports);
+  ExportTensorOp(env, exports);
   return exports;
 }
 

@@ -1,14 +1,13 @@
-// engineBuilder(inChannels) -> handle. engineAdd(handle, {kind, name, inputs, activation, weight | null, bias | null, outChannels, groups,
-// kernel, stride, padding [top, left, bottom, right], dilation, ceilMode, countIncludePad}) -> status | null. engineBuild(handle,
-// {output, algorithm, precision, batchInvariant, plans}) -> status | null. Then enginePrepare, engineRun {engine, shape, input, output,
-// ownsInput, ownsOutput, threads}, each with its asynchronous twin; engineExplain({engine, shape, threads}) -> steps | status; engineMemory(handle);
+// engineBuilder(inChannels) -> handle. engineAdd(handle, {inputs, and a node, see network_node.h}) -> status | null. engineBuild(handle,
+// {outputs, algorithm, precision, batchInvariant, plans}) -> status | null. Then enginePrepare, engineRun {engine, shape, input, outputs,
+// ownsInput, ownsOutputs, threads}, each with its asynchronous twin; engineExplain({engine, shape, threads}) -> steps | status; engineMemory(handle);
 // engineDispose(handle): runs under way keep the engine until they end.
 #include "repfuse/engine.h"
 
 #include <array>
-#include <cstring>
 
 #include "job.h"
+#include "network_node.h"
 #include "operators.h"
 #include "repfuse/parallel.h"
 
@@ -16,8 +15,6 @@ namespace repfuse::addon {
 namespace {
 
 constexpr int64_t kMaxDim = int64_t{1} << 31;
-constexpr std::array kKinds = {"conv", "maxPool", "averagePool", "globalAveragePool", "linear", "activation", "add", "gate", "softmax", "flatten", "frame"};
-constexpr std::array kActivations = {"relu", "sigmoid", "silu", "hardswish"};
 constexpr std::array kAlgorithms = {"auto", "direct", "winograd2", "winograd4", "products", "float64"};
 constexpr std::array kPrecisions = {"f32", "fast", "bf16"};
 
@@ -33,25 +30,6 @@ std::shared_ptr<Engine> EngineOf(const Napi::Value& value) {
   return handle == nullptr ? nullptr : handle->engine;
 }
 
-template <size_t kCount>
-int IndexOf(const std::array<const char*, kCount>& names, const Napi::Value& value) {
-  const std::string name = value.IsString() ? value.As<Napi::String>().Utf8Value() : std::string();
-  for (size_t i = 0; i < kCount; ++i) {
-    if (name == names[i]) return static_cast<int>(i);
-  }
-  return -1;
-}
-
-Status Copy(Arguments& arguments, const char* name, AlignedBuffer* out) {
-  const Napi::Value value = arguments.Get(name);
-  if (value.IsNull() || value.IsUndefined()) return Ok();
-  const Operand* view = arguments.Array(value, name, false);
-  if (view == nullptr || view->type != napi_float32_array || view->count == 0) return {Code::kInvalidArgument, name};
-  if (!out->Allocate(view->count * sizeof(float))) return {Code::kOutOfMemory, name};
-  std::memcpy(out->data(), view->data, view->count * sizeof(float));
-  return Ok();
-}
-
 ImageShape ImageShapeOf(const std::vector<int64_t>& dims) { return {dims[0], dims[1], dims[2], dims[3]}; }
 
 Napi::Value Builder(const Napi::CallbackInfo& info) {
@@ -64,34 +42,10 @@ Status AddNode(Handle* handle, Napi::Object object) {
   if (handle == nullptr || handle->engine != nullptr) return {Code::kInvalidArgument, "the builder"};
   Arguments arguments(object);
   NetworkNode node;
-  const int kind = IndexOf(kKinds, arguments.Get("kind")), activation = IndexOf(kActivations, arguments.Get("activation"));
-  if (kind < 0) return {Code::kInvalidArgument, "kind"};
-  node.kind = static_cast<NodeKind>(kind);
-  node.name = arguments.Get("name").ToString().Utf8Value();
-  if (activation >= 0) node.activation = static_cast<Activation>(activation);
+  const Status read = ReadNode(arguments, &node);
+  if (!read.ok()) return read;
   for (const int64_t input : arguments.Shape("inputs")) node.inputs.push_back(static_cast<int>(input));
-  const auto kernel = arguments.Ints("kernel", 2, 1, kMaxDim), stride = arguments.Ints("stride", 2, 1, kMaxDim);
-  const auto dilation = arguments.Ints("dilation", 2, 1, kMaxDim), padding = arguments.Ints("padding", 4, -kMaxDim, kMaxDim);
-  node.kernel_h = kernel[0];
-  node.kernel_w = kernel[1];
-  node.stride_h = stride[0];
-  node.stride_w = stride[1];
-  node.dilation_h = dilation[0];
-  node.dilation_w = dilation[1];
-  node.pad_top = padding[0];
-  node.pad_left = padding[1];
-  node.pad_bottom = padding[2];
-  node.pad_right = padding[3];
-  node.out_channels = arguments.Int("outChannels", 0, kMaxDim);
-  node.groups = arguments.Int("groups", 1, kMaxDim);
-  node.ceil_mode = arguments.Bool("ceilMode");
-  node.count_include_pad = arguments.Bool("countIncludePad");
   if (!arguments.status().ok()) return arguments.status();
-  if (node.kind == NodeKind::kActivation && !node.activation) return {Code::kInvalidArgument, "activation"};
-  for (const auto& [name, buffer] : {std::pair{"weight", &node.weight}, std::pair{"bias", &node.bias}}) {
-    const Status copied = Copy(arguments, name, buffer);
-    if (!copied.ok()) return copied;
-  }
   handle->network.nodes.push_back(std::move(node));
   return Ok();
 }
@@ -100,14 +54,14 @@ Status Build(Handle* handle, Napi::Object object) {
   if (handle == nullptr || handle->engine != nullptr) return {Code::kInvalidArgument, "the builder"};
   Arguments arguments(object);
   EngineOptions options;
-  const int algorithm = IndexOf(kAlgorithms, arguments.Get("algorithm")), precision = IndexOf(kPrecisions, arguments.Get("precision"));
+  const int algorithm = ChoiceOf(kAlgorithms, arguments.Get("algorithm")), precision = ChoiceOf(kPrecisions, arguments.Get("precision"));
   if (algorithm < 0) return {Code::kInvalidArgument, "algorithm"};
   if (precision < 0) return {Code::kInvalidArgument, "precision"};
   options.algorithm = static_cast<Algorithm>(algorithm);
   options.precision = static_cast<Precision>(precision);
   options.batch_invariant = arguments.Bool("batchInvariant");
   options.plans = static_cast<int>(arguments.Int("plans", 1, 1 << 20));
-  handle->network.output = static_cast<int>(arguments.Int("output", 0, kMaxDim));
+  for (const int64_t output : arguments.Shape("outputs")) handle->network.outputs.push_back(static_cast<int>(output));
   if (!arguments.status().ok()) return arguments.status();
   return Engine::Create(std::move(handle->network), options, &handle->engine);
 }
@@ -144,28 +98,38 @@ class EngineRunJob final : public EngineJob {
   Status Prepare() override {
     const Status prepared = EngineJob::Prepare();
     if (!prepared.ok()) return prepared;
-    ImageShape output;
-    const Status inferred = engine_->OutputShape(shape_, &output);
+    std::vector<Shape> shapes;
+    const Status inferred = engine_->OutputShapes(shape_, &shapes);
     if (!inferred.ok()) return inferred;
     input_ = arguments.F32("input", shape_.batch * shape_.channels * shape_.height * shape_.width);
-    output_ = arguments.OutF32("output", output.batch * output.channels * output.height * output.width);
-    const bool owns_input = arguments.Bool("ownsInput"), owns_output = arguments.Bool("ownsOutput");
+    const bool owns_input = arguments.Bool("ownsInput"), owns_outputs = arguments.Bool("ownsOutputs");
+    const Napi::Value given = arguments.Get("outputs");
+    if (!given.IsArray() || given.As<Napi::Array>().Length() != shapes.size()) return {Code::kInvalidArgument, "outputs"};
+    for (uint32_t i = 0; i < shapes.size(); ++i) {
+      Operand* output = arguments.Array(given.As<Napi::Array>().Get(i), "outputs", true);
+      if (output == nullptr) break;
+      if (output->type != napi_float32_array || output->count != static_cast<size_t>(shapes[i].count())) return {Code::kInvalidArgument, "outputs", i};
+      output->owned = owns_outputs;
+      outputs_.push_back(output);
+    }
     if (!arguments.status().ok()) return arguments.status();
     input_->owned = owns_input;
-    output_->owned = owns_output;
     return Ok();
   }
-  Status Run() override { return engine_->Run(shape_, input_->f32(), output_->out_f32(), threads_); }
+  Status Run() override {
+    std::vector<float*> outputs;
+    for (const Operand* output : outputs_) outputs.push_back(output->out_f32());
+    return engine_->Run(shape_, input_->f32(), outputs.data(), threads_);
+  }
 
  private:
   Operand* input_ = nullptr;
-  Operand* output_ = nullptr;
+  std::vector<Operand*> outputs_;
 };
 
-Napi::Array ShapeToJs(Napi::Env env, const ImageShape& shape) {
-  Napi::Array dims = Napi::Array::New(env, 4);
-  uint32_t i = 0;
-  for (const int64_t dim : {shape.batch, shape.channels, shape.height, shape.width}) dims.Set(i++, static_cast<double>(dim));
+Napi::Array ShapeToJs(Napi::Env env, const Shape& shape) {
+  Napi::Array dims = Napi::Array::New(env, static_cast<size_t>(shape.rank));
+  for (int axis = 0; axis < shape.rank; ++axis) dims.Set(static_cast<uint32_t>(axis), static_cast<double>(shape[axis]));
   return dims;
 }
 

@@ -12,5 +12,6 @@ void ExportProbes(Napi::Env env, Napi::Object exports);
 void ExportFuse(Napi::Env env, Napi::Object exports);
 void ExportHalf(Napi::Env env, Napi::Object exports);
 void ExportEngine(Napi::Env env, Napi::Object exports);
+void ExportTensorOp(Napi::Env env, Napi::Object exports);
 
 }  // namespace repfuse::addon

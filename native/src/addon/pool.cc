@@ -1,4 +1,4 @@
-// maxPool2d and avgPool2d: {planes, inSize, kernel, stride, padding [top, left, bottom, right], outSize, input, output, threads}, the
+// maxPool2d and avgPool2d: {planes, inSize, kernel, stride, padding [top, left, bottom, right], dilation, outSize, input, output, threads}, the
 // latter also {countIncludePad, divisor}. globalAvgPool: {planes, size, input, output, threads}.
 #include "repfuse/pool.h"
 
@@ -19,6 +19,7 @@ class WindowPoolJob : public Job {
   Status Prepare() override {
     threads_ = static_cast<int>(arguments.Int("threads", 1, kMaxThreads));
     const auto size = arguments.Ints("inSize", 2, 1, kMaxDim), kernel = arguments.Ints("kernel", 2, 1, kMaxDim);
+    const auto dilation = arguments.Ints("dilation", 2, 1, kMaxDim);
     const auto stride = arguments.Ints("stride", 2, 1, kMaxDim), out = arguments.Ints("outSize", 2, 1, kMaxDim);
     const auto padding = arguments.Ints("padding", 4, 0, kMaxDim);
     shape_ = {.planes = arguments.Int("planes", 1, kMaxDim),
@@ -28,6 +29,8 @@ class WindowPoolJob : public Job {
               .kernel_w = kernel[1],
               .stride_h = stride[0],
               .stride_w = stride[1],
+              .dilation_h = dilation[0],
+              .dilation_w = dilation[1],
               .pad_top = padding[0],
               .pad_left = padding[1],
               .pad_bottom = padding[2],

@@ -32,9 +32,14 @@ ChannelGroups GroupsOf(const NetworkNode& node, const ImageShape& input) { retur
 
 int64_t RoundUp(int64_t elements) { return (elements + kBlock - 1) / kBlock * kBlock; }
 
-Arrangement::Arrangement(const Network& network, const EngineOptions& options, const KernelTable& kernels, int threads, std::vector<ImageShape> shapes)
-    : network_(network), shapes_(std::move(shapes)), layouts_(shapes_.size()), twins_(shapes_.size()), choices_(network.nodes.size()), inner_(network.nodes.size()) {
-  for (size_t value = 0; value < shapes_.size(); ++value) layouts_[value].shape = shapes_[value];
+Arrangement::Arrangement(const Network& network, const EngineOptions& options, const KernelTable& kernels, int threads,
+                         const std::vector<Shape>& shapes, const std::vector<Form>& forms)
+    : network_(network), layouts_(shapes.size()), twins_(shapes.size()), choices_(network.nodes.size()), inner_(network.nodes.size()) {
+  for (size_t value = 0; value < shapes.size(); ++value) {
+    shapes_.push_back(AsImages(shapes[value]));
+    layouts_[value].shape = shapes_[value];
+    if (forms[value] == Form::kTensor) layouts_[value].form = Layout::Form::kPlanar;
+  }
   if (ReadsPlanes()) layouts_[0].form = Layout::Form::kPlanar;
   for (size_t i = 0; i < network.nodes.size(); ++i) {
     if (IsConv(network.nodes[i])) choices_[i] = Choose(i, options, kernels, threads);
@@ -85,7 +90,7 @@ bool Arrangement::CanBeTerms(size_t value) const {
 
 void Arrangement::FindTerms(int terms) {
   std::vector<bool> as_terms(shapes_.size()), as_float32(shapes_.size());
-  as_float32[static_cast<size_t>(network_.output)] = true;
+  for (const int output : network_.outputs) as_float32[static_cast<size_t>(output)] = true;
   for (size_t i = 0; i < network_.nodes.size(); ++i) {
     const std::vector<int>& inputs = network_.nodes[i].inputs;
     for (size_t k = 0; k < inputs.size(); ++k) {
@@ -140,6 +145,8 @@ void Arrangement::CapGrowth(const EngineOptions& options, const KernelTable& ker
   }
 }
 
+bool Arrangement::IsOutput(int value) const { return std::find(network_.outputs.begin(), network_.outputs.end(), value) != network_.outputs.end(); }
+
 bool Arrangement::IsAlias(size_t node) const {
   const NetworkNode& flatten = network_.nodes[node];
   return flatten.kind == NodeKind::kFlatten && layouts_[static_cast<size_t>(flatten.inputs[0])].form == Layout::Form::kVectors &&
@@ -148,7 +155,7 @@ bool Arrangement::IsAlias(size_t node) const {
 
 // Few channels that only dense convolutions read: blocks of 16 would mostly hold zeros.
 bool Arrangement::ReadsPlanes() const {
-  if (shapes_[0].channels > kMostPlanarChannels || network_.output == 0) return false;
+  if (shapes_[0].channels > kMostPlanarChannels || IsOutput(0)) return false;
   for (const NetworkNode& node : network_.nodes) {
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       if (node.inputs[i] == 0 && (node.kind != NodeKind::kConv || node.groups != 1 || i > 0)) return false;
@@ -159,7 +166,7 @@ bool Arrangement::ReadsPlanes() const {
 
 bool Arrangement::CanBeInner(size_t node, const std::vector<int>& readers) const {
   const int value = static_cast<int>(node) + 1;
-  if (node + 1 >= network_.nodes.size() || network_.output == value || choices_[node].method != ConvMethod::kDepthwise) return false;
+  if (node + 1 >= network_.nodes.size() || IsOutput(value) || choices_[node].method != ConvMethod::kDepthwise) return false;
   const NetworkNode &depthwise = network_.nodes[node], &next = network_.nodes[node + 1];
   if (depthwise.kind != NodeKind::kConv || depthwise.inputs.size() != 1 || next.kind != NodeKind::kConv || next.inputs[0] != value) return false;
   const bool pointwise = next.kernel_h == 1 && next.kernel_w == 1 && next.stride_h == 1 && next.stride_w == 1 && next.groups == 1 && next.pad_top == 0 &&
@@ -176,7 +183,7 @@ void Arrangement::AssignSlots() {
     const int reader = inner_[static_cast<size_t>(i)] ? i + 1 : i;
     for (const int input : network_.nodes[static_cast<size_t>(i)].inputs) last[static_cast<size_t>(input)] = std::max(last[static_cast<size_t>(input)], reader);
   }
-  last[static_cast<size_t>(network_.output)] = nodes;
+  for (const int output : network_.outputs) last[static_cast<size_t>(output)] = nodes;
   for (int i = nodes - 1; i >= 0; --i) {  // an alias lives on in what it aliases
     if (!IsAlias(static_cast<size_t>(i))) continue;
     int& source = last[static_cast<size_t>(network_.nodes[static_cast<size_t>(i)].inputs[0])];

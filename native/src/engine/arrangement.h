@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "select.h"
+#include "shapes.h"
 #include "step.h"
 
 namespace repfuse {
@@ -16,8 +17,9 @@ int64_t RoundUp(int64_t elements);
 
 class Arrangement {
  public:
-  // shapes: of the input and of what each node makes.
-  Arrangement(const Network& network, const EngineOptions& options, const KernelTable& kernels, int threads, std::vector<ImageShape> shapes);
+  // shapes, forms: of the input and of what each node makes.
+  Arrangement(const Network& network, const EngineOptions& options, const KernelTable& kernels, int threads, const std::vector<Shape>& shapes,
+              const std::vector<Form>& forms);
 
   Value value(int index) const { return {slots_[static_cast<size_t>(index)], layouts_[static_cast<size_t>(index)]}; }
   // The same as terms: the value itself where it is made as such, else its twin, which is split from it.
@@ -32,6 +34,7 @@ class Arrangement {
 
  private:
   bool ReadsPlanes() const;
+  bool IsOutput(int value) const;
   // Whether what makes it can make it as terms.
   bool CanBeTerms(size_t value) const;
   // Which values convolutions read as terms.

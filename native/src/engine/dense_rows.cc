@@ -8,7 +8,7 @@ DenseRows::DenseRows(ConvSetting setting, TileSize tile, const Layout& in, const
     : s_(std::move(setting)), tile_(tile), in_(in), out_(out) {}
 
 void DenseRows::Leave(float* x, float* y, int64_t pixels) const {
-  if (s_.epilogue.after != nullptr) s_.epilogue.after(x, x, static_cast<size_t>(pixels * kBlock));
+  if (s_.epilogue.after) s_.epilogue.after(x, x, static_cast<size_t>(pixels * kBlock));
   if (out_.terms > 0) s_.kernels->terms.row({x, pixels, reinterpret_cast<uint16_t*>(y), kTermBlock, 2 * out_.term()}, out_.terms);
 }
 

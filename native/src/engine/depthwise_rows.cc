@@ -31,7 +31,7 @@ void DepthwiseRows::Run(int64_t block, const float* x, float* y, const float* re
       tile.residual = residual == nullptr ? nullptr : residual + row * other.row() + column * kBlock;
       s_.blocked().depthwise(tile, static_cast<int>(std::min(pixels_, width - column)));
     }
-    if (s_.epilogue.after == nullptr) continue;
+    if (!s_.epilogue.after) continue;
     for (int64_t done = row; done < row + tile.rows; ++done) {
       s_.epilogue.after(y + done * out_.row(), y + done * out_.row(), static_cast<size_t>(width * kBlock));
     }

@@ -49,52 +49,74 @@ class SplitStep final : public Step {
   TermKernels kernels_;
 };
 
+// Planes in row-major order, one after the other, to a layout.
+void FromPlanes(const float* planes, const Layout& to, float* values, int threads) {
+  const ImageShape& s = to.shape;
+  ForEach(s.batch * to.planes(), threads, [&](int64_t index, int) {
+    const int64_t n = index / to.planes(), plane = index % to.planes(), lanes = to.lanes();
+    const int64_t channels = std::min(lanes, s.channels - plane * lanes);
+    for (int64_t y = 0; y < s.height; ++y) {
+      float* row = values + to.at(n, plane, y, 0);
+      const float* from = planes + ((n * s.channels + plane * lanes) * s.height + y) * s.width;
+      if (lanes == 1) {
+        std::memcpy(row, from, static_cast<size_t>(s.width) * sizeof(float));
+        continue;
+      }
+      for (int64_t c = 0; c < lanes; ++c) {
+        for (int64_t x = 0; x < s.width; ++x) row[x * lanes + c] = c < channels ? from[c * s.height * s.width + x] : 0.0f;
+      }
+    }
+  });
+}
+
+void ToPlanes(const float* values, const Layout& in, float* planes, int threads) {
+  const ImageShape& s = in.shape;
+  ForEach(s.batch * in.planes(), threads, [&](int64_t index, int) {
+    const int64_t n = index / in.planes(), plane = index % in.planes(), lanes = in.lanes();
+    const int64_t channels = std::min(lanes, s.channels - plane * lanes);
+    for (int64_t y = 0; y < s.height; ++y) {
+      const float* row = values + in.at(n, plane, y, 0);
+      float* to = planes + ((n * s.channels + plane * lanes) * s.height + y) * s.width;
+      for (int64_t c = 0; c < channels; ++c) {
+        for (int64_t x = 0; x < s.width; ++x) to[c * s.height * s.width + x] = row[x * lanes + c];
+      }
+    }
+  });
+}
+
 class Ingest final : public Step {
  public:
   using Step::Step;
-
-  void Run(const RunState& run) const override {
-    const Layout& to = output_.layout;
-    const ImageShape& s = to.shape;
-    ForEach(s.batch * to.planes(), run.threads, [&](int64_t index, int) {
-      const int64_t n = index / to.planes(), plane = index % to.planes(), lanes = to.lanes();
-      const int64_t channels = std::min(lanes, s.channels - plane * lanes);
-      for (int64_t y = 0; y < s.height; ++y) {
-        float* row = out(run) + to.at(n, plane, y, 0);
-        const float* from = run.input + ((n * s.channels + plane * lanes) * s.height + y) * s.width;
-        if (lanes == 1) {
-          std::memcpy(row, from, static_cast<size_t>(s.width) * sizeof(float));
-          continue;
-        }
-        for (int64_t c = 0; c < lanes; ++c) {
-          for (int64_t x = 0; x < s.width; ++x) row[x * lanes + c] = c < channels ? from[c * s.height * s.width + x] : 0.0f;
-        }
-      }
-    });
-  }
+  void Run(const RunState& run) const override { FromPlanes(run.input, output_.layout, out(run), run.threads); }
   std::string kernel() const override { return output_.layout.form == Layout::Form::kPlanar ? "ingest planar" : "ingest"; }
 };
 
 class Deliver final : public Step {
  public:
-  explicit Deliver(Value input) : Step(input), input_(input) {}
-
-  void Run(const RunState& run) const override {
-    const Layout& in = input_.layout;
-    const ImageShape& s = in.shape;
-    ForEach(s.batch * in.planes(), run.threads, [&](int64_t index, int) {
-      const int64_t n = index / in.planes(), plane = index % in.planes(), lanes = in.lanes();
-      const int64_t channels = std::min(lanes, s.channels - plane * lanes);
-      for (int64_t y = 0; y < s.height; ++y) {
-        const float* row = run.slots[input_.slot] + in.at(n, plane, y, 0);
-        float* to = run.output + ((n * s.channels + plane * lanes) * s.height + y) * s.width;
-        for (int64_t c = 0; c < channels; ++c) {
-          for (int64_t x = 0; x < s.width; ++x) to[c * s.height * s.width + x] = row[x * lanes + c];
-        }
-      }
-    });
-  }
+  Deliver(Value input, size_t index) : Step(input), input_(input), index_(index) {}
+  void Run(const RunState& run) const override { ToPlanes(run.slots[input_.slot], input_.layout, run.outputs[index_], run.threads); }
   std::string kernel() const override { return "deliver"; }
+
+ private:
+  Value input_;
+  size_t index_;
+};
+
+class ToImages final : public Step {
+ public:
+  ToImages(Value input, Value output) : Step(output), input_(input) {}
+  void Run(const RunState& run) const override { FromPlanes(run.slots[input_.slot], output_.layout, out(run), run.threads); }
+  std::string kernel() const override { return "to images"; }
+
+ private:
+  Value input_;
+};
+
+class ToTensor final : public Step {
+ public:
+  ToTensor(Value input, Value output) : Step(output), input_(input) {}
+  void Run(const RunState& run) const override { ToPlanes(run.slots[input_.slot], input_.layout, out(run), run.threads); }
+  std::string kernel() const override { return "to tensor"; }
 
  private:
   Value input_;
@@ -113,6 +135,8 @@ std::unique_ptr<Step> MakeSplit(Value input, const KernelTable& kernels, Value o
   }
   return std::make_unique<SplitStep>(input, kernels.terms, output);
 }
-std::unique_ptr<Step> MakeDeliver(Value input) { return std::make_unique<Deliver>(input); }
+std::unique_ptr<Step> MakeDeliver(Value input, size_t index) { return std::make_unique<Deliver>(input, index); }
+std::unique_ptr<Step> MakeToImages(Value input, Value output) { return std::make_unique<ToImages>(input, output); }
+std::unique_ptr<Step> MakeToTensor(Value input, Value output) { return std::make_unique<ToTensor>(input, output); }
 
 }  // namespace repfuse

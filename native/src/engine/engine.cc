@@ -14,11 +14,14 @@ class CompilingEngine final : public Engine {
  public:
   CompilingEngine(Network network, EngineOptions options) : network_(CountWeights(std::move(network))), options_(options), weights_(network_, options, Kernels()) {}
 
-  Status OutputShape(const ImageShape& input, ImageShape* output) const override {
-    std::vector<ImageShape> shapes;
-    const Status status = InferShapes(network_, input, &shapes);
-    if (status.ok()) *output = shapes[static_cast<size_t>(network_.output)];
-    return status;
+  Status OutputShapes(const ImageShape& input, std::vector<Shape>* outputs) const override {
+    std::vector<Shape> shapes;
+    std::vector<Form> forms;
+    const Status status = InferShapes(network_, input, &shapes, &forms);
+    if (!status.ok()) return status;
+    outputs->clear();
+    for (const int output : network_.outputs) outputs->push_back(shapes[static_cast<size_t>(output)]);
+    return Ok();
   }
 
   Status Prepare(const ImageShape& input, int threads) override {
@@ -26,10 +29,10 @@ class CompilingEngine final : public Engine {
     return PlanFor(input, threads, &plan);
   }
 
-  Status Run(const ImageShape& input, const float* x, float* y, int threads) override {
+  Status Run(const ImageShape& input, const float* x, float* const* outputs, int threads) override {
     std::shared_ptr<Plan> plan;
     const Status status = PlanFor(input, threads, &plan);
-    return status.ok() ? plan->Run(x, y, threads) : status;
+    return status.ok() ? plan->Run(x, outputs, threads) : status;
   }
 
   Status Explain(const ImageShape& input, int threads, std::vector<StepReport>* out) override {

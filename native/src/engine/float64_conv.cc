@@ -28,7 +28,7 @@ class Float64Conv final : public Step {
       for (int64_t x = 0; x < to.shape.width; ++x) {
         const double sum = residual == nullptr ? sums[x] : sums[x] + residual[x * kBlock];
         y[x * kBlock] = static_cast<float>(sum < s_.epilogue.low ? s_.epilogue.low : sum > s_.epilogue.high ? s_.epilogue.high : sum);  // NaN is kept
-        if (s_.epilogue.after != nullptr) s_.epilogue.after(y + x * kBlock, y + x * kBlock, 1);
+        if (s_.epilogue.after) s_.epilogue.after(y + x * kBlock, y + x * kBlock, 1);
       }
     });
   }

@@ -49,8 +49,11 @@ struct Layout {
     if (form != Form::kVectors) return *this;
     return {.form = Form::kBlocked, .shape = {1, shape.channels, 1, shape.batch}, .terms = terms};
   }
+  // Row-major, and whole.
+  bool IsDense() const { return form == Form::kPlanar && before == 0 && after == 0 && terms == 0; }
   // Two values may lie in the same memory, one after the other, if their borders do, and the channels that nobody writes.
   bool SharesBorders(const Layout& other) const {
+    if (IsDense() && other.IsDense()) return true;
     return form == other.form && shape.batch == other.shape.batch && shape.height == other.shape.height && shape.width == other.shape.width &&
            before == other.before && after == other.after && terms == other.terms && (terms == 0 || shape.channels == other.shape.channels);
   }

@@ -7,34 +7,34 @@
 namespace repfuse {
 namespace {
 
-// Calls body(image, block, row) for every row of a layout's maps.
+// Calls body(image, plane, row) for every row of a layout's maps.
 template <typename Body>
 void ForRows(const Layout& layout, int threads, const Body& body) {
-  ForEach(layout.shape.batch * layout.blocks(), threads, [&](int64_t index, int) {
-    for (int64_t y = 0; y < layout.shape.height; ++y) body(index / layout.blocks(), index % layout.blocks(), y);
+  ForEach(layout.shape.batch * layout.planes(), threads, [&](int64_t index, int) {
+    for (int64_t y = 0; y < layout.shape.height; ++y) body(index / layout.planes(), index % layout.planes(), y);
   });
 }
 
 class ActivationStep final : public Step {
  public:
-  ActivationStep(Value input, UnaryF32 function, Value output) : Step(output), input_(input), function_(function) {}
+  ActivationStep(Value input, Function function, Value output) : Step(output), input_(input), function_(function) {}
 
   void Run(const RunState& run) const override {
-    ForRows(output_.layout, run.threads, [&](int64_t n, int64_t block, int64_t y) {
-      function_(run.slots[input_.slot] + input_.layout.at(n, block, y, 0), out(run) + output_.layout.at(n, block, y, 0),
-                static_cast<size_t>(output_.layout.shape.width * kBlock));
+    ForRows(output_.layout, run.threads, [&](int64_t n, int64_t plane, int64_t y) {
+      function_(run.slots[input_.slot] + input_.layout.at(n, plane, y, 0), out(run) + output_.layout.at(n, plane, y, 0),
+                static_cast<size_t>(output_.layout.shape.width * output_.layout.lanes()));
     });
   }
   std::string kernel() const override { return "activation"; }
 
  private:
   Value input_;
-  UnaryF32 function_;
+  Function function_;
 };
 
 class AddStep final : public Step {
  public:
-  AddStep(Value first, Value second, BinaryF32 add, UnaryF32 after, Value output)
+  AddStep(Value first, Value second, BinaryF32 add, Function after, Value output)
       : Step(output), first_(first), second_(second), add_(add), after_(after) {}
 
   void Run(const RunState& run) const override {
@@ -42,7 +42,7 @@ class AddStep final : public Step {
     ForRows(output_.layout, run.threads, [&](int64_t n, int64_t block, int64_t y) {
       float* row = out(run) + output_.layout.at(n, block, y, 0);
       add_(run.slots[first_.slot] + first_.layout.at(n, block, y, 0), run.slots[second_.slot] + second_.layout.at(n, block, y, 0), row, width);
-      if (after_ != nullptr) after_(row, row, width);
+      if (after_) after_(row, row, width);
     });
   }
   std::string kernel() const override { return "add"; }
@@ -50,7 +50,7 @@ class AddStep final : public Step {
  private:
   Value first_, second_;
   BinaryF32 add_;
-  UnaryF32 after_;
+  Function after_;
 };
 
 class Gate final : public Step {
@@ -149,23 +149,13 @@ class Flatten final : public Step {
   Value input_;
 };
 
-UnaryF32 FunctionOf(Activation activation, const KernelTable& kernels) {
-  switch (activation) {
-    case Activation::kRelu: return kernels.relu;
-    case Activation::kSigmoid: return kernels.blocked.sigmoid;
-    case Activation::kSilu: return kernels.blocked.silu;
-    case Activation::kHardswish: return kernels.blocked.hardswish;
-  }
-  return nullptr;
-}
-
 }  // namespace
 
-std::unique_ptr<Step> MakeActivation(Value input, Activation activation, const KernelTable& kernels, Value output) {
-  return std::make_unique<ActivationStep>(input, FunctionOf(activation, kernels), output);
+std::unique_ptr<Step> MakeActivation(Value input, Function function, Value output) {
+  return std::make_unique<ActivationStep>(input, function, output);
 }
-std::unique_ptr<Step> MakeAdd(Value first, Value second, std::optional<Activation> activation, const KernelTable& kernels, Value output) {
-  return std::make_unique<AddStep>(first, second, kernels.add, activation ? FunctionOf(*activation, kernels) : nullptr, output);
+std::unique_ptr<Step> MakeAdd(Value first, Value second, Function after, const KernelTable& kernels, Value output) {
+  return std::make_unique<AddStep>(first, second, kernels.add, after, output);
 }
 std::unique_ptr<Step> MakeGate(Value input, Value gate, Value output) { return std::make_unique<Gate>(input, gate, output); }
 std::unique_ptr<Step> MakeFrame(Value input, int64_t top, int64_t left, std::vector<float> fill, Value output) {

@@ -5,7 +5,9 @@
 #include <cstring>
 
 #include "arrangement.h"
+#include "image_steps.h"
 #include "shapes.h"
+#include "tensor_steps.h"
 
 namespace repfuse {
 namespace {
@@ -28,7 +30,7 @@ ConvSetting SettingOf(const Network& network, size_t i, const Arrangement& arran
   return {.input = input, .residual = node.inputs.size() > 1 ? std::optional(arrangement.value(node.inputs[1])) : std::nullopt, .weights = weights[i],
           .channels = GroupsOf(node, input.layout.shape), .kernel_h = node.kernel_h, .kernel_w = node.kernel_w, .stride_h = node.stride_h,
           .stride_w = node.stride_w, .dilation_h = node.dilation_h, .dilation_w = node.dilation_w, .pad_top = node.pad_top, .pad_left = node.pad_left,
-          .epilogue = Epilogue(node.activation, kernels.blocked), .kernels = &kernels, .form = FormOf(network, i, arrangement)};
+          .epilogue = Epilogue(node, kernels), .kernels = &kernels, .form = FormOf(network, i, arrangement)};
 }
 
 std::unique_ptr<Step> MakeConv(const Network& network, size_t i, const Arrangement& arrangement, const Weights& weights, const KernelTable& kernels, int threads) {
@@ -56,17 +58,35 @@ std::unique_ptr<Step> MakeConv(const Network& network, size_t i, const Arrangeme
   return MakeDenseConv(std::move(setting), choice.tile, threads, output);
 }
 
-std::unique_ptr<Step> MakeOther(const NetworkNode& node, const Arrangement& arrangement, Value output, const KernelTable& kernels) {
-  const Value input = arrangement.value(node.inputs[0]);
-  const WindowSetting window{node.kernel_h, node.kernel_w, node.stride_h, node.stride_w, node.pad_top, node.pad_left, node.pad_bottom, node.pad_right,
-                             node.count_include_pad};
+std::unique_ptr<Step> MakeOther(const NetworkNode& node, const Arrangement& arrangement, const std::vector<Shape>& shapes, int value, const KernelTable& kernels) {
+  const Value output = arrangement.value(value);
+  std::vector<Value> inputs;
+  std::vector<TensorValue> tensors;
+  for (const int index : node.inputs) {
+    inputs.push_back(arrangement.value(index));
+    tensors.push_back({inputs.back(), shapes[static_cast<size_t>(index)]});
+  }
+  // What works on both forms has steps for tensors of any rank, where the others would not do.
+  const bool images = !inputs.empty() && inputs[0].layout.form != Layout::Form::kPlanar;
+  if (!images) {
+    if (auto step = MakeTensorStep(node, tensors, kernels, {output, shapes[static_cast<size_t>(value)]})) return step;
+  }
+  const Value input = inputs[0];
+  const WindowSetting window{node.kernel_h, node.kernel_w, node.stride_h, node.stride_w, node.dilation_h, node.dilation_w,
+                             node.pad_top, node.pad_left, node.pad_bottom, node.pad_right, node.count_include_pad};
   switch (node.kind) {
     case NodeKind::kMaxPool: return MakeMaxPool(input, window, output);
     case NodeKind::kAveragePool: return MakeAveragePool(input, window, output);
     case NodeKind::kGlobalAveragePool: return MakeGlobalAveragePool(input, output);
-    case NodeKind::kActivation: return MakeActivation(input, *node.activation, kernels, output);
-    case NodeKind::kAdd: return MakeAdd(input, arrangement.value(node.inputs[1]), node.activation, kernels, output);
-    case NodeKind::kGate: return MakeGate(input, arrangement.value(node.inputs[1]), output);
+    case NodeKind::kActivation: return MakeActivation(input, Function(node, kernels), output);
+    case NodeKind::kAdd: return MakeAdd(input, inputs[1], Function(node, kernels), kernels, output);
+    case NodeKind::kBinary: return MakeImageBinary(node, inputs, output);
+    case NodeKind::kConcat: return MakeImageConcat(inputs, output);
+    case NodeKind::kResize: return MakeResize(node.resize, input, output);
+    case NodeKind::kDepthToSpace: return MakeDepthToSpace(node, input, output);
+    case NodeKind::kToTensor: return MakeToTensor(input, output);
+    case NodeKind::kToImages: return MakeToImages(input, output);
+    case NodeKind::kGate: return MakeGate(input, inputs[1], output);
     case NodeKind::kSoftmax: return MakeSoftmax(input, output);
     case NodeKind::kFlatten: return MakeFlatten(input, output);
     case NodeKind::kFrame: {
@@ -74,19 +94,16 @@ std::unique_ptr<Step> MakeOther(const NetworkNode& node, const Arrangement& arra
       const size_t channels = node.bias.bytes() / sizeof(float);
       return MakeFrame(input, node.pad_top, node.pad_left, std::vector<float>(fill, fill + channels), output);
     }
-    case NodeKind::kConv:
-    case NodeKind::kLinear: break;
+    default: return nullptr;
   }
-  return nullptr;
 }
 
 // Of a convolution, before it has run; with the one that is computed in the same step.
-StepReport ReportOfConv(const Network& network, size_t i, const std::vector<ImageShape>& shapes, const Arrangement& arrangement, const Weights& weights) {
+StepReport ReportOfConv(const Network& network, size_t i, const std::vector<Shape>& shapes, const Arrangement& arrangement, const Weights& weights) {
   const NetworkNode& node = network.nodes[i];
-  const ImageShape &input = shapes[static_cast<size_t>(node.inputs[0])], &output = shapes[i + 1];
+  const Shape &input = shapes[static_cast<size_t>(node.inputs[0])], &output = shapes[i + 1];
   StepReport report{.name = node.name, .kernel = {}, .output = output, .macs = 0, .bytes = 0, .estimate = 0, .seconds = 0};
-  report.macs = static_cast<double>(output.batch * output.channels * output.height * output.width) *
-                static_cast<double>(input.channels / node.groups * node.kernel_h * node.kernel_w);
+  report.macs = static_cast<double>(output.count()) * static_cast<double>(input[1] / node.groups * node.kernel_h * node.kernel_w);
   report.bytes = static_cast<double>(weights[i]->bytes());
   report.estimate = arrangement.choice(i).estimate;
   if (i == 0 || !arrangement.IsInner(i - 1)) return report;
@@ -102,11 +119,12 @@ StepReport ReportOfConv(const Network& network, size_t i, const std::vector<Imag
 
 Status Plan::Compile(const Network& network, const EngineOptions& options, WeightStore& store, const ImageShape& input, int threads,
                      std::shared_ptr<Plan>* out) {
-  std::vector<ImageShape> shapes;
-  const Status inferred = InferShapes(network, input, &shapes);
+  std::vector<Shape> shapes;
+  std::vector<Form> forms;
+  const Status inferred = InferShapes(network, input, &shapes, &forms);
   if (!inferred.ok()) return inferred;
   const KernelTable& kernels = Kernels();
-  const Arrangement arrangement(network, options, kernels, threads, shapes);
+  const Arrangement arrangement(network, options, kernels, threads, shapes, forms);
   auto plan = std::make_shared<Plan>();
   plan->input_ = input;
   plan->slot_sizes_ = arrangement.slot_sizes();
@@ -144,10 +162,10 @@ Status Plan::Compile(const Network& network, const EngineOptions& options, Weigh
     if (arrangement.IsInner(i)) continue;
     const int value = static_cast<int>(i) + 1;
     if (IsConv(network.nodes[i])) add(MakeConv(network, i, arrangement, weights, kernels, threads), ReportOfConv(network, i, shapes, arrangement, weights));
-    else if (!arrangement.IsAlias(i)) add(MakeOther(network.nodes[i], arrangement, arrangement.value(value), kernels), report(network.nodes[i].name, value));
+    else if (!arrangement.IsAlias(i)) add(MakeOther(network.nodes[i], arrangement, shapes, value, kernels), report(network.nodes[i].name, value));
     add_twin(network.nodes[i].name, value);
   }
-  add(MakeDeliver(arrangement.value(network.output)), report("output", network.output));
+  for (size_t k = 0; k < network.outputs.size(); ++k) add(MakeDeliver(arrangement.value(network.outputs[k]), k), report("output", network.outputs[k]));
   *out = std::move(plan);
   return Ok();
 }
@@ -190,10 +208,10 @@ void Plan::Give(std::unique_ptr<Context> context) {
   free_.push_back(std::move(context));
 }
 
-Status Plan::Run(const float* x, float* y, int threads) {
+Status Plan::Run(const float* x, float* const* outputs, int threads) {
   std::unique_ptr<Context> context = Take(threads);
   if (context == nullptr) return {Code::kOutOfMemory, "activations"};
-  const RunState run{.slots = context->slots.data(), .input = x, .output = y, .workspace = context->workspace, .workspace_size = workspace_ + kApart, .threads = threads};
+  const RunState run{.slots = context->slots.data(), .input = x, .outputs = outputs, .workspace = context->workspace, .workspace_size = workspace_ + kApart, .threads = threads};
   {
     const FlushDenormals flush;
     auto before = std::chrono::steady_clock::now();

@@ -25,7 +25,7 @@ class Plan {
   static Status Compile(const Network& network, const EngineOptions& options, WeightStore& weights, const ImageShape& input, int threads,
                         std::shared_ptr<Plan>* out);
 
-  Status Run(const float* x, float* y, int threads);
+  Status Run(const float* x, float* const* outputs, int threads);
   std::vector<StepReport> Explain() const;
 
   const ImageShape& input() const { return input_; }

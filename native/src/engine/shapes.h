@@ -1,4 +1,4 @@
-// Shapes of every value of a network.
+// Shapes of a network's values.
 #pragma once
 
 #include <vector>
@@ -7,7 +7,10 @@
 
 namespace repfuse {
 
-// shapes[0] is the input's. Fails where a node does not fit what it reads, naming the node by its index in `where`.
-Status InferShapes(const Network& network, const ImageShape& input, std::vector<ImageShape>* shapes);
+// How a value lies: images in the engine's own layout, tensors row-major.
+enum class Form { kImages, kTensor };
+
+// Of the input and of what every node makes. Fails naming the node (`where`) that does not fit.
+Status InferShapes(const Network& network, const ImageShape& input, std::vector<Shape>* shapes, std::vector<Form>* forms);
 
 }  // namespace repfuse

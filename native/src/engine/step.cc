@@ -1,5 +1,6 @@
 #include "step.h"
 
+#include <cmath>
 #include <limits>
 
 #if defined(__x86_64__)
@@ -19,15 +20,50 @@ FlushDenormals::FlushDenormals() : saved_(0) {}
 FlushDenormals::~FlushDenormals() = default;
 #endif
 
-Epilogue::Epilogue(const std::optional<Activation>& activation, const BlockedKernels& kernels)
-    : low(-std::numeric_limits<float>::infinity()), high(std::numeric_limits<float>::infinity()), after(nullptr) {
-  if (!activation) return;
-  switch (*activation) {
-    case Activation::kRelu: low = 0; break;
-    case Activation::kSigmoid: after = kernels.sigmoid; break;
-    case Activation::kSilu: after = kernels.silu; break;
-    case Activation::kHardswish: after = kernels.hardswish; break;
+Function::Function(const NetworkNode& node, const KernelTable& kernels)
+    : active_(node.activation.has_value()), activation_(node.activation.value_or(Activation::kRelu)), alpha_(node.alpha), beta_(node.beta) {
+  switch (activation_) {
+    case Activation::kRelu: kernel_ = kernels.relu; break;
+    case Activation::kSigmoid: kernel_ = kernels.blocked.sigmoid; break;
+    case Activation::kSilu: kernel_ = kernels.blocked.silu; break;
+    case Activation::kHardswish: kernel_ = kernels.blocked.hardswish; break;
+    case Activation::kClip:
+    case Activation::kLeakyRelu:
+    case Activation::kHardSigmoid:
+    case Activation::kTanh: break;
   }
+}
+
+void Function::operator()(const float* x, float* y, size_t n) const {
+  if (kernel_ != nullptr) return kernel_(x, y, n);
+  switch (activation_) {
+    case Activation::kClip:  // the upper bound wins where they cross; NaN stays
+      for (size_t i = 0; i < n; ++i) {
+        const float least = x[i] < alpha_ ? alpha_ : x[i];
+        y[i] = least > beta_ ? beta_ : least;
+      }
+      return;
+    case Activation::kLeakyRelu:
+      for (size_t i = 0; i < n; ++i) y[i] = x[i] < 0 ? x[i] * alpha_ : x[i];
+      return;
+    case Activation::kHardSigmoid:
+      for (size_t i = 0; i < n; ++i) {
+        const float line = x[i] * alpha_ + beta_, least = line < 0 ? 0 : line;
+        y[i] = least > 1 ? 1 : least;
+      }
+      return;
+    case Activation::kTanh:
+      for (size_t i = 0; i < n; ++i) y[i] = std::tanh(x[i]);
+      return;
+    default: return;
+  }
+}
+
+Epilogue::Epilogue(const NetworkNode& node, const KernelTable& kernels)
+    : low(-std::numeric_limits<float>::infinity()), high(std::numeric_limits<float>::infinity()) {
+  if (node.activation == Activation::kRelu) low = 0;
+  else if (node.activation == Activation::kClip && node.alpha <= node.beta) low = node.alpha, high = node.beta;
+  else after = Function(node, kernels);
 }
 
 }  // namespace repfuse

@@ -19,7 +19,7 @@ struct Value {
 struct RunState {
   float* const* slots;
   const float* input;      // of the caller, NCHW
-  float* output;
+  float* const* outputs;
   float* workspace;        // of the first thread
   int64_t workspace_size;  // elements from one thread's to the next
   int threads;
@@ -70,12 +70,27 @@ void ForEach(int64_t count, int threads, const Body& body) {
   });
 }
 
-// An activation as what a tile can do by itself (bounds) and what must follow (a function on spans).
+// An activation with its parameters, on spans; x may equal y.
+class Function {
+ public:
+  Function() = default;
+  Function(const NetworkNode& node, const KernelTable& kernels);
+  explicit operator bool() const { return active_; }
+  void operator()(const float* x, float* y, size_t n) const;
+
+ private:
+  bool active_ = false;
+  Activation activation_ = Activation::kRelu;
+  float alpha_ = 0, beta_ = 0;
+  UnaryF32 kernel_ = nullptr;  // of those that have one
+};
+
+// An activation as what a tile can do by itself (bounds) and what must follow.
 struct Epilogue {
   float low, high;
-  UnaryF32 after;  // or null
+  Function after;
 
-  Epilogue(const std::optional<Activation>& activation, const BlockedKernels& kernels);
+  Epilogue(const NetworkNode& node, const KernelTable& kernels);
 };
 
 }  // namespace repfuse

@@ -7,14 +7,17 @@
 namespace repfuse {
 namespace {
 
+// Every step-th index from begin, before end.
 struct Range {
-  int64_t begin, end;
+  int64_t begin, end, step;
 
-  int64_t size() const { return end - begin; }
-  Range Inside(int64_t length) const { return {std::max<int64_t>(begin, 0), std::min(end, length)}; }
+  int64_t size() const { return end <= begin ? 0 : (end - begin + step - 1) / step; }
+  Range Inside(int64_t length) const { return {begin < 0 ? begin + (step - 1 - begin) / step * step : begin, std::min(end, length), step}; }
 };
 
-// Windows of one row of outputs after the other.
+Range RangeOf(int64_t first, int64_t taps, int64_t step, int64_t end) { return {first, std::min(first + (taps - 1) * step + 1, end), step}; }
+
+// Windows of one row of outputs after the other. `end` is that of the padded input.
 class Pool : public Step {
  public:
   Pool(Value input, WindowSetting window, Value output) : Step(output), input_(input), w_(window) {}
@@ -25,10 +28,9 @@ class Pool : public Step {
       const int64_t y = index % to.shape.height, block = index / to.shape.height % to.blocks(), n = index / to.shape.height / to.blocks();
       const float* x = run.slots[input_.slot] + in.at(n, block, 0, 0);
       float* row = out(run) + to.at(n, block, y, 0);
-      const Range rows{y * w_.stride_h - w_.pad_top, std::min(y * w_.stride_h - w_.pad_top + w_.kernel_h, in.shape.height + w_.pad_bottom)};
+      const Range rows = RangeOf(y * w_.stride_h - w_.pad_top, w_.kernel_h, w_.dilation_h, in.shape.height + w_.pad_bottom);
       for (int64_t column = 0; column < to.shape.width; ++column) {
-        const int64_t first = column * w_.stride_w - w_.pad_left;
-        RunWindow(x, rows, {first, std::min(first + w_.kernel_w, in.shape.width + w_.pad_right)}, row + column * kBlock);
+        RunWindow(x, rows, RangeOf(column * w_.stride_w - w_.pad_left, w_.kernel_w, w_.dilation_w, in.shape.width + w_.pad_right), row + column * kBlock);
       }
     });
   }
@@ -50,8 +52,8 @@ class MaxPool final : public Pool {
     float most[kBlock];
     std::fill_n(most, kBlock, -std::numeric_limits<float>::infinity());
     const Range inside_rows = rows.Inside(input_.layout.shape.height), inside = columns.Inside(input_.layout.shape.width);
-    for (int64_t i = inside_rows.begin; i < inside_rows.end; ++i) {
-      for (int64_t j = inside.begin; j < inside.end; ++j) {
+    for (int64_t i = inside_rows.begin; i < inside_rows.end; i += inside_rows.step) {
+      for (int64_t j = inside.begin; j < inside.end; j += inside.step) {
         const float* pixel = x + i * input_.layout.row() + j * kBlock;
         for (int lane = 0; lane < kBlock; ++lane) most[lane] = most[lane] >= pixel[lane] || most[lane] != most[lane] ? most[lane] : pixel[lane];
       }
@@ -69,8 +71,8 @@ class AveragePool final : public Pool {
   void RunWindow(const float* x, Range rows, Range columns, float* y) const override {
     double sum[kBlock] = {};
     const Range inside_rows = rows.Inside(input_.layout.shape.height), inside = columns.Inside(input_.layout.shape.width);
-    for (int64_t i = inside_rows.begin; i < inside_rows.end; ++i) {
-      for (int64_t j = inside.begin; j < inside.end; ++j) {
+    for (int64_t i = inside_rows.begin; i < inside_rows.end; i += inside_rows.step) {
+      for (int64_t j = inside.begin; j < inside.end; j += inside.step) {
         const float* pixel = x + i * input_.layout.row() + j * kBlock;
         for (int lane = 0; lane < kBlock; ++lane) sum[lane] += pixel[lane];
       }

@@ -41,7 +41,7 @@ class WinogradConv final : public Step {
     const int64_t passes = (tiles_ + pass_ - 1) / pass_;
     if (passes >= run.threads) {  // then a thread takes whole passes, and waits for nobody in between
       ForEach(passes, run.threads, [&](int64_t pass, int slot) {
-        const RunState alone{run.slots, run.input, run.output, run.workspace + slot * run.workspace_size, run.workspace_size, 1};
+        const RunState alone{run.slots, run.input, run.outputs, run.workspace + slot * run.workspace_size, run.workspace_size, 1};
         RunPass(alone, pass);
       });
       return;
@@ -166,7 +166,7 @@ class WinogradConv final : public Step {
           tile.columns = static_cast<int>(std::min<int64_t>(m_, to.shape.width - place.x));
           if (s_.residual) tile.residual = run.slots[s_.residual->slot] + s_.residual->layout.at(place.n, panel.block + block, place.y, place.x);
           kernels().output(tile);
-          if (s_.epilogue.after == nullptr) continue;
+          if (!s_.epilogue.after) continue;
           for (int row = 0; row < tile.rows; ++row) {
             s_.epilogue.after(tile.y + row * tile.row, tile.y + row * tile.row, static_cast<size_t>(tile.columns * kBlock));
           }

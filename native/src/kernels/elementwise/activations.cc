@@ -16,7 +16,11 @@ void ForShares(int64_t count, int threads, const std::function<void(int64_t begi
 
 double Apply(Activation kind, double x) {
   switch (kind) {
-    case Activation::kRelu: break;  // has kernels of its own
+    case Activation::kRelu:  // has kernels of its own
+    case Activation::kClip:
+    case Activation::kLeakyRelu:
+    case Activation::kHardSigmoid:
+    case Activation::kTanh: break;  // take parameters, see engine/step.h
     case Activation::kSigmoid: return 1.0 / (1.0 + std::exp(-x));
     case Activation::kSilu: return x / (1.0 + std::exp(-x));
     case Activation::kHardswish: return x * std::clamp(x + 3.0, 0.0, 6.0) / 6.0;

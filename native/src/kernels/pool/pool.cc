@@ -10,14 +10,19 @@
 namespace repfuse {
 namespace {
 
+// Every step-th index from begin, before end.
 struct Window {
-  int64_t begin, end;            // inside the map
-  int64_t padded_begin, padded_end;  // inside the padded map
+  int64_t begin, end;  // inside the map
+  int64_t step;
+  int64_t padded;  // how many are inside the padded map
+
+  int64_t count() const { return end <= begin ? 0 : (end - begin + step - 1) / step; }
 };
 
-Window WindowAt(int64_t out, int64_t size, int64_t kernel, int64_t stride, int64_t before, int64_t after) {
-  const int64_t begin = out * stride - before, end = std::min(begin + kernel, size + after);
-  return {std::max<int64_t>(begin, 0), std::min(end, size), begin, end};
+Window WindowAt(int64_t out, int64_t size, int64_t kernel, int64_t stride, int64_t dilation, int64_t before, int64_t after) {
+  const int64_t begin = out * stride - before, end = std::min(begin + (kernel - 1) * dilation + 1, size + after);
+  const int64_t inside = begin < 0 ? begin + (dilation - 1 - begin) / dilation * dilation : begin;
+  return {inside, std::min(end, size), dilation, (end - begin + dilation - 1) / dilation};
 }
 
 template <typename Body>
@@ -25,9 +30,9 @@ void ForWindows(const PoolShape& s, float* y, int threads, const Body& body) {
   ParallelFor(s.planes, threads, [&](int64_t plane, int) {
     float* out = y + plane * s.out_height * s.out_width;
     for (int64_t oy = 0; oy < s.out_height; ++oy) {
-      const Window rows = WindowAt(oy, s.height, s.kernel_h, s.stride_h, s.pad_top, s.pad_bottom);
+      const Window rows = WindowAt(oy, s.height, s.kernel_h, s.stride_h, s.dilation_h, s.pad_top, s.pad_bottom);
       for (int64_t ox = 0; ox < s.out_width; ++ox) {
-        *out++ = body(plane, rows, WindowAt(ox, s.width, s.kernel_w, s.stride_w, s.pad_left, s.pad_right));
+        *out++ = body(plane, rows, WindowAt(ox, s.width, s.kernel_w, s.stride_w, s.dilation_w, s.pad_left, s.pad_right));
       }
     }
   });
@@ -37,7 +42,7 @@ void ForWindows(const PoolShape& s, float* y, int threads, const Body& body) {
 
 Status CheckPoolShape(const PoolShape& s) {
   constexpr int64_t kMax = int64_t{1} << 31;
-  for (int64_t dim : {s.planes, s.height, s.width, s.kernel_h, s.kernel_w, s.stride_h, s.stride_w, s.out_height, s.out_width}) {
+  for (int64_t dim : {s.planes, s.height, s.width, s.kernel_h, s.kernel_w, s.stride_h, s.stride_w, s.dilation_h, s.dilation_w, s.out_height, s.out_width}) {
     if (dim < 1 || dim > kMax) return {Code::kInvalidArgument, "a size of the pooling"};
   }
   for (int64_t pad : {s.pad_top, s.pad_left, s.pad_bottom, s.pad_right}) {
@@ -59,9 +64,9 @@ Status MaxPool2d(const PoolShape& s, const float* x, float* y, int threads) {
   if (!checked.ok()) return checked;
   ForWindows(s, y, threads, [&](int64_t plane, const Window& rows, const Window& columns) {
     float largest = -std::numeric_limits<float>::infinity();
-    for (int64_t iy = rows.begin; iy < rows.end; ++iy) {
+    for (int64_t iy = rows.begin; iy < rows.end; iy += rows.step) {
       const float* row = x + (plane * s.height + iy) * s.width;
-      for (int64_t ix = columns.begin; ix < columns.end; ++ix) {
+      for (int64_t ix = columns.begin; ix < columns.end; ix += columns.step) {
         if (row[ix] > largest || std::isnan(row[ix])) largest = row[ix];  // NaN wins and stays, as in PyTorch
       }
     }
@@ -75,14 +80,13 @@ Status AveragePool2d(const PoolShape& s, AverageDivisor divisor, const float* x,
   if (!checked.ok()) return checked;
   ForWindows(s, y, threads, [&](int64_t plane, const Window& rows, const Window& columns) {
     double sum = 0;
-    for (int64_t iy = rows.begin; iy < rows.end; ++iy) {
+    for (int64_t iy = rows.begin; iy < rows.end; iy += rows.step) {
       const float* row = x + (plane * s.height + iy) * s.width;
-      for (int64_t ix = columns.begin; ix < columns.end; ++ix) sum += row[ix];
+      for (int64_t ix = columns.begin; ix < columns.end; ix += columns.step) sum += row[ix];
     }
     int64_t count = divisor.override_value;
     if (count == 0) {
-      count = divisor.count_include_pad ? (rows.padded_end - rows.padded_begin) * (columns.padded_end - columns.padded_begin)
-                                        : (rows.end - rows.begin) * (columns.end - columns.begin);
+      count = divisor.count_include_pad ? rows.padded * columns.padded : rows.count() * columns.count();
     }
     return static_cast<float>(sum / static_cast<double>(count));
   });

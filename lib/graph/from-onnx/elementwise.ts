@@ -1,0 +1,155 @@
+import { floatOf } from '../../onnx/attributes';
+import type { Node } from '../../onnx/schema/onnx_pb';
+import { numbersOf } from '../../onnx/values';
+import type { BinaryFunction } from '../../ops/tensor-op';
+import { formatShape } from '../../tensor/tensor';
+import { about, type Reader, refused, type Take } from './reader';
+
+/** Activations, and functions of two values. */
+export const ELEMENTWISE_OPERATORS: Readonly<Record<string, Take>> = {
+  Identity: (reader, node) => reader.alias(node),
+  Dropout: (reader, node) => reader.alias(node),
+  Relu: (reader, node) => reader.push(about(node, 'relu')),
+  Sigmoid: (reader, node) => reader.push(about(node, 'sigmoid')),
+  HardSwish: (reader, node) => reader.push(about(node, 'hardswish')),
+  Swish(reader, node) {
+    if (floatOf(node, 'alpha', 1) !== 1) throw refused(node, 'it has an alpha');
+    reader.push(about(node, 'silu'));
+  },
+  Tanh: (reader, node) => reader.push(about(node, 'tanh')),
+  LeakyRelu: (reader, node) =>
+    reader.push({ ...about(node, 'leaky_relu'), slope: floatOf(node, 'alpha', Math.fround(0.01)) }),
+  HardSigmoid: (reader, node) => {
+    const [alpha, beta] = [floatOf(node, 'alpha', Math.fround(0.2)), floatOf(node, 'beta', 0.5)];
+    reader.push({ ...about(node, 'hard_sigmoid'), alpha, beta });
+  },
+  Clip(reader, node) {
+    const { min, max } = bounds(reader, node);
+    if (min === 0 && max === null) reader.push(about(node, 'relu'));
+    else reader.push({ ...about(node, 'clip'), min, max });
+  },
+  PRelu(reader, node) {
+    const constant = reader.weight(node, 1);
+    reader.push({ ...about(node, 'binary'), function: 'prelu', constant });
+  },
+  Add(reader, node) {
+    const zero = withConstant(reader, node);
+    // Exporters begin a sum of branches with 0.
+    if (zero?.values.every((value) => value === 0) && zero.keepsShape) reader.alias(node, zero.x);
+    else takeBinary(reader, node, 'add');
+  },
+  Sub: (reader, node) => takeBinary(reader, node, 'sub'),
+  Mul(reader, node) {
+    const x = hardswishOf(reader, node) ?? undefined;
+    if (x !== undefined) reader.push({ id: node.output[0]!, op: 'hardswish', inputs: [x] });
+    else if (!takeGated(reader, node)) takeBinary(reader, node, 'mul');
+  },
+  Div(reader, node) {
+    const x = hardswishOf(reader, node);
+    if (x !== undefined) reader.push({ id: node.output[0]!, op: 'hardswish', inputs: [x] });
+    else takeBinary(reader, node, 'div');
+  },
+  Sum(reader, node) {
+    const [first, ...rest] = node.input as [string, ...string[]];
+    if (rest.length === 0) {
+      reader.alias(node);
+      return;
+    }
+    let sum = first;
+    for (const [i, value] of rest.entries()) {
+      const id = i === rest.length - 1 ? node.output[0]! : `${node.output[0]}.${i}`;
+      pushBinary(reader, id, 'add', sum, value);
+      sum = id;
+    }
+  },
+};
+
+/** x times what its own sigmoid is, or its hard sigmoid of slope 1/6. */
+function takeGated(reader: Reader, node: Node): boolean {
+  for (const [x, gate] of bothWays(node)) {
+    const sigmoid = reader.producer(gate);
+    if (sigmoid === undefined || reader.value(sigmoid.input[0]!) !== reader.value(x)) continue;
+    const isHardswish =
+      sigmoid.opType === 'HardSigmoid' &&
+      Math.abs(floatOf(sigmoid, 'alpha', 0.2) - 1 / 6) < 1e-6 &&
+      floatOf(sigmoid, 'beta', 0.5) === 0.5;
+    if (sigmoid.opType !== 'Sigmoid' && !isHardswish) continue;
+    reader.push({ id: node.output[0]!, op: isHardswish ? 'hardswish' : 'silu', inputs: [x] });
+    return true;
+  }
+  return false;
+}
+
+/** The x of x * clip(x + 3, 0, 6) / 6, as it was written before HardSwish was an operator. */
+function hardswishOf(reader: Reader, node: Node): string | undefined {
+  const whole = withConstant(reader, node);
+  if (whole === undefined || whole.values.length !== 1) return undefined;
+  const factor = node.opType === 'Div' ? 1 / whole.values[0]! : whole.values[0]!;
+  const product = reader.producer(whole.x);
+  if (
+    Math.abs(factor - 1 / 6) > 1e-7 ||
+    product?.opType !== 'Mul' ||
+    (node.opType === 'Div' && whole.x !== node.input[0])
+  )
+    return undefined;
+  for (const [x, gate] of bothWays(product)) {
+    const clip = reader.producer(gate);
+    const sum = clip?.opType === 'Clip' ? reader.producer(clip.input[0]!) : undefined;
+    if (clip === undefined || sum?.opType !== 'Add') continue;
+    const { min, max } = bounds(reader, clip);
+    const shifted = withConstant(reader, sum);
+    if (min !== 0 || max !== 6 || shifted?.values.length !== 1 || shifted.values[0] !== 3) continue;
+    if (reader.value(shifted.x) === reader.value(x)) return x;
+  }
+  return undefined;
+}
+
+function bounds(reader: Reader, node: Node): { min: number | null; max: number | null } {
+  const named = (index: number, name: string, otherwise: number) => {
+    const value = reader.opset < 11 ? floatOf(node, name, otherwise) : (reader.scalar(node, index) ?? otherwise);
+    return Number.isFinite(value) ? value : null;
+  };
+  return { min: named(1, 'min', -Infinity), max: named(2, 'max', Infinity) };
+}
+
+function bothWays({ input }: Node): readonly (readonly [string, string])[] {
+  const [first, second] = input as [string, string];
+  return [
+    [first, second],
+    [second, first],
+  ];
+}
+
+/** A function of a value and a constant: the value, and the constant's elements. */
+function withConstant(reader: Reader, node: Node) {
+  for (const [x, other] of bothWays(node)) {
+    const constant = reader.constant(other);
+    if (constant === undefined || reader.constant(x) !== undefined) continue;
+    const values = constant.size <= 4096 ? numbersOf(constant) : [NaN];
+    return { x, values, keepsShape: reader.keepsShape(x, constant) };
+  }
+  return undefined;
+}
+
+function takeBinary(reader: Reader, node: Node, name: BinaryFunction): void {
+  pushBinary(reader, node.output[0]!, name, node.input[0]!, node.input[1]!);
+}
+
+/** With a constant for one operand, or as a sum of two values of one shape, where that is what it is. */
+function pushBinary(reader: Reader, id: string, name: BinaryFunction, first: string, second: string): void {
+  for (const [x, other, constant_first] of [
+    [first, second, false],
+    [second, first, true],
+  ] as const) {
+    const constant = reader.constant(other);
+    if (constant === undefined) continue;
+    const key = reader.set(other, constant);
+    const order = constant_first ? { constant_first } : {};
+    reader.push({ id, op: 'binary', inputs: [x], function: name, constant: key, ...order });
+    return;
+  }
+  const inputs = [first, second];
+  const [a, b] = inputs.map((value) => reader.sizes(value).map(formatShape).join());
+  if (name === 'add' && a === b) reader.push({ id, op: 'add', inputs });
+  else reader.push({ id, op: 'binary', inputs, function: name });
+}

@@ -1,0 +1,269 @@
+import { RepfuseError } from '../../errors';
+import type { OnnxModel } from '../../onnx';
+import { describeNode, intOf, intsOf } from '../../onnx/attributes';
+import type { Node, ValueInfo } from '../../onnx/schema/onnx_pb';
+import { numbersOf } from '../../onnx/values';
+import { Wiring } from '../../onnx/wiring';
+import { DTYPES } from '../../tensor/dtype';
+import { toFloat32 } from '../../tensor/half';
+import { elementCount, formatShape, Tensor } from '../../tensor/tensor';
+import type { Graph, GraphNode } from '../graph';
+import { nodeShape } from '../shapes';
+import { type Sizes, Worlds } from './worlds';
+
+/** Reads one operator of ONNX into a graph. */
+export type Take = (reader: Reader, node: Node) => void;
+
+/** An ONNX model on its way to a graph. */
+export class Reader {
+  private readonly nodes: GraphNode[] = [];
+  private readonly tensors = new Map<string, Tensor>();
+  private readonly wiring: Wiring;
+  private readonly worlds: Worlds;
+  private readonly input: ValueInfo;
+  /** Values that are other ones under another name. */
+  private readonly same = new Map<string, string>();
+
+  constructor(
+    private readonly model: OnnxModel,
+    private readonly operators: Readonly<Record<string, Take>>,
+  ) {
+    const { graph } = model.proto;
+    this.wiring = new Wiring(graph);
+    const initializers = new Set(graph.initializer.map(({ name }) => name));
+    const inputs = graph.input.filter(({ name }) => !initializers.has(name));
+    if (inputs.length !== 1)
+      throw unusable(`Expected an ONNX model of one input to run but received one of ${inputs.length}`);
+    this.input = inputs[0]!;
+    const type = this.input.type?.tensorType;
+    if (type !== undefined && type.elemType !== FLOAT && type.elemType !== 0)
+      throw unusable(
+        `Expected an ONNX model whose input ${this.input.name} is float32 but its type is ${type.elemType}`,
+      );
+    this.worlds = new Worlds(graph, this.wiring, this.input, this.channelsRead());
+    const [sizes] = this.sizes(this.input.name);
+    if (sizes.length !== 4)
+      throw unusable(`Expected images [N, C, H, W] for the input ${this.input.name} but it has ${sizes.length} axes`);
+    if (sizes[1] === 0)
+      throw unusable(`Expected the channels of the input ${this.input.name} but the model leaves them open`);
+  }
+
+  read(): { graph: Graph; tensors: ReadonlyMap<string, Tensor> } {
+    const { node: nodes, output } = this.model.proto.graph;
+    for (const node of nodes) if (!this.isAside(node)) this.take(node);
+    const outputs = output.map(({ name }) => this.result(name));
+    const [, ...image] = this.sizes(this.input.name)[0];
+    const [, ...other] = this.sizes(this.input.name)[1];
+    const fixed = formatShape(image) === formatShape(other);
+    const graph: Graph = {
+      input: this.input.name,
+      output: outputs[0]!,
+      ...(outputs.length > 1 ? { outputs } : {}),
+      nodes: this.nodes,
+      ...(fixed ? { inputShape: image as [number, number, number] } : {}),
+    };
+    return { graph, tensors: this.tensors };
+  }
+
+  get opset(): number {
+    return this.model.opset;
+  }
+
+  /** Constants, and arithmetic on shapes, whose readers look them up. */
+  private isAside({ opType, output }: Node): boolean {
+    return opType === 'Constant' || output.every((value) => value === '' || this.worlds.isKnown(value));
+  }
+
+  private take(node: Node): void {
+    const isKnown = node.domain === '' || node.domain === 'ai.onnx';
+    const take = isKnown && Object.hasOwn(this.operators, node.opType) ? this.operators[node.opType] : undefined;
+    if (take === undefined) throw refused(node, 'its operator is none that repfuse runs');
+    try {
+      take(this, node);
+    } catch (error) {
+      throw this.naming(node, error);
+    }
+  }
+
+  /** An error of a graph's node, with the ONNX node that it was read from. */
+  private naming(node: Node, error: unknown): unknown {
+    if (!(error instanceof RepfuseError) || 'operator' in error.details) return error;
+    const problem = error.message.replace(/^Node .*? \(\w+\): /, '');
+    return refused(node, problem);
+  }
+
+  /** Channels of the input as the first convolution that reads it has them. */
+  private channelsRead(): number | undefined {
+    const { graph } = this.model.proto;
+    for (const node of graph.node) {
+      if (node.opType !== 'Conv' || node.input[0] !== this.input.name) continue;
+      const dims = graph.initializer.find(({ name }) => name === node.input[1])?.dims;
+      if (dims?.length === 4) return Number(dims[1]) * intOf(node, 'group', 1);
+    }
+    return undefined;
+  }
+
+  /** The id of an output, which is named as the model names it. */
+  private result(name: string): string {
+    const id = this.value(name);
+    if (id === name && id !== this.input.name && this.nodes.some((node) => node.id === id)) return name;
+    const constant = this.worlds.constant(name);
+    if (constant !== undefined) {
+      this.nodes.push({ id: name, op: 'constant', inputs: [], tensor: this.set(name, constant) });
+      return name;
+    }
+    if (!this.worlds.shapes[0].has(id))
+      throw unusable(`Expected an ONNX model that computes its output ${name} from its input`);
+    const shape = this.sizes(id)[0].map(() => 0);
+    this.push({ id: name, op: 'reshape', inputs: [id], shape }); // a copy
+    return name;
+  }
+
+  /** The value behind a name. */
+  value(name: string): string {
+    return this.same.get(name) ?? name;
+  }
+
+  /** The result of `node` is a value that is there already. */
+  alias(node: Node, value = node.input[0]!): void {
+    this.expectKnown(node, value);
+    this.same.set(node.output[0]!, this.value(value));
+  }
+
+  /** Shapes of a value in both worlds. */
+  sizes(value: string): readonly [Sizes, Sizes] {
+    const [first, second] = this.worlds.shapes.map((shapes) => shapes.get(this.value(value)));
+    if (first === undefined || second === undefined)
+      throw unusable(`nothing that is run makes its input ${JSON.stringify(value)}`);
+    return [first, second];
+  }
+
+  rank(value: string): number {
+    return this.sizes(value)[0].length;
+  }
+
+  /** An axis of a value, counted from the start. */
+  axis(value: string, axis: number): number {
+    const rank = this.rank(value);
+    if (axis < -rank || axis >= rank)
+      throw unusable(`its input ${formatShape(this.sizes(value)[0])} has no axis ${axis}`);
+    return axis < 0 ? axis + rank : axis;
+  }
+
+  constant(value: string): Tensor | undefined {
+    return value === '' ? undefined : this.worlds.constant(value);
+  }
+
+  /** Numbers known before the network runs: of an input, else of an attribute. */
+  integers(node: Node, index: number, attribute: string): readonly number[] | undefined {
+    const name = node.input[index] ?? '';
+    if (name === '') return intsOf(node, attribute);
+    const constant = this.constant(name);
+    if (constant === undefined) throw refused(node, `its input ${JSON.stringify(name)} is no constant`);
+    return numbersOf(constant);
+  }
+
+  /** Numbers that may depend on the input's shape, in both worlds. */
+  shapeNumbers(node: Node, index: number): readonly [readonly number[], readonly number[]] {
+    const numbers = this.worlds.numbers(node.input[index]!);
+    if (numbers === undefined)
+      throw refused(
+        node,
+        `its input ${JSON.stringify(node.input[index])} is neither a constant nor computed from shapes`,
+      );
+    return numbers;
+  }
+
+  /** The one number of an optional input. */
+  scalar(node: Node, index: number): number | undefined {
+    if ((node.input[index] ?? '') === '') return undefined;
+    const constant = this.constant(node.input[index]!);
+    if (constant?.size !== 1)
+      throw refused(node, `its input ${JSON.stringify(node.input[index])} is no constant number`);
+    return numbersOf(constant)[0];
+  }
+
+  /** Adds a node whose inputs are named as the model names them. */
+  push(node: GraphNode): void {
+    const inputs = node.inputs.map((input) => {
+      const constant = this.worlds.shapes[0].has(this.value(input)) ? undefined : this.constant(input);
+      if (constant === undefined) return this.value(input);
+      this.add({ id: input, op: 'constant', inputs: [], tensor: this.set(input, constant) });
+      return input;
+    });
+    this.add({ ...node, inputs } as GraphNode);
+  }
+
+  private add(node: GraphNode): void {
+    for (const input of node.inputs) this.sizes(input);
+    for (const shapes of this.worlds.shapes) shapes.set(node.id, nodeShape(node, shapes, this.tensors));
+    this.nodes.push(node);
+  }
+
+  private expectKnown(node: Node, value: string): void {
+    if (this.worlds.shapes[0].has(this.value(value))) return;
+    throw refused(node, `nothing that is run makes its input ${JSON.stringify(value)}`);
+  }
+
+  /** The key of a constant input, which becomes a weight. */
+  weight(node: Node, index: number, key = node.input[index]!): string {
+    const tensor = this.constant(node.input[index] ?? '');
+    if (tensor === undefined) throw refused(node, `its input ${JSON.stringify(node.input[index])} is no constant`);
+    return this.set(key, tensor);
+  }
+
+  optional(node: Node, index: number): string | null {
+    return (node.input[index] ?? '') === '' ? null : this.weight(node, index);
+  }
+
+  tensor(key: string): Tensor {
+    return this.tensors.get(key)!;
+  }
+
+  /** A tensor of the graph, under a key. Whole numbers become floating-point ones. */
+  set(key: string, tensor: Tensor): string {
+    const isFloat = DTYPES[tensor.dtype].floating;
+    this.tensors.set(key, isFloat ? tensor : Tensor.f32(tensor.shape, numbersOf(tensor)));
+    return key;
+  }
+
+  /** A weight's elements. */
+  float32(key: string): Float32Array {
+    return toFloat32(this.tensor(key));
+  }
+
+  producer(value: string): Node | undefined {
+    return this.wiring.producer(value);
+  }
+
+  /** Whether a constant leaves the shape of what it meets as it is. */
+  keepsShape(value: string, constant: Tensor): boolean {
+    const [sizes] = this.sizes(value);
+    const { shape } = constant;
+    return (
+      shape.length <= sizes.length &&
+      shape.every((size, axis) => size === 1 || size === sizes[sizes.length - shape.length + axis]) &&
+      elementCount(shape) > 0
+    );
+  }
+}
+
+/** ONNX's number for float32. */
+const FLOAT = 1;
+
+/** A problem that is not yet known to be of a node. */
+export function unusable(problem: string): RepfuseError {
+  return new RepfuseError('ERR_REPFUSE_GRAPH', problem);
+}
+
+export function refused(node: Node, reason: string): RepfuseError {
+  return new RepfuseError('ERR_REPFUSE_GRAPH', `The ONNX node ${describeNode(node)} cannot be run: ${reason}`, {
+    node: node.name || node.output[0],
+    operator: node.opType,
+  });
+}
+
+/** Id, operator and first input of a node's main result. */
+export function about<Op extends GraphNode['op']>(node: Node, op: Op) {
+  return { id: node.output[0]!, op, inputs: [node.input[0]!] } as const;
+}

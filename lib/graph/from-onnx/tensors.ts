@@ -1,0 +1,292 @@
+import { floatOf, floatsOf, intOf, intsOf, stringOf } from '../../onnx/attributes';
+import { splitSizes } from '../../onnx/constants';
+import type { Node } from '../../onnx/schema/onnx_pb';
+import { numbersOf, transposed } from '../../onnx/values';
+import {
+  PAD_MODES,
+  type PadMode,
+  RESIZE_ASPECTS,
+  RESIZE_COORDINATES,
+  RESIZE_MODES,
+  RESIZE_NEAREST,
+} from '../../ops/tensor-op';
+import { Tensor } from '../../tensor/tensor';
+import { about, type Reader, refused, type Take, unusable } from './reader';
+
+/** Far beyond any size, within what a graph's JSON holds. */
+const END = 2 ** 31 - 1;
+const MOST_EXPANDED = 1 << 22;
+
+/** What moves elements, and products of matrices. */
+export const TENSOR_OPERATORS: Readonly<Record<string, Take>> = {
+  Concat(reader, node) {
+    const axis = reader.axis(node.input.find((input) => reader.constant(input) === undefined)!, intOf(node, 'axis', 1));
+    reader.push({ ...about(node, 'concat'), inputs: node.input, axis });
+  },
+  Transpose(reader, node) {
+    const rank = reader.rank(node.input[0]!);
+    const perm = intsOf(node, 'perm') ?? Array.from({ length: rank }, (_, axis) => rank - 1 - axis);
+    if (perm.every((axis, i) => axis === i)) reader.alias(node);
+    else reader.push({ ...about(node, 'transpose'), perm });
+  },
+  Flatten(reader, node) {
+    const [input] = node.input as [string];
+    const given = intOf(node, 'axis', 1);
+    const axis = given < 0 ? given + reader.rank(input) : given;
+    reader.push({ ...about(node, 'flatten'), ...(axis === 1 ? {} : { axis }) });
+  },
+  Reshape(reader, node) {
+    const [input] = node.input as [string];
+    const shape = reshapeOf(reader, node);
+    const makesVectors = shape.length === 2 && shape[0] === 0 && shape[1] === -1;
+    if (makesVectors && reader.rank(input) === 4) reader.push(about(node, 'flatten'));
+    else reader.push({ ...about(node, 'reshape'), shape });
+  },
+  Squeeze(reader, node) {
+    const [input] = node.input as [string];
+    const given = reader.integers(node, 1, 'axes');
+    const [first, second] = reader.sizes(input);
+    const units = [...first.keys()].filter((axis) => first[axis] === 1 && second[axis] === 1);
+    const axes = given === undefined ? units : given.map((axis) => reader.axis(input, axis));
+    reader.push({ ...about(node, 'squeeze'), axes });
+  },
+  Unsqueeze(reader, node) {
+    const given = reader.integers(node, 1, 'axes') ?? [];
+    const rank = reader.rank(node.input[0]!) + given.length;
+    reader.push({ ...about(node, 'unsqueeze'), axes: given.map((axis) => (axis < 0 ? axis + rank : axis)) });
+  },
+  Slice(reader, node) {
+    const [input] = node.input as [string];
+    const starts = reader.integers(node, 1, 'starts');
+    const ends = reader.integers(node, 2, 'ends');
+    if (starts === undefined || ends === undefined) throw refused(node, 'it has no starts or no ends');
+    const axes = reader.integers(node, 3, 'axes') ?? starts.map((_, axis) => axis);
+    const steps = reader.integers(node, 4, 'steps') ?? starts.map(() => 1);
+    const rank = reader.rank(input);
+    const slices = { starts: Array(rank).fill(0), ends: Array(rank).fill(END), steps: Array(rank).fill(1) };
+    for (const [i, given] of axes.entries()) {
+      const axis = reader.axis(input, given);
+      slices.starts[axis] = within(starts[i]!);
+      slices.ends[axis] = within(ends[i]!);
+      slices.steps[axis] = within(steps[i]!);
+    }
+    reader.push({ ...about(node, 'slice'), ...slices });
+  },
+  Split(reader, node) {
+    const [input] = node.input as [string];
+    const axis = reader.axis(input, intOf(node, 'axis', 0));
+    const given = reader.integers(node, 1, 'split');
+    const [parts, others] = reader.sizes(input).map((sizes) => splitSizes(node, sizes[axis]!, given)) as [
+      readonly number[],
+      readonly number[],
+    ];
+    if (parts.join() !== others.join()) throw refused(node, 'its parts depend on sizes that the model leaves open');
+    let start = 0;
+    for (const [i, part] of parts.entries()) {
+      const id = node.output[i] ?? '';
+      if (id !== '') pushRange(reader, id, input, axis, start, start + part);
+      start += part;
+    }
+  },
+  Gather(reader, node) {
+    const [input, index] = node.input as [string, string];
+    const axis = reader.axis(input, intOf(node, 'axis', 0));
+    const indices = reader.constant(index);
+    if (indices === undefined || indices.size !== 1)
+      throw refused(node, 'it gathers at more than one place, or at computed ones');
+    const [place] = numbersOf(indices) as [number];
+    const part = indices.shape.length === 1 ? node.output[0]! : `${node.output[0]}.part`;
+    pushRange(reader, part, input, axis, place, place === -1 ? END : place + 1);
+    if (indices.shape.length === 0) reader.push({ id: node.output[0]!, op: 'squeeze', inputs: [part], axes: [axis] });
+    else if (indices.shape.length > 1) throw refused(node, 'its indices are a matrix');
+  },
+  Expand(reader, node) {
+    const [target, other] = reader.shapeNumbers(node, 1);
+    if (target.join() !== other.join()) throw refused(node, 'its shape depends on sizes that the model leaves open');
+    const count = target.reduce((product, size) => product * size, 1);
+    if (count > MOST_EXPANDED) throw refused(node, `its shape holds ${count} elements`);
+    const ones = reader.set(`${node.output[0]}.ones`, Tensor.f32(target, new Float32Array(count).fill(1)));
+    reader.push({ ...about(node, 'binary'), function: 'mul', constant: ones });
+  },
+  Cast(reader, node) {
+    if (intOf(node, 'to', 0) !== 1) throw refused(node, 'it casts to another type than float32');
+    reader.alias(node);
+  },
+  Pad(reader, node) {
+    const [input] = node.input as [string];
+    const rank = reader.rank(input);
+    const pads = reader.opset < 11 ? intsOf(node, 'pads') : reader.integers(node, 1, 'pads');
+    const value = reader.opset < 11 ? floatOf(node, 'value', 0) : (reader.scalar(node, 2) ?? 0);
+    const mode = stringOf(node, 'mode', 'constant');
+    if (!PAD_MODES.includes(mode as PadMode)) throw refused(node, `its mode is ${mode}`);
+    const axes = reader.integers(node, 3, 'axes') ?? Array.from({ length: rank }, (_, axis) => axis);
+    if (pads?.length !== 2 * axes.length) throw refused(node, 'its pads are not two for each axis');
+    const [before, after] = [Array<number>(rank).fill(0), Array<number>(rank).fill(0)];
+    for (const [i, given] of axes.entries()) {
+      const axis = reader.axis(input, given);
+      before[axis] = pads[i]!;
+      after[axis] = pads[axes.length + i]!;
+    }
+    reader.push({ ...about(node, 'pad'), before, after, mode: mode as PadMode, value });
+  },
+  Softmax(reader, node) {
+    const [input] = node.input as [string];
+    const axis = reader.axis(input, intOf(node, 'axis', reader.opset < 13 ? 1 : -1));
+    // Before opset 13 over all axes from this one on.
+    const [first, second] = reader.sizes(input);
+    const joint = reader.opset < 13 && [first, second].some((sizes) => sizes.slice(axis + 1).some((size) => size > 1));
+    reader.push({ ...about(node, 'softmax'), ...(axis === 1 ? {} : { axis }), ...(joint ? { joint } : {}) });
+  },
+  MatMul(reader, node) {
+    const [first, second] = node.input as [string, string];
+    const weight = reader.constant(second);
+    if (weight?.shape.length === 2 && reader.constant(first) === undefined && reader.rank(first) === 2) {
+      const key = reader.set(`${node.output[0]}.weight`, transposed(weight));
+      reader.push({ ...about(node, 'linear'), weight: key, bias: null });
+    } else reader.push({ ...about(node, 'matmul'), inputs: [first, second] });
+  },
+  Gemm: takeGemm,
+  DepthToSpace(reader, node) {
+    const size = intOf(node, 'blocksize', 0);
+    const channels_first = stringOf(node, 'mode', 'DCR') === 'CRD';
+    reader.push({ ...about(node, 'depth_to_space'), block: [size, size], channels_first });
+  },
+  Resize: takeResize,
+  Upsample: takeResize,
+};
+
+function within(place: number): number {
+  return Math.min(Math.max(place, -END), END);
+}
+
+function pushRange(reader: Reader, id: string, input: string, axis: number, start: number, end: number): void {
+  const rank = reader.rank(input);
+  const of = (value: number, otherwise: number) =>
+    Array.from({ length: rank }, (_, each) => (each === axis ? value : otherwise));
+  reader.push({ id, op: 'slice', inputs: [input], starts: of(start, 0), ends: of(end, END), steps: of(1, 1) });
+}
+
+/** Sizes that do not depend on what the model leaves open; 0 and -1 for those that do. */
+function reshapeOf(reader: Reader, node: Node): number[] {
+  const [first, second] = reader.shapeNumbers(node, 1);
+  const [from, other] = reader.sizes(node.input[0]!);
+  const zeroIsZero = intOf(node, 'allowzero', 0) !== 0;
+  if (zeroIsZero && first.includes(0)) throw refused(node, 'its result is empty');
+  const shape = first.map((size, i) => {
+    // A batch that the model fixes stays the input's batch, whatever it is.
+    const isBatch = i === 0 && size === from[0];
+    if (size === second[i] && size !== 0 && !isBatch) return size;
+    return size === 0 || (size === from[i] && second[i] === other[i]) ? 0 : -1;
+  });
+  if (shape.filter((size) => size === -1).length > 1)
+    throw refused(node, 'more than one of its sizes depend on what the model leaves open');
+  return shape;
+}
+
+function takeGemm(reader: Reader, node: Node): void {
+  const [a, b, c = ''] = node.input as [string, string, string?];
+  const [alpha, beta] = [floatOf(node, 'alpha', 1), floatOf(node, 'beta', 1)];
+  const [transA, transB] = [intOf(node, 'transA', 0) !== 0, intOf(node, 'transB', 0) !== 0];
+  const id = node.output[0]!;
+  const weight = reader.constant(b);
+  const bias = c === '' ? undefined : reader.constant(c);
+  const out = weight?.shape[transB ? 0 : 1];
+  const isLayer = weight?.shape.length === 2 && !transA && alpha === 1 && reader.constant(a) === undefined;
+  const isBias = c === '' || (beta === 1 && bias?.shape.length === 1 && bias.size === out);
+  if (isLayer && isBias) {
+    const key = transB ? reader.weight(node, 1) : reader.set(`${id}.weight`, transposed(weight));
+    reader.push({ ...about(node, 'linear'), weight: key, bias: reader.optional(node, 2) });
+    return;
+  }
+  const turned = (value: string, isTurned: boolean, name: string) => {
+    if (!isTurned) return value;
+    reader.push({ id: `${id}.${name}`, op: 'transpose', inputs: [value], perm: [1, 0] });
+    return `${id}.${name}`;
+  };
+  const scaled = (value: string, factor: number, to: string) => {
+    if (factor === 1) return value;
+    const constant = reader.set(`${to}.factor`, Tensor.f32([], [factor]));
+    reader.push({ id: to, op: 'binary', inputs: [value], function: 'mul', constant });
+    return to;
+  };
+  const factors = [turned(a, transA, 'a'), turned(b, transB, 'b')];
+  const product = c === '' && alpha === 1 ? id : `${id}.product`;
+  reader.push({ id: product, op: 'matmul', inputs: factors });
+  if (c === '') scaled(product, alpha, id);
+  else {
+    const terms = [scaled(product, alpha, `${id}.scaled`), scaled(c, beta, `${id}.c`)];
+    reader.push({ id, op: 'binary', inputs: terms, function: 'add' });
+  }
+}
+
+/** The index of an axis among those that a Resize names. */
+function takeResize(reader: Reader, node: Node): void {
+  const [input] = node.input as [string];
+  const rank = reader.rank(input);
+  if (rank !== 4) throw refused(node, 'it does not resize images');
+  const old = node.opType === 'Upsample' || reader.opset < 11;
+  const axes = (intsOf(node, 'axes') ?? [0, 1, 2, 3]).map((axis) => reader.axis(input, axis));
+  const spread = (values: readonly number[] | undefined, otherwise: number) =>
+    values === undefined || values.length === 0
+      ? undefined
+      : [0, 1, 2, 3].map((axis) => values[axes.indexOf(axis)] ?? otherwise);
+  const scales = spread(scalesOf(reader, node, old), 1);
+  const sizes = sizesOf(reader, node, axes, old);
+  const from = reader.sizes(input);
+  for (const axis of [0, 1]) {
+    if (
+      (scales !== undefined && scales[axis] !== 1) ||
+      (sizes !== undefined && sizes[axis] !== 0 && from.some((shape) => shape[axis] !== sizes[axis]))
+    )
+      throw refused(node, 'it resizes other axes than height and width');
+  }
+  if (scales === undefined && sizes === undefined) throw refused(node, 'it has neither scales nor sizes');
+  const roi = node.input[1] === undefined || old ? undefined : reader.constant(node.input[1]);
+  const crop = roi === undefined ? [] : numbersOf(roi);
+  const share = (axis: number, end: number) => crop[axes.indexOf(axis) + end * axes.length] ?? end;
+  reader.push({
+    ...about(node, 'resize'),
+    mode: choice(node, 'mode', RESIZE_MODES, 'nearest'),
+    coordinates: choice(node, 'coordinate_transformation_mode', RESIZE_COORDINATES, old ? 'asymmetric' : 'half_pixel'),
+    nearest: choice(node, 'nearest_mode', RESIZE_NEAREST, old ? 'floor' : 'round_prefer_floor'),
+    aspect: choice(node, 'keep_aspect_ratio_policy', RESIZE_ASPECTS, 'stretch'),
+    exclude_outside: intOf(node, 'exclude_outside', 0) !== 0,
+    antialias: intOf(node, 'antialias', 0) !== 0,
+    cubic_a: floatOf(node, 'cubic_coeff_a', -0.75),
+    extrapolation: floatOf(node, 'extrapolation_value', 0),
+    scales: scales === undefined || sizes !== undefined ? [0, 0] : [scales[2]!, scales[3]!],
+    sizes: sizes === undefined ? [0, 0] : [sizes[2]!, sizes[3]!],
+    crop: [share(2, 0), share(3, 0), share(2, 1), share(3, 1)],
+  });
+}
+
+function scalesOf(reader: Reader, node: Node, old: boolean): readonly number[] | undefined {
+  if (old && node.input.length === 1) return floatsOf(node, 'scales');
+  const name = node.input[old ? 1 : 2] ?? '';
+  if (name === '') return undefined;
+  const constant = reader.constant(name);
+  if (constant === undefined) throw refused(node, 'its scales are no constants');
+  return numbersOf(constant);
+}
+
+/** For each axis; 0 where nothing is said of it. */
+function sizesOf(reader: Reader, node: Node, axes: readonly number[], old: boolean): number[] | undefined {
+  const name = node.input[3] ?? '';
+  if (old || name === '') return undefined;
+  const [first, second] = reader.shapeNumbers(node, 3);
+  if (first.length === 0) return undefined;
+  const [from, other] = reader.sizes(node.input[0]!);
+  return [0, 1, 2, 3].map((axis) => {
+    const size = first[axes.indexOf(axis)];
+    if (size === undefined) return axis < 2 ? 0 : from[axis]!;
+    if (size === second[axes.indexOf(axis)]) return size;
+    if (axis < 2 && size === from[axis] && second[axes.indexOf(axis)] === other[axis]) return 0;
+    throw unusable('its sizes are computed from those that the model leaves open');
+  });
+}
+
+function choice<Word extends string>(node: Node, name: string, words: readonly Word[], otherwise: Word): Word {
+  const word = stringOf(node, name, otherwise);
+  if (!words.includes(word as Word)) throw refused(node, `its ${name} is ${word}`);
+  return word as Word;
+}

@@ -1,0 +1,184 @@
+import { elementCount, formatShape } from '../tensor/tensor';
+import type { FlattenNode, ResizeNode, SoftmaxNode, TensorNode } from './graph';
+
+type Shape = readonly number[];
+
+/** Most axes of a tensor. */
+const MAX_RANK = 8;
+
+/**
+ * Shape of a node's result. The inputs' are known to be right; `constant` is that of the node's own tensor.
+ *
+ * @throws the problem, in words, for the node's error
+ */
+export function tensorShape(
+  node: TensorNode | FlattenNode | SoftmaxNode,
+  inputs: readonly Shape[],
+  constant: Shape | undefined,
+): Shape {
+  const shape = shapeOf(node, inputs, constant);
+  if (shape.length > MAX_RANK) throw new Misfit(`its result would have more than ${MAX_RANK} axes`);
+  if (shape.some((size) => !(size >= 1))) throw new Misfit(`nothing remains of its input ${formatShape(inputs[0]!)}`);
+  return shape;
+}
+
+/** What does not fit, in words. */
+export class Misfit extends Error {}
+
+function shapeOf(
+  node: TensorNode | FlattenNode | SoftmaxNode,
+  inputs: readonly Shape[],
+  constant: Shape | undefined,
+): Shape {
+  const input = inputs[0]!;
+  switch (node.op) {
+    case 'clip':
+    case 'hard_sigmoid':
+    case 'leaky_relu':
+    case 'tanh':
+      return input;
+    case 'softmax':
+      expectAxis(node.axis ?? 1, input, 0);
+      return input;
+    case 'flatten': {
+      const axis = node.axis ?? 1;
+      expectAxis(axis, input, 1);
+      return [elementCount(input.slice(0, axis)), elementCount(input.slice(axis))];
+    }
+    case 'binary': {
+      const operands = constant === undefined ? inputs : [input, constant];
+      const met = broadcast(operands[0]!, operands[1]!);
+      if (met === undefined) throw new Misfit(`shapes ${operands.map(formatShape).join(' and ')} do not meet`);
+      return met;
+    }
+    case 'concat': {
+      expectAxis(node.axis, input, 0);
+      const rest = (shape: Shape) => formatShape(shape.map((size, axis) => (axis === node.axis ? 0 : size)));
+      const other = inputs.find((shape) => rest(shape) !== rest(input));
+      if (other !== undefined) throw new Misfit(`shapes ${formatShape(input)} and ${formatShape(other)} do not fit`);
+      const joined = inputs.reduce((sum, shape) => sum + shape[node.axis]!, 0);
+      return input.map((size, axis) => (axis === node.axis ? joined : size));
+    }
+    case 'transpose': {
+      const { perm } = node;
+      expectRank(perm, input);
+      if (new Set(perm).size !== perm.length) throw new Misfit(`[${perm.join(', ')}] is no permutation`);
+      for (const axis of perm) expectAxis(axis, input, 0);
+      return perm.map((axis) => input[axis]!);
+    }
+    case 'slice':
+      for (const list of [node.starts, node.ends, node.steps]) expectRank(list, input);
+      return input.map((size, axis) => sliceCount(node.starts[axis]!, node.ends[axis]!, node.steps[axis]!, size));
+    case 'pad':
+      for (const list of [node.before, node.after]) expectRank(list, input);
+      return input.map((size, axis) => {
+        const [before, after] = [node.before[axis]!, node.after[axis]!];
+        if (node.mode === 'reflect' && Math.max(before, after) > size - 1)
+          throw new Misfit(`reflection by ${Math.max(before, after)} goes beyond its input ${formatShape(input)}`);
+        return size + before + after;
+      });
+    case 'reshape':
+      return reshaped(node.shape, input);
+    case 'squeeze':
+      for (const axis of node.axes) {
+        expectAxis(axis, input, 0);
+        if (input[axis] !== 1) throw new Misfit(`axis ${axis} of its input ${formatShape(input)} is not 1`);
+      }
+      return input.filter((_, axis) => !node.axes.includes(axis));
+    case 'unsqueeze': {
+      const rank = input.length + node.axes.length;
+      const rest = [...input];
+      if (new Set(node.axes).size !== node.axes.length || node.axes.some((axis) => axis >= rank))
+        throw new Misfit(`axes [${node.axes.join(', ')}] are not those of a result of ${rank}`);
+      return Array.from({ length: rank }, (_, axis) => (node.axes.includes(axis) ? 1 : rest.shift()!));
+    }
+    case 'reduce_mean':
+      for (const axis of node.axes) expectAxis(axis, input, 0);
+      return node.keepdims
+        ? input.map((size, axis) => (node.axes.includes(axis) ? 1 : size))
+        : input.filter((_, axis) => !node.axes.includes(axis));
+    case 'matmul':
+      return productShape(input, inputs[1]!);
+    case 'resize':
+      return resizedShape(node, input);
+    case 'depth_to_space': {
+      const [n, channels, height, width] = imageShape(input);
+      const [down, across] = node.block;
+      if (channels % (down * across) !== 0)
+        throw new Misfit(`${channels} channels are no whole number of blocks of ${down}x${across}`);
+      return [n, channels / (down * across), height * down, width * across];
+    }
+  }
+}
+
+/** Numpy's rule: shapes meet from the right, a 1 spreads; undefined where they do not meet. */
+export function broadcast(a: Shape, b: Shape): number[] | undefined {
+  const rank = Math.max(a.length, b.length);
+  const shape: number[] = [];
+  for (let axis = 0; axis < rank; axis++) {
+    const [one, other] = [a[a.length - rank + axis] ?? 1, b[b.length - rank + axis] ?? 1];
+    if (one !== other && one !== 1 && other !== 1) return undefined;
+    shape.push(one === 1 ? other : one);
+  }
+  return shape;
+}
+
+/** Elements that a slice takes of an axis. */
+function sliceCount(start: number, end: number, step: number, size: number): number {
+  const place = (index: number, low: number, high: number) =>
+    Math.min(Math.max(index < 0 ? index + size : index, low), high);
+  return step > 0
+    ? Math.ceil((place(end, 0, size) - place(start, 0, size)) / step)
+    : Math.ceil((place(end, -1, size - 1) - place(start, 0, size - 1)) / step);
+}
+
+function reshaped(wanted: Shape, input: Shape): Shape {
+  const shape = wanted.map((size, axis) => (size === 0 ? (input[axis] ?? 0) : size));
+  const rest = shape.indexOf(-1);
+  if (rest >= 0) shape[rest] = elementCount(input) / elementCount(shape.filter((_, axis) => axis !== rest));
+  if (!shape.every((size) => Number.isSafeInteger(size) && size > 0) || elementCount(shape) !== elementCount(input))
+    throw new Misfit(`its input ${formatShape(input)} cannot become ${formatShape(wanted)}`);
+  return shape;
+}
+
+/** 1-D operands are a row and a column, and lose that axis in the result. */
+function productShape(a: Shape, b: Shape): Shape {
+  const misfit = () => new Misfit(`${formatShape(a)} and ${formatShape(b)} have no matrix product`);
+  if (a.length === 0 || b.length === 0) throw misfit();
+  const left = a.length === 1 ? [1, a[0]!] : a;
+  const right = b.length === 1 ? [b[0]!, 1] : b;
+  const batch = broadcast(left.slice(0, -2), right.slice(0, -2));
+  if (left.at(-1) !== right.at(-2) || batch === undefined) throw misfit();
+  return [...batch, ...(a.length === 1 ? [] : [left.at(-2)!]), ...(b.length === 1 ? [] : [right.at(-1)!])];
+}
+
+function resizedShape({ coordinates, aspect, crop, scales, sizes }: ResizeNode, input: Shape): Shape {
+  const [n, channels, ...from] = imageShape(input);
+  const ratios = from.map((size, i) => sizes[i]! / size).filter((ratio) => ratio > 0);
+  const to = from.map((size, i) => {
+    if (sizes[i] === 0) {
+      const share = coordinates === 'tf_crop_and_resize' ? crop[i + 2]! - crop[i]! : 1;
+      return Math.floor(size * share * scales[i]!);
+    }
+    if (aspect === 'stretch') return sizes[i]!;
+    const ratio = aspect === 'not_larger' ? Math.min(...ratios) : Math.max(...ratios);
+    return Math.floor(ratio * size + 0.5);
+  });
+  return [n, channels, ...to];
+}
+
+function imageShape(shape: Shape): readonly [number, number, number, number] {
+  if (shape.length !== 4) throw new Misfit(`expected [N, C, H, W] but its input is ${formatShape(shape)}`);
+  return shape as unknown as readonly [number, number, number, number];
+}
+
+/** `extra`: how far beyond the last one the axis may be. */
+function expectAxis(axis: number, shape: Shape, extra: number): void {
+  if (axis >= Math.max(shape.length, 1) + extra)
+    throw new Misfit(`its input ${formatShape(shape)} has no axis ${axis}`);
+}
+
+function expectRank(list: readonly number[], shape: Shape): void {
+  if (list.length !== shape.length)
+    throw new Misfit(`expected something for each axis of its input ${formatShape(shape)} but it has ${list.length}`);
+}

@@ -1,0 +1,107 @@
+#include "network_node.h"
+
+#include <cstring>
+
+namespace repfuse::addon {
+namespace {
+
+constexpr int64_t kMaxDim = int64_t{1} << 31;
+constexpr std::array kKinds = {"conv",      "maxPool", "averagePool", "globalAveragePool", "linear",     "gate",         "frame",      "softmax",     "add",
+                               "activation", "binary",  "concat",      "resize",            "depthToSpace", "flatten",      "constant",   "transpose",   "slice",
+                               "pad",       "reshape", "squeeze",     "unsqueeze",         "reduceMean", "softmaxAxis",  "matMul",     "toTensor",    "toImages"};
+constexpr std::array kActivations = {"relu", "sigmoid", "silu", "hardswish", "clip", "leakyRelu", "hardSigmoid", "tanh"};
+constexpr std::array kFunctions = {"add", "sub", "mul", "div", "prelu"};
+constexpr std::array kPadModes = {"constant", "reflect", "edge", "wrap"};
+constexpr std::array kResizeModes = {"nearest", "linear", "cubic"};
+constexpr std::array kCoordinates = {"half_pixel",    "half_pixel_symmetric", "pytorch_half_pixel",  "align_corners",
+                                     "asymmetric", "tf_half_pixel_for_nn", "tf_crop_and_resize"};
+constexpr std::array kNearest = {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"};
+constexpr std::array kAspects = {"stretch", "not_larger", "not_smaller"};
+
+bool IsGiven(Arguments& arguments, const char* name) {
+  const Napi::Value value = arguments.Get(name);
+  return !value.IsNull() && !value.IsUndefined();
+}
+
+// One of a list of words, where there is one.
+template <typename Choice, size_t kCount>
+void ReadChoice(Arguments& arguments, const char* name, const std::array<const char*, kCount>& names, Choice* out) {
+  if (!IsGiven(arguments, name)) return;
+  const int choice = ChoiceOf(names, arguments.Get(name));
+  if (choice < 0) arguments.Fail(name);
+  else *out = static_cast<Choice>(choice);
+}
+
+template <size_t kCount>
+void ReadDoubles(Arguments& arguments, const char* name, std::array<double, kCount>* out) {
+  const Napi::Value value = arguments.Get(name);
+  if (!value.IsArray() || value.As<Napi::Array>().Length() != kCount) return arguments.Fail(name);
+  for (uint32_t i = 0; i < kCount; ++i) (*out)[i] = value.As<Napi::Array>().Get(i).ToNumber().DoubleValue();
+}
+
+Status Copy(Arguments& arguments, const char* name, AlignedBuffer* out) {
+  if (!IsGiven(arguments, name)) return Ok();
+  const Operand* view = arguments.Array(arguments.Get(name), name, false);
+  if (view == nullptr || view->type != napi_float32_array || view->count == 0) return {Code::kInvalidArgument, name};
+  if (!out->Allocate(view->count * sizeof(float))) return {Code::kOutOfMemory, name};
+  std::memcpy(out->data(), view->data, view->count * sizeof(float));
+  return Ok();
+}
+
+void ReadResize(Arguments arguments, ResizeOptions* out) {
+  ReadChoice(arguments, "mode", kResizeModes, &out->mode);
+  ReadChoice(arguments, "coordinates", kCoordinates, &out->coordinates);
+  ReadChoice(arguments, "nearest", kNearest, &out->nearest);
+  ReadChoice(arguments, "aspect", kAspects, &out->aspect);
+  out->exclude_outside = arguments.Bool("excludeOutside");
+  out->antialias = arguments.Bool("antialias");
+  out->cubic_a = arguments.Double("cubicA");
+  out->extrapolation = arguments.Double("extrapolation");
+  ReadDoubles(arguments, "scales", &out->scales);
+  ReadDoubles(arguments, "crop", &out->crop);
+  const auto sizes = arguments.Ints("sizes", 2, 0, kMaxDim);
+  out->sizes = {sizes[0], sizes[1]};
+}
+
+}  // namespace
+
+Status ReadNode(Arguments& arguments, NetworkNode* node) {
+  const int kind = ChoiceOf(kKinds, arguments.Get("kind"));
+  if (kind < 0) return {Code::kInvalidArgument, "kind"};
+  node->kind = static_cast<NodeKind>(kind);
+  node->name = arguments.Get("name").ToString().Utf8Value();
+  if (const int activation = ChoiceOf(kActivations, arguments.Get("activation")); activation >= 0) node->activation = static_cast<Activation>(activation);
+  if (IsGiven(arguments, "alpha")) node->alpha = static_cast<float>(arguments.Double("alpha"));
+  if (IsGiven(arguments, "beta")) node->beta = static_cast<float>(arguments.Double("beta"));
+  const auto kernel = arguments.Ints("kernel", 2, 1, kMaxDim), stride = arguments.Ints("stride", 2, 1, kMaxDim);
+  const auto dilation = arguments.Ints("dilation", 2, 1, kMaxDim), padding = arguments.Ints("padding", 4, -kMaxDim, kMaxDim);
+  node->kernel_h = kernel[0];
+  node->kernel_w = kernel[1];
+  node->stride_h = stride[0];
+  node->stride_w = stride[1];
+  node->dilation_h = dilation[0];
+  node->dilation_w = dilation[1];
+  node->pad_top = padding[0];
+  node->pad_left = padding[1];
+  node->pad_bottom = padding[2];
+  node->pad_right = padding[3];
+  node->out_channels = arguments.Int("outChannels", 0, kMaxDim);
+  node->groups = arguments.Int("groups", 1, kMaxDim);
+  node->ceil_mode = arguments.Bool("ceilMode");
+  node->count_include_pad = arguments.Bool("countIncludePad");
+  ReadChoice(arguments, "function", kFunctions, &node->function);
+  node->constant_first = arguments.Bool("constantFirst");
+  if (IsGiven(arguments, "ints")) node->ints = arguments.Shape("ints", -kMaxDim, kMaxDim);
+  ReadChoice(arguments, "padMode", kPadModes, &node->pad_mode);
+  if (IsGiven(arguments, "padValue")) node->pad_value = static_cast<float>(arguments.Double("padValue"));
+  if (const Napi::Value resize = arguments.Get("resize"); resize.IsObject()) ReadResize(arguments.Child(resize.As<Napi::Object>()), &node->resize);
+  if (!arguments.status().ok()) return arguments.status();
+  if (node->kind == NodeKind::kActivation && !node->activation) return {Code::kInvalidArgument, "activation"};
+  for (const auto& [name, buffer] : {std::pair{"weight", &node->weight}, std::pair{"bias", &node->bias}}) {
+    const Status copied = Copy(arguments, name, buffer);
+    if (!copied.ok()) return copied;
+  }
+  return Ok();
+}
+
+}  // namespace repfuse::addon
