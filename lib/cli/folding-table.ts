@@ -1,4 +1,4 @@
-import type { OnnxReport, OnnxVerification } from '../convert';
+import type { OnnxReport, OnnxValueCheck, OnnxVerification } from '../convert';
 import { formatShape } from '../tensor/tensor';
 import { formatError, formatTable } from './table';
 
@@ -28,6 +28,19 @@ function countOperators(nodes: readonly string[]): string {
   return [...counts].map(([operator, count]) => (count === 1 ? operator : `${count} ${operator}`)).join(', ');
 }
 
-function formatVerdict({ input, error, bound, equal }: OnnxVerification): string {
-  return `${equal ? 'equal' : 'NOT EQUAL'}: outputs for ${formatShape(input)} differ by ${formatError(error)} of the peak, bound ${formatError(bound)}`;
+function formatVerdict({ input, values, bound, equal }: OnnxVerification): string {
+  const worst = (of: OnnxValueCheck['of']) =>
+    values.filter((value) => value.of === of).reduce((most, { folded }) => Math.max(most, folded), 0);
+  const wrong = values
+    .filter((value) => !value.equal)
+    .map(
+      ({ value, of, given, folded }) =>
+        `NOT EQUAL: ${of} ${value} differs by ${formatError(folded)} of the peak, of the given model by ${formatError(given)}`,
+    );
+  const verdict = equal ? 'equal' : 'NOT EQUAL';
+  const regions = values.filter(({ of }) => of === 'region').length;
+  return [
+    ...wrong,
+    `${verdict}: outputs for ${formatShape(input)} differ by ${formatError(worst('output'))} of the peak, ${regions} values inside by ${formatError(worst('region'))}, bound ${formatError(bound)}`,
+  ].join('\n');
 }

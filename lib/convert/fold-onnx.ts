@@ -1,12 +1,8 @@
 import { resolve } from 'node:path';
-import { Engine, readModel } from '../engine';
 import { RepfuseError } from '../errors';
-import { evaluateAsync } from '../graph';
 import type { FoldOptions, FoldReport } from '../onnx';
 import { checkOptions, expectBoolean } from '../options';
-import { seededUniform, uniformValues } from '../tensor/random';
-import { elementCount, Tensor } from '../tensor/tensor';
-import { differenceOf, peakOf } from './verify/difference';
+import { type OnnxVerification, verifyOnnx } from './verify/onnx';
 
 export interface FoldOnnxOptions extends FoldOptions {
   /** Overwrite an existing output. Default false. */
@@ -14,22 +10,13 @@ export interface FoldOnnxOptions extends FoldOptions {
   /** Wait until the output is on the disk. Default false. */
   readonly durable?: boolean | undefined;
   /**
-   * Run the given model node by node and the folded one in the engine, on seeded images, and compare their outputs. Default false.
+   * Run both models in the engine on seeded images, and compare their outputs and what every folded region makes with what the given model's
+   * operators make one by one. Default false.
    * Only models that repfuse runs can be verified: others throw ERR_REPFUSE_GRAPH after the output has been written.
    */
   readonly verify?: boolean | undefined;
   /** Throw ERR_REPFUSE_NO_BLOCKS if nothing was folded. Default false. */
   readonly requireChange?: boolean | undefined;
-}
-
-/** How the outputs of two models differ on the same images. */
-export interface OnnxVerification {
-  /** [N, C, H, W] of the images. */
-  readonly input: readonly number[];
-  /** max |difference| over the peak of the given model's output. */
-  readonly error: number;
-  readonly bound: number;
-  readonly equal: boolean;
 }
 
 export interface OnnxReport extends FoldReport {
@@ -69,24 +56,7 @@ export async function foldOnnx(input: string, output: string, options: FoldOnnxO
     });
   if (report.folded.length > 0) await writeOnnx(output, model, { force, durable, signal: options.signal });
   const written = report.folded.length > 0;
-  const verification = verify === true && written ? await compare(input, output, options) : null;
+  const verification = verify === true && written ? await verifyOnnx(input, output, report.folded, options) : null;
   const milliseconds = performance.now() - started;
   return { input, output: written ? output : null, ...report, milliseconds, verification };
-}
-
-/** Of the peak: what rounding makes of networks of a hundred layers stays a tenth below, a wrong weight is a thousand times larger. */
-const BOUND = 2e-5;
-const IMAGES = 2;
-/** Height and width where the model leaves them open. */
-const SIZE = 64;
-
-/** The given model node by node, as it stands; the folded one in the engine: two paths that share no folding. */
-async function compare(given: string, folded: string, { threads, signal }: FoldOnnxOptions): Promise<OnnxVerification> {
-  const before = await readModel(given);
-  const shape = [IMAGES, ...(before.graph.inputShape ?? [3, SIZE, SIZE])];
-  const input = Tensor.f32(shape, uniformValues(seededUniform(1), elementCount(shape), -1, 1));
-  const want = await evaluateAsync(before.graph, before.tensors, input, { threads, signal });
-  using engine = await Engine.create(await readModel(folded), { threads, signal });
-  const { relative } = differenceOf(want, await engine.run(input, { signal }), peakOf(want));
-  return { input: shape, error: relative, bound: BOUND, equal: relative <= BOUND };
 }

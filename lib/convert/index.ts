@@ -3,11 +3,12 @@ export type { Shard } from './batch/plan';
 export type { BatchProgress } from './batch/progress';
 export { type ConvertOptions, type ConvertProgress, convert } from './convert';
 export type { FindOptions } from './find-blocks';
-export { type FoldOnnxOptions, foldOnnx, type OnnxReport, type OnnxVerification } from './fold-onnx';
+export { type FoldOnnxOptions, foldOnnx, type OnnxReport } from './fold-onnx';
 export { type InspectOptions, inspect } from './inspect';
 export type { OutputOptions } from './output-form';
 export type { BlockReport, BlockStatus, ConvertReport, InspectReport, Range } from './report';
 export type { TensorProblem } from './verify/compare-tensors';
+export type { OnnxValueCheck, OnnxVerification } from './verify/onnx';
 export {
   type NetworkVerification,
   type VerifyOptions,

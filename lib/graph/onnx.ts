@@ -1,6 +1,7 @@
 import type { NewFileOptions } from '../checkpoint/files/new-file';
 import { RepfuseError } from '../errors';
 import type { Tensor } from '../tensor/tensor';
+import type { ReadModel } from './from-onnx/reader';
 import type { Graph } from './graph';
 
 export interface ExportOnnxOptions extends NewFileOptions {
@@ -29,9 +30,7 @@ export async function exportOnnx(
  *
  * @throws as `readOnnx` and `fromOnnx`
  */
-export async function readOnnxModel(
-  file: string,
-): Promise<{ readonly graph: Graph; readonly tensors: ReadonlyMap<string, Tensor> }> {
+export async function readOnnxModel(file: string): Promise<ReadModel> {
   const { fromOnnx } = require('./from-onnx/from-onnx') as typeof import('./from-onnx/from-onnx');
   const { readOnnx } = require('../onnx') as typeof import('../onnx');
   const model = await readOnnx(file);

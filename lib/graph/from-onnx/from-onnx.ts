@@ -1,9 +1,7 @@
 import type { OnnxModel } from '../../onnx';
-import type { Tensor } from '../../tensor/tensor';
-import type { Graph } from '../graph';
 import { ELEMENTWISE_OPERATORS } from './elementwise';
 import { IMAGE_OPERATORS } from './images';
-import { Reader } from './reader';
+import { Reader, type ReadModel } from './reader';
 import { TENSOR_OPERATORS } from './tensors';
 
 const OPERATORS = { ...IMAGE_OPERATORS, ...ELEMENTWISE_OPERATORS, ...TENSOR_OPERATORS };
@@ -14,6 +12,6 @@ const OPERATORS = { ...IMAGE_OPERATORS, ...ELEMENTWISE_OPERATORS, ...TENSOR_OPER
  *
  * @throws ERR_REPFUSE_GRAPH naming the first node that a graph cannot hold, and why
  */
-export function fromOnnx(model: OnnxModel): { graph: Graph; tensors: ReadonlyMap<string, Tensor> } {
+export function fromOnnx(model: OnnxModel): ReadModel {
   return new Reader(model, OPERATORS).read();
 }

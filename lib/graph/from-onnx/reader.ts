@@ -14,6 +14,14 @@ import { type Sizes, Worlds } from './worlds';
 /** Reads one operator of ONNX into a graph. */
 export type Take = (reader: Reader, node: Node) => void;
 
+/** What an ONNX model is as a graph. */
+export interface ReadModel {
+  readonly graph: Graph;
+  readonly tensors: ReadonlyMap<string, Tensor>;
+  /** Ids of those values of the model that the graph has under another name. */
+  readonly aliases: ReadonlyMap<string, string>;
+}
+
 /** An ONNX model on its way to a graph. */
 export class Reader {
   private readonly nodes: GraphNode[] = [];
@@ -48,7 +56,7 @@ export class Reader {
       throw unusable(`Expected the channels of the input ${this.input.name} but the model leaves them open`);
   }
 
-  read(): { graph: Graph; tensors: ReadonlyMap<string, Tensor> } {
+  read(): ReadModel {
     const { node: nodes, output } = this.model.proto.graph;
     for (const node of nodes) if (!this.isAside(node)) this.take(node);
     const outputs = output.map(({ name }) => this.result(name));
@@ -62,7 +70,7 @@ export class Reader {
       nodes: this.nodes,
       ...(fixed ? { inputShape: image as [number, number, number] } : {}),
     };
-    return { graph, tensors: this.tensors };
+    return { graph, tensors: this.tensors, aliases: this.same };
   }
 
   get opset(): number {
