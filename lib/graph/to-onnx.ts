@@ -161,7 +161,8 @@ class Writer {
         this.add('Add', [x, other!], id);
         break;
       case 'constant':
-        this.add('Identity', [this.weight(node.tensor)], id);
+        // An initializer is a value by its own name.
+        if (this.weight(node.tensor) !== id) this.add('Identity', [node.tensor], id);
         break;
       case 'global_avg_pool':
       case 'hardswish':

@@ -142,15 +142,18 @@ function transposed({ shape, data }: Value): Value {
   return { shape: [columns, rows], data: out };
 }
 
-function padded(x: Value, pads: readonly number[], value: number): Value {
+function padded(x: Value, pads: readonly number[], value: number, mode: string): Value {
   const rank = x.shape.length;
   const shape = x.shape.map((dim, axis) => dim + pads[axis]! + pads[axis + rank]!);
   const data = new Float64Array(count(shape));
   for (let i = 0; i < data.length; i++) {
     let [rest, index, step, inside] = [i, 0, 1, true];
     for (let axis = rank - 1; axis >= 0; axis--) {
-      const position = (rest % shape[axis]!) - pads[axis]!;
-      inside &&= position >= 0 && position < x.shape[axis]!;
+      const last = x.shape[axis]! - 1;
+      let position = (rest % shape[axis]!) - pads[axis]!;
+      if (mode === 'edge') position = Math.min(Math.max(position, 0), last);
+      if (mode === 'reflect') position = position < 0 ? -position : position > last ? 2 * last - position : position;
+      inside &&= position >= 0 && position <= last;
       index += position * step;
       step *= x.shape[axis]!;
       rest = Math.floor(rest / shape[axis]!);
@@ -258,7 +261,12 @@ const OPERATORS: Readonly<Record<string, (inputs: readonly Value[], a: Attribute
           (p, q) => p + q,
         );
   },
-  MatMul: ([x, y]) => matmul(x!, y!),
+  MatMul: ([x, y]) => {
+    if (x!.shape.length < 3) return matmul(x!, y!);
+    const rows = x!.shape.slice(0, -1);
+    const flat = matmul({ shape: [count(rows), x!.shape.at(-1)!], data: x!.data }, y!); // of one matrix
+    return { shape: [...rows, y!.shape.at(-1)!], data: flat.data };
+  },
   ConvTranspose: ([x, w, b], a) => convTranspose(x!, w!, b, a),
   Softmax: ([x]) => {
     const classes = x!.shape.at(-1)!;
@@ -288,13 +296,71 @@ const OPERATORS: Readonly<Record<string, (inputs: readonly Value[], a: Attribute
   CastLike: ([x]) => x!,
   Expand: ([x, shape]) =>
     broadcast(x!, { shape: Array.from(shape!.data), data: new Float64Array(count(Array.from(shape!.data))) }, (p) => p),
-  Slice: ([x, starts, ends], a) => {
+  Slice: ([x, starts, ends, axes], a) => {
+    if (axes !== undefined) {
+      // Of one axis, by steps of 1, as a permutation, a cut and its reverse.
+      const [axis] = Array.from(axes.data) as [number];
+      const order = [axis, ...x!.shape.keys()].filter((each, i, all) => all.indexOf(each) === i);
+      const front = permuted(x!, order);
+      const inner = count(front.shape.slice(1));
+      const [from, to] = [starts!.data[0]!, Math.min(ends!.data[0]!, front.shape[0]!)];
+      const cut = Float64Array.from(front.data).slice(from * inner, to * inner);
+      return permuted(
+        { shape: [to - from, ...front.shape.slice(1)], data: cut },
+        [...x!.shape.keys()].map((each) => order.indexOf(each)),
+      );
+    }
     const [from, to] = [starts?.data[0] ?? a.ints('starts')![0]!, ends?.data[0] ?? a.ints('ends')![0]!];
     const data = Array.from(x!.data).slice(from, Math.min(to, x!.data.length));
     return { shape: [data.length], data };
   },
-  Pad: ([x, pads, value]) => padded(x!, Array.from(pads!.data), value?.data[0] ?? 0),
+  Pad: ([x, pads, value], a) => padded(x!, Array.from(pads!.data), value?.data[0] ?? 0, a.text('mode', 'constant')),
+  Tanh: ([x]) => map(x!, Math.tanh),
+  LeakyRelu: ([x], a) => map(x!, (v) => (v < 0 ? a.float('alpha', 0.01) * v : v)),
+  PRelu: ([x, slope]) => broadcast(x!, slope!, (v, s) => (v < 0 ? s * v : v)),
+  Transpose: ([x], a) => permuted(x!, a.ints('perm')!),
+  DepthToSpace: ([x], a) => {
+    const size = a.int('blocksize', 0);
+    const [n, c, h, w] = x!.shape as [number, number, number, number];
+    const split = c / size / size;
+    const isFirst = a.text('mode', 'DCR') === 'CRD';
+    const six = { shape: isFirst ? [n, split, size, size, h, w] : [n, size, size, split, h, w], data: x!.data };
+    const spread = permuted(six, isFirst ? [0, 1, 4, 2, 5, 3] : [0, 3, 4, 1, 5, 2]);
+    return { shape: [n, split, h * size, w * size], data: spread.data };
+  },
+  Resize: ([x, , scales], a) => resized(x!, scales!.data[2]!, scales!.data[3]!, a.text('mode', 'nearest') === 'linear'),
 };
+
+function permuted(x: Value, perm: readonly number[]): Value {
+  const shape = perm.map((axis) => x.shape[axis]!);
+  const strides = x.shape.map((_, axis) => count(x.shape.slice(axis + 1)));
+  const data = Float64Array.from({ length: x.data.length }, (_, i) => {
+    let [rest, index] = [i, 0];
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      index += (rest % shape[axis]!) * strides[perm[axis]!]!;
+      rest = Math.floor(rest / shape[axis]!);
+    }
+    return x.data[index]!;
+  });
+  return { shape, data };
+}
+
+/** Nearest by floor of asymmetric coordinates, or linear by half pixels: what networks ask for. */
+function resized(x: Value, down: number, across: number, linear: boolean): Value {
+  const [n, c, h, w] = x.shape as [number, number, number, number];
+  const [oh, ow] = [Math.floor(h * down), Math.floor(w * across)];
+  const pixel = (plane: number, y: number, z: number) =>
+    x.data[(plane * h + Math.min(Math.max(y, 0), h - 1)) * w + Math.min(Math.max(z, 0), w - 1)]!;
+  const data = Float64Array.from({ length: n * c * oh * ow }, (_, i) => {
+    const [plane, oy, ox] = [Math.floor(i / (oh * ow)), Math.floor(i / ow) % oh, i % ow];
+    if (!linear) return pixel(plane, Math.floor(oy / down), Math.floor(ox / across));
+    const [y, z] = [(oy + 0.5) / down - 0.5, (ox + 0.5) / across - 0.5];
+    const [top, left] = [Math.floor(y), Math.floor(z)];
+    const row = (at: number) => pixel(plane, at, left) * (1 - z + left) + pixel(plane, at, left + 1) * (z - left);
+    return row(top) * (1 - y + top) + row(top + 1) * (y - top);
+  });
+  return { shape: [n, c, oh, ow], data };
+}
 
 /** Every input adds its kernel to the output. */
 function convTranspose(x: Value, w: Value, b: Value | undefined, a: Attributes): Value {
