@@ -71,6 +71,36 @@ class NetworkBuilder {
     node.bias = BufferOf(RandomFloats(static_cast<size_t>(channels), random_));
     return Last();
   }
+  // Of the kinds that say all by their integers.
+  int Tensor(NodeKind kind, std::vector<int> inputs, std::vector<int64_t> ints) {
+    Add(kind, std::move(inputs)).ints = std::move(ints);
+    return Last();
+  }
+  int Constant(std::vector<int64_t> shape) {
+    NetworkNode& node = Add(NodeKind::kConstant, {});
+    size_t count = 1;
+    for (const int64_t size : shape) count *= static_cast<size_t>(size);
+    node.bias = BufferOf(RandomFloats(count, random_));
+    node.ints = std::move(shape);
+    return Last();
+  }
+  int Activate(int input, Activation activation, float alpha, float beta) {
+    NetworkNode& node = Add(NodeKind::kActivation, {input});
+    node.activation = activation;
+    node.alpha = alpha;
+    node.beta = beta;
+    return Last();
+  }
+  int Binary(BinaryFunction function, std::vector<int> inputs) {
+    Add(NodeKind::kBinary, std::move(inputs)).function = function;
+    return Last();
+  }
+  int Resize(int input, ResizeMode mode, double scale) {
+    NetworkNode& node = Add(NodeKind::kResize, {input});
+    node.resize.mode = mode;
+    node.resize.scales = {scale, scale};
+    return Last();
+  }
   Network Build(int output) {
     network_.outputs = {output};
     return std::move(network_);
@@ -111,6 +141,31 @@ Network EveryKind() {
 
 constexpr ImageShape kInput{2, 3, 18, 18};
 
+// What works on tensors, and on images as on tensors.
+Network EveryTensorKind() {
+  NetworkBuilder b(3);
+  const int stem = b.Conv(0, 3, 20, 3, 2, Activation::kRelu);  // 9 x 9
+  const int leaky = b.Activate(stem, Activation::kLeakyRelu, 0.1f, 0), soft = b.Activate(stem, Activation::kHardSigmoid, 0.2f, 0.5f);
+  const int bounded = b.Activate(b.Activate(leaky, Activation::kTanh, 0, 0), Activation::kClip, -0.5f, 0.5f);
+  const int product = b.Binary(BinaryFunction::kMul, {bounded, soft});
+  const int large = b.Resize(product, ResizeMode::kNearest, 2), small = b.Resize(large, ResizeMode::kLinear, 0.5);
+  const int joined = b.Tensor(NodeKind::kConcat, {small, product}, {1});            // 40 channels
+  const int spread = b.Tensor(NodeKind::kDepthToSpace, {joined}, {2, 2, 1});        // 10 channels of 18 x 18
+  const int tensor = b.Tensor(NodeKind::kToTensor, {spread}, {});
+  const int turned = b.Tensor(NodeKind::kTranspose, {tensor}, {0, 2, 3, 1});
+  const int cut = b.Tensor(NodeKind::kSlice, {turned}, {0, 100, 1, 17, -100, -2, 1, 18, 1, 0, 10, 1});  // 9 x 17 x 10
+  const int padded = b.Tensor(NodeKind::kPad, {cut}, {0, 0, 1, 0, 0, 0, 0, 0});     // 9 x 18 x 10
+  const int rows = b.Tensor(NodeKind::kReshape, {padded}, {0, -1, 10});             // 162 x 10
+  const int factor = b.Constant({10, 33});
+  const int matrix = b.Tensor(NodeKind::kMatMul, {rows, factor}, {});               // 162 x 33
+  const int shares = b.Tensor(NodeKind::kSoftmaxAxis, {matrix}, {1, 0});
+  const int mean = b.Tensor(NodeKind::kReduceMean, {shares}, {1, 1});               // 1 x 33
+  const int square = b.Tensor(NodeKind::kSqueeze, {mean}, {1});
+  const int image = b.Tensor(NodeKind::kUnsqueeze, {square}, {2, 3});
+  const int back = b.Tensor(NodeKind::kToImages, {image}, {});
+  return b.Build(b.Conv(back, 33, 11, 1, 1, Activation::kRelu));
+}
+
 std::vector<float> Image(const ImageShape& shape) {
   std::mt19937 random(9);
   return RandomFloats(static_cast<size_t>(shape.batch * shape.channels * shape.height * shape.width), random);
@@ -127,6 +182,13 @@ TEST_P(EngineTest, BitEqualForAnyNumberOfThreadsAndFromRunToRun) {
   for (const int threads : {2, 3, 8}) EXPECT_EQ(RunNetwork(EveryKind(), {}, kInput, x, threads), want);
 }
 
+TEST_P(EngineTest, TensorsAreBitEqualForAnyNumberOfThreads) {
+  const auto x = Image(kInput);
+  const auto want = RunNetwork(EveryTensorKind(), {}, kInput, x, 1);
+  ASSERT_EQ(want.size(), 22u);
+  for (const int threads : {2, 3, 8}) EXPECT_EQ(RunNetwork(EveryTensorKind(), {}, kInput, x, threads), want);
+}
+
 TEST_P(EngineTest, EveryLevelAgrees) {
   const auto x = Image(kInput);
   const auto got = RunNetwork(EveryKind(), {}, kInput, x, 1);
@@ -135,9 +197,9 @@ TEST_P(EngineTest, EveryLevelAgrees) {
   for (size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(got[i], want[i], 1e-5);
 }
 
-TEST_P(EngineTest, ARunTakesNoMemory) {
+void ExpectNoAllocations(Network network) {
   std::shared_ptr<Engine> engine;
-  ASSERT_TRUE(Engine::Create(EveryKind(), {}, &engine).ok());
+  ASSERT_TRUE(Engine::Create(std::move(network), {}, &engine).ok());
   const auto x = Image(kInput);
   std::vector<float> y(22);
   float* const results[] = {y.data()};
@@ -149,6 +211,22 @@ TEST_P(EngineTest, ARunTakesNoMemory) {
     EXPECT_EQ(g_allocations.load(), before) << threads << " threads";
     EXPECT_EQ(engine->memory().activations, activations);
   }
+}
+
+TEST_P(EngineTest, ARunTakesNoMemory) {
+  for (Network (*const network)() : {&EveryKind, &EveryTensorKind}) ExpectNoAllocations(network());
+}
+
+TEST_P(EngineTest, MisfitsOfFormsAreTold) {
+  NetworkBuilder b(3);
+  const int tensor = b.Tensor(NodeKind::kToTensor, {0}, {});
+  Network network = b.Build(b.Conv(tensor, 3, 4, 1, 1, Activation::kRelu));
+  std::shared_ptr<Engine> engine;
+  ASSERT_TRUE(Engine::Create(std::move(network), {}, &engine).ok());
+  const Status status = engine->Prepare(kInput, 1);
+  EXPECT_EQ(status.code, Code::kInvalidArgument);
+  EXPECT_STREQ(status.message, "the form of an input");
+  EXPECT_EQ(status.where, 1);
 }
 
 TEST_P(EngineTest, MisfitsAreToldByNode) {
