@@ -13,6 +13,7 @@ import type {
   TensorNode,
 } from '../graph/graph';
 import { rankOf } from '../graph/ranks';
+import { isFrame } from '../graph/shapes';
 import { tensorOpOf } from '../graph/tensor-op';
 import type { Branch, Stage } from '../ops';
 import { type Padding4, toPadding4 } from '../ops/geometry';
@@ -235,12 +236,14 @@ class Compiler {
   }
 
   /** A frame of one value around the maps, where that is what a padding is. */
-  private emitFrame({ id, inputs, before, after, mode, value }: PadNode): boolean {
+  private emitFrame(node: PadNode): boolean {
+    const { id, inputs, before, after, mode, value, fill } = node;
     const channels = this.channels.get(inputs[0]!);
-    const around = before.length === 4 && [before, after].every(([n, c]) => n === 0 && c === 0);
-    if (mode !== 'constant' || !around || channels === undefined || !this.isImages(inputs[0]!)) return false;
+    const known = channels !== undefined && mode === 'constant' && isFrame(node) && this.isImages(inputs[0]!);
+    if (fill === undefined && !known) return false;
+    const bias =
+      fill === undefined ? Tensor.f32([channels!], new Float32Array(channels!).fill(value)) : this.float32(fill);
     const padding = [before[2]!, before[3]!, after[2]!, after[3]!] as const;
-    const bias = Tensor.f32([channels], new Float32Array(channels).fill(value));
     this.push(id, { kind: 'frame', name: id, inputs: [this.images(inputs[0]!)], padding, bias });
     return true;
   }

@@ -177,6 +177,8 @@ export interface PadNode extends Node<'pad'> {
   readonly after: readonly number[];
   readonly mode: PadMode;
   readonly value: number;
+  /** In place of `value`: one for each channel, around images. */
+  readonly fill?: string;
 }
 
 /** 0: as the input's axis of that place; -1: what remains. */
@@ -262,6 +264,8 @@ export function nodeKeys(node: GraphNode): string[] {
       return node.constant === undefined ? [] : [node.constant];
     case 'constant':
       return [node.tensor];
+    case 'pad':
+      return node.fill === undefined ? [] : [node.fill];
     case 'batch_norm':
     case 'bn_pad': {
       const affine = node.affine ? [`${node.prefix}.weight`, `${node.prefix}.bias`] : [];

@@ -174,6 +174,7 @@ const OPERATORS: Readonly<
       after: anyIntegers(-MAX_INTEGER),
       mode: oneOf(PAD_MODES),
       value: NUMBER,
+      fill: optional(NAME),
     },
   },
   reshape: { inputs: 1, fields: { shape: anyIntegers(-1) } },

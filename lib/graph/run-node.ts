@@ -5,7 +5,7 @@ import { toFloat32 } from '../tensor/half';
 import { Tensor } from '../tensor/tensor';
 import { affineStages } from './affine-stages';
 import { spreadConvolution } from './conv-transpose';
-import type { ConvTranspose2dNode, GraphNode } from './graph';
+import type { ConvTranspose2dNode, FlattenNode, GraphNode, SoftmaxNode, TensorNode } from './graph';
 import { tensorOpOf } from './tensor-op';
 import { tensorShape } from './tensor-shapes';
 
@@ -19,6 +19,7 @@ export interface Operators<Result, Options> {
   hardswish(x: Tensor, options: Options): Result;
   linear(x: Tensor, weight: Tensor, bias: Tensor | null, options: Options): Result;
   maxPool2d(x: Tensor, options: ops.MaxPool2dOptions & Options): Result;
+  padBorder(x: Tensor, values: Tensor, padding: ops.Padding, options: Options): Result;
   relu(x: Tensor, options: Options): Result;
   runBranch(branch: ops.Branch, x: Tensor, options: Options): Result;
   sigmoid(x: Tensor, options: Options): Result;
@@ -45,6 +46,7 @@ export const ON_POOL: Operators<Promise<Tensor>, ops.OpOptions & ops.AsyncOpOpti
   hardswish: ops.hardswishAsync,
   linear: ops.linearAsync,
   maxPool2d: ops.maxPool2dAsync,
+  padBorder: ops.padBorderAsync,
   relu: ops.reluAsync,
   runBranch: ops.runBranchAsync,
   sigmoid: ops.sigmoidAsync,
@@ -92,6 +94,17 @@ export function runNode<Result, Options>(
     }
     case 'add':
       return operators.add(x!, other!, options);
+    case 'pad': {
+      const [top, left, bottom, right] = [...node.before.slice(2), ...node.after.slice(2)] as [
+        number,
+        number,
+        number,
+        number,
+      ];
+      if (node.fill !== undefined)
+        return operators.padBorder(x!, weight(node.fill), [top, left, bottom, right], options);
+      return runTensorNode(operators, node, inputs, weight, options);
+    }
     case 'constant':
       return operators.constant(weight(node.tensor));
     case 'conv_transpose2d':
@@ -103,12 +116,21 @@ export function runNode<Result, Options>(
     case 'sigmoid':
     case 'silu':
       return operators[node.op](x!, options);
-    default: {
-      const op = tensorOpOf(node, weight);
-      const shapes = inputs.map(({ shape }) => shape);
-      return operators.tensorOp(op, inputs, tensorShape(node, shapes, op.bias?.shape), options);
-    }
+    default:
+      return runTensorNode(operators, node, inputs, weight, options);
   }
+}
+
+function runTensorNode<Result, Options>(
+  operators: Operators<Result, Options>,
+  node: TensorNode | FlattenNode | SoftmaxNode,
+  inputs: readonly Tensor[],
+  weight: (key: string) => Tensor,
+  options: Options,
+): Result {
+  const op = tensorOpOf(node, weight);
+  const shapes = inputs.map(({ shape }) => shape);
+  return operators.tensorOp(op, inputs, tensorShape(node, shapes, op.bias?.shape), options);
 }
 
 function runTransposed<Result, Options>(

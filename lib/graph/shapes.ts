@@ -4,7 +4,16 @@ import { pooledSize } from '../ops/pool';
 import { DTYPES } from '../tensor/dtype';
 import { elementCount, formatShape, type Tensor } from '../tensor/tensor';
 import { transposedSize } from './conv-transpose';
-import { type Graph, type GraphNode, nodeKeys, outputsOf } from './graph';
+import {
+  type FlattenNode,
+  type Graph,
+  type GraphNode,
+  nodeKeys,
+  outputsOf,
+  type PadNode,
+  type SoftmaxNode,
+  type TensorNode,
+} from './graph';
 import { Misfit, tensorShape } from './tensor-shapes';
 
 type Shape = readonly number[];
@@ -144,22 +153,40 @@ function shapeOf(node: GraphNode, inputs: readonly Shape[], keyShape: (key: stri
       if (first !== second) throw wrong(node, `the shapes of its inputs, ${first} and ${second}, differ`);
       return input;
     }
+    case 'pad':
+      if (node.fill !== undefined) {
+        const [, channels] = imageShape(node, input);
+        expectTensor(node, node.fill, [channels], keyShape);
+        if (node.mode !== 'constant' || !isFrame(node))
+          throw wrong(node, 'values for each channel stand around images only');
+      }
+      return tensorNodeShape(node, inputs, keyShape);
     case 'hardswish':
     case 'relu':
     case 'sigmoid':
     case 'silu':
       return input;
     default:
-      try {
-        return tensorShape(
-          node,
-          inputs,
-          node.op === 'binary' && node.constant !== undefined ? keyShape(node.constant) : undefined,
-        );
-      } catch (error) {
-        throw error instanceof Misfit ? wrong(node, error.message) : error;
-      }
+      return tensorNodeShape(node, inputs, keyShape);
   }
+}
+
+function tensorNodeShape(
+  node: TensorNode | FlattenNode | SoftmaxNode,
+  inputs: readonly Shape[],
+  keyShape: (key: string) => Shape,
+): Shape {
+  const constant = node.op === 'binary' && node.constant !== undefined ? keyShape(node.constant) : undefined;
+  try {
+    return tensorShape(node, inputs, constant);
+  } catch (error) {
+    throw error instanceof Misfit ? wrong(node, error.message) : error;
+  }
+}
+
+/** Whether a padding is one of rows and columns of images. */
+export function isFrame({ before, after }: PadNode): boolean {
+  return before.length === 4 && [before, after].every(([n, c]) => n === 0 && c === 0);
 }
 
 function convShape(

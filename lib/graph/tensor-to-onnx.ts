@@ -51,6 +51,7 @@ export function tensorToOnnx(node: TensorNode | FlattenNode | SoftmaxNode, opset
       return { opType: 'Slice', inputs: [x, ...[node.starts, node.ends, axes, node.steps].map(integers)] };
     }
     case 'pad': {
+      if (node.fill !== undefined) throw unwritable(node, 'a frame of one value for each channel');
       const value = node.mode === 'constant' ? [Tensor.f32([], [node.value])] : [];
       const inputs = [x, integers([...node.before, ...node.after]), ...value];
       if (node.mode === 'wrap' && opset < 19) throw unwritable(node, 'padding by wrapping before opset 19');

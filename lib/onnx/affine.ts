@@ -3,7 +3,6 @@ import type { Padding4 } from '../ops/geometry';
 import { toFloat64 } from '../tensor/half';
 import { Tensor } from '../tensor/tensor';
 import { floatOf, intOf, intsOf, stringOf } from './attributes';
-import type { Constants } from './constants';
 import type { OnnxModel } from './model';
 import type { Node } from './schema/onnx_pb';
 import type { Images } from './shapes';
@@ -20,9 +19,14 @@ export interface NotAffine {
   readonly reason: string;
 }
 
+/** Values that are known before the network runs. */
+export interface ConstantValues {
+  get(value: string): Tensor | undefined;
+}
+
 /** What the recognition needs to know of the graph. */
 export interface Known {
-  readonly constants: Constants;
+  readonly constants: ConstantValues;
   readonly opset: number;
   /** Channels of a value [N, C, H, W], where they are known. */
   channels(value: string): number | undefined;
@@ -30,7 +34,7 @@ export interface Known {
   size(value: string): readonly [number, number] | undefined;
 }
 
-export function knownOf({ opset }: OnnxModel, constants: Constants, images: Images): Known {
+export function knownOf({ opset }: OnnxModel, constants: ConstantValues, images: Images): Known {
   return {
     constants,
     opset,
@@ -202,7 +206,7 @@ function perChannel(constant: Tensor, channels: number): Float64Array | undefine
   return fits ? values : undefined;
 }
 
-function integersOf(constants: Constants, name: string | undefined): number[] | undefined {
+function integersOf(constants: ConstantValues, name: string | undefined): number[] | undefined {
   const tensor = name === undefined ? undefined : constants.get(name);
   return tensor === undefined ? undefined : numbersOf(tensor);
 }

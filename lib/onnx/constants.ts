@@ -113,6 +113,35 @@ const RULES: Readonly<Record<string, Rule>> = {
     return slice(x!, given(starts, 'starts'), given(ends, 'ends'), given(axes, 'axes'), given(steps, 'steps'));
   },
   Split: () => undefined,
+  Range: (_, bounds) => {
+    const [start, end, step] = bounds.map((bound) => numbersOf(bound)[0]) as [number, number, number];
+    const count = Math.max(0, Math.ceil((end - start) / step));
+    if (bounds.some(({ dtype, size }) => dtype !== 'I64' || size !== 1) || !(count <= MOST_ELEMENTS)) return undefined;
+    return integers(Array.from({ length: count }, (_, i) => start + i * step));
+  },
+  ConstantOfShape(node, [sizes]) {
+    const shape = numbersOf(sizes!);
+    const proto = tensorAttribute(node, 'value');
+    const value = proto === undefined ? Tensor.f32([1], [0]) : tensorOf(proto);
+    return value === undefined ? undefined : pick(value, shape, () => 0);
+  },
+  Equal(_, [a, b]) {
+    const shape = broadcastShape(a!.shape, b!.shape);
+    if (shape === undefined || a!.dtype !== b!.dtype) return undefined;
+    const [xs, ys] = [numbersOf(a!), numbersOf(b!)];
+    const [at, bt] = [indexer(a!.shape, shape), indexer(b!.shape, shape)];
+    const equal = Uint8Array.from({ length: elementCount(shape) }, (_, i) => (xs[at(i)] === ys[bt(i)] ? 1 : 0));
+    return new Tensor('BOOL', shape, equal);
+  },
+  Where(_, [condition, a, b]) {
+    const [x, y] = [broadcast(a!, b!.shape), broadcast(b!, a!.shape)];
+    const chosen = x === undefined ? undefined : broadcast(condition!, x.shape);
+    if (x === undefined || y === undefined || chosen?.size !== x.size || a!.dtype !== b!.dtype) return undefined;
+    const other = y.data as ArrayLike<number>;
+    const made = pick(x, x.shape, (place) => place)!;
+    for (let i = 0; i < made.size; i++) if (!chosen.data[i]) (made.data as { [index: number]: number })[i] = other[i]!;
+    return made;
+  },
   Transpose: (node, [x]) => transpose(x!, intsOf(node, 'perm')),
   Floor: (_, [x]) => (x!.dtype === 'F32' ? Tensor.f32(x!.shape, numbersOf(x!).map(Math.floor)) : undefined),
   Ceil: (_, [x]) => (x!.dtype === 'F32' ? Tensor.f32(x!.shape, numbersOf(x!).map(Math.ceil)) : undefined),
@@ -283,7 +312,7 @@ function pick(x: Tensor, shape: readonly number[], from: (place: number) => numb
 }
 
 /** Numpy's rule: shapes meet from the right, a 1 spreads. */
-function broadcastShape(a: readonly number[], b: readonly number[]): number[] | undefined {
+export function broadcastShape(a: readonly number[], b: readonly number[]): number[] | undefined {
   const rank = Math.max(a.length, b.length);
   const shape: number[] = [];
   for (let i = 0; i < rank; i++) {

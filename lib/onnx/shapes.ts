@@ -1,7 +1,7 @@
+import type { ConstantValues } from './affine';
 import { intOf } from './attributes';
-import type { Constants } from './constants';
-import { staticShapes } from './constants';
 import type { Graph, Node } from './schema/onnx_pb';
+import type { Worlds } from './worlds';
 
 /** Operators whose result has the channels of their first input. */
 const KEEP_CHANNELS = new Set([
@@ -28,18 +28,19 @@ const ELEMENTWISE = new Set(['Add', 'Sub', 'Mul', 'Div', 'Sum', 'Max', 'Min']);
 
 /** What is known of the images [N, C, H, W] in a graph: of its own words, and of what its operators do to channels. */
 export class Images {
-  private readonly shapes: ReadonlyMap<string, readonly number[]>;
   private readonly channels = new Map<string, number>();
 
-  constructor(graph: Graph, constants: Constants) {
-    this.shapes = staticShapes(graph);
+  constructor(
+    graph: Graph,
+    private readonly worlds: Worlds,
+  ) {
     for (const { name, type } of [...graph.input, ...graph.valueInfo, ...graph.output]) {
       const dims = type?.tensorType?.shape?.dim ?? [];
       const { value } = dims[1] ?? {};
       if (dims.length === 4 && value?.case === 'dimValue') this.channels.set(name, Number(value.value));
     }
     for (const node of graph.node) {
-      const found = this.made(node, constants);
+      const found = this.made(node, worlds);
       if (found !== undefined && node.output[0] !== undefined) this.channels.set(node.output[0], found);
     }
   }
@@ -49,13 +50,18 @@ export class Images {
     return this.channels.get(value);
   }
 
+  /** The whole shape, where it does not depend on what the graph leaves open. */
+  shapeOf(value: string): readonly number[] | undefined {
+    return this.worlds.shapeOf(value);
+  }
+
   /** Height and width, where the graph tells both. */
   sizeOf(value: string): readonly [number, number] | undefined {
-    const shape = this.shapes.get(value);
+    const shape = this.worlds.shapeOf(value);
     return shape?.length === 4 ? [shape[2]!, shape[3]!] : undefined;
   }
 
-  private made(node: Node, constants: Constants): number | undefined {
+  private made(node: Node, constants: ConstantValues): number | undefined {
     const { opType, input } = node;
     if (opType === 'Conv') {
       const weight = constants.get(input[1]!);

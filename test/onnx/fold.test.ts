@@ -158,6 +158,39 @@ describe('what becomes one Conv', () => {
   });
 });
 
+test('BatchNormalization after MatMul, with and without a bias between: they become Gemm', async () => {
+  const tensors = { w: tensor(4, 5), c: tensor(5), v: tensor(5, 3), ...batchNorm('p', 5), ...batchNorm('q', 3) };
+  const given = model(
+    [
+      node('GlobalAveragePool', ['x'], ['m']),
+      node('Flatten', ['m'], ['f']),
+      node('MatMul', ['f', 'w'], ['a']),
+      node('Add', ['c', 'a'], ['b']),
+      bn('p', 'b', 'h'),
+      node('Relu', ['h'], ['r']),
+      node('MatMul', ['r', 'v'], ['d']),
+      bn('q', 'd', 'y'),
+    ],
+    tensors,
+    { inputs: IMAGE, outputs: ['y'] },
+  );
+  const { model: folded, report } = await fold(given);
+  expect(operators(folded)).toEqual(['GlobalAveragePool', 'Flatten', 'Gemm', 'Relu', 'Gemm']);
+  expect(report.folded.map(({ from }) => from.length)).toEqual([3, 2]);
+});
+
+test('BatchNormalization after a product of stacks of matrices stays: its channels are another axis', async () => {
+  const tensors = { shape: ints(1, 4, 72), w: tensor(72, 4), ...batchNorm('p', 4) };
+  const given = model(
+    [node('Reshape', ['x', 'shape'], ['r']), node('MatMul', ['r', 'w'], ['a']), bn('p', 'a', 'y')],
+    tensors,
+    { inputs: IMAGE, outputs: ['y'] },
+  );
+  const { model: same, report } = await foldGraph(given);
+  expect(same).toBe(given);
+  expect(report.kept[0]!.reason).toMatch(/not known to be of a matrix/);
+});
+
 describe('what stays, and why', () => {
   const weights = { w3: tensor(4, 4, 3, 3), w1: tensor(4, 4, 1, 1), ...batchNorm('p', 4) };
   const cases: Record<string, [Node[], RegExp | null, string[]?]> = {

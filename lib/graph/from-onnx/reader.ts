@@ -1,15 +1,21 @@
 import { RepfuseError } from '../../errors';
 import type { OnnxModel } from '../../onnx';
+import { knownOf } from '../../onnx/affine';
 import { describeNode, intOf, intsOf } from '../../onnx/attributes';
+import { type Border, findBorders } from '../../onnx/fold/borders';
+import { liveNodes } from '../../onnx/fold/dead-code';
+import { changed } from '../../onnx/messages';
 import type { Node, ValueInfo } from '../../onnx/schema/onnx_pb';
+import { Images } from '../../onnx/shapes';
+import { inferredWorlds } from '../../onnx/value-shapes';
 import { numbersOf } from '../../onnx/values';
 import { Wiring } from '../../onnx/wiring';
+import { probeSizes, type Sizes, Worlds } from '../../onnx/worlds';
 import { DTYPES } from '../../tensor/dtype';
 import { toFloat32 } from '../../tensor/half';
 import { elementCount, formatShape, Tensor } from '../../tensor/tensor';
 import type { Graph, GraphNode } from '../graph';
 import { nodeShape } from '../shapes';
-import { type Sizes, Worlds } from './worlds';
 
 /** Reads one operator of ONNX into a graph. */
 export type Take = (reader: Reader, node: Node) => void;
@@ -28,6 +34,8 @@ export class Reader {
   private readonly tensors = new Map<string, Tensor>();
   private readonly wiring: Wiring;
   private readonly worlds: Worlds;
+  /** Of every value that the graph has so far, in both worlds. */
+  private readonly shapes: readonly [Map<string, Sizes>, Map<string, Sizes>] = [new Map(), new Map()];
   private readonly input: ValueInfo;
   /** Values that are other ones under another name. */
   private readonly same = new Map<string, string>();
@@ -48,7 +56,10 @@ export class Reader {
       throw unusable(
         `Expected an ONNX model whose input ${this.input.name} is float32 but its type is ${type.elemType}`,
       );
-    this.worlds = new Worlds(graph, this.wiring, this.input, this.channelsRead());
+    this.worlds = new Worlds(graph, this.wiring, this.shapes);
+    this.shapes.forEach((shapes, world) => {
+      shapes.set(this.input.name, probeSizes(this.inputDims(), world as 0 | 1));
+    });
     const [sizes] = this.sizes(this.input.name);
     if (sizes.length !== 4)
       throw unusable(`Expected images [N, C, H, W] for the input ${this.input.name} but it has ${sizes.length} axes`);
@@ -57,8 +68,23 @@ export class Reader {
   }
 
   read(): ReadModel {
-    const { node: nodes, output } = this.model.proto.graph;
-    for (const node of nodes) if (!this.isAside(node)) this.take(node);
+    const { graph: onnx } = this.model.proto;
+    const { output } = onnx;
+    const known = inferredWorlds(onnx, this.wiring);
+    const borders = findBorders(onnx, known, knownOf(this.model, known, new Images(onnx, known)));
+    const inner = new Set([...borders.values()].flatMap(({ nodes }) => nodes.slice(0, -1)));
+    const last = (node: Node): Node => {
+      const border = borders.get(node);
+      return border === undefined ? node : changed(node, { input: [border.input] });
+    };
+    // What only an output's path needs: the indices of a border are of no use without its assignments.
+    const live = liveNodes(onnx.node.filter((node) => !inner.has(node)).map(last), onnx);
+    const framed = new Map([...borders.values()].map((border) => [border.output, border]));
+    for (const node of live) {
+      const border = framed.get(node.output[0]!);
+      if (border !== undefined) this.takeBorder(border);
+      else if (!this.isAside(node)) this.take(node);
+    }
     const outputs = output.map(({ name }) => this.result(name));
     const [, ...image] = this.sizes(this.input.name)[0];
     const [, ...other] = this.sizes(this.input.name)[1];
@@ -82,6 +108,13 @@ export class Reader {
     return opType === 'Constant' || output.every((value) => value === '' || this.worlds.isKnown(value));
   }
 
+  private takeBorder({ input, output, padding, fill }: Border): void {
+    const [top, left, bottom, right] = padding;
+    const key = this.set(`${output}.fill`, Tensor.f32([fill.length], fill));
+    const sides = { before: [0, 0, top, left], after: [0, 0, bottom, right] };
+    this.push({ id: output, op: 'pad', inputs: [input], ...sides, mode: 'constant', value: 0, fill: key });
+  }
+
   private take(node: Node): void {
     const isKnown = node.domain === '' || node.domain === 'ai.onnx';
     const take = isKnown && Object.hasOwn(this.operators, node.opType) ? this.operators[node.opType] : undefined;
@@ -100,6 +133,14 @@ export class Reader {
     return refused(node, problem);
   }
 
+  /** Sizes of the input that the model tells; images where it tells nothing. */
+  private inputDims(): readonly (number | undefined)[] {
+    const dims = this.input.type?.tensorType?.shape?.dim.map(({ value }) =>
+      value.case === 'dimValue' && value.value > 0n ? Number(value.value) : undefined,
+    ) ?? [undefined, undefined, undefined, undefined];
+    return dims.length === 4 ? dims.map((size, axis) => (axis === 1 ? (size ?? this.channelsRead()) : size)) : dims;
+  }
+
   /** Channels of the input as the first convolution that reads it has them. */
   private channelsRead(): number | undefined {
     const { graph } = this.model.proto;
@@ -115,12 +156,12 @@ export class Reader {
   private result(name: string): string {
     const id = this.value(name);
     if (id === name && id !== this.input.name && this.nodes.some((node) => node.id === id)) return name;
-    const constant = this.worlds.constant(name);
+    const constant = this.worlds.get(name);
     if (constant !== undefined) {
       this.nodes.push({ id: name, op: 'constant', inputs: [], tensor: this.set(name, constant) });
       return name;
     }
-    if (!this.worlds.shapes[0].has(id))
+    if (!this.shapes[0].has(id))
       throw unusable(`Expected an ONNX model that computes its output ${name} from its input`);
     const shape = this.sizes(id)[0].map(() => 0);
     this.push({ id: name, op: 'reshape', inputs: [id], shape }); // a copy
@@ -140,7 +181,7 @@ export class Reader {
 
   /** Shapes of a value in both worlds. */
   sizes(value: string): readonly [Sizes, Sizes] {
-    const [first, second] = this.worlds.shapes.map((shapes) => shapes.get(this.value(value)));
+    const [first, second] = this.shapes.map((shapes) => shapes.get(this.value(value)));
     if (first === undefined || second === undefined)
       throw unusable(`nothing that is run makes its input ${JSON.stringify(value)}`);
     return [first, second];
@@ -159,7 +200,7 @@ export class Reader {
   }
 
   constant(value: string): Tensor | undefined {
-    return value === '' ? undefined : this.worlds.constant(value);
+    return value === '' ? undefined : this.worlds.get(value);
   }
 
   /** Numbers known before the network runs: of an input, else of an attribute. */
@@ -194,7 +235,7 @@ export class Reader {
   /** Adds a node whose inputs are named as the model names them. */
   push(node: GraphNode): void {
     const inputs = node.inputs.map((input) => {
-      const constant = this.worlds.shapes[0].has(this.value(input)) ? undefined : this.constant(input);
+      const constant = this.shapes[0].has(this.value(input)) ? undefined : this.constant(input);
       if (constant === undefined) return this.value(input);
       this.add({ id: input, op: 'constant', inputs: [], tensor: this.set(input, constant) });
       return input;
@@ -204,12 +245,12 @@ export class Reader {
 
   private add(node: GraphNode): void {
     for (const input of node.inputs) this.sizes(input);
-    for (const shapes of this.worlds.shapes) shapes.set(node.id, nodeShape(node, shapes, this.tensors));
+    for (const shapes of this.shapes) shapes.set(node.id, nodeShape(node, shapes, this.tensors));
     this.nodes.push(node);
   }
 
   private expectKnown(node: Node, value: string): void {
-    if (this.worlds.shapes[0].has(this.value(value))) return;
+    if (this.shapes[0].has(this.value(value))) return;
     throw refused(node, `nothing that is run makes its input ${JSON.stringify(value)}`);
   }
 

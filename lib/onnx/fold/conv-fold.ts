@@ -13,53 +13,73 @@ import type { Padding4 } from '../../ops/geometry';
 import type { Tensor } from '../../tensor/tensor';
 import { type AffineStep, affineStep, type Known, knownOf } from '../affine';
 import { describeNode, intAttribute, intOf, intsAttribute } from '../attributes';
-import { Constants } from '../constants';
 import { changed } from '../messages';
 import type { OnnxModel } from '../model';
 import { type Graph, type Node, NodeSchema } from '../schema/onnx_pb';
 import { Images } from '../shapes';
+import { inferredWorlds } from '../value-shapes';
 import { protoOf } from '../values';
 import { FreshNames, valuesRead, Wiring } from '../wiring';
+import type { Worlds } from '../worlds';
+import { type Border, findBorders } from './borders';
 import type { Folded, FoldedRegion, FoldOptions } from './fold';
 import { hasFrame, MOST_NODES, NO_FRAME, nodesOf, type Pending } from './pending';
 import { reassociateSums } from './reassociate';
 
 /** Chains, sums and concatenations of affine maps of one image, as convolutions. @throws as `foldGraph` */
 export async function foldConvolutions(model: OnnxModel, options: FoldOptions): Promise<Folded> {
-  const wiring = new Wiring(model.proto.graph);
-  const constants = new Constants(model.proto.graph, wiring);
-  const known = knownOf(model, constants, new Images(model.proto.graph, constants));
-  const folded = await new Folder(reassociateSums(model, wiring, known), options).run();
-  return folded.folded.length > 0 ? folded : { ...folded, model };
+  const { graph } = model.proto;
+  const wiring = new Wiring(graph);
+  const worlds = inferredWorlds(graph, wiring);
+  const known = knownOf(model, worlds, new Images(graph, worlds));
+  const arranged = reassociateSums(model, wiring, known);
+  const left = new Map<Node, string>();
+  for (;;) {
+    const folder = new Folder(arranged, left, options);
+    const folded = await folder.run();
+    if (folder.leftBorders.length === 0) return folded.folded.length > 0 ? folded : { ...folded, model };
+    // Once more, with their nodes as they stand.
+    for (const node of folder.leftBorders) left.set(node, folder.reasonOf(node));
+  }
 }
 
 class Folder {
   private readonly graph: Graph;
   private readonly wiring: Wiring;
-  private readonly constants: Constants;
+  private readonly constants: Worlds;
   private readonly images: Images;
   private readonly names: FreshNames;
   private readonly known: Known;
   private readonly pending = new Map<string, Pending>();
   private readonly nodes: (Node | Merged)[] = [];
   private readonly kept = new Map<Node, string>();
+  /** Frames that exporters write as assignments, by their last node, and the nodes that are part of one. */
+  private readonly borders: ReadonlyMap<Node, Border>;
+  private readonly ofBorders: ReadonlySet<Node>;
+  /** Last nodes of borders that became part of no convolution. */
+  readonly leftBorders: Node[] = [];
 
   constructor(
     private readonly model: OnnxModel,
+    private readonly left: ReadonlyMap<Node, string>,
     private readonly options: FoldOptions,
   ) {
     this.graph = model.proto.graph;
     this.wiring = new Wiring(this.graph);
-    this.constants = new Constants(this.graph, this.wiring);
+    this.constants = inferredWorlds(this.graph, this.wiring);
     this.images = new Images(this.graph, this.constants);
     this.names = new FreshNames(this.graph);
     this.known = knownOf(model, this.constants, this.images);
+    const found = [...findBorders(this.graph, this.constants, this.known)];
+    this.borders = new Map(found.filter(([node]) => !left.has(node)));
+    this.ofBorders = new Set([...this.borders.values()].flatMap(({ nodes }) => nodes.slice(0, -1)));
   }
 
   async run(): Promise<Folded> {
     for (const node of this.graph.node) this.take(node);
     for (const value of this.wiring.outputs) this.settle(value);
     for (const value of [...this.pending.keys()]) this.settle(value); // read by nobody
+    if (this.leftBorders.length > 0) return { model: this.model, folded: [], kept: [] };
     const folded: FoldedRegion[] = [];
     const initializer = [...this.graph.initializer];
     const nodes: Node[] = [];
@@ -78,12 +98,29 @@ class Folder {
     return { model: { ...this.model, proto: changed(this.model.proto, { graph }) }, folded, kept };
   }
 
+  /** Why a border stays. */
+  reasonOf(node: Node): string {
+    return this.kept.get(node) ?? 'nothing affine comes before its frame';
+  }
+
   private take(node: Node): void {
+    if (this.ofBorders.has(node)) return; // its last node stands for all
+    const border = this.borders.get(node);
+    if (border !== undefined) {
+      if (!this.takeBorder(node, border)) this.leftBorders.push(node);
+      return;
+    }
     const output = node.output[0] ?? '';
     if (node.output.length === 1 && this.constants.get(output) !== undefined) {
       this.emit(node);
       return;
     }
+    if (node.opType === 'ScatterND')
+      this.kept.set(
+        node,
+        this.left.get(node) ?? 'what it writes is not known to be a frame of one value for each channel',
+      );
+    else if (this.left.has(node)) this.kept.set(node, this.left.get(node)!);
     const step = affineStep(node, this.known);
     if (step === undefined) {
       if (!this.takeJoin(node)) this.emit(node);
@@ -120,7 +157,29 @@ class Folder {
       this.pending.set(part, its);
       this.settle(part);
     }
+    if (this.borders.has(pending.node)) this.leftBorders.push(pending.node);
     this.nodes.push(pending.node);
+  }
+
+  /** A frame around what is pending, where it holds what that makes of zeros: then the padding of what is pending is such a frame. */
+  private takeBorder(node: Node, { input, output, padding, fill }: Border): boolean {
+    const before = this.extensible(input);
+    if (before === undefined || hasFrame(before)) return false;
+    const { bias, biasTerms } = before.conv.value;
+    const peak = Math.max(...bias.map(Math.abs));
+    const isOwn = biasTerms.length === 0 && fill.every((value, c) => Math.abs(value - bias[c]!) <= BORDER_ULPS * peak);
+    if (!isOwn) {
+      this.kept.set(node, 'its frame is not what the convolution before it makes of zeros');
+      return false;
+    }
+    const framed = this.exactly(node, () =>
+      appendStages(before.conv, { name: describeNode(node), stages: [{ kind: 'pad_border', padding }] }),
+    );
+    if (framed === undefined) return false;
+    this.pending.delete(input);
+    const parts = new Map([[input, before]]);
+    this.pending.set(output, { ...before, conv: framed, size: before.size + 1, node, parts });
+    return true;
   }
 
   /** The node after what is pending for its input, or as a map of its own. False where it is neither. */
@@ -261,6 +320,12 @@ class Folder {
     return { conv, region };
   }
 }
+
+/**
+ * Exporters compute a frame in float32 from a BatchNorm that they fold into the convolution at the same time: of the peak, some units in the last
+ * place lie between two roundings of one number.
+ */
+const BORDER_ULPS = 8 * 2 ** -24;
 
 /** A map that is to become a Conv. */
 class Merged {

@@ -19,7 +19,8 @@ export function withoutDeadCode(model: OnnxModel): OnnxModel {
   return { ...model, proto: changed(model.proto, { graph: live }) };
 }
 
-function liveNodes(nodes: readonly Node[], graph: Graph): Node[] {
+/** The nodes from which a path leads to an output. */
+export function liveNodes(nodes: readonly Node[], graph: Graph): Node[] {
   const read = new Set(graph.output.map(({ name }) => name));
   const live: Node[] = [];
   for (const node of [...nodes].reverse()) {

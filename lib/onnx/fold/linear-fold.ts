@@ -2,15 +2,16 @@ import { fromBranch, materializeAsync } from '../../algebra';
 import { RepfuseError } from '../../errors';
 import type { Stage } from '../../ops';
 import { Tensor } from '../../tensor/tensor';
-import { affineStep, knownOf } from '../affine';
+import { affineStep, type ConstantValues, knownOf } from '../affine';
 import { describeNode, floatOf, intOf } from '../attributes';
-import { Constants } from '../constants';
 import { changed } from '../messages';
 import type { OnnxModel } from '../model';
 import type { Node } from '../schema/onnx_pb';
 import { Images } from '../shapes';
+import { inferredWorlds } from '../value-shapes';
 import { protoOf, transposed } from '../values';
 import { FreshNames, Wiring } from '../wiring';
+import type { Worlds } from '../worlds';
 import type { Folded, FoldedRegion, FoldOptions, FoldReport } from './fold';
 
 /** The weight of a linear operator as that of a convolution: output channels first, and how to turn it back. */
@@ -22,14 +23,14 @@ interface Linear {
 }
 
 /**
- * BatchNormalizations after what is no Conv: ConvTranspose and Gemm take them into their weights, float64 inside, rounded once.
+ * BatchNormalizations after what is no Conv: ConvTranspose, Gemm and MatMul (which becomes one) take them into their weights, float64 inside, rounded once.
  *
  * @throws as `foldGraph`
  */
 export async function foldLinear(model: OnnxModel, options: FoldOptions): Promise<Folded> {
   const { graph } = model.proto;
   const wiring = new Wiring(graph);
-  const constants = new Constants(graph, wiring);
+  const constants = inferredWorlds(graph, wiring);
   const images = new Images(graph, constants);
   const known = knownOf(model, constants, images);
   const names = new FreshNames(graph);
@@ -40,10 +41,10 @@ export async function foldLinear(model: OnnxModel, options: FoldOptions): Promis
   for (const batchNorm of graph.node) {
     if (batchNorm.opType !== 'BatchNormalization') continue;
     const input = batchNorm.input[0]!;
-    const before = wiring.producer(input);
-    if (before === undefined || !(before.opType in LINEAR) || !wiring.hasOneReader(input)) continue;
+    const { node: before, addition } = linearBefore(input, wiring, constants);
+    if (before === undefined) continue;
     const step = affineStep(batchNorm, known);
-    const linear = LINEAR[before.opType]!(before, constants);
+    const linear = LINEAR[before.opType]!(before, constants, addition?.bias);
     if (step?.kind !== 'stages' || typeof linear === 'string') {
       const reason = typeof linear === 'string' ? linear : step?.kind === 'refused' ? step.reason : '';
       kept.push({ node: describeNode(batchNorm), reason });
@@ -56,11 +57,18 @@ export async function foldLinear(model: OnnxModel, options: FoldOptions): Promis
       return initializer.at(-1)!.name;
     };
     const attribute = before.attribute.filter((each) => each.name !== 'beta'); // 1, as its bias is now
+    const opType = before.opType === 'MatMul' ? 'Gemm' : before.opType;
+    if (addition !== undefined) replaced.set(addition.node, null);
     const input0 = [before.input[0]!, add('weight', linear.restore(weight)), add('bias', bias)];
     replaced.set(before, null);
-    replaced.set(batchNorm, changed(before, { name, attribute, input: input0, output: [batchNorm.output[0]!] }));
-    const kernel = before.opType === 'Gemm' ? ([1, 1] as const) : (linear.weight.shape.slice(2) as [number, number]);
-    const from = [describeNode(before), describeNode(batchNorm)];
+    replaced.set(
+      batchNorm,
+      changed(before, { name, opType, attribute, input: input0, output: [batchNorm.output[0]!] }),
+    );
+    const kernel =
+      before.opType !== 'ConvTranspose' ? ([1, 1] as const) : (linear.weight.shape.slice(2) as [number, number]);
+    const added = addition === undefined ? [] : [describeNode(addition.node)];
+    const from = [describeNode(before), ...added, describeNode(batchNorm)];
     folded.push({ node: name, output: batchNorm.output[0]!, from, kernel, groups: linear.groups });
   }
   if (folded.length === 0) return { model, folded, kept };
@@ -88,46 +96,81 @@ async function fuse(
   }
 }
 
-/** The weight of a node, or why it cannot take a BatchNormalization. */
-const LINEAR: Readonly<Record<string, (node: Node, constants: Constants) => Linear | string>> = {
-  ConvTranspose(node, constants) {
-    const weight = constants.get(node.input[1]!);
-    const bias = optional(node.input[2], constants);
-    if (weight === undefined || bias === undefined) return 'the weight or bias before it is no constant';
-    if (weight.dtype !== 'F32' || weight.shape.length !== 4) return 'the weight before it is no float32 image kernel';
-    const groups = intOf(node, 'group', 1);
-    return {
-      weight: swapChannels(weight, groups),
-      bias,
-      groups,
-      restore: (fused) => swapChannels(fused, groups),
-    };
-  },
-  Gemm(node, constants) {
-    const weight = constants.get(node.input[1]!);
-    const bias = optional(node.input[2], constants);
-    if (weight === undefined || bias === undefined) return 'the weight or bias before it is no constant';
-    if (weight.dtype !== 'F32') return 'the weight before it is no float32';
-    if (floatOf(node, 'alpha', 1) !== 1 || (bias !== null && floatOf(node, 'beta', 1) !== 1))
-      return 'the Gemm before it has an alpha or beta other than 1';
-    const turned = intOf(node, 'transB', 0) !== 0;
-    const rows = turned ? weight : transposed(weight);
-    const [outputs, inputs] = rows.shape as [number, number];
-    if (bias !== null && bias.size !== outputs) return 'the bias before it is no vector of its outputs';
-    return {
-      weight: new Tensor('F32', [outputs, inputs, 1, 1], rows.data),
-      bias: bias === null ? null : new Tensor(bias.dtype, [outputs], bias.data),
-      groups: 1,
-      restore: ({ data }) => {
-        const matrix = new Tensor('F32', [outputs, inputs], data);
-        return turned ? matrix : transposed(matrix);
-      },
-    };
-  },
-};
+/** What makes a value by a matrix or a transposed convolution, with the bias that is added to a product of matrices. */
+function linearBefore(
+  value: string,
+  wiring: Wiring,
+  constants: ConstantValues,
+): { readonly node?: Node; readonly addition?: { readonly node: Node; readonly bias: Tensor } } {
+  const node = wiring.hasOneReader(value) ? wiring.producer(value) : undefined;
+  if (node === undefined) return {};
+  if (Object.hasOwn(LINEAR, node.opType)) return { node };
+  if (node.opType !== 'Add') return {};
+  const bias = node.input.map((each) => constants.get(each)).find((each) => each !== undefined);
+  const product = node.input.find((each) => constants.get(each) === undefined);
+  const before = product !== undefined && wiring.hasOneReader(product) ? wiring.producer(product) : undefined;
+  return bias !== undefined && before?.opType === 'MatMul' ? { node: before, addition: { node, bias } } : {};
+}
+
+/** The weight of a node, or why it cannot take a BatchNormalization. `added`: to its result. */
+const LINEAR: Readonly<Record<string, (node: Node, constants: Worlds, added: Tensor | undefined) => Linear | string>> =
+  {
+    ConvTranspose(node, constants) {
+      const weight = constants.get(node.input[1]!);
+      const bias = optional(node.input[2], constants);
+      if (weight === undefined || bias === undefined) return 'the weight or bias before it is no constant';
+      if (weight.dtype !== 'F32' || weight.shape.length !== 4) return 'the weight before it is no float32 image kernel';
+      const groups = intOf(node, 'group', 1);
+      return {
+        weight: swapChannels(weight, groups),
+        bias,
+        groups,
+        restore: (fused) => swapChannels(fused, groups),
+      };
+    },
+    MatMul: matMul,
+    Gemm(node, constants) {
+      const weight = constants.get(node.input[1]!);
+      const bias = optional(node.input[2], constants);
+      if (weight === undefined || bias === undefined) return 'the weight or bias before it is no constant';
+      if (weight.dtype !== 'F32') return 'the weight before it is no float32';
+      if (floatOf(node, 'alpha', 1) !== 1 || (bias !== null && floatOf(node, 'beta', 1) !== 1))
+        return 'the Gemm before it has an alpha or beta other than 1';
+      const turned = intOf(node, 'transB', 0) !== 0;
+      const rows = turned ? weight : transposed(weight);
+      const [outputs, inputs] = rows.shape as [number, number];
+      if (bias !== null && bias.size !== outputs) return 'the bias before it is no vector of its outputs';
+      return {
+        weight: new Tensor('F32', [outputs, inputs, 1, 1], rows.data),
+        bias: bias === null ? null : new Tensor(bias.dtype, [outputs], bias.data),
+        groups: 1,
+        restore: ({ data }) => {
+          const matrix = new Tensor('F32', [outputs, inputs], data);
+          return turned ? matrix : transposed(matrix);
+        },
+      };
+    },
+  };
+
+function matMul(node: Node, constants: Worlds, added: Tensor | undefined): Linear | string {
+  const weight = constants.get(node.input[1]!);
+  if (weight === undefined) return 'the weight before it is no constant';
+  if (weight.dtype !== 'F32' || weight.shape.length !== 2) return 'the weight before it is no float32 matrix';
+  if (constants.shapes[0].get(node.input[0]!)?.length !== 2)
+    return 'the product before it is not known to be of a matrix';
+  const [inputs, outputs] = weight.shape as [number, number];
+  if (added !== undefined && (added.size !== outputs || added.shape.at(-1) !== outputs))
+    return 'what is added before it is no vector of its outputs';
+  return {
+    weight: new Tensor('F32', [outputs, inputs, 1, 1], transposed(weight).data),
+    bias: added === undefined ? null : new Tensor(added.dtype, [outputs], added.data),
+    groups: 1,
+    restore: ({ data }) => transposed(new Tensor('F32', [outputs, inputs], data)),
+  };
+}
 
 /** null: there is none; undefined: it is no constant. */
-function optional(name: string | undefined, constants: Constants): Tensor | null | undefined {
+function optional(name: string | undefined, constants: ConstantValues): Tensor | null | undefined {
   return name === undefined || name === '' ? null : constants.get(name);
 }
 

@@ -1,0 +1,130 @@
+import type { Padding4 } from '../../ops/geometry';
+import { elementCount } from '../../tensor/tensor';
+import { affineStep, type Known } from '../affine';
+import { hasAttribute, intsOf, stringOf } from '../attributes';
+import type { Graph, Node } from '../schema/onnx_pb';
+import { numbersOf } from '../values';
+import { valuesRead } from '../wiring';
+import type { Worlds } from '../worlds';
+import { liveNodes } from './dead-code';
+
+/** Nodes that put a frame of one value for each channel around a map: zeros, then assignments to its rows and columns, as exporters write them. */
+export interface Border {
+  /** The map, and the value that is the framed one. */
+  readonly input: string;
+  readonly output: string;
+  readonly padding: Padding4;
+  /** Of each channel. */
+  readonly fill: readonly number[];
+  /** From the Pad to the last assignment, or what turns it back. */
+  readonly nodes: readonly Node[];
+}
+
+/** Every border of a graph, by its last node. What reads anything between its nodes must read it for their own indices. */
+export function findBorders(graph: Graph, worlds: Worlds, known: Known): ReadonlyMap<Node, Border> {
+  const borders = new Map<Node, Border>();
+  if (!graph.node.some(({ opType }) => opType === 'ScatterND')) return borders;
+  const readers = new Map<string, Node[]>();
+  for (const node of graph.node) {
+    const [value] = node.input;
+    if (CHAIN.includes(node.opType) && value !== undefined) readers.set(value, [...(readers.get(value) ?? []), node]);
+  }
+  for (const pad of graph.node.filter(({ opType }) => opType === 'Pad')) {
+    const step = affineStep(pad, known);
+    if (step?.kind !== 'zeros' || step.padding.some((side) => side < 0)) continue;
+    const nodes = chainAfter(pad, readers);
+    if (!nodes.some(({ opType }) => opType === 'ScatterND')) continue;
+    const [first, second] = ([0, 1] as const).map((world) => fillOf(nodes, step.padding, worlds, world));
+    if (first === undefined || second === undefined || first.join() !== second.join()) continue;
+    const last = nodes.at(-1)!;
+    const border = { input: step.input, output: last.output[0]!, padding: step.padding, fill: first, nodes };
+    if (standsAlone(graph, border)) borders.set(last, border);
+  }
+  return borders;
+}
+
+/** What assignments to slices are made of. */
+const CHAIN = ['Identity', 'ScatterND', 'Transpose'];
+
+function chainAfter(pad: Node, readers: ReadonlyMap<string, readonly Node[]>): readonly Node[] {
+  const nodes = [pad];
+  for (;;) {
+    const next = readers.get(nodes.at(-1)!.output[0]!) ?? [];
+    if (next.length !== 1) return nodes;
+    nodes.push(next[0]!);
+  }
+}
+
+/** The value of each channel's frame, where the nodes write all of the frame, nothing else, and one value for each channel. */
+function fillOf(nodes: readonly Node[], padding: Padding4, worlds: Worlds, world: 0 | 1): number[] | undefined {
+  const shape = worlds.shapes[world].get(nodes[0]!.output[0]!);
+  if (shape?.length !== 4) return undefined;
+  const written = new Float64Array(elementCount(shape)).fill(Number.NaN);
+  let perm = [0, 1, 2, 3]; // axes of the map as those of the value at hand
+  for (const node of nodes.slice(1)) {
+    if (node.opType === 'Transpose') {
+      const turned = intsOf(node, 'perm') ?? [3, 2, 1, 0];
+      perm = turned.map((axis) => perm[axis]!);
+    }
+    if (node.opType === 'ScatterND' && !assign(node, written, shape, perm, worlds, world)) return undefined;
+  }
+  if (perm.some((axis, i) => axis !== i)) return undefined;
+  const [, channels, height, width] = shape as [number, number, number, number];
+  const fill = Array.from({ length: channels }, (_, c) => written[c * height * width]!);
+  for (let i = 0; i < written.length; i++) {
+    const [y, x] = [Math.floor(i / width) % height, i % width];
+    const inside = y >= padding[0] && y < height - padding[2] && x >= padding[1] && x < width - padding[3];
+    const wanted = inside ? Number.NaN : fill[Math.floor(i / height / width) % channels]!;
+    if (!Object.is(written[i], wanted) || (!inside && Number.isNaN(wanted))) return undefined;
+  }
+  return fill;
+}
+
+/** Writes the updates of a ScatterND whose input is the map with its axes turned. False where they are not known. */
+function assign(
+  node: Node,
+  written: Float64Array,
+  shape: readonly number[],
+  perm: readonly number[],
+  worlds: Worlds,
+  world: 0 | 1,
+): boolean {
+  const [, indices, updates] = node.input.map((value) => worlds.constants[world].get(value));
+  if (indices === undefined || updates === undefined) return false;
+  if (hasAttribute(node, 'reduction') && stringOf(node, 'reduction', 'none') !== 'none') return false;
+  const depth = indices.shape.at(-1) ?? 0;
+  const turned = perm.map((axis) => shape[axis]!);
+  const strides = perm.map((axis) => elementCount(shape.slice(axis + 1)));
+  const inner = turned.slice(depth);
+  const count = elementCount(inner);
+  const places = numbersOf(indices);
+  const values = numbersOf(updates);
+  if (depth < 1 || depth > 4 || values.length !== (places.length / depth) * count) return false;
+  for (let i = 0; i < values.length; i++) {
+    const tuple = Math.floor(i / count);
+    let place = 0;
+    for (let axis = 0; axis < depth; axis++) {
+      const index = places[tuple * depth + axis]!;
+      place += (index < 0 ? index + turned[axis]! : index) * strides[axis]!;
+    }
+    let rest = i % count;
+    for (let axis = inner.length - 1; axis >= 0; axis--) {
+      place += (rest % inner[axis]!) * strides[depth + axis]!;
+      rest = Math.floor(rest / inner[axis]!);
+    }
+    if (!(place >= 0 && place < written.length)) return false;
+    written[place] = values[i]!;
+  }
+  return true;
+}
+
+/** Whether without its nodes nobody reads what lies between them. */
+function standsAlone(graph: Graph, { nodes, output }: Border): boolean {
+  const gone = new Set(nodes);
+  const inner = new Set(nodes.flatMap((node) => node.output).filter((value) => value !== output));
+  const live = liveNodes(
+    graph.node.filter((node) => !gone.has(node)),
+    graph,
+  );
+  return !live.some((node) => [...valuesRead(node)].some((value) => inner.has(value)));
+}

@@ -1,0 +1,160 @@
+import { elementCount } from '../tensor/tensor';
+import { hasAttribute, intOf, intsOf, stringOf } from './attributes';
+import { broadcastShape, sliceRange, staticShapes } from './constants';
+import type { Graph, Node } from './schema/onnx_pb';
+import { numbersOf } from './values';
+import type { Wiring } from './wiring';
+import { probeSizes, type Sizes, Worlds } from './worlds';
+
+/**
+ * A graph in two worlds, with the shapes of its values as far as its own words and the operators of convolutional networks tell them.
+ */
+export function inferredWorlds(graph: Graph, wiring: Wiring): Worlds {
+  const told = staticShapes(graph);
+  const shapes = [new Map(told), new Map(told)] as const;
+  const worlds = new Worlds(graph, wiring, shapes);
+  const initializers = new Set(graph.initializer.map(({ name }) => name));
+  shapes.forEach((known, world) => {
+    for (const { name, type } of graph.input) {
+      const dims = type?.tensorType?.shape?.dim;
+      if (initializers.has(name) || dims === undefined) continue;
+      const sizes = probeSizes(
+        dims.map(({ value }) => (value.case === 'dimValue' && value.value > 0n ? Number(value.value) : undefined)),
+        world as 0 | 1,
+      );
+      if (sizes.every((size) => size > 0)) known.set(name, sizes);
+    }
+    const constants = worlds.constants[world]!;
+    for (const node of graph.node) {
+      const [output] = node.output;
+      if (output === undefined || known.has(output)) continue;
+      const inputs = node.input.map((value) => known.get(value) ?? constants.get(value)?.shape);
+      const numbers = (index: number) => {
+        const value = constants.get(node.input[index] ?? '');
+        return value === undefined ? undefined : numbersOf(value);
+      };
+      const shape = shapeOf(node, inputs, numbers);
+      if (shape?.every((size) => Number.isSafeInteger(size) && size > 0)) known.set(output, shape);
+    }
+  });
+  return worlds;
+}
+
+type Rule = (
+  node: Node,
+  inputs: readonly (Sizes | undefined)[],
+  numbers: (index: number) => readonly number[] | undefined,
+) => Sizes | undefined;
+
+const same: Rule = (_, [x]) => x;
+const met: Rule = (_, inputs) =>
+  inputs.reduce((shape, other) => (shape && other ? broadcastShape(shape, other) : undefined));
+
+/** Operators of one input whose result has its shape. */
+const SAME = [
+  'BatchNormalization',
+  'Cast',
+  'Clip',
+  'Dropout',
+  'Elu',
+  'HardSigmoid',
+  'HardSwish',
+  'Identity',
+  'LeakyRelu',
+  'PRelu',
+  'Relu',
+  'ScatterND',
+  'Sigmoid',
+  'Softmax',
+  'Tanh',
+];
+
+const RULES: Readonly<Record<string, Rule>> = {
+  ...Object.fromEntries(SAME.map((operator) => [operator, same])),
+  ...Object.fromEntries(['Add', 'Sub', 'Mul', 'Div', 'Sum', 'Max', 'Min'].map((operator) => [operator, met])),
+  Conv: (node, [x, weight]) => {
+    const size = weight && slid(node, x, weight.slice(2));
+    return size && [x![0]!, weight![0]!, ...size];
+  },
+  MaxPool: pooled,
+  AveragePool: pooled,
+  GlobalAveragePool: (_, [x]) => x && [...x.slice(0, 2), ...x.slice(2).map(() => 1)],
+  Concat: (node, inputs) => {
+    const [first] = inputs;
+    if (first === undefined || inputs.includes(undefined)) return undefined;
+    const axis = fromStart(intOf(node, 'axis', 0), first.length);
+    return first.map((size, i) => (i === axis ? inputs.reduce((sum, shape) => sum + shape![axis]!, 0) : size));
+  },
+  Transpose: (node, [x]) => {
+    const perm = intsOf(node, 'perm') ?? x?.map((_, axis) => x.length - 1 - axis);
+    return x && perm!.map((axis) => x[axis]!);
+  },
+  Flatten: (node, [x]) => {
+    const axis = x && fromStart(intOf(node, 'axis', 1), x.length);
+    return x && [elementCount(x.slice(0, axis)), elementCount(x.slice(axis))];
+  },
+  Pad: (node, [x], numbers) => {
+    const pads = intsOf(node, 'pads') ?? numbers(1);
+    const axes = numbers(3) ?? x?.map((_, axis) => axis);
+    if (x === undefined || pads?.length !== 2 * axes!.length) return undefined;
+    const padded = [...x];
+    for (const [i, axis] of axes!.entries()) padded[fromStart(axis, x.length)]! += pads[i]! + pads[i + axes!.length]!;
+    return padded;
+  },
+  Slice: (node, [x], numbers) => {
+    const starts = intsOf(node, 'starts') ?? numbers(1);
+    const ends = intsOf(node, 'ends') ?? numbers(2);
+    if (x === undefined || starts === undefined || ends === undefined) return undefined;
+    const axes = intsOf(node, 'axes') ?? numbers(3) ?? starts.map((_, axis) => axis);
+    const cut = [...x];
+    for (const [i, given] of axes.entries()) {
+      const axis = fromStart(given, x.length);
+      cut[axis] = sliceRange(starts[i]!, ends[i]!, numbers(4)?.[i] ?? 1, x[axis]!).count;
+    }
+    return cut;
+  },
+  Expand: (_, [x], numbers) => {
+    const target = numbers(1);
+    return x && target && broadcastShape(x, target);
+  },
+  Reshape: (node, [x], numbers) => {
+    const wanted = numbers(1);
+    if (x === undefined || wanted === undefined || hasAttribute(node, 'allowzero')) return undefined;
+    const shape = wanted.map((size, axis) => (size === 0 ? x[axis]! : size));
+    const rest = elementCount(x) / elementCount(shape.filter((size) => size !== -1));
+    return shape.map((size) => (size === -1 ? rest : size));
+  },
+  Gemm: (node, [a, b]) =>
+    a && b && [a[intOf(node, 'transA', 0) === 0 ? 0 : 1]!, b[intOf(node, 'transB', 0) === 0 ? 1 : 0]!],
+  MatMul: (_, [a, b]) => (a && b && a.length > 1 && b.length === 2 ? [...a.slice(0, -1), b[1]!] : undefined),
+};
+
+function shapeOf(node: Node, inputs: Parameters<Rule>[1], numbers: Parameters<Rule>[2]): Sizes | undefined {
+  if (node.domain !== '' && node.domain !== 'ai.onnx') return undefined;
+  return Object.hasOwn(RULES, node.opType) && inputs.length > 0
+    ? RULES[node.opType]!(node, inputs, numbers)
+    : undefined;
+}
+
+function pooled(node: Node, [x]: readonly (Sizes | undefined)[]): Sizes | undefined {
+  const size = slid(node, x, intsOf(node, 'kernel_shape') ?? []);
+  return size && [...x!.slice(0, 2), ...size];
+}
+
+/** Sizes after a window has slid over an image; undefined where rounding up leaves a choice. */
+function slid(node: Node, x: Sizes | undefined, kernel: readonly number[]): Sizes | undefined {
+  if (x === undefined || x.length !== kernel.length + 2 || intOf(node, 'ceil_mode', 0) !== 0) return undefined;
+  const axes = kernel.length;
+  const [strides, dilations, pads] = [intsOf(node, 'strides'), intsOf(node, 'dilations'), intsOf(node, 'pads')];
+  const automatic = stringOf(node, 'auto_pad', 'NOTSET');
+  return kernel.map((taps, axis) => {
+    const [size, stride] = [x[axis + 2]!, strides?.[axis] ?? 1];
+    if (automatic.startsWith('SAME')) return Math.ceil(size / stride);
+    const around = automatic === 'VALID' ? 0 : (pads?.[axis] ?? 0) + (pads?.[axis + axes] ?? 0);
+    return Math.floor((size + around - (taps - 1) * (dilations?.[axis] ?? 1) - 1) / stride) + 1;
+  });
+}
+
+function fromStart(axis: number, rank: number): number {
+  return axis < 0 ? axis + rank : axis;
+}

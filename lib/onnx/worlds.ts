@@ -1,0 +1,73 @@
+import { elementCount, formatShape, type Tensor } from '../tensor/tensor';
+import { Constants } from './constants';
+import type { Graph } from './schema/onnx_pb';
+import { numbersOf } from './values';
+import type { Wiring } from './wiring';
+
+export type Sizes = readonly number[];
+
+/** Values by name. */
+export type Shapes = ReadonlyMap<string, Sizes>;
+
+/** Batch, channels, height and width that stand for those that a model leaves open, in two inputs: odd ones too, so that what rounds shows itself. */
+const OPEN: readonly (readonly [number, number])[] = [
+  [2, 3],
+  [0, 0], // nothing can stand for channels
+  [224, 301],
+  [256, 245],
+];
+
+/** Sizes of an input in one of the two; 0 for what cannot be chosen. */
+export function probeSizes(dims: readonly (number | undefined)[], world: 0 | 1): Sizes {
+  return dims.map((size, axis) => size ?? OPEN[axis]?.[world] ?? 0);
+}
+
+/** The same network with two inputs: what has one value in both does not depend on what the model leaves open. */
+export class Worlds {
+  readonly constants: readonly [Constants, Constants];
+
+  /** shapes: of the values of each; looked at when a value is asked for, so they may come later. */
+  constructor(
+    graph: Graph,
+    wiring: Wiring,
+    readonly shapes: readonly [Shapes, Shapes],
+  ) {
+    this.constants = [new Constants(graph, wiring, shapes[0]), new Constants(graph, wiring, shapes[1])];
+  }
+
+  /** What a value always is. */
+  get(value: string): Tensor | undefined {
+    const first = this.constants[0].get(value);
+    if (first === undefined) return undefined;
+    const second = this.constants[1].get(value);
+    return second !== undefined && isSame(first, second) ? first : undefined;
+  }
+
+  /** What a value of shape arithmetic is in each world. */
+  numbers(value: string): readonly [readonly number[], readonly number[]] | undefined {
+    const [first, second] = [this.constants[0].get(value), this.constants[1].get(value)];
+    if (first === undefined || second === undefined || first.size > MOST_SIZES) return undefined;
+    return [numbersOf(first), numbersOf(second)];
+  }
+
+  /** Whether a value is known before the network runs, be it of the input's shape. */
+  isKnown(value: string): boolean {
+    return this.constants.every((constants) => constants.get(value) !== undefined);
+  }
+
+  /** The shape that a value always has; undefined also for what depends on open sizes. */
+  shapeOf(value: string): Sizes | undefined {
+    const [first, second] = [this.shapes[0].get(value), this.shapes[1].get(value)];
+    return first !== undefined && second !== undefined && first.join() === second.join() ? first : undefined;
+  }
+}
+
+/** More elements than shape arithmetic ever has. */
+const MOST_SIZES = 4096;
+
+function isSame(a: Tensor, b: Tensor): boolean {
+  if (a.data.buffer === b.data.buffer && a.data.byteOffset === b.data.byteOffset) return true;
+  if (a.dtype !== b.dtype || formatShape(a.shape) !== formatShape(b.shape)) return false;
+  const bytes = ({ data }: Tensor) => Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+  return elementCount(a.shape) === 0 || bytes(a).equals(bytes(b));
+}
