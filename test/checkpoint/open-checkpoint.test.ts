@@ -1,6 +1,7 @@
+import { writeFileSync } from 'node:fs';
 import { paged } from '../../lib/checkpoint/files/random-access';
 import type { OpenCheckpoint } from '../../lib/checkpoint/open-checkpoint';
-import { withCheckpoint } from '../../lib/checkpoint/read-checkpoint';
+import { readCheckpoint, withCheckpoint } from '../../lib/checkpoint/read-checkpoint';
 import { writeSafetensors } from '../../lib/checkpoint/safetensors/write-safetensors';
 import { Tensor } from '../../lib/tensor/tensor';
 import { memoryAccess } from '../support/memory-access';
@@ -62,6 +63,23 @@ test('what was overwritten is read once more', async () => {
     expect(opened.tensors.get('a')!.data).toEqual(filled(1));
     expect(opened.tensors.get('small')!.data).toEqual(Float32Array.of(1, 2, 3));
   });
+});
+
+test('G19: a kernel stored channels last is the same kernel', async () => {
+  const shape = [2, 3, 2, 2];
+  const plain = Float32Array.from({ length: 24 }, (_, i) => i);
+  const last = plain.map((_, i) => {
+    const [o, pixel, c] = [Math.floor(i / 12), Math.floor(i / 3) % 4, i % 3];
+    return plain[o * 12 + c * 4 + pixel]!;
+  });
+  const described = dict({
+    first: tensor({ key: '0', size: shape, stride: [12, 4, 2, 1] }),
+    last: tensor({ key: '1', size: shape, stride: [12, 1, 6, 3] }),
+  });
+  writeFileSync(folder.path('layouts.pth'), torchFile(described, { 0: plain, 1: last }));
+  const { tensors } = await readCheckpoint(folder.path('layouts.pth'));
+  expect(tensors.get('last')!.shape).toEqual(shape);
+  expect(tensors.get('last')!.data).toEqual(tensors.get('first')!.data);
 });
 
 test('only a tensor that has a whole storage of a torch file for itself may be written over', async () => {

@@ -1,10 +1,11 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { convert, readCheckpoint, verify } from '../../lib';
+import { convert, evaluate, parseGraph, readCheckpoint, readModel, verify } from '../../lib';
 import { writeSafetensors } from '../../lib/checkpoint/safetensors/write-safetensors';
 import type { StateDict } from '../../lib/checkpoint/state-dict';
 import type { ConvertOptions } from '../../lib/convert';
 import { decodeBF16, decodeF16 } from '../../lib/tensor/half';
 import { Tensor } from '../../lib/tensor/tensor';
+import { peakError } from '../support/compare';
 import { fixtureCases, fixturePath, readFixtureTensors, readManifest } from '../support/fixtures';
 import { refusal } from '../support/refusal';
 import { roughBlock } from '../support/rough-block';
@@ -182,6 +183,22 @@ describe('dtype', () => {
     const { notes } = await convert(input, path('out'), { dtype: 'f16' });
     expect(notes.join()).toContain('2 values other than 0 became 0');
   });
+});
+
+test('G18: the deploy file alone, whose graph says that there are biases, computes what training did', async () => {
+  const manifest = readManifest('trained', 'digits-acnet');
+  await convert(ACNET, path('alone'), { graph: { ...manifest.train_graph, inputShape: [1, 8, 8] } });
+  const { graph, tensors } = await readModel(path('alone'));
+  const convolutions = graph.nodes.filter((node) => node.op === 'conv2d');
+  for (const { bias } of convolutions) expect(tensors.has(bias!)).toBe(true);
+  const train = await readCheckpoint(ACNET);
+  const input = Tensor.f32(
+    [2, 1, 8, 8],
+    Float32Array.from({ length: 128 }, (_, i) => Math.sin(i)),
+  );
+  const want = evaluate(parseGraph(manifest.train_graph), train.tensors, input);
+  const got = evaluate(graph, tensors, input);
+  expect(peakError(got.data as Float32Array, want.data as Float32Array)).toBeLessThan(1e-6);
 });
 
 describe('keys', () => {
