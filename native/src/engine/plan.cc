@@ -15,6 +15,12 @@ namespace {
 // Elements between two threads' workspaces: fetched ahead of its own use, what the neighbour writes would go back and forth between their cores.
 constexpr int64_t kApart = int64_t{64} << 10;
 
+// Nanoseconds of one thread that are less than what it takes to share the work: a step below runs on one thread.
+constexpr double kWorthSharing = 15e3;
+
+// Roughly: the table of rates is of convolutions only, and is asked for their kernels.
+double NanosecondsOf(const StepReport& report) { return report.macs * 0.02 + static_cast<double>(report.output.count()) * 0.5; }
+
 using Weights = std::vector<std::shared_ptr<const PackedWeights>>;  // of each node, packed as its choice wants them
 
 WeightForm FormOf(const Network& network, size_t i, const Arrangement& arrangement) {
@@ -146,6 +152,7 @@ Status Plan::Compile(const Network& network, const EngineOptions& options, Weigh
     auto entry = std::make_unique<Entry>();
     report.kernel = step->kernel();
     entry->report = std::move(report);
+    entry->most_threads = NanosecondsOf(entry->report) < kWorthSharing ? 1 : kMaxThreads;
     plan->workspace_ = std::max(plan->workspace_, RoundUp(step->workspace()));
     entry->step = std::move(step);
     plan->entries_.push_back(std::move(entry));
@@ -211,11 +218,12 @@ void Plan::Give(std::unique_ptr<Context> context) {
 Status Plan::Run(const float* x, float* const* outputs, int threads) {
   std::unique_ptr<Context> context = Take(threads);
   if (context == nullptr) return {Code::kOutOfMemory, "activations"};
-  const RunState run{.slots = context->slots.data(), .input = x, .outputs = outputs, .workspace = context->workspace, .workspace_size = workspace_ + kApart, .threads = threads};
+  RunState run{.slots = context->slots.data(), .input = x, .outputs = outputs, .workspace = context->workspace, .workspace_size = workspace_ + kApart, .threads = threads};
   {
     const FlushDenormals flush;
     auto before = std::chrono::steady_clock::now();
     for (const auto& entry : entries_) {
+      run.threads = std::min(threads, entry->most_threads);
       entry->step->Run(run);
       if (Cancelled()) break;
       const auto now = std::chrono::steady_clock::now();

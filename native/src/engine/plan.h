@@ -36,6 +36,7 @@ class Plan {
   struct Entry {
     std::unique_ptr<Step> step;
     StepReport report;
+    int most_threads = 1;
     std::atomic<double> seconds{0};
   };
 

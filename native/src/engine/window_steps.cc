@@ -42,6 +42,10 @@ class Pool : public Step {
   WindowSetting w_;
 };
 
+// A pixel of a block, in registers of the baseline.
+using Quad __attribute__((vector_size(4 * sizeof(float)), may_alias)) = float;
+constexpr int kQuads = kBlock / 4;
+
 class MaxPool final : public Pool {
  public:
   using Pool::Pool;
@@ -49,16 +53,24 @@ class MaxPool final : public Pool {
 
  private:
   void RunWindow(const float* x, Range rows, Range columns, float* y) const override {
-    float most[kBlock];
-    std::fill_n(most, kBlock, -std::numeric_limits<float>::infinity());
+    Quad most[kQuads];
+    decltype(most[0] != most[0]) unordered[kQuads];  // where a NaN was: a comparison would forget it
+    for (int q = 0; q < kQuads; ++q) {
+      most[q] = Quad{} - std::numeric_limits<float>::infinity();
+      unordered[q] = most[q] != most[q];
+    }
     const Range inside_rows = rows.Inside(input_.layout.shape.height), inside = columns.Inside(input_.layout.shape.width);
     for (int64_t i = inside_rows.begin; i < inside_rows.end; i += inside_rows.step) {
       for (int64_t j = inside.begin; j < inside.end; j += inside.step) {
         const float* pixel = x + i * input_.layout.row() + j * kBlock;
-        for (int lane = 0; lane < kBlock; ++lane) most[lane] = most[lane] >= pixel[lane] || most[lane] != most[lane] ? most[lane] : pixel[lane];
+        for (int q = 0; q < kQuads; ++q) {
+          const Quad values = reinterpret_cast<const Quad*>(pixel)[q];
+          unordered[q] |= values != values;
+          most[q] = most[q] > values ? most[q] : values;
+        }
       }
     }
-    std::copy_n(most, kBlock, y);
+    for (int q = 0; q < kQuads; ++q) reinterpret_cast<Quad*>(y)[q] = unordered[q] ? Quad{} + std::numeric_limits<float>::quiet_NaN() : most[q];
   }
 };
 
