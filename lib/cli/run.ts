@@ -31,12 +31,12 @@ interface Guess {
 
 export function runCommand(session: Session): Command {
   const command = new Command('run')
-    .description('Run a model file (safetensors with its graph) on a batch of images.')
+    .description('Run a model file (safetensors with its graph, or ONNX) on a batch of images.')
     .argument('<model>', 'model file, as convert --graph writes it, or a checkpoint and its --arch');
   return addGraphFlags(command, 'where the file holds none')
     .requiredOption('--input <file>', 'images [N, C, H, W]: .npy, or safetensors')
     .option('--tensor <name>', 'which tensor of a safetensors input (default: the only one, or "input")')
-    .option('--output <file>', 'write the result as safetensors (tensor "output")')
+    .option('--output <file>', 'write the result as safetensors (tensor "output", or each output by its name)')
     .option('--force', 'overwrite the output')
     .option('--raw', 'the input is normalised already')
     .option('--top <number>', 'classes to show of each image', positiveInteger, 1)
@@ -60,15 +60,24 @@ export function runCommand(session: Session): Command {
           { graph, tensors },
           { precision: flags.precision, threads: flags.threads, signal },
         );
-        const output = await engine.run(input, { signal });
-        const classes = await guess(output, graph, flags.top);
-        if (flags.output !== undefined)
-          await writeSafetensors(flags.output, new Map([['output', output]]), { force: flags.force, signal });
-        if (session.json)
-          session.jsonResult({ shape: output.shape, data: [...(output.data as Float32Array)], classes });
-        else session.result(classes === null ? `output ${formatShape(output.shape)}` : formatClasses(classes));
+        const outputs = await engine.runAll(input, { signal });
+        const named = graph.outputs === undefined ? new Map([['output', [...outputs.values()][0]!]]) : outputs;
+        if (flags.output !== undefined) await writeSafetensors(flags.output, named, { force: flags.force, signal });
+        if (graph.outputs === undefined) await showOutput(session, named.get('output')!, graph, flags.top);
+        else if (session.json) session.jsonResult({ outputs: Object.fromEntries([...named].map(valuesOf)) });
+        else session.result([...named].map(([name, { shape }]) => `${name} ${formatShape(shape)}`).join('\n'));
       });
     });
+}
+
+async function showOutput(session: Session, output: Tensor, graph: Graph, top: number): Promise<void> {
+  const classes = await guess(output, graph, top);
+  if (session.json) session.jsonResult({ ...valuesOf(['output', output])[1], classes });
+  else session.result(classes === null ? `output ${formatShape(output.shape)}` : formatClasses(classes));
+}
+
+function valuesOf([name, { shape, data }]: readonly [string, Tensor]) {
+  return [name, { shape, data: [...(data as Float32Array)] }] as const;
 }
 
 /** The `top` most likely classes of each image, for a classifier [N, classes]; null for any other network. */
