@@ -191,6 +191,18 @@ test('verify ends with 3 and names the worst block first', async () => {
 });
 
 describe('run', () => {
+  test('every output of an ONNX model', async () => {
+    const expected = 'test/fixtures/public/yunet_s.expected.safetensors';
+    const input = ['--input', expected, '--tensor', 'input_crop_seeded', '--raw'];
+    const made = repfuse('run', 'test/fixtures/public/yunet_s_deploy_320.onnx', ...input, '--output', 'faces');
+    expect(made).toMatchObject({ status: 0, stdout: expect.stringMatching(/^cls_8 \[1, 1600, 1\]\n/) });
+    const { tensors } = await readCheckpoint(path('faces'));
+    expect([...tensors.keys()].sort()).toHaveLength(12);
+    expect(tensors.get('kps_32')!.shape).toEqual([1, 100, 10]);
+    const json = JSON.parse(repfuse('run', 'test/fixtures/public/yunet_s_deploy_320.onnx', ...input, '--json').stdout);
+    expect(json.outputs.bbox_16.shape).toEqual([1, 400, 4]);
+  });
+
   const IMAGES = fixturePath('trained', 'digits-test.safetensors');
   const makeModel = (graph: object = {}) => {
     const example = JSON.parse(readFileSync(path('examples/digits-acnet.graph.json'), 'utf8'));
