@@ -1,3 +1,4 @@
+import { RepfuseError } from '../errors';
 import { toPadding4 } from '../ops/geometry';
 import { Tensor } from '../tensor/tensor';
 import type { ConvTranspose2dNode, DepthToSpaceNode } from './graph';
@@ -26,7 +27,11 @@ export function transposedSize(node: Geometry, axis: 0 | 1, size: number, kernel
   return node.stride[axis] * (size - 1) + reach - sides[axis]! - sides[axis + 2]! + node.output_padding[axis];
 }
 
-export function spreadConvolution(node: Geometry, weight: Tensor, bias: Tensor | null): SpreadConvolution {
+/** Most values of the plain convolution's weight: a file can ask for any stride and dilation. */
+const MAX_WEIGHT = 2 ** 28;
+
+/** @throws ERR_REPFUSE_GRAPH naming a node whose stride or dilation would make too much of its weight */
+export function spreadConvolution(node: ConvTranspose2dNode, weight: Tensor, bias: Tensor | null): SpreadConvolution {
   const [channels, outPerGroup] = weight.shape as [number, number];
   const { groups, stride } = node;
   const axes = [alongAxis(node, 0, weight.shape[2]!), alongAxis(node, 1, weight.shape[3]!)] as const;
@@ -34,7 +39,15 @@ export function spreadConvolution(node: Geometry, weight: Tensor, bias: Tensor |
   const blocks = stride[0] * stride[1];
   const inPerGroup = channels / groups;
   const out = outPerGroup * groups * blocks;
-  const spreadWeight = new Float32Array(out * inPerGroup * down.taps * across.taps);
+  const count = out * inPerGroup * down.taps * across.taps;
+  if (count > MAX_WEIGHT) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_GRAPH',
+      `Node ${node.id} (${node.op}): spread over blocks of ${stride.join('x')} its weight would hold ${count} values, more than ${MAX_WEIGHT}`,
+      { node: node.id },
+    );
+  }
+  const spreadWeight = new Float32Array(count);
   const source = weight.data as Float32Array;
   const [kh, kw] = weight.shape.slice(2) as [number, number];
   for (let c = 0; c < channels; c++) {

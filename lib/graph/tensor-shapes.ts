@@ -1,3 +1,4 @@
+import { broadcastShape, sliceRange } from '../tensor/shape-rules';
 import { elementCount, formatShape } from '../tensor/tensor';
 import type { FlattenNode, ResizeNode, SoftmaxNode, TensorNode } from './graph';
 
@@ -47,7 +48,7 @@ function shapeOf(
     }
     case 'binary': {
       const operands = constant === undefined ? inputs : [input, constant];
-      const met = broadcast(operands[0]!, operands[1]!);
+      const met = broadcastShape(operands[0]!, operands[1]!);
       if (met === undefined) throw new Misfit(`shapes ${operands.map(formatShape).join(' and ')} do not meet`);
       return met;
     }
@@ -68,7 +69,7 @@ function shapeOf(
     }
     case 'slice':
       for (const list of [node.starts, node.ends, node.steps]) expectRank(list, input);
-      return input.map((size, axis) => sliceCount(node.starts[axis]!, node.ends[axis]!, node.steps[axis]!, size));
+      return input.map((size, axis) => sliceRange(node.starts[axis]!, node.ends[axis]!, node.steps[axis]!, size).count);
     case 'pad':
       for (const list of [node.before, node.after]) expectRank(list, input);
       return input.map((size, axis) => {
@@ -111,27 +112,6 @@ function shapeOf(
   }
 }
 
-/** Numpy's rule: shapes meet from the right, a 1 spreads; undefined where they do not meet. */
-export function broadcast(a: Shape, b: Shape): number[] | undefined {
-  const rank = Math.max(a.length, b.length);
-  const shape: number[] = [];
-  for (let axis = 0; axis < rank; axis++) {
-    const [one, other] = [a[a.length - rank + axis] ?? 1, b[b.length - rank + axis] ?? 1];
-    if (one !== other && one !== 1 && other !== 1) return undefined;
-    shape.push(one === 1 ? other : one);
-  }
-  return shape;
-}
-
-/** Elements that a slice takes of an axis. */
-function sliceCount(start: number, end: number, step: number, size: number): number {
-  const place = (index: number, low: number, high: number) =>
-    Math.min(Math.max(index < 0 ? index + size : index, low), high);
-  return step > 0
-    ? Math.ceil((place(end, 0, size) - place(start, 0, size)) / step)
-    : Math.ceil((place(end, -1, size - 1) - place(start, 0, size - 1)) / step);
-}
-
 function reshaped(wanted: Shape, input: Shape): Shape {
   const shape = wanted.map((size, axis) => (size === 0 ? (input[axis] ?? 0) : size));
   const rest = shape.indexOf(-1);
@@ -147,7 +127,7 @@ function productShape(a: Shape, b: Shape): Shape {
   if (a.length === 0 || b.length === 0) throw misfit();
   const left = a.length === 1 ? [1, a[0]!] : a;
   const right = b.length === 1 ? [b[0]!, 1] : b;
-  const batch = broadcast(left.slice(0, -2), right.slice(0, -2));
+  const batch = broadcastShape(left.slice(0, -2), right.slice(0, -2));
   if (left.at(-1) !== right.at(-2) || batch === undefined) throw misfit();
   return [...batch, ...(a.length === 1 ? [] : [left.at(-2)!]), ...(b.length === 1 ? [] : [right.at(-1)!])];
 }

@@ -1,5 +1,6 @@
 import { DTYPES, type DType } from '../tensor/dtype';
 import { toFloat64 } from '../tensor/half';
+import { broadcastShape, sliceRange } from '../tensor/shape-rules';
 import { elementCount, Tensor } from '../tensor/tensor';
 import { floatOf, floatsOf, hasAttribute, intOf, intsOf, tensorAttribute } from './attributes';
 import type { Graph, Node } from './schema/onnx_pb';
@@ -126,7 +127,7 @@ const RULES: Readonly<Record<string, Rule>> = {
     return value === undefined ? undefined : pick(value, shape, () => 0);
   },
   Equal(_, [a, b]) {
-    const shape = broadcastShape(a!.shape, b!.shape);
+    const shape = metShape(a!.shape, b!.shape);
     if (shape === undefined || a!.dtype !== b!.dtype) return undefined;
     const [xs, ys] = [numbersOf(a!), numbersOf(b!)];
     const [at, bt] = [indexer(a!.shape, shape), indexer(b!.shape, shape)];
@@ -262,15 +263,6 @@ function slice(
   );
 }
 
-/** ONNX's rule: negative places count from the end, those beyond it are the end. */
-export function sliceRange(start: number, end: number, step: number, size: number) {
-  const place = (index: number, low: number, high: number) =>
-    Math.min(Math.max(index < 0 ? index + size : index, low), high);
-  const first = step > 0 ? place(start, 0, size) : place(start, 0, size - 1);
-  const last = step > 0 ? place(end, 0, size) : place(end, -1, size - 1);
-  return { first, step, count: Math.max(0, Math.ceil((last - first) / step)) };
-}
-
 /** Sizes of the parts that a Split makes. */
 export function splitSizes(node: Node, size: number, given: readonly number[] | undefined): readonly number[] {
   if (given !== undefined) return given;
@@ -305,28 +297,22 @@ function stridesOf(shape: readonly number[]): number[] {
 /** A tensor of `shape` whose elements are picked from another. */
 function pick(x: Tensor, shape: readonly number[], from: (place: number) => number): Tensor | undefined {
   const count = elementCount(shape);
-  if (count > MOST_ELEMENTS) return undefined;
+  if (count > MOST_ELEMENTS || shape.some((size) => size < 0)) return undefined;
   const data = new DTYPES[x.dtype].array(count);
   for (let i = 0; i < count; i++) (data as { [index: number]: number })[i] = (x.data as ArrayLike<number>)[from(i)]!;
   return new Tensor(x.dtype, shape, data);
-}
-
-/** Numpy's rule: shapes meet from the right, a 1 spreads. */
-export function broadcastShape(a: readonly number[], b: readonly number[]): number[] | undefined {
-  const rank = Math.max(a.length, b.length);
-  const shape: number[] = [];
-  for (let i = 0; i < rank; i++) {
-    const [one, other] = [a[a.length - rank + i] ?? 1, b[b.length - rank + i] ?? 1];
-    if (one !== other && one !== 1 && other !== 1) return undefined;
-    shape.push(one === 1 ? other : one);
-  }
-  return elementCount(shape) <= MOST_ELEMENTS ? shape : undefined;
 }
 
 function broadcast(x: Tensor, wanted: readonly number[]): Tensor | undefined {
   const shape = broadcastShape(x.shape, wanted);
   if (shape === undefined) return undefined;
   return pick(x, shape, indexer(x.shape, shape));
+}
+
+/** The shape in which two meet, if it is not beyond what is evaluated. */
+function metShape(a: readonly number[], b: readonly number[]): number[] | undefined {
+  const shape = broadcastShape(a, b);
+  return shape !== undefined && elementCount(shape) <= MOST_ELEMENTS ? shape : undefined;
 }
 
 /** The element of a tensor that stands at each place of the shape to which it is spread. */
@@ -348,7 +334,7 @@ function indexer(shape: readonly number[], target: readonly number[]): (place: n
 /** In the type of both: float32 rounds each result once, integers divide towards zero. */
 function arithmetic(a: Tensor, b: Tensor, operate: (x: number, y: number) => number): Tensor | undefined {
   if (a.dtype !== b.dtype || (a.dtype !== 'F32' && a.dtype !== 'I64')) return undefined;
-  const shape = broadcastShape(a.shape, b.shape);
+  const shape = metShape(a.shape, b.shape);
   if (shape === undefined) return undefined;
   const [xs, ys] = [numbersOf(a), numbersOf(b)];
   const [at, bt] = [indexer(a.shape, shape), indexer(b.shape, shape)];

@@ -1,6 +1,7 @@
+import { broadcastShape, sliceRange } from '../tensor/shape-rules';
 import { elementCount } from '../tensor/tensor';
 import { hasAttribute, intOf, intsOf, stringOf } from './attributes';
-import { broadcastShape, sliceRange, staticShapes } from './constants';
+import { staticShapes } from './constants';
 import type { Graph, Node } from './schema/onnx_pb';
 import { numbersOf } from './values';
 import type { Wiring } from './wiring';
