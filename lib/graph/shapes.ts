@@ -234,6 +234,10 @@ function transposedShape(
   if (node.bias !== null) expectTensor(node, node.bias, [out], keyShape);
   const size = ([0, 1] as const).map((axis) => transposedSize(node, axis, pixels[axis], kernel[axis]!));
   if (size.some((each) => each < 1)) throw wrong(node, `its padding leaves nothing of ${formatShape(pixels)} pixels`);
+  const sides = toPadding4(node.padding);
+  const whole = [n, out, ...size.map((each, axis) => each + sides[axis]! + sides[axis + 2]! + node.stride[axis]!)];
+  if (elementCount(whole) > MAX_ELEMENTS)
+    throw wrong(node, `before its padding is cut off its result would hold more than ${MAX_ELEMENTS} values`);
   return [n, out, ...size];
 }
 

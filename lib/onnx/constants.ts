@@ -55,8 +55,11 @@ export class Constants {
     const inputs = node.input.map((name, i) =>
       node.opType === 'CastLike' && i === 1 ? undefined : name === '' ? undefined : this.get(name),
     );
-    const needed = node.opType === 'CastLike' ? 1 : node.input.length;
-    if (node.input.some((name, i) => i < needed && name !== '' && inputs[i] === undefined)) return undefined;
+    const asked = node.opType === 'CastLike' ? 1 : node.input.length;
+    const needed = node.opType === 'Concat' ? asked : (NEEDED[node.opType] ?? 1);
+    const isMissing = (name: string | undefined, i: number) =>
+      inputs[i] === undefined && (i < needed || (i < asked && name !== ''));
+    if (node.input.length < needed || node.input.some(isMissing)) return undefined;
     return node.opType === 'Split'
       ? split(node, inputs as Tensor[], node.output.indexOf(value))
       : rule(node, inputs as Tensor[]);
@@ -94,6 +97,20 @@ function constantOf(node: Node): Tensor | undefined {
   const floats = floatsOf(node, 'value_floats');
   return floats === undefined || floats.length === 0 ? undefined : Tensor.f32([floats.length], [...floats]);
 }
+
+/** Inputs that an operator cannot do without, where they are more than one. */
+const NEEDED: Readonly<Record<string, number>> = {
+  Add: 2,
+  Div: 2,
+  Equal: 2,
+  Expand: 2,
+  Gather: 2,
+  Mul: 2,
+  Range: 3,
+  Reshape: 2,
+  Sub: 2,
+  Where: 3,
+};
 
 type Rule = (node: Node, inputs: readonly Tensor[]) => Tensor | undefined;
 
