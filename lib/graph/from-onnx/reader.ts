@@ -1,13 +1,10 @@
 import { RepfuseError } from '../../errors';
 import type { OnnxModel } from '../../onnx';
-import { knownOf } from '../../onnx/affine';
 import { describeNode, intOf, intsOf } from '../../onnx/attributes';
-import { type Border, findBorders } from '../../onnx/fold/borders';
+import { type Border, bordersOf } from '../../onnx/fold/borders';
 import { liveNodes } from '../../onnx/fold/dead-code';
 import { changed } from '../../onnx/messages';
 import type { Node, ValueInfo } from '../../onnx/schema/onnx_pb';
-import { Images } from '../../onnx/shapes';
-import { inferredWorlds } from '../../onnx/value-shapes';
 import { numbersOf } from '../../onnx/values';
 import { Wiring } from '../../onnx/wiring';
 import { probeSizes, type Sizes, Worlds } from '../../onnx/worlds';
@@ -68,24 +65,8 @@ export class Reader {
   }
 
   read(): ReadModel {
-    const { graph: onnx } = this.model.proto;
-    const { output } = onnx;
-    const known = inferredWorlds(onnx, this.wiring);
-    const borders = findBorders(onnx, known, knownOf(this.model, known, new Images(onnx, known)));
-    const inner = new Set([...borders.values()].flatMap(({ nodes }) => nodes.slice(0, -1)));
-    const last = (node: Node): Node => {
-      const border = borders.get(node);
-      return border === undefined ? node : changed(node, { input: [border.input] });
-    };
-    // What only an output's path needs: the indices of a border are of no use without its assignments.
-    const live = liveNodes(onnx.node.filter((node) => !inner.has(node)).map(last), onnx);
-    const framed = new Map([...borders.values()].map((border) => [border.output, border]));
-    for (const node of live) {
-      const border = framed.get(node.output[0]!);
-      if (border !== undefined) this.takeBorder(border);
-      else if (!this.isAside(node)) this.take(node);
-    }
-    const outputs = output.map(({ name }) => this.result(name));
+    this.takeNodes();
+    const outputs = this.model.proto.graph.output.map(({ name }) => this.result(name));
     const [, ...image] = this.sizes(this.input.name)[0];
     const [, ...other] = this.sizes(this.input.name)[1];
     const fixed = formatShape(image) === formatShape(other);
@@ -97,6 +78,24 @@ export class Reader {
       ...(fixed ? { inputShape: image as [number, number, number] } : {}),
     };
     return { graph, tensors: this.tensors, aliases: this.same };
+  }
+
+  /** The nodes from which a path leads to an output; those of a border as one, its indices then lead nowhere. */
+  private takeNodes(): void {
+    const { graph } = this.model.proto;
+    const borders = bordersOf(this.model, this.wiring);
+    const inner = new Set([...borders.values()].flatMap(({ nodes }) => nodes.slice(0, -1)));
+    const outer = graph.node.filter((node) => !inner.has(node));
+    const asOne = outer.map((node) => {
+      const border = borders.get(node);
+      return border === undefined ? node : changed(node, { input: [border.input] });
+    });
+    const framed = new Map([...borders.values()].map((border) => [border.output, border]));
+    for (const node of liveNodes(asOne, graph)) {
+      const border = framed.get(node.output[0]!);
+      if (border !== undefined) this.takeBorder(border);
+      else if (!this.isAside(node)) this.take(node);
+    }
   }
 
   get opset(): number {

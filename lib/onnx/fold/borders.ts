@@ -1,10 +1,13 @@
 import type { Padding4 } from '../../ops/geometry';
 import { elementCount } from '../../tensor/tensor';
-import { affineStep, type Known } from '../affine';
+import { affineStep, type Known, knownOf } from '../affine';
 import { hasAttribute, intsOf, stringOf } from '../attributes';
+import type { OnnxModel } from '../model';
 import type { Graph, Node } from '../schema/onnx_pb';
+import { Images } from '../shapes';
+import { inferredWorlds } from '../value-shapes';
 import { numbersOf } from '../values';
-import { valuesRead } from '../wiring';
+import { valuesRead, type Wiring } from '../wiring';
 import type { Worlds } from '../worlds';
 import { liveNodes } from './dead-code';
 
@@ -20,10 +23,22 @@ export interface Border {
   readonly nodes: readonly Node[];
 }
 
+/** Every border of a model, by its last node (see `findBorders`). */
+export function bordersOf(model: OnnxModel, wiring: Wiring): ReadonlyMap<Node, Border> {
+  const { graph } = model.proto;
+  if (!assigns(graph)) return new Map();
+  const worlds = inferredWorlds(graph, wiring);
+  return findBorders(graph, worlds, knownOf(model, worlds, new Images(graph, worlds)));
+}
+
+function assigns(graph: Graph): boolean {
+  return graph.node.some(({ opType }) => opType === 'ScatterND');
+}
+
 /** Every border of a graph, by its last node. What reads anything between its nodes must read it for their own indices. */
 export function findBorders(graph: Graph, worlds: Worlds, known: Known): ReadonlyMap<Node, Border> {
   const borders = new Map<Node, Border>();
-  if (!graph.node.some(({ opType }) => opType === 'ScatterND')) return borders;
+  if (!assigns(graph)) return borders;
   const readers = new Map<string, Node[]>();
   for (const node of graph.node) {
     const [value] = node.input;
