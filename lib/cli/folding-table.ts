@@ -4,14 +4,19 @@ import { formatError, formatTable } from './table';
 
 /** What of an ONNX model was folded, and what was not. */
 export function formatFolding({ folded, kept, dead, nodes, convolutions, verification }: OnnxReport): string {
+  const errors = new Map(verification?.values.map(({ value, folded: error }) => [value, formatError(error)]));
   const rows = folded.map(({ output, from, kernel, groups }) => [
     output,
     countOperators(from),
     kernel.join('x'),
     groups,
+    ...(verification === null ? [] : [errors.get(output) ?? '']),
   ]);
+  const head = ['value', 'folded', 'kernel', 'groups', ...(verification === null ? [] : ['differs by'])];
+  const outputs = verification?.values.filter(({ of }) => of === 'output') ?? [];
   return [
-    ...(rows.length === 0 ? [] : [formatTable(['value', 'folded', 'kernel', 'groups'], rows), '']),
+    ...(rows.length === 0 ? [] : [formatTable(head, rows), '']),
+    ...outputs.map(({ value, folded: error }) => `output ${value} differs by ${formatError(error)} of its peak`),
     ...kept.map(({ node, reason }) => `kept ${node}: ${reason}`),
     `${nodes.before} -> ${nodes.after} nodes, ${convolutions.before} -> ${convolutions.after} Conv${dead === 0 ? '' : `, ${dead} nodes that nobody reads left out`}`,
     ...(verification === null ? [] : [formatVerdict(verification)]),

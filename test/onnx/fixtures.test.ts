@@ -1,11 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { toBinary } from '@bufbuild/protobuf';
 import { foldOnnx } from '../../lib/convert';
+import { verifyOnnx } from '../../lib/convert/verify/onnx';
 import { Engine, readModel } from '../../lib/engine';
 import { foldGraph } from '../../lib/onnx/fold/fold';
+import { changed } from '../../lib/onnx/messages';
 import { type OnnxModel, parseOnnx, readOnnx, writeOnnx } from '../../lib/onnx/model';
 import { ModelSchema } from '../../lib/onnx/schema/onnx_pb';
-import { tensorOf } from '../../lib/onnx/values';
+import { protoOf, tensorOf } from '../../lib/onnx/values';
 import { toFloat64 } from '../../lib/tensor/half';
 import { Tensor } from '../../lib/tensor/tensor';
 import { peakError } from '../support/compare';
@@ -139,6 +141,25 @@ describe('public files', () => {
       expect(shape).toEqual(want.shape);
       expect(peakError(data as Float32Array, want.data as Float32Array)).toBeLessThan(5e-5); // small probabilities of large logits
     }
+  });
+
+  test('a wrong weight in a folded model is told, by value', async () => {
+    const file = fixturePath('checkpoints', 'repvgg-onnx-train.onnx');
+    const { model: right, report } = await foldGraph(await readOnnx(file));
+    const wrong = right.proto.graph.initializer.find(({ name }) => name.endsWith('_fused.bias'))!;
+    const values = toFloat64(tensorOf(wrong)!);
+    const moved = Float32Array.from(values, (value, i) => value + (i === 0 ? 1e-2 : 0));
+    const other = protoOf(wrong.name, Tensor.f32([values.length], moved));
+    const { graph } = right.proto;
+    const initializer = graph.initializer.map((each) => (each.name === wrong.name ? other : each));
+    const proto = changed(right.proto, { graph: changed(graph, { initializer }) });
+    await writeOnnx(path('wrong.onnx'), { ...right, proto: proto as OnnxModel['proto'] });
+    const { equal, values: checks } = await verifyOnnx(file, path('wrong.onnx'), report.folded, {});
+    expect(equal).toBe(false);
+    const region = report.folded.find(({ node }) => wrong.name.startsWith(node))!;
+    const check = checks.find(({ value }) => value === region.output)!;
+    expect(check).toMatchObject({ of: 'region', equal: false });
+    expect(check.given).toBeLessThan(1e-6);
   });
 
   test('what the engine cannot run is named', async () => {
