@@ -98,6 +98,38 @@ function convert(result) {
   ];
 }
 
+function folding(result) {
+  const cells = ({ train, folded, ratio }) => [
+    `${train.milliseconds.toFixed(2)} / ${folded.milliseconds.toFixed(2)}`,
+    ratio.toFixed(2),
+    `${train.loadMilliseconds.toFixed(0)} / ${folded.loadMilliseconds.toFixed(0)}`,
+  ];
+  return [
+    '## What folding an ONNX model gives',
+    '',
+    `The training form as exporters write it / the same folded, one image, in turn, with a pause before every run: a pool of threads that has fallen asleep is woken by each. The engine merges branches as it compiles, whichever form it is given. \`npm run bench:baselines && npm run bench -- fold\`. ${machineOf(result)}.`,
+    '',
+    table(
+      [
+        'network',
+        'threads',
+        'onnxruntime-node ms',
+        'times as fast',
+        'loaded in ms',
+        'repfuse ms',
+        'times as fast',
+        'loaded in ms',
+      ],
+      result.rows.map(({ net, threads, onnxruntime, repfuse }) => [
+        net,
+        String(threads),
+        ...cells(onnxruntime),
+        ...cells(repfuse),
+      ]),
+    ),
+  ];
+}
+
 function kernels(result) {
   const rows = result.rows.filter(({ kind, threads }) => kind === 'engine' && threads === 1);
   const levels = [...new Set(rows.map(({ isa }) => isa))];
@@ -167,6 +199,7 @@ const found = {
   nets: results('nets'),
   service: results('service'),
   convert: results('convert'),
+  fold: results('fold'),
   kernels: results('kernels'),
 };
 const sections = [
@@ -176,6 +209,7 @@ const sections = [
   ...(found.nets ? ['', ...nets(found.nets)] : []),
   ...(found.service ? ['', ...service(found.service)] : []),
   ...(found.convert ? ['', ...convert(found.convert)] : []),
+  ...(found.fold ? ['', ...folding(found.fold)] : []),
   ...(found.kernels ? ['', ...kernels(found.kernels)] : []),
 ];
 writeFileSync(join(root, 'docs', 'performance.md'), `${sections.join('\n')}\n`);
