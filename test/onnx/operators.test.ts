@@ -231,6 +231,11 @@ describe.each(Object.entries(CASES))('%s', (name, each) => {
     });
   });
 
+  if (name === 'hard swish as it was written before')
+    test('of its parts nothing remains', () => {
+      expect(graph.nodes.map(({ op }) => op)).toEqual(['conv2d', 'hardswish', 'conv2d']);
+    });
+
   test('operator by operator', async () => expectEqual(await evaluateAsync(graph, tensors, input)));
 
   test('written as ONNX and read again', async () => {

@@ -74,7 +74,7 @@ export class Reader {
       input: this.input.name,
       output: outputs[0]!,
       ...(outputs.length > 1 ? { outputs } : {}),
-      nodes: this.nodes,
+      nodes: this.nodesFor(outputs),
       ...(fixed ? { inputShape: image as [number, number, number] } : {}),
     };
     return { graph, tensors: this.tensors, aliases: this.same };
@@ -96,6 +96,17 @@ export class Reader {
       if (border !== undefined) this.takeBorder(border);
       else if (!this.isAside(node)) this.take(node);
     }
+  }
+
+  /** Nodes that lead to an output: those of an activation that was written by its parts do so no more. */
+  private nodesFor(outputs: readonly string[]): GraphNode[] {
+    const read = new Set(outputs);
+    const needed = [...this.nodes].reverse().filter(({ id, inputs }) => {
+      if (!read.has(id)) return false;
+      for (const input of inputs) read.add(input);
+      return true;
+    });
+    return needed.reverse();
   }
 
   get opset(): number {
