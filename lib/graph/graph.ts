@@ -201,7 +201,7 @@ export interface ReduceMeanNode extends Node<'reduce_mean'> {
   readonly keepdims: boolean;
 }
 
-/** Of height and width, as ONNX's Resize. */
+/** Of height and width, as ONNX's Resize; of two inputs to the size of the second. */
 export interface ResizeNode extends Node<'resize'>, ResizeOptions {}
 
 /** Channels are [block_h, block_w, C] (or [C, block_h, block_w], `channels_first`). */

@@ -183,7 +183,8 @@ const OPERATORS: Readonly<
   reduce_mean: { inputs: 1, fields: { axes: anyIntegers(0), keepdims: BOOLEAN } },
   matmul: { inputs: 2, fields: {} },
   resize: {
-    inputs: 1,
+    inputs: 2,
+    least: 1,
     fields: {
       mode: oneOf(RESIZE_MODES),
       coordinates: oneOf(RESIZE_COORDINATES),

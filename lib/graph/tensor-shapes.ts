@@ -101,7 +101,7 @@ function shapeOf(
     case 'matmul':
       return productShape(input, inputs[1]!);
     case 'resize':
-      return resizedShape(node, input);
+      return resizedShape(node, input, inputs[1]);
     case 'depth_to_space': {
       const [n, channels, height, width] = imageShape(input);
       const [down, across] = node.block;
@@ -132,8 +132,10 @@ function productShape(a: Shape, b: Shape): Shape {
   return [...batch, ...(a.length === 1 ? [] : [left.at(-2)!]), ...(b.length === 1 ? [] : [right.at(-1)!])];
 }
 
-function resizedShape({ coordinates, aspect, crop, scales, sizes }: ResizeNode, input: Shape): Shape {
+function resizedShape(node: ResizeNode, input: Shape, like: Shape | undefined): Shape {
+  const { coordinates, aspect, crop, scales } = node;
   const [n, channels, ...from] = imageShape(input);
+  const sizes = like === undefined ? node.sizes : imageShape(like).slice(2);
   const ratios = from.map((size, i) => sizes[i]! / size).filter((ratio) => ratio > 0);
   const to = from.map((size, i) => {
     if (sizes[i] === 0) {

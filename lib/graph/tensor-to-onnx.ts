@@ -83,6 +83,7 @@ export function tensorToOnnx(node: TensorNode | FlattenNode | SoftmaxNode, opset
 
 function resizeToOnnx(node: ResizeNode, opset: number): OnnxOperator {
   const { scales, sizes, crop, aspect, antialias } = node;
+  if (node.inputs.length > 1) throw unwritable(node, 'a size that is that of another value by one operator');
   const bySizes = sizes.every((size) => size > 0);
   if (!bySizes && !scales.every((scale) => scale > 0))
     throw unwritable(node, 'a size of one axis and a scale of another');

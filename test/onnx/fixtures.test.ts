@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { toBinary } from '@bufbuild/protobuf';
 import { foldOnnx } from '../../lib/convert';
 import { verifyOnnx } from '../../lib/convert/verify/onnx';
@@ -86,6 +86,29 @@ describe.each(fixtureCases('checkpoints').filter((name) => readManifest('checkpo
     });
   },
 );
+
+describe.each(['classic', 'dynamo'])('a detector of open sizes, as torch exports it: %s', (name) => {
+  const file = `test/fixtures/onnx-head/${name}.onnx`;
+  const expected = readFixtureTensors('test/fixtures/onnx-head/expected.safetensors');
+
+  test('runs on images of any size, with all its outputs, and folded too', async () => {
+    await foldOnnx(file, path(`${name}.head.onnx`));
+    for (const each of [file, path(`${name}.head.onnx`)]) {
+      if (!existsSync(each)) continue; // nothing to fold
+      await using engine = await Engine.create(await readModel(each));
+      for (const i of [0, 1, 2]) {
+        const { shape, data } = expected.get(`x${i}`)!;
+        const outputs = await engine.runAll(Tensor.f32(shape, data as Float32Array));
+        expect([...outputs.keys()]).toEqual(['boxes', 'classes', 'map']);
+        for (const [output, got] of outputs) {
+          const want = expected.get(`${output}${i}`)!;
+          expect(got.shape).toEqual(want.shape);
+          expect(peakError(got.data as Float32Array, want.data as Float64Array)).toBeLessThan(1e-6);
+        }
+      }
+    }
+  });
+});
 
 describe('public files', () => {
   test('ppocr_cls_bn_constants.onnx: all 35 BatchNormalizations fed by Constant nodes fold, as the fixture has them', async () => {

@@ -328,7 +328,10 @@ const OPERATORS: Readonly<Record<string, (inputs: readonly Value[], a: Attribute
     const spread = permuted(six, isFirst ? [0, 1, 4, 2, 5, 3] : [0, 3, 4, 1, 5, 2]);
     return { shape: [n, split, h * size, w * size], data: spread.data };
   },
-  Resize: ([x, , scales], a) => resized(x!, scales!.data[2]!, scales!.data[3]!, a.text('mode', 'nearest') === 'linear'),
+  Resize: ([x, , scales, sizes], a) => {
+    const [down, across] = [2, 3].map((axis) => scales?.data[axis] ?? sizes!.data[axis]! / x!.shape[axis]!);
+    return resized(x!, down!, across!, a.text('mode', 'nearest') === 'linear');
+  },
 };
 
 function permuted(x: Value, perm: readonly number[]): Value {

@@ -295,6 +295,26 @@ export class Reader {
     return this.wiring.producer(value);
   }
 
+  /** All values so far. */
+  known(): Iterable<string> {
+    return this.shapes[0].keys();
+  }
+
+  /** The values of whose shapes another is computed, as far as they are known. */
+  shapesBehind(value: string): readonly string[] {
+    const found = new Set<string>();
+    const seen = new Set<string>();
+    for (const open = [value]; open.length > 0; ) {
+      const producer = this.wiring.producer(open.pop()!);
+      for (const input of producer?.input ?? []) {
+        if (producer!.opType === 'Shape' && this.shapes[0].has(this.value(input))) found.add(input);
+        else if (!seen.has(input)) open.push(input);
+        seen.add(input);
+      }
+    }
+    return [...found];
+  }
+
   /** Whether a constant leaves the shape of what it meets as it is. */
   keepsShape(value: string, constant: Tensor): boolean {
     const [sizes] = this.sizes(value);

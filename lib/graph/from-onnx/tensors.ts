@@ -231,7 +231,8 @@ function takeResize(reader: Reader, node: Node): void {
       ? undefined
       : [0, 1, 2, 3].map((axis) => values[axes.indexOf(axis)] ?? otherwise);
   const scales = spread(scalesOf(reader, node, old), 1);
-  const sizes = sizesOf(reader, node, axes, old);
+  const like = old ? undefined : likeOf(reader, node, axes);
+  const sizes = like !== undefined ? undefined : sizesOf(reader, node, axes, old);
   const from = reader.sizes(input);
   for (const axis of [0, 1]) {
     if (
@@ -240,12 +241,14 @@ function takeResize(reader: Reader, node: Node): void {
     )
       throw refused(node, 'it resizes other axes than height and width');
   }
-  if (scales === undefined && sizes === undefined) throw refused(node, 'it has neither scales nor sizes');
+  if (scales === undefined && sizes === undefined && like === undefined)
+    throw refused(node, 'it has neither scales nor sizes');
   const roi = node.input[1] === undefined || old ? undefined : reader.constant(node.input[1]);
   const crop = roi === undefined ? [] : numbersOf(roi);
   const share = (axis: number, end: number) => crop[axes.indexOf(axis) + end * axes.length] ?? end;
   reader.push({
     ...about(node, 'resize'),
+    inputs: like === undefined ? [input] : [input, like],
     mode: choice(node, 'mode', RESIZE_MODES, 'nearest'),
     coordinates: choice(node, 'coordinate_transformation_mode', RESIZE_COORDINATES, old ? 'asymmetric' : 'half_pixel'),
     nearest: choice(node, 'nearest_mode', RESIZE_NEAREST, old ? 'floor' : 'round_prefer_floor'),
@@ -254,7 +257,7 @@ function takeResize(reader: Reader, node: Node): void {
     antialias: intOf(node, 'antialias', 0) !== 0,
     cubic_a: floatOf(node, 'cubic_coeff_a', -0.75),
     extrapolation: floatOf(node, 'extrapolation_value', 0),
-    scales: scales === undefined || sizes !== undefined ? [0, 0] : [scales[2]!, scales[3]!],
+    scales: scales === undefined || sizes !== undefined || like !== undefined ? [0, 0] : [scales[2]!, scales[3]!],
     sizes: sizes === undefined ? [0, 0] : [sizes[2]!, sizes[3]!],
     crop: [share(2, 0), share(3, 0), share(2, 1), share(3, 1)],
   });
@@ -267,6 +270,28 @@ function scalesOf(reader: Reader, node: Node, old: boolean): readonly number[] |
   const constant = reader.constant(name);
   if (constant === undefined) throw refused(node, 'its scales are no constants');
   return numbersOf(constant);
+}
+
+/** The value whose height and width the sizes are, where they depend on what the model leaves open. */
+function likeOf(reader: Reader, node: Node, axes: readonly number[]): string | undefined {
+  if ((node.input[3] ?? '') === '') return undefined;
+  const wanted = reader.shapeNumbers(node, 3);
+  const [first, second] = wanted.map((sizes) => [2, 3].map((axis) => sizes[axes.indexOf(axis)])) as [
+    number[],
+    number[],
+  ];
+  if (first.join() === second.join()) return undefined;
+  const own = reader.sizes(node.input[0]!);
+  const keepsPlanes = wanted.every((sizes, world) =>
+    [0, 1].every((axis) => !axes.includes(axis) || sizes[axes.indexOf(axis)] === own[world]![axis]),
+  );
+  if (!keepsPlanes) throw refused(node, 'it resizes other axes than height and width');
+  // Those whose shapes are asked, else (exporters compute sizes from the input's) any that has them.
+  return [...reader.shapesBehind(node.input[3]!), ...reader.known()].find((value) => {
+    const [here, there] = reader.sizes(value);
+    const isImage = here.length === 4 && here.slice(2).join() === first.join();
+    return isImage && there.slice(2).join() === second.join();
+  });
 }
 
 /** For each axis; 0 where nothing is said of it. */

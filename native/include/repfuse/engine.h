@@ -42,7 +42,7 @@ struct ResizeOptions {
   bool exclude_outside = false, antialias = false;
   double cubic_a = -0.75, extrapolation = 0;
   std::array<double, 2> scales{};          // height, width; 0: the sizes tell
-  std::array<int64_t, 2> sizes{};          // 0: the scales tell
+  std::array<int64_t, 2> sizes{};          // 0: the scales tell; of two inputs those of the second
   std::array<double, 4> crop{0, 0, 1, 1};  // top, left, bottom, right, as shares of the input
 };
 

@@ -7,6 +7,7 @@
 #include "arrangement.h"
 #include "image_steps.h"
 #include "shapes.h"
+#include "tensor_shapes.h"
 #include "tensor_steps.h"
 
 namespace repfuse {
@@ -88,7 +89,7 @@ std::unique_ptr<Step> MakeOther(const NetworkNode& node, const Arrangement& arra
     case NodeKind::kAdd: return MakeAdd(input, inputs[1], Function(node, kernels), kernels, output);
     case NodeKind::kBinary: return MakeImageBinary(node, inputs, output);
     case NodeKind::kConcat: return MakeImageConcat(inputs, output);
-    case NodeKind::kResize: return MakeResize(node.resize, input, output);
+    case NodeKind::kResize: return MakeResize(ResizeLike(node.resize, tensors.size() > 1 ? &tensors[1].shape : nullptr), input, output);
     case NodeKind::kDepthToSpace: return MakeDepthToSpace(node, input, output);
     case NodeKind::kToTensor: return MakeToTensor(input, output);
     case NodeKind::kToImages: return MakeToImages(input, output);

@@ -83,7 +83,7 @@ Status CheckInputs(const NetworkNode& node, const std::vector<Form>& forms, Form
   const size_t count = node.inputs.size();
   size_t least = 1, most = 1;
   if (node.kind == NodeKind::kAdd || node.kind == NodeKind::kGate || node.kind == NodeKind::kMatMul) least = most = 2;
-  if (node.kind == NodeKind::kConv || node.kind == NodeKind::kBinary) most = 2;
+  if (node.kind == NodeKind::kConv || node.kind == NodeKind::kBinary || node.kind == NodeKind::kResize) most = 2;
   if (node.kind == NodeKind::kConcat) most = 1 << 20;
   if (node.kind == NodeKind::kConstant) least = most = 0;
   if (count < least || count > most) return Fails("the number of inputs");

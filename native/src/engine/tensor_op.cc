@@ -13,7 +13,7 @@ std::unique_ptr<Step> MakeStep(const NetworkNode& node, const std::vector<Tensor
   if (auto step = MakeTensorStep(node, inputs, kernels, output)) return step;
   switch (node.kind) {
     case NodeKind::kActivation: return MakeActivation(inputs[0].value, Function(node, kernels), output.value);
-    case NodeKind::kResize: return MakeResize(node.resize, inputs[0].value, output.value);
+    case NodeKind::kResize: return MakeResize(ResizeLike(node.resize, inputs.size() > 1 ? &inputs[1].shape : nullptr), inputs[0].value, output.value);
     case NodeKind::kDepthToSpace: return MakeDepthToSpace(node, inputs[0].value, output.value);
     default: return nullptr;
   }
@@ -26,7 +26,7 @@ Layout RowMajor(const Shape& shape) { return {.form = Layout::Form::kPlanar, .sh
 bool IsTensorOp(NodeKind kind) { return kind >= NodeKind::kActivation && kind < NodeKind::kToTensor && kind != NodeKind::kConstant; }
 
 Status TensorOpShape(const NetworkNode& node, const std::vector<TensorView>& inputs, Shape* out) {
-  const bool two = node.kind == NodeKind::kMatMul, any = node.kind == NodeKind::kConcat || node.kind == NodeKind::kBinary;
+  const bool two = node.kind == NodeKind::kMatMul, any = node.kind == NodeKind::kConcat || node.kind == NodeKind::kBinary || node.kind == NodeKind::kResize;
   if (!IsTensorOp(node.kind) || inputs.empty() || (two && inputs.size() != 2) || (!two && !any && inputs.size() != 1)) return {Code::kInvalidArgument, "the number of inputs"};
   std::vector<Shape> shapes;
   for (const TensorView& input : inputs) shapes.push_back(input.shape);

@@ -161,6 +161,12 @@ SliceRange RangeOf(int64_t start, int64_t end, int64_t step, int64_t size) {
   return {start, step, std::max<int64_t>(0, (start - end - step - 1) / -step)};
 }
 
+ResizeOptions ResizeLike(const ResizeOptions& options, const Shape* like) {
+  ResizeOptions resize = options;
+  if (like != nullptr) resize.sizes = {(*like)[2], (*like)[3]};
+  return resize;
+}
+
 ResizedAxis ResizedAxisOf(const ResizeOptions& o, int axis, int64_t height, int64_t width) {
   const std::array<int64_t, 2> from{height, width};
   const size_t own = static_cast<size_t>(axis);
@@ -191,8 +197,8 @@ Status ShapeOfTensor(const NetworkNode& node, const std::vector<Shape>& inputs, 
     case NodeKind::kBinary: return ShapeOfBinary(node, inputs, form, out);
     case NodeKind::kConcat: return ShapeOfConcat(node, inputs, form, out);
     case NodeKind::kResize:
-      if (x.rank != 4) return Fails("an input that is no image");
-      for (int i = 0; i < 2; ++i) (*out)[2 + i] = ResizedAxisOf(node.resize, i, x[2], x[3]).to;
+      if (x.rank != 4 || inputs.back().rank != 4) return Fails("an input that is no image");
+      for (int i = 0; i < 2; ++i) (*out)[2 + i] = ResizedAxisOf(ResizeLike(node.resize, inputs.size() > 1 ? &inputs[1] : nullptr), i, x[2], x[3]).to;
       return Ok();
     case NodeKind::kDepthToSpace:
       if (x.rank != 4 || node.ints.size() != 3 || node.ints[0] < 1 || node.ints[1] < 1 || x[1] % (node.ints[0] * node.ints[1]) != 0) return Fails("the blocks");

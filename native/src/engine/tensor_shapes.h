@@ -19,6 +19,9 @@ struct SliceRange {
 };
 SliceRange RangeOf(int64_t start, int64_t end, int64_t step, int64_t size);
 
+// The options of a resizing, with the sizes that a second input tells.
+ResizeOptions ResizeLike(const ResizeOptions& options, const Shape* like);
+
 // Of a resized axis: sizes before and after, and how far a pixel there is apart from the next, in pixels of the result.
 struct ResizedAxis {
   int64_t from, to;
