@@ -1,26 +1,27 @@
 import { type AffineConv, addBranches, appendStages, fromBranch, identity, materializeAsync } from '../algebra';
 import { RepfuseError } from '../errors';
 import { type AffineNode, affineStages, type Graph, type GraphNode, outputsOf } from '../graph';
-import { spreadConvolution } from '../graph/conv-transpose';
-import type {
-  BinaryNode,
-  Conv2dNode,
-  ConvTranspose2dNode,
-  FlattenNode,
-  PadNode,
-  PlainOp,
-  SoftmaxNode,
-  TensorNode,
-} from '../graph/graph';
+import type { FlattenNode, PlainOp, SoftmaxNode, TensorNode } from '../graph/graph';
 import { rankOf } from '../graph/ranks';
-import { isFrame } from '../graph/shapes';
 import { tensorOpOf } from '../graph/tensor-op';
 import type { Branch, Stage } from '../ops';
-import { type Padding4, toPadding4 } from '../ops/geometry';
+import type { Padding4 } from '../ops/geometry';
 import { toFloat32 } from '../tensor/half';
 import { elementCount, Tensor } from '../tensor/tensor';
 import { channelCounts } from './channels';
+import {
+  addSqueezeExcite,
+  addTransposed,
+  cropOf,
+  cropStage,
+  frameStep,
+  isOfChannels,
+  plainConvStep,
+  poolStage,
+  poolStep,
+} from './node-steps';
 import type { Program, ProgramStep, StepActivation } from './program';
+import { type Form, StepList } from './step-list';
 
 /**
  * A graph as a program: whatever is an affine map of one value (convolutions, BatchNorms, average pooling, crops and their sums) becomes
@@ -51,16 +52,10 @@ interface Pending {
 type MapNode = AffineNode | Extract<GraphNode, { op: 'avg_pool2d' | 'crop' }>;
 type SumNode = Extract<GraphNode, { op: PlainOp }>;
 
-/** How a value lies: images in the engine's layout, tensors row-major. */
-type Form = 'images' | 'tensor';
-
 class Compiler {
-  private readonly steps: ProgramStep[] = [];
+  private readonly list = new StepList();
   /** Values by id of their node. */
   private readonly values = new Map<string, number>();
-  /** By value, and the number of the same value in the other form where there is one. */
-  private readonly forms: Form[] = ['images'];
-  private readonly others = new Map<number, number>();
   private readonly ranks = new Map<string, number>();
   private readonly pending = new Map<string, Pending>();
   private readonly readers = new Map<string, number>();
@@ -115,7 +110,7 @@ class Compiler {
       case 'hard_sigmoid':
       case 'leaky_relu':
       case 'tanh': {
-        const { activation, alpha = 0, beta = 0 } = tensorOpOf(node, (key) => this.float32(key));
+        const { activation, alpha = 0, beta = 0 } = tensorOpOf(node, this.weight);
         this.takeActivation(node, { activation: activation!, alpha, beta });
         break;
       }
@@ -132,15 +127,20 @@ class Compiler {
         else this.emitTensorOp(node, 'tensor');
         break;
       case 'conv_transpose2d':
-        this.emitTransposed(node);
+        this.values.set(node.id, addTransposed(this.list, node, this.images(node.inputs[0]!), this.weight));
         break;
       case 'constant': {
-        const bias = this.float32(node.tensor);
+        const bias = this.weight(node.tensor);
         this.push(node.id, { kind: 'constant', name: node.id, inputs: [], bias, ints: bias.shape }, 'tensor');
         break;
       }
       case 'binary':
-        this.emitTensorOp(node, this.isBinaryOfImages(node) ? 'images' : 'tensor');
+        this.emitTensorOp(
+          node,
+          this.areImages(node.inputs) && isOfChannels(node, this.ranks.get(node.inputs[0]!)!, this.weight)
+            ? 'images'
+            : 'tensor',
+        );
         break;
       case 'concat':
         this.emitTensorOp(node, node.axis === 1 && this.areImages(node.inputs) ? 'images' : 'tensor');
@@ -149,9 +149,15 @@ class Compiler {
       case 'depth_to_space':
         this.emitTensorOp(node, this.isImages(node.inputs[0]!) ? 'images' : 'tensor');
         break;
-      case 'pad':
-        if (!this.emitFrame(node)) this.emitTensorOp(node, 'tensor');
+      case 'pad': {
+        const input = node.inputs[0]!;
+        // One value for each channel stands around images only.
+        const around = node.fill !== undefined || this.isImages(input);
+        const frame = around && frameStep(node, this.images(input), this.channels.get(input), this.weight);
+        if (frame) this.push(node.id, frame);
+        else this.emitTensorOp(node, 'tensor');
         break;
+      }
       case 'transpose':
       case 'slice':
       case 'reshape':
@@ -162,17 +168,21 @@ class Compiler {
         this.emitTensorOp(node, 'tensor');
         break;
       case 'linear':
-        this.emit(node, { kind: 'linear', weight: this.float32(node.weight), bias: this.optional(node.bias) });
+        this.emit(node, {
+          kind: 'linear',
+          weight: this.weight(node.weight),
+          bias: node.bias === null ? null : this.weight(node.bias),
+        });
         break;
       case 'squeeze_excite':
-        this.emitSqueezeExcite(node);
+        this.values.set(node.id, addSqueezeExcite(this.list, node, this.images(node.inputs[0]!), this.weight));
         break;
     }
   }
 
   finish(): Program {
     const outputs = outputsOf(this.graph).map((id) => this.value(id));
-    return { inChannels: this.channelsOf(this.graph.input), steps: this.steps, outputs };
+    return { inChannels: this.channelsOf(this.graph.input), steps: this.list.steps, outputs };
   }
 
   /** The value of an id; what is pending for it becomes a step. */
@@ -183,26 +193,11 @@ class Compiler {
   }
 
   private push(id: string, step: ProgramStep, form: Form = 'images'): void {
-    this.values.set(id, this.add(step, form));
+    this.values.set(id, this.list.add(step, form));
   }
 
-  /** Values that a step makes. */
-  private add(step: ProgramStep, form: Form = 'images'): number {
-    this.steps.push(step);
-    this.forms.push(form);
-    return this.steps.length;
-  }
-
-  /** The value of an id as images, or as a tensor: itself, or a copy. */
   private valueAs(id: string, form: Form): number {
-    const value = this.value(id);
-    if (this.forms[value] === form) return value;
-    const known = this.others.get(value);
-    if (known !== undefined) return known;
-    const kind = form === 'images' ? 'toImages' : 'toTensor';
-    const other = this.add({ kind, name: id, inputs: [value] }, form);
-    this.others.set(value, other);
-    return other;
+    return this.list.inForm(this.value(id), form, id);
   }
 
   private images(id: string): number {
@@ -210,7 +205,7 @@ class Compiler {
   }
 
   private isImages(id: string): boolean {
-    return this.forms[this.value(id)] === 'images';
+    return this.list.formOf(this.value(id)) === 'images';
   }
 
   private areImages(ids: readonly string[]): boolean {
@@ -222,42 +217,8 @@ class Compiler {
   }
 
   private emitTensorOp(node: TensorNode | FlattenNode | SoftmaxNode, form: Form): void {
-    const op = tensorOpOf(node, (key) => this.float32(key));
+    const op = tensorOpOf(node, this.weight);
     this.push(node.id, { ...op, name: node.id, inputs: node.inputs.map((id) => this.valueAs(id, form)) }, form);
-  }
-
-  /** Images meet images, and constants of one value for all or for each channel. */
-  private isBinaryOfImages({ inputs, constant }: BinaryNode): boolean {
-    if (!this.areImages(inputs)) return false;
-    if (constant === undefined) return true;
-    const { shape } = this.tensors.get(constant)!;
-    const rank = this.ranks.get(inputs[0]!)!;
-    return shape.length <= rank && shape.every((size, axis) => size === 1 || rank - shape.length + axis === 1);
-  }
-
-  /** A frame of one value around the maps, where that is what a padding is. */
-  private emitFrame(node: PadNode): boolean {
-    const { id, inputs, before, after, mode, value, fill } = node;
-    const channels = this.channels.get(inputs[0]!);
-    const known = channels !== undefined && mode === 'constant' && isFrame(node) && this.isImages(inputs[0]!);
-    if (fill === undefined && !known) return false;
-    const bias =
-      fill === undefined ? Tensor.f32([channels!], new Float32Array(channels!).fill(value)) : this.float32(fill);
-    const padding = [before[2]!, before[3]!, after[2]!, after[3]!] as const;
-    this.push(id, { kind: 'frame', name: id, inputs: [this.images(inputs[0]!)], padding, bias });
-    return true;
-  }
-
-  private emitTransposed(node: ConvTranspose2dNode): void {
-    const { id, inputs } = node;
-    const spreading = spreadConvolution(node, this.float32(node.weight), this.optional(node.bias));
-    const { spread, crop, ...conv } = spreading;
-    const wide = this.add({ ...conv, kind: 'conv', name: id, inputs: [this.images(inputs[0]!)] });
-    const ints = [...spread.block, spread.channels_first ? 1 : 0];
-    this.push(id, { kind: 'depthToSpace', name: id, inputs: [wide], ints });
-    if (crop.every((side) => side === 0)) return;
-    const padding = crop.map((side) => 0 - side) as unknown as Padding4;
-    this.push(id, { kind: 'frame', name: id, inputs: [this.values.get(id)!], padding });
   }
 
   private takeAffine(node: MapNode): void {
@@ -345,11 +306,11 @@ class Compiler {
     ] as const) {
       if (own === other || !this.pending.has(own) || !this.soleReader(own)) continue;
       const residual = this.images(other);
-      const last = this.steps[this.value(own) - 1]!;
-      if (last.kind !== 'conv' || last.inputs.length > 1 || this.values.get(own) !== this.steps.length) break;
+      const value = this.value(own);
+      const last = this.list.makerOf(value)!;
+      if (last.kind !== 'conv' || last.inputs.length > 1 || !this.list.isLast(value)) break;
       // The sum goes into the convolution, which only this node reads.
-      this.steps.pop();
-      this.forms.pop();
+      this.list.removeLast();
       this.push(node.id, { ...last, name: node.id, inputs: [last.inputs[0]!, residual] });
       return;
     }
@@ -362,13 +323,13 @@ class Compiler {
   ): void {
     const input = node.inputs[0]!;
     const value = this.value(input);
-    const last = this.steps[value - 1];
+    const last = this.list.makerOf(value);
     const takes = last !== undefined && (last.kind === 'conv' || last.kind === 'add') && last.activation === undefined;
     if (takes && this.soleReader(input)) {
       Object.assign(last, how);
       this.values.set(node.id, value);
     } else {
-      this.push(node.id, { ...how, kind: 'activation', name: node.id, inputs: [value] }, this.forms[value]!);
+      this.push(node.id, { ...how, kind: 'activation', name: node.id, inputs: [value] }, this.list.formOf(value));
     }
   }
 
@@ -392,12 +353,14 @@ class Compiler {
   private stepOf({ source, conv, node, parts }: Pending): ProgramStep {
     const input = this.images(source);
     const alone = parts.size === 0;
-    if (alone && node.op === 'conv2d') return this.plainConv(node, input);
+    if (alone && node.op === 'conv2d') return plainConvStep(node, input, this.weight);
     if (alone && node.op === 'avg_pool2d') return poolStep(node, input);
     const crop = conv.padding.map((side) => Math.min(side, 0)) as unknown as Padding4;
     if (alone && node.op === 'crop') return { kind: 'frame', name: node.id, inputs: [input], padding: crop };
     const cropped = crop.some((side) => side < 0);
-    const from = cropped ? this.add({ kind: 'frame', name: `${node.id} crop`, inputs: [input], padding: crop }) : input;
+    const from = cropped
+      ? this.list.add({ kind: 'frame', name: `${node.id} crop`, inputs: [input], padding: crop })
+      : input;
     const fuse: ProgramStep['fuse'] = (options) =>
       materializeAsync(conv, options).catch((error) => {
         throw namingNode(node, error);
@@ -407,37 +370,8 @@ class Compiler {
     return { kind: 'conv', name: node.id, inputs: [from], fuse, groups, stride, padding, dilation };
   }
 
-  /** With the weights as they are. */
-  private plainConv(node: Conv2dNode, input: number): ProgramStep {
-    const { groups, stride, dilation, padding } = node;
-    return {
-      kind: 'conv',
-      name: node.id,
-      inputs: [input],
-      weight: this.float32(node.weight),
-      bias: this.optional(node.bias),
-      groups,
-      stride,
-      padding: toPadding4(padding),
-      dilation,
-    };
-  }
-
   private emitPool(node: Extract<GraphNode, { op: 'avg_pool2d' | 'max_pool2d' }>): void {
     this.push(node.id, poolStep(node, this.images(node.inputs[0]!)));
-  }
-
-  private emitSqueezeExcite(node: Extract<GraphNode, { op: 'squeeze_excite' }>): void {
-    const x = this.images(node.inputs[0]!);
-    const then = (step: Omit<ProgramStep, 'name'>) => this.add({ ...step, name: node.id });
-    const conv = (prefix: string) => ({
-      weight: this.float32(`${prefix}.weight`),
-      bias: this.float32(`${prefix}.bias`),
-    });
-    const mean = then({ kind: 'globalAveragePool', inputs: [x] });
-    const reduced = then({ kind: 'conv', inputs: [mean], ...conv(node.reduce), activation: node.activation });
-    const gate = then({ kind: 'conv', inputs: [reduced], ...conv(node.expand), activation: node.gate });
-    this.push(node.id, { kind: 'gate', name: node.id, inputs: [x, gate] });
   }
 
   private branchOf(node: MapNode): Branch {
@@ -446,7 +380,7 @@ class Compiler {
 
   private stagesOf(node: MapNode): Stage[] {
     if (node.op === 'avg_pool2d') return [poolStage(node)];
-    if (node.op === 'crop') return [this.cropStage(node)];
+    if (node.op === 'crop') return [cropStage(node, this.channelsOf(node.inputs[0]!))];
     return affineStages(node, (key) => this.tensors.get(key)!);
   }
 
@@ -457,18 +391,6 @@ class Compiler {
     return 'weight' in node ? this.tensors.get(node.weight)!.size : channels;
   }
 
-  private cropStage(node: Extract<GraphNode, { op: 'crop' }>): Stage {
-    const channels = this.channelsOf(node.inputs[0]!);
-    return {
-      kind: 'conv2d',
-      weight: Tensor.f32([channels, 1, 1, 1], new Float32Array(channels).fill(1)),
-      stride: [1, 1],
-      padding: cropOf(node),
-      dilation: [1, 1],
-      groups: channels,
-    };
-  }
-
   private channelsOf(id: string): number {
     return this.channels.get(id)!;
   }
@@ -477,43 +399,10 @@ class Compiler {
     return this.readers.get(id) === 1 && !outputsOf(this.graph).includes(id);
   }
 
-  private float32(key: string): Tensor {
+  /** A tensor, as float32. */
+  private readonly weight = (key: string): Tensor => {
     const tensor = this.tensors.get(key)!;
     return tensor.dtype === 'F32' ? tensor : Tensor.f32(tensor.shape, toFloat32(tensor));
-  }
-
-  private optional(key: string | null): Tensor | null {
-    return key === null ? null : this.float32(key);
-  }
-}
-
-/** `[top, left, bottom, right]` of a padding that crops. */
-function cropOf({ rows, cols }: Extract<GraphNode, { op: 'crop' }>): Padding4 {
-  return [0 - rows[0], 0 - cols[0], 0 - rows[1], 0 - cols[1]];
-}
-
-function poolStage({ kernel, stride, padding, count_include_pad }: Extract<GraphNode, { op: 'avg_pool2d' }>): Stage {
-  return {
-    kind: 'avg_pool2d',
-    kernel,
-    stride,
-    padding: toPadding4(padding),
-    countIncludePad: count_include_pad,
-  };
-}
-
-function poolStep(node: Extract<GraphNode, { op: 'avg_pool2d' | 'max_pool2d' }>, input: number): ProgramStep {
-  const { kernel, stride, padding, dilation = [1, 1], ceil_mode = false } = node;
-  return {
-    kind: node.op === 'max_pool2d' ? 'maxPool' : 'averagePool',
-    name: node.id,
-    inputs: [input],
-    kernel,
-    stride,
-    padding: toPadding4(padding),
-    dilation,
-    ceilMode: ceil_mode,
-    countIncludePad: node.op === 'avg_pool2d' && node.count_include_pad,
   };
 }
 
