@@ -1,6 +1,6 @@
 import { Engine } from '../../engine';
 import { channelCounts } from '../../engine/channels';
-import { evaluateValues, inferShapes, outputsOf, readOnnxModel } from '../../graph';
+import { evaluateValues, inferShapes, outputsOf, type ReadModel, readOnnxModel } from '../../graph';
 import type { FoldedRegion, FoldOptions } from '../../onnx';
 import { seededUniform, uniformValues } from '../../tensor/random';
 import { elementCount, Tensor } from '../../tensor/tensor';
@@ -45,44 +45,50 @@ export async function verifyOnnx(
   { threads, signal }: FoldOptions,
 ): Promise<OnnxVerification> {
   const [before, after] = [await readOnnxModel(given), await readOnnxModel(folded)];
+  const [inGiven, inFolded] = [idsOf(before), idsOf(after)];
   const outputs = outputsOf(before.graph);
   // A region that was itself folded into another has no value of its own.
   const inside = regions
     .map(({ output }) => output)
-    .filter((value) => idOf(before, value) !== undefined && idOf(after, value) !== undefined);
+    .filter((value) => inGiven(value) !== undefined && inFolded(value) !== undefined);
   const values = [...new Set([...outputs, ...inside])];
   const shape = imagesFor(before);
   const input = Tensor.f32(shape, uniformValues(seededUniform(1), elementCount(shape), -1, 1));
-  const idsIn = (model: OnnxGraph) => values.map((value) => idOf(model, value)!);
-  const reference = await evaluateValues(before.graph, before.tensors, input, idsIn(before), { threads, signal });
-  const run = async (model: OnnxGraph) => {
-    const ids = [...new Set(idsIn(model))];
-    const graph = { ...model.graph, output: ids[0]!, outputs: ids };
+  const ids = values.map((value) => inGiven(value)!);
+  const reference = await evaluateValues(before.graph, before.tensors, input, ids, { threads, signal });
+  const run = async (model: ReadModel, kept: readonly string[]) => {
+    const outputs = [...new Set(kept)];
+    const graph = { ...model.graph, output: outputs[0]!, outputs };
     await using engine = await Engine.create({ graph, tensors: model.tensors }, { threads, signal });
     return engine.runAll(input, { signal });
   };
-  const [ofGiven, ofFolded] = [await run(before), await run(after)];
+  const ofGiven = await run(before, ids);
+  const ofFolded = await run(
+    after,
+    values.map((value) => inFolded(value)!),
+  );
   const checks = values.map((value): OnnxValueCheck => {
-    const expected = reference.get(idOf(before, value)!)!;
+    const expected = reference.get(inGiven(value)!)!;
     const error = (got: Tensor) => differenceOf(expected, got, peakOf(expected)).relative;
-    const first = error(ofGiven.get(idOf(before, value)!)!);
-    const second = error(ofFolded.get(idOf(after, value)!)!);
+    const first = error(ofGiven.get(inGiven(value)!)!);
+    const second = error(ofFolded.get(inFolded(value)!)!);
     const of = outputs.includes(value) ? 'output' : 'region';
     return { value, of, given: first, folded: second, equal: first <= BOUND && second <= BOUND };
   });
   return { input: shape, bound: BOUND, values: checks, equal: checks.every(({ equal }) => equal) };
 }
 
-type OnnxGraph = Awaited<ReturnType<typeof readOnnxModel>>;
-
-/** The id in a graph of one of its model's values; undefined where it has none. */
-function idOf({ graph, aliases }: OnnxGraph, value: string): string | undefined {
-  const id = aliases.get(value) ?? value;
-  return graph.nodes.some((node) => node.id === id) ? id : undefined;
+/** The id in a graph of each of its model's values; undefined where it has none. */
+function idsOf({ graph, aliases }: ReadModel): (value: string) => string | undefined {
+  const ids = new Set(graph.nodes.map(({ id }) => id));
+  return (value) => {
+    const id = aliases.get(value) ?? value;
+    return ids.has(id) ? id : undefined;
+  };
 }
 
 /** Two images, or one where the model takes no more. */
-function imagesFor({ graph, tensors }: OnnxGraph): readonly number[] {
+function imagesFor({ graph, tensors }: ReadModel): readonly number[] {
   const image = graph.inputShape ?? [channelCounts(graph, tensors).get(graph.input)!, SIZE, SIZE];
   try {
     inferShapes(graph, [IMAGES, ...image], tensors);

@@ -54,8 +54,9 @@ export class Reader {
         `Expected an ONNX model whose input ${this.input.name} is float32 but its type is ${type.elemType}`,
       );
     this.worlds = new Worlds(graph, this.wiring, this.shapes);
+    const dims = this.inputDims();
     this.shapes.forEach((shapes, world) => {
-      shapes.set(this.input.name, probeSizes(this.inputDims(), world as 0 | 1));
+      shapes.set(this.input.name, probeSizes(dims, world as 0 | 1));
     });
     const [sizes] = this.sizes(this.input.name);
     if (sizes.length !== 4)

@@ -1,11 +1,10 @@
 import type { Padding4 } from '../../ops/geometry';
 import { elementCount } from '../../tensor/tensor';
-import { affineStep, type Known, knownOf } from '../affine';
+import { affineStep, type Known } from '../affine';
+import { analyse } from '../analysis';
 import { hasAttribute, intsOf, stringOf } from '../attributes';
 import type { OnnxModel } from '../model';
 import type { Graph, Node } from '../schema/onnx_pb';
-import { Images } from '../shapes';
-import { inferredWorlds } from '../value-shapes';
 import { numbersOf } from '../values';
 import { valuesRead, type Wiring } from '../wiring';
 import type { Worlds } from '../worlds';
@@ -27,8 +26,8 @@ export interface Border {
 export function bordersOf(model: OnnxModel, wiring: Wiring): ReadonlyMap<Node, Border> {
   const { graph } = model.proto;
   if (!assigns(graph)) return new Map();
-  const worlds = inferredWorlds(graph, wiring);
-  return findBorders(graph, worlds, knownOf(model, worlds, new Images(graph, worlds)));
+  const { worlds, known } = analyse(model, wiring);
+  return findBorders(graph, worlds, known);
 }
 
 function assigns(graph: Graph): boolean {

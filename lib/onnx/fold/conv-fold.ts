@@ -11,15 +11,15 @@ import {
 import { RepfuseError } from '../../errors';
 import type { Padding4 } from '../../ops/geometry';
 import type { Tensor } from '../../tensor/tensor';
-import { type AffineStep, affineStep, type Known, knownOf } from '../affine';
+import { type AffineStep, affineStep, type Known } from '../affine';
+import { type Analysis, analyse } from '../analysis';
 import { describeNode, intAttribute, intOf, intsAttribute } from '../attributes';
 import { changed } from '../messages';
 import type { OnnxModel } from '../model';
 import { type Graph, type Node, NodeSchema } from '../schema/onnx_pb';
-import { Images } from '../shapes';
-import { inferredWorlds } from '../value-shapes';
+import type { Images } from '../shapes';
 import { protoOf } from '../values';
-import { FreshNames, valuesRead, Wiring } from '../wiring';
+import { FreshNames, valuesRead, type Wiring } from '../wiring';
 import type { Worlds } from '../worlds';
 import { type Border, findBorders } from './borders';
 import type { Folded, FoldedRegion, FoldOptions } from './fold';
@@ -28,14 +28,13 @@ import { reassociateSums } from './reassociate';
 
 /** Chains, sums and concatenations of affine maps of one image, as convolutions. @throws as `foldGraph` */
 export async function foldConvolutions(model: OnnxModel, options: FoldOptions): Promise<Folded> {
-  const { graph } = model.proto;
-  const wiring = new Wiring(graph);
-  const worlds = inferredWorlds(graph, wiring);
-  const known = knownOf(model, worlds, new Images(graph, worlds));
-  const arranged = reassociateSums(model, wiring, known);
+  const given = analyse(model);
+  const arranged = reassociateSums(model, given.wiring, given.known);
+  const analysis = arranged === model ? given : analyse(arranged);
+  const borders = findBorders(arranged.proto.graph, analysis.worlds, analysis.known);
   const left = new Map<Node, string>();
   for (;;) {
-    const folder = new Folder(arranged, left, options);
+    const folder = new Folder(arranged, analysis, borders, left, options);
     const folded = await folder.run();
     if (folder.leftBorders.length === 0) return folded.folded.length > 0 ? folded : { ...folded, model };
     // Once more, with their nodes as they stand.
@@ -61,17 +60,18 @@ class Folder {
 
   constructor(
     private readonly model: OnnxModel,
+    { wiring, worlds, images, known }: Analysis,
+    borders: ReadonlyMap<Node, Border>,
     private readonly left: ReadonlyMap<Node, string>,
     private readonly options: FoldOptions,
   ) {
     this.graph = model.proto.graph;
-    this.wiring = new Wiring(this.graph);
-    this.constants = inferredWorlds(this.graph, this.wiring);
-    this.images = new Images(this.graph, this.constants);
+    this.wiring = wiring;
+    this.constants = worlds;
+    this.images = images;
+    this.known = known;
     this.names = new FreshNames(this.graph);
-    this.known = knownOf(model, this.constants, this.images);
-    const found = [...findBorders(this.graph, this.constants, this.known)];
-    this.borders = new Map(found.filter(([node]) => !left.has(node)));
+    this.borders = new Map([...borders].filter(([node]) => !left.has(node)));
     this.ofBorders = new Set([...this.borders.values()].flatMap(({ nodes }) => nodes.slice(0, -1)));
   }
 

@@ -2,15 +2,14 @@ import { fromBranch, materializeAsync } from '../../algebra';
 import { RepfuseError } from '../../errors';
 import type { Stage } from '../../ops';
 import { Tensor } from '../../tensor/tensor';
-import { affineStep, type ConstantValues, knownOf } from '../affine';
+import { affineStep, type ConstantValues } from '../affine';
+import { analyse } from '../analysis';
 import { describeNode, floatOf, intOf } from '../attributes';
 import { changed } from '../messages';
 import type { OnnxModel } from '../model';
 import type { Node } from '../schema/onnx_pb';
-import { Images } from '../shapes';
-import { inferredWorlds } from '../value-shapes';
 import { protoOf, transposed } from '../values';
-import { FreshNames, Wiring } from '../wiring';
+import { FreshNames, type Wiring } from '../wiring';
 import type { Worlds } from '../worlds';
 import type { Folded, FoldedRegion, FoldOptions, FoldReport } from './fold';
 
@@ -29,10 +28,7 @@ interface Linear {
  */
 export async function foldLinear(model: OnnxModel, options: FoldOptions): Promise<Folded> {
   const { graph } = model.proto;
-  const wiring = new Wiring(graph);
-  const constants = inferredWorlds(graph, wiring);
-  const images = new Images(graph, constants);
-  const known = knownOf(model, constants, images);
+  const { wiring, worlds: constants, known } = analyse(model);
   const names = new FreshNames(graph);
   const initializer = [...graph.initializer];
   const replaced = new Map<Node, Node | null>(); // null: gone
