@@ -43,18 +43,19 @@ export class NativeEngine {
     signal: AbortSignal | undefined,
   ): Promise<NativeEngine> {
     const addon = loadAddon();
-    const engine = new NativeEngine(addon.engineBuilder(program.inChannels));
+    const engine = new NativeEngine(addon.engineBuilder());
     let copied = 0;
     for (const { fuse, ...step } of program.steps) {
       const complete = fuse === undefined ? step : { ...step, ...(await fuse({ signal })) };
-      throwIfFailed('engineAdd', addon.engineAdd(engine.handle, stepArguments(complete)));
+      throwIfFailed(`engineAdd of ${step.name}`, addon.engineAdd(engine.handle, stepArguments(complete)));
       copied += complete.weight?.bytes ?? 0;
       if (copied < COPIED_AT_ONCE) continue;
       copied = 0;
       await new Promise((resolve) => setImmediate(resolve));
       throwIfAborted(signal);
     }
-    throwIfFailed('engineBuild', addon.engineBuild(engine.handle, { ...options, outputs: program.outputs }));
+    const { inChannels, outputs } = program;
+    throwIfFailed('engineBuild', addon.engineBuild(engine.handle, { ...options, inChannels, outputs }));
     return engine;
   }
 

@@ -44,10 +44,11 @@ const NONZERO: Rule = {
   expected: 'a finite number other than 0',
   accepts: (value) => Number.isFinite(value) && value !== 0,
 };
-const NUMBER: Rule = { expected: 'a finite number', accepts: Number.isFinite };
+const isFloat32 = (value: unknown) => typeof value === 'number' && Number.isFinite(Math.fround(value));
+const NUMBER: Rule = { expected: 'a finite number within the range of float32', accepts: isFloat32 };
 const NUMBER_OR_NULL: Rule = {
-  expected: 'a finite number, or null',
-  accepts: (value) => value === null || Number.isFinite(value),
+  expected: 'a finite number within the range of float32, or null',
+  accepts: (value) => value === null || isFloat32(value),
 };
 const STEPS: Rule = {
   expected: `at most ${MAX_RANK} integers other than 0`,

@@ -81,7 +81,7 @@ export interface NativeEngineMemory {
 
 /** The typed shape of repfuse.node. */
 export type Addon = {
-  engineBuilder(inChannels: number): EngineHandle;
+  engineBuilder(): EngineHandle;
   engineAdd(engine: EngineHandle, step: NativeArguments): NativeStatus | null;
   engineBuild(engine: EngineHandle, options: NativeArguments): NativeStatus | null;
   engineExplain(args: NativeArguments): readonly NativeEngineStep[] | NativeStatus;

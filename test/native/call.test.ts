@@ -1,5 +1,6 @@
 import { callNative, callNativeAsync } from '../../lib/native/call';
 import { loadAddon } from '../../lib/native/load';
+import { nodeArguments } from '../../lib/ops/tensor-op';
 import { availableIsas, withIsa } from '../support/isa';
 
 describe.each(availableIsas())('operators at %s', (isa) => {
@@ -46,5 +47,101 @@ test('an aborted call rejects with the reason as cause', async () => {
   await expect(callNativeAsync('relu', args, { signal: controller.signal })).rejects.toMatchObject({
     code: 'ERR_REPFUSE_ABORTED',
     cause: reason,
+  });
+});
+
+describe('the native side reads what it knows, or refuses it by name', () => {
+  const step = {
+    ...nodeArguments({ kind: 'binary' }),
+    function: 'add',
+    shapes: [
+      [1, 2],
+      [1, 2],
+    ],
+    operands: [Float32Array.of(1, 2), Float32Array.of(3, 4)],
+    output: new Float32Array(2),
+    threads: 1,
+  };
+  const resize = {
+    mode: 'nearest',
+    coordinates: 'half_pixel',
+    nearest: 'floor',
+    aspect: 'stretch',
+    excludeOutside: false,
+    antialias: false,
+    cubicA: -0.75,
+    extrapolation: 0,
+    scales: [1, 1],
+    sizes: [0, 0],
+    crop: [0, 0, 1, 1],
+  };
+
+  test.each<[string, object]>([
+    ['kind', { kind: 'fold' }],
+    ['kind', { kind: undefined }],
+    ['kind', { kind: 3 }],
+    ['kind', { kind: 'constructor' }],
+    ['activation', { activation: 'swish' }],
+    ['activation', { activation: 7 }],
+    ['function', { function: 'pow' }],
+    ['padMode', { padMode: 'zeros' }],
+    ['name', { name: 5 }],
+    ['alpha', { alpha: 1e39 }],
+    ['alpha', { alpha: '1' }],
+    ['padValue', { padValue: -1e300 }],
+    ['ints', { ints: [1, 2.5] }],
+    ['ints', { ints: [2 ** 40] }],
+    ['ints', { ints: 'x' }],
+    ['ints', { ints: new Array(2 ** 32 - 1) }],
+    ['kernel', { kernel: [1, 1, 1] }],
+    ['kernel', { kernel: new Array(66).fill(1) }],
+    ['resize', { resize: 'nearest' }],
+    ['mode', { resize: { ...resize, mode: 'area' } }],
+    ['coordinates', { resize: { ...resize, coordinates: 'centre' } }],
+    ['nearest', { resize: { ...resize, nearest: 'up' } }],
+    ['aspect', { resize: { ...resize, aspect: '' } }],
+    ['scales', { resize: { ...resize, scales: [1, '2'] } }],
+    ['crop', { resize: { ...resize, crop: [0, 0, 1] } }],
+    ['extrapolation', { resize: { ...resize, extrapolation: 4e38 } }],
+    [
+      'shapes',
+      {
+        shapes: [
+          [1, 2],
+          ['1', 2],
+        ],
+      },
+    ],
+    ['shapes', { shapes: [[1, 2], new Array(9).fill(1)] }],
+    ['operands', { shapes: [[1, 2]] }],
+  ])('%s of %o', (field, change) => {
+    expect(() => callNative('tensorOp', { ...step, ...change })).toThrow(
+      expect.objectContaining({ code: 'ERR_REPFUSE_INVALID_ARGUMENT', message: `tensorOp failed: ${field}` }),
+    );
+    expect([...step.output]).toEqual([0, 0]);
+  });
+
+  test.each<[string, object]>([
+    ['algorithm', { algorithm: 'fft' }],
+    ['precision', { precision: 'f16' }],
+    ['inChannels', { inChannels: 0 }],
+    ['inChannels', { inChannels: Number.NaN }],
+    ['plans', { plans: 0 }],
+    ['outputs', { outputs: [2 ** 31] }],
+  ])('%s of an engine: %o', (field, change) => {
+    const addon = loadAddon();
+    const options = {
+      inChannels: 1,
+      outputs: [0],
+      algorithm: 'auto',
+      precision: 'f32',
+      batchInvariant: false,
+      plans: 1,
+    };
+    expect(addon.engineBuild(addon.engineBuilder(), { ...options, ...change })).toMatchObject({
+      code: 1,
+      message: field,
+    });
+    expect(addon.engineBuild(addon.engineBuilder(), options)).toBeNull();
   });
 });

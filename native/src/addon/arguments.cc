@@ -2,8 +2,15 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 namespace repfuse::addon {
+namespace {
+
+// Far above any network: a sparse array may claim 2^32 items.
+constexpr uint32_t kMaxList = 1 << 24;
+
+}  // namespace
 
 void Arguments::Fail(const char* name) {
   if (root_->status_.ok()) root_->status_ = {Code::kInvalidArgument, name};
@@ -28,6 +35,24 @@ double Arguments::Double(const char* name) {
   return value.As<Napi::Number>().DoubleValue();
 }
 
+float Arguments::Float(const char* name) {
+  const double number = Double(name);
+  if (std::isfinite(number) && std::abs(number) > std::numeric_limits<float>::max()) {
+    Fail(name);
+    return 0;
+  }
+  return static_cast<float>(number);
+}
+
+std::string Arguments::String(const char* name) {
+  const Napi::Value value = object_.Get(name);
+  if (!value.IsString()) {
+    Fail(name);
+    return {};
+  }
+  return value.As<Napi::String>().Utf8Value();
+}
+
 bool Arguments::Bool(const char* name) {
   const Napi::Value value = object_.Get(name);
   if (!value.IsBoolean()) {
@@ -37,15 +62,15 @@ bool Arguments::Bool(const char* name) {
   return value.As<Napi::Boolean>().Value();
 }
 
-std::vector<int64_t> Arguments::Shape(const char* name, int64_t low, int64_t high) {
+std::vector<int64_t> Arguments::List(const char* name, int64_t low, int64_t high) {
   const Napi::Value value = object_.Get(name);
   std::vector<int64_t> out;
-  if (!value.IsArray()) {
+  if (!value.IsArray() || value.As<Napi::Array>().Length() > kMaxList) {
     Fail(name);
     return out;
   }
   const Napi::Array array = value.As<Napi::Array>();
-  for (uint32_t i = 0; i < array.Length() && i < 64; ++i) {
+  for (uint32_t i = 0; i < array.Length(); ++i) {
     const Napi::Value item = array.Get(i);
     const double number = item.IsNumber() ? item.As<Napi::Number>().DoubleValue() : NAN;
     if (!(number >= static_cast<double>(low) && number <= static_cast<double>(high)) || number != std::floor(number)) {
@@ -58,7 +83,7 @@ std::vector<int64_t> Arguments::Shape(const char* name, int64_t low, int64_t hig
 }
 
 std::vector<int64_t> Arguments::Ints(const char* name, size_t count, int64_t low, int64_t high) {
-  std::vector<int64_t> out = Shape(name, low, high);
+  std::vector<int64_t> out = List(name, low, high);
   if (out.size() != count) {
     Fail(name);
     out.assign(count, low);

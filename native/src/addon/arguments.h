@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <string>
 #include <vector>
 
 #include "repfuse/aligned_buffer.h"
@@ -33,11 +34,14 @@ class Arguments {
 
   int64_t Int(const char* name, int64_t low, int64_t high);
   double Double(const char* name);
+  // A number that float32 can hold: infinities and NaN, or within its range.
+  float Float(const char* name);
+  std::string String(const char* name);
   bool Bool(const char* name);
   // Exactly `count` integers in [low, high].
   std::vector<int64_t> Ints(const char* name, size_t count, int64_t low, int64_t high);
-  // Any number of integers in [low, high].
-  std::vector<int64_t> Shape(const char* name, int64_t low = 0, int64_t high = int64_t{1} << 31);
+  // Integers in [low, high], as many as the caller gives: a list is read whole or refused.
+  std::vector<int64_t> List(const char* name, int64_t low, int64_t high);
   // A Float32Array of exactly `count` elements; null is allowed for the optional one.
   Operand* F32(const char* name, int64_t count);
   const Operand* OptionalF32(const char* name, int64_t count);

@@ -1,10 +1,11 @@
-// engineBuilder(inChannels) -> handle. engineAdd(handle, {inputs, and a node, see network_node.h}) -> status | null. engineBuild(handle,
-// {outputs, algorithm, precision, batchInvariant, plans}) -> status | null. Then enginePrepare, engineRun {engine, shape, input, outputs,
+// engineBuilder() -> handle. engineAdd(handle, {inputs, and a node, see network_node.h}) -> status | null. engineBuild(handle,
+// {inChannels, outputs, algorithm, precision, batchInvariant, plans}) -> status | null. Then enginePrepare, engineRun {engine, shape, input, outputs,
 // ownsInput, ownsOutputs, threads}, each with its asynchronous twin; engineExplain({engine, shape, threads}) -> steps | status; engineMemory(handle);
 // engineDispose(handle): runs under way keep the engine until they end.
 #include "repfuse/engine.h"
 
 #include <array>
+#include <limits>
 
 #include "job.h"
 #include "network_node.h"
@@ -15,6 +16,7 @@ namespace repfuse::addon {
 namespace {
 
 constexpr int64_t kMaxDim = int64_t{1} << 31;
+constexpr int64_t kMaxValue = std::numeric_limits<int>::max();
 constexpr std::array kAlgorithms = {"auto", "direct", "winograd2", "winograd4", "products", "float64"};
 constexpr std::array kPrecisions = {"f32", "fast", "bf16"};
 
@@ -34,7 +36,6 @@ ImageShape ImageShapeOf(const std::vector<int64_t>& dims) { return {dims[0], dim
 
 Napi::Value Builder(const Napi::CallbackInfo& info) {
   auto* handle = new Handle;
-  handle->network.in_channels = info[0].ToNumber().Int64Value();
   return Napi::External<Handle>::New(info.Env(), handle, [](Napi::Env, Handle* data) { delete data; });
 }
 
@@ -44,7 +45,7 @@ Status AddNode(Handle* handle, Napi::Object object) {
   NetworkNode node;
   const Status read = ReadNode(arguments, &node);
   if (!read.ok()) return read;
-  for (const int64_t input : arguments.Shape("inputs")) node.inputs.push_back(static_cast<int>(input));
+  for (const int64_t input : arguments.List("inputs", 0, kMaxValue)) node.inputs.push_back(static_cast<int>(input));
   if (!arguments.status().ok()) return arguments.status();
   handle->network.nodes.push_back(std::move(node));
   return Ok();
@@ -54,14 +55,12 @@ Status Build(Handle* handle, Napi::Object object) {
   if (handle == nullptr || handle->engine != nullptr) return {Code::kInvalidArgument, "the builder"};
   Arguments arguments(object);
   EngineOptions options;
-  const int algorithm = ChoiceOf(kAlgorithms, arguments.Get("algorithm")), precision = ChoiceOf(kPrecisions, arguments.Get("precision"));
-  if (algorithm < 0) return {Code::kInvalidArgument, "algorithm"};
-  if (precision < 0) return {Code::kInvalidArgument, "precision"};
-  options.algorithm = static_cast<Algorithm>(algorithm);
-  options.precision = static_cast<Precision>(precision);
+  ReadWord(arguments, "algorithm", kAlgorithms, &options.algorithm);
+  ReadWord(arguments, "precision", kPrecisions, &options.precision);
   options.batch_invariant = arguments.Bool("batchInvariant");
   options.plans = static_cast<int>(arguments.Int("plans", 1, 1 << 20));
-  for (const int64_t output : arguments.Shape("outputs")) handle->network.outputs.push_back(static_cast<int>(output));
+  handle->network.in_channels = arguments.Int("inChannels", 1, kMaxDim);
+  for (const int64_t output : arguments.List("outputs", 0, kMaxValue)) handle->network.outputs.push_back(static_cast<int>(output));
   if (!arguments.status().ok()) return arguments.status();
   return Engine::Create(std::move(handle->network), options, &handle->engine);
 }

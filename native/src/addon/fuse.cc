@@ -77,7 +77,7 @@ class FuseJob final : public Job {
   }
 
   std::vector<size_t> Indices(Arguments& part) {
-    const auto indices = part.Shape("factors", 0, static_cast<int64_t>(plan_.factors.size()) - 1);
+    const auto indices = part.List("factors", 0, static_cast<int64_t>(plan_.factors.size()) - 1);
     return {indices.begin(), indices.end()};
   }
 

@@ -1,6 +1,7 @@
 #include "network_node.h"
 
 #include <cstring>
+#include <optional>
 
 namespace repfuse::addon {
 namespace {
@@ -26,17 +27,23 @@ bool IsGiven(Arguments& arguments, const char* name) {
 // One of a list of words, where there is one.
 template <typename Choice, size_t kCount>
 void ReadChoice(Arguments& arguments, const char* name, const std::array<const char*, kCount>& names, Choice* out) {
-  if (!IsGiven(arguments, name)) return;
-  const int choice = ChoiceOf(names, arguments.Get(name));
-  if (choice < 0) arguments.Fail(name);
-  else *out = static_cast<Choice>(choice);
+  if (IsGiven(arguments, name)) ReadWord(arguments, name, names, out);
+}
+
+template <typename Choice, size_t kCount>
+void ReadChoice(Arguments& arguments, const char* name, const std::array<const char*, kCount>& names, std::optional<Choice>* out) {
+  if (IsGiven(arguments, name)) ReadWord(arguments, name, names, &out->emplace());
 }
 
 template <size_t kCount>
 void ReadDoubles(Arguments& arguments, const char* name, std::array<double, kCount>* out) {
   const Napi::Value value = arguments.Get(name);
   if (!value.IsArray() || value.As<Napi::Array>().Length() != kCount) return arguments.Fail(name);
-  for (uint32_t i = 0; i < kCount; ++i) (*out)[i] = value.As<Napi::Array>().Get(i).ToNumber().DoubleValue();
+  for (uint32_t i = 0; i < kCount; ++i) {
+    const Napi::Value item = value.As<Napi::Array>().Get(i);
+    if (!item.IsNumber()) return arguments.Fail(name);
+    (*out)[i] = item.As<Napi::Number>().DoubleValue();
+  }
 }
 
 Status Copy(Arguments& arguments, const char* name, AlignedBuffer* out) {
@@ -56,7 +63,7 @@ void ReadResize(Arguments arguments, ResizeOptions* out) {
   out->exclude_outside = arguments.Bool("excludeOutside");
   out->antialias = arguments.Bool("antialias");
   out->cubic_a = arguments.Double("cubicA");
-  out->extrapolation = arguments.Double("extrapolation");
+  out->extrapolation = arguments.Float("extrapolation");
   ReadDoubles(arguments, "scales", &out->scales);
   ReadDoubles(arguments, "crop", &out->crop);
   const auto sizes = arguments.Ints("sizes", 2, 0, kMaxDim);
@@ -66,13 +73,11 @@ void ReadResize(Arguments arguments, ResizeOptions* out) {
 }  // namespace
 
 Status ReadNode(Arguments& arguments, NetworkNode* node) {
-  const int kind = ChoiceOf(kKinds, arguments.Get("kind"));
-  if (kind < 0) return {Code::kInvalidArgument, "kind"};
-  node->kind = static_cast<NodeKind>(kind);
-  node->name = arguments.Get("name").ToString().Utf8Value();
-  if (const int activation = ChoiceOf(kActivations, arguments.Get("activation")); activation >= 0) node->activation = static_cast<Activation>(activation);
-  if (IsGiven(arguments, "alpha")) node->alpha = static_cast<float>(arguments.Double("alpha"));
-  if (IsGiven(arguments, "beta")) node->beta = static_cast<float>(arguments.Double("beta"));
+  ReadWord(arguments, "kind", kKinds, &node->kind);
+  node->name = arguments.String("name");
+  ReadChoice(arguments, "activation", kActivations, &node->activation);
+  if (IsGiven(arguments, "alpha")) node->alpha = arguments.Float("alpha");
+  if (IsGiven(arguments, "beta")) node->beta = arguments.Float("beta");
   const auto kernel = arguments.Ints("kernel", 2, 1, kMaxDim), stride = arguments.Ints("stride", 2, 1, kMaxDim);
   const auto dilation = arguments.Ints("dilation", 2, 1, kMaxDim), padding = arguments.Ints("padding", 4, -kMaxDim, kMaxDim);
   node->kernel_h = kernel[0];
@@ -91,10 +96,14 @@ Status ReadNode(Arguments& arguments, NetworkNode* node) {
   node->count_include_pad = arguments.Bool("countIncludePad");
   ReadChoice(arguments, "function", kFunctions, &node->function);
   node->constant_first = arguments.Bool("constantFirst");
-  if (IsGiven(arguments, "ints")) node->ints = arguments.Shape("ints", -kMaxDim, kMaxDim);
+  if (IsGiven(arguments, "ints")) node->ints = arguments.List("ints", -kMaxDim, kMaxDim);
   ReadChoice(arguments, "padMode", kPadModes, &node->pad_mode);
-  if (IsGiven(arguments, "padValue")) node->pad_value = static_cast<float>(arguments.Double("padValue"));
-  if (const Napi::Value resize = arguments.Get("resize"); resize.IsObject()) ReadResize(arguments.Child(resize.As<Napi::Object>()), &node->resize);
+  if (IsGiven(arguments, "padValue")) node->pad_value = arguments.Float("padValue");
+  if (IsGiven(arguments, "resize")) {
+    const Napi::Value resize = arguments.Get("resize");
+    if (!resize.IsObject()) return {Code::kInvalidArgument, "resize"};
+    ReadResize(arguments.Child(resize.As<Napi::Object>()), &node->resize);
+  }
   if (!arguments.status().ok()) return arguments.status();
   if (node->kind == NodeKind::kActivation && !node->activation) return {Code::kInvalidArgument, "activation"};
   for (const auto& [name, buffer] : {std::pair{"weight", &node->weight}, std::pair{"bias", &node->bias}}) {

@@ -3,6 +3,7 @@
 // stays as `NetworkNode` has it. resize: {mode, coordinates, nearest, aspect, excludeOutside, antialias, cubicA, extrapolation, scales, sizes, crop}.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <string>
 
@@ -14,14 +15,13 @@ namespace repfuse::addon {
 // Copies the tensors. `inputs` are left to the caller.
 Status ReadNode(Arguments& arguments, NetworkNode* node);
 
-// The place of a word among names, or -1.
-template <size_t kCount>
-int ChoiceOf(const std::array<const char*, kCount>& names, const Napi::Value& value) {
-  const std::string name = value.IsString() ? value.As<Napi::String>().Utf8Value() : std::string();
-  for (size_t i = 0; i < kCount; ++i) {
-    if (name == names[i]) return static_cast<int>(i);
-  }
-  return -1;
+// The choice whose place a word has among names. A word that is not among them is an error.
+template <typename Choice, size_t kCount>
+void ReadWord(Arguments& arguments, const char* name, const std::array<const char*, kCount>& names, Choice* out) {
+  const std::string word = arguments.String(name);
+  const auto found = std::find(names.begin(), names.end(), word);
+  if (found == names.end()) arguments.Fail(name);
+  else *out = static_cast<Choice>(found - names.begin());
 }
 
 }  // namespace repfuse::addon

@@ -17,7 +17,8 @@ bool ReadShape(const Napi::Value& value, Shape* out) {
   if (!value.IsArray() || value.As<Napi::Array>().Length() > kMaxRank) return false;
   int64_t count = 1;
   for (uint32_t axis = 0; axis < value.As<Napi::Array>().Length(); ++axis) {
-    const int64_t size = value.As<Napi::Array>().Get(axis).ToNumber().Int64Value();
+    const Napi::Value item = value.As<Napi::Array>().Get(axis);
+    const int64_t size = item.IsNumber() ? item.As<Napi::Number>().Int64Value() : 0;
     if (size < 1 || size > kMaxDim || !CheckedProduct({count, size}, &count)) return false;
     (*out)[out->rank++] = size;
   }
@@ -76,7 +77,8 @@ Napi::Value InferShape(const Napi::CallbackInfo& info) {
     if (!read.ok()) return read;
     std::vector<TensorView> views;
     const Napi::Value shapes = arguments.Get("shapes");
-    for (uint32_t i = 0; shapes.IsArray() && i < shapes.As<Napi::Array>().Length(); ++i) {
+    if (!shapes.IsArray()) return {Code::kInvalidArgument, "shapes"};
+    for (uint32_t i = 0; i < shapes.As<Napi::Array>().Length(); ++i) {
       Shape shape;
       if (!ReadShape(shapes.As<Napi::Array>().Get(i), &shape)) return {Code::kInvalidArgument, "shapes", i};
       views.push_back({nullptr, shape});
