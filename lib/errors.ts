@@ -24,7 +24,7 @@ export const ERROR_CODES = {
   ERR_REPFUSE_NO_BLOCKS: 'The checkpoint holds no re-parameterizable block.',
   ERR_REPFUSE_BLOCK: 'A block of the checkpoint is partial, ambiguous or unsupported.',
   ERR_REPFUSE_KEY: 'A state dict lacks a key, or has one that is not expected.',
-  ERR_REPFUSE_RULE: 'A family rule (rules, --rules) is malformed; the field is named.',
+  ERR_REPFUSE_RULE: 'A family rule (`rules`) is malformed; the field is named.',
   ERR_REPFUSE_DISPOSED: 'An engine is used after dispose().',
   ERR_REPFUSE_GRAPH: 'A graph is malformed or does not fit its weights.',
 } as const;

@@ -125,7 +125,7 @@ function choose(root: PyValue, candidates: readonly Candidate[]): Candidate {
   const named = choices.map((path) => path.map(shorten).join('.') || '(the root)');
   throw new RepfuseError(
     'ERR_REPFUSE_AMBIGUOUS',
-    `Expected one set of weights but received ${choices.length}: ${named.slice(0, 12).join(', ')}. Name one with keyPath`,
+    `Expected one set of weights but received ${choices.length}: ${named.slice(0, 12).join(', ')}. Name one with \`keyPath\``,
     { choices, option: 'keyPath' },
   );
 }
@@ -139,7 +139,7 @@ function follow(root: PyValue, keyPath: readonly string[], candidates: readonly 
       const where = depth === 0 ? 'the file' : `${JSON.stringify(keyPath.slice(0, depth).join('.'))}`;
       throw new RepfuseError(
         'ERR_REPFUSE_KEY',
-        `Expected a key ${JSON.stringify(shorten(key))} for keyPath but ${where} ${here}`,
+        `Expected a key ${JSON.stringify(shorten(key))} for \`keyPath\` but ${where} ${here}`,
         { keyPath, choices: candidates.map((candidate) => candidate.keyPath) },
       );
     }
@@ -150,7 +150,7 @@ function follow(root: PyValue, keyPath: readonly string[], candidates: readonly 
   if (!(value instanceof Map) || tensorCount === 0) {
     throw new RepfuseError(
       'ERR_REPFUSE_KEY',
-      `Expected a dict of tensors at keyPath ${JSON.stringify(keyPath.join('.'))} but received ${describe(value)}`,
+      `Expected a dict of tensors at \`keyPath\` ${JSON.stringify(keyPath.join('.'))} but received ${describe(value)}`,
       { keyPath, choices: candidates.map((candidate) => candidate.keyPath) },
     );
   }
@@ -163,7 +163,7 @@ function noWeights(root: PyValue): RepfuseError {
     const name = className(root);
     return new RepfuseError(
       'ERR_REPFUSE_UNSUPPORTED_FORMAT',
-      `Expected a state dict but received a whole pickled module of class ${name}: save model.state_dict() instead, or take its weights as they are with an empty keyPath (--key-path "")`,
+      `Expected a state dict but received a whole pickled module of class ${name}: save model.state_dict() instead, or take its weights as they are with an empty \`keyPath\``,
       { received: name, option: 'keyPath' },
     );
   }

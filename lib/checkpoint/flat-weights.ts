@@ -13,7 +13,7 @@ export function flatWeights(
   if (keyPath.length > 0) {
     throw new RepfuseError(
       'ERR_REPFUSE_KEY',
-      `Expected no keyPath for a ${format} file, which is flat, but received ${JSON.stringify(keyPath.join('.'))}`,
+      `Expected no \`keyPath\` for a ${format} file, which is flat, but received ${JSON.stringify(keyPath.join('.'))}`,
       { keyPath },
     );
   }

@@ -108,7 +108,7 @@ function checkOptions({ keyPath, prefix }: ReadCheckpointOptions): void {
   if (keyPath !== undefined && !(Array.isArray(keyPath) && keyPath.every((key) => typeof key === 'string'))) {
     throw new RepfuseError(
       'ERR_REPFUSE_INVALID_ARGUMENT',
-      `Expected an array of strings for keyPath but received ${typeof keyPath}`,
+      `Expected an array of strings for \`keyPath\` but received ${typeof keyPath}`,
     );
   }
   if (prefix !== undefined && typeof prefix !== 'string') {

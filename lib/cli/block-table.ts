@@ -2,7 +2,7 @@ import type { BlockReport, InspectReport, Range } from '../convert';
 import { formatCount, formatTable } from './table';
 
 /** The per-block report of `inspect` and `convert`, for people. */
-export function formatReport(report: InspectReport, tense: 'planned' | 'done'): string {
+export function formatReport(report: InspectReport): string {
   const { blocks, parameters, bytes, macs, notes, skipped, keyPath } = report;
   const where = keyPath.length === 0 ? '' : `, weights at ${keyPath.join('.')}`;
   const lines = [`${report.file}: ${report.format}${where}`, ''];
@@ -10,7 +10,7 @@ export function formatReport(report: InspectReport, tense: 'planned' | 'done'): 
     lines.push(
       formatTable(
         ['block', 'family', 'form', 'status', 'branches', 'BN', 'kernel', 'eps', 'params', 'fused'],
-        blocks.map((block) => row(block, tense)),
+        blocks.map(row),
       ),
       '',
     );
@@ -31,13 +31,13 @@ export function formatReport(report: InspectReport, tense: 'planned' | 'done'): 
   return lines.join('\n');
 }
 
-function row(block: BlockReport, tense: 'planned' | 'done'): (string | number)[] {
+function row(block: BlockReport): (string | number)[] {
   const [out, inPerGroup, kh, kw] = block.kernel;
   return [
     block.prefix || '(root)',
     block.family,
     block.form,
-    tense === 'planned' && block.status === 'converted' ? 'convertible' : block.status,
+    block.status,
     block.branches.join(' + ') || '-',
     block.batchNorms,
     `${inPerGroup}->${out} ${kh}x${kw}${block.groups !== null && block.groups > 1 ? ` g${block.groups}` : ''}`,

@@ -164,7 +164,7 @@ async function convertOne(session: Session, file: string, output: string, option
   const settings = { ...options, signal: session.signal, onProgress: progress.update };
   const report = await convert(file, output, settings).finally(progress.end);
   if (session.json) session.jsonResult(report);
-  else session.result(formatReport(report, 'done'));
+  else session.result(formatReport(report));
   session.note(
     report.output === null ? 'nothing was written' : `wrote ${report.output} in ${Math.round(report.milliseconds)} ms`,
   );

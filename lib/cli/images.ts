@@ -26,7 +26,7 @@ function pick(tensors: ReadonlyMap<string, Tensor>, name: string | undefined, fi
   if (found !== undefined) return found;
   throw new RepfuseError(
     'ERR_REPFUSE_KEY',
-    `Expected a tensor ${name ?? 'input'} in ${file} but it holds ${[...tensors.keys()].join(', ')} (choose with --tensor)`,
+    `Expected a tensor ${name ?? 'input'} in ${file} but it holds ${[...tensors.keys()].join(', ')} (choose with \`tensor\`)`,
     { file },
   );
 }

@@ -31,7 +31,7 @@ export function inspectCommand(session: Session): Command {
           signal: session.signal,
         });
         if (session.json) session.jsonResult(report);
-        else session.result(formatReport(report, 'planned'));
+        else session.result(formatReport(report));
         if (flags.check && !isDeployed(report)) session.exitCode = EXIT.notEqual;
       });
     });

@@ -29,6 +29,9 @@ async function main(): Promise<number> {
     buildNativeCommand,
   ];
   for (const command of commands) program.addCommand(command(session));
+  program.hook('preAction', (_, { options }) => {
+    session.flags = new Set(options.map(({ long }) => (long ?? '').slice(2)));
+  });
   for (const command of [program, ...program.commands])
     command.exitOverride().showHelpAfterError('(repfuse --help shows the commands and options)');
   try {

@@ -1,4 +1,5 @@
 import { RepfuseError } from '../errors';
+import { spellOptions } from './spelling';
 
 /** Exit codes of the command. */
 export const EXIT = { ok: 0, failed: 1, usage: 2, notEqual: 3, interrupted: 130 } as const;
@@ -14,6 +15,8 @@ export class Session {
   readonly signal: AbortSignal = this.controller.signal;
   exitCode: number = EXIT.ok;
   json = false;
+  /** Long names of the command's flags: options in texts of the library are spelled so. */
+  flags: ReadonlySet<string> = new Set();
 
   constructor() {
     process.on('SIGINT', this.interrupt);
@@ -37,7 +40,7 @@ export class Session {
 
   /** A result, on stdout. */
   result(text: string): void {
-    process.stdout.write(`${text}\n`);
+    process.stdout.write(`${this.spell(text)}\n`);
   }
 
   /** A result for machines. JSON has neither infinities nor 64-bit integers: those become strings. */
@@ -49,7 +52,11 @@ export class Session {
 
   /** Anything that is no result, on stderr. */
   note(text: string): void {
-    process.stderr.write(`${text}\n`);
+    process.stderr.write(`${this.spell(text)}\n`);
+  }
+
+  private spell(text: string, option?: unknown): string {
+    return spellOptions(text, this.flags, option);
   }
 
   /** Runs a command's body; an expected error becomes a message and an exit code. */
@@ -58,7 +65,8 @@ export class Session {
       await body();
     } catch (error) {
       if (!(error instanceof RepfuseError)) throw error;
-      const { code, message, details } = error;
+      const { code, details } = error;
+      const message = this.spell(error.message, details.option);
       this.exitCode = code === 'ERR_REPFUSE_ABORTED' ? EXIT.interrupted : EXIT.failed;
       if (this.json) this.jsonResult({ error: { code, message, details } });
       if (this.exitCode !== EXIT.interrupted) this.note(`${code}: ${message}`);

@@ -90,9 +90,9 @@ async function fuseAndWrite(
     if (report.blocks.some(isProblem)) {
       const blocks: BlockReport[] = [];
       for (const item of found) blocks.push(await checkValues(item, opened)); // all problems are told at once
-      refuseProblems(blocks, input);
+      refuseProblems(blocks, input, options);
     }
-    const converted = found.filter((item) => item.report.status === 'converted');
+    const converted = found.filter((item) => item.report.status === 'convertible');
     if (options.requireChange === true && converted.length === 0) {
       throw new RepfuseError('ERR_REPFUSE_NO_BLOCKS', `Expected blocks to fuse in ${input} but 0 blocks were folded`, {
         file: input,
@@ -118,7 +118,7 @@ async function fuseAndWrite(
         ? writeAsOnnx(output, deployed!, tensors, options)
         : write(input, output, form.format, tensors, opened, about, options);
     const sha256 = await writing.catch(async (error) => {
-      if (error instanceof UnfusableBlock) refuseProblems(await fusing.reports(), input);
+      if (error instanceof UnfusableBlock) refuseProblems(await fusing.reports(), input, options);
       throw error;
     });
     return { ...report, ...withLosses(report.notes, losses), blocks: await fusing.reports(), output, sha256 };
@@ -219,15 +219,16 @@ function isProblem({ status }: BlockReport): boolean {
   return status === 'partial' || status === 'ambiguous' || status === 'unsupported';
 }
 
-function refuseProblems(reports: readonly BlockReport[], file: string): void {
+function refuseProblems(reports: readonly BlockReport[], file: string, { keepBlocks }: ConvertOptions): void {
   const blocks = reports
     .filter(isProblem)
     .map(({ prefix, status, reason }) => ({ prefix, status, reason: reason ?? '' }));
   if (blocks.length === 0) return;
+  const advice = keepBlocks === undefined ? ' (`keepBlocks` leaves one as it is)' : '';
   throw new RepfuseError(
     'ERR_REPFUSE_BLOCK',
     [
-      `${file}: ${blocks.length} of its blocks cannot be fused, nothing was written (keepBlocks, --keep, leaves one as it is):`,
+      `${file}: ${blocks.length} of its blocks cannot be fused, nothing was written${advice}:`,
       ...blocks.map(({ prefix, status, reason }) => `  ${prefix || '(root)'}: ${status}: ${reason}`),
     ].join('\n'),
     { file, blocks },
@@ -237,7 +238,7 @@ function refuseProblems(reports: readonly BlockReport[], file: string): void {
 /** What the output's `__metadata__` says beside what the input's did; a copy of a deploy file says nothing new. */
 function provenance(input: string, blocks: readonly BlockReport[], graph: Graph | undefined): Record<string, string> {
   const model = graph === undefined ? {} : graphMetadata(graph);
-  const fused = blocks.filter(({ status }) => status === 'converted');
+  const fused = blocks.filter(({ status }) => status === 'convertible');
   if (fused.length === 0) return model;
   const eps = Object.fromEntries(fused.map(({ prefix, eps: { value, source } }) => [prefix, `${value} (${source})`]));
   const distinct = [...new Set(Object.values(eps))];

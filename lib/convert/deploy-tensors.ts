@@ -25,7 +25,7 @@ export function deployTensors(
   for (const item of found) {
     const { block, report } = item;
     const { weight, bias } = form.keysOf(block);
-    if (report.status === 'converted') {
+    if (report.status === 'convertible') {
       for (const key of [...block.trainKeys, ...Object.values(block.deployKeys)]) owners.set(key, item);
     } else if (report.status === 'already-deployed') {
       renamed.set(block.deployKeys.weight, weight).set(block.deployKeys.bias, bias);

@@ -35,7 +35,7 @@ export class BlockFusing {
     private readonly form: OutputForm,
     private readonly options: FuseBlocksOptions,
   ) {
-    this.total = found.filter(({ report }) => report.status === 'converted').length;
+    this.total = found.filter(({ report }) => report.status === 'convertible').length;
   }
 
   /** Fused weight and bias as sources; both come from one pass, and the weight's memory is used again once it is written. */
@@ -63,7 +63,7 @@ export class BlockFusing {
     for (const item of this.found) {
       const known = this.started.get(item);
       if (known !== undefined) reports.push((await known).report);
-      else if (item.report.status !== 'converted') reports.push(item.report);
+      else if (item.report.status !== 'convertible') reports.push(item.report);
       else {
         reports.push((await this.fuse(item)).report);
         releaseBlock(item.block, this.opened);

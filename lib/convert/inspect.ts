@@ -50,7 +50,7 @@ export async function inspect(file: string, options: InspectOptions = {}): Promi
 
 /** The report of a block that would be fused, with its values looked at: they have to be read for that. */
 export async function checkValues({ block, report }: FoundBlock, opened: OpenCheckpoint): Promise<BlockReport> {
-  if (report.status !== 'converted') return report;
+  if (report.status !== 'convertible') return report;
   await opened.load(block.trainKeys);
   const problem = valueProblem(block, opened.tensors);
   opened.release(block.trainKeys);
@@ -95,12 +95,12 @@ export function examine(file: string, { checkpoint }: OpenCheckpoint, options: I
       ...parametersOf(tensors, found, reports),
       macs: macsOf(
         graph,
-        found.filter(({ report }) => report.status === 'converted').map(({ block }) => block),
+        found.filter(({ report }) => report.status === 'convertible').map(({ block }) => block),
         tensors,
       ),
       skipped: checkpoint.skipped,
       batchNormsLeft,
-      notes: notesOf(reports, checkpoint, batchNormsLeft),
+      notes: notesOf(reports, checkpoint, batchNormsLeft, options),
     },
   };
 }
@@ -117,7 +117,7 @@ function parametersOf(
   let bytesAfter = bytesBefore;
   for (const [i, { block }] of found.entries()) {
     const { status, parameters } = reports[i]!;
-    if (status !== 'converted') continue;
+    if (status !== 'convertible') continue;
     // Deploy tensors that lie beside the training tensors were counted in `before` too.
     const beside = Object.values(block.deployKeys).filter((key) => tensors.has(key) && !block.trainKeys.includes(key));
     after -= countParameters(beside.map((key) => [key, tensors.get(key)!] as const));
@@ -141,7 +141,7 @@ function checkKept(keepBlocks: readonly string[], blocks: readonly DetectedBlock
   const nearest = prefixes.length === 0 ? 'there is none' : `did you mean ${nearestOf(unknown, prefixes)}?`;
   throw new RepfuseError(
     'ERR_REPFUSE_INVALID_ARGUMENT',
-    `Expected a block of ${file} for keepBlocks but received ${JSON.stringify(unknown)}: ${nearest}`,
+    `Expected a block of ${file} for \`keepBlocks\` but received ${JSON.stringify(unknown)}: ${nearest}`,
     { block: unknown },
   );
 }
@@ -151,23 +151,33 @@ function judge(block: DetectedBlock, { tensors }: Checkpoint, keepBlocks: readon
   if (block.form === 'deploy' && block.problem === undefined) return describeBlock(block, tensors, 'already-deployed');
   if (keepBlocks.includes(block.prefix)) return describeBlock(block, tensors, 'kept', 'left as it is on request');
   if (block.problem !== undefined) return describeBlock(block, tensors, block.problem.kind, block.problem.reason);
-  return describeBlock(block, tensors, 'converted');
+  return describeBlock(block, tensors, 'convertible');
 }
 
-function notesOf(blocks: readonly BlockReport[], checkpoint: Checkpoint, batchNormsLeft: number): string[] {
+/** What else there is to say; no option is advised that was given. */
+function notesOf(
+  blocks: readonly BlockReport[],
+  checkpoint: Checkpoint,
+  batchNormsLeft: number,
+  { families = [], keyPath: asked }: InspectOptions,
+): string[] {
   const notes: string[] = [];
   if (blocks.length === 0) notes.push('no re-parameterizable block was found: there is nothing to convert');
   else if (blocks.every(({ status }) => status === 'already-deployed'))
     notes.push('every block is in deploy form already: 0 blocks folded');
-  if (batchNormsLeft > 0)
-    notes.push(
-      `${batchNormsLeft} BatchNorms outside these blocks are left as they are (families, --family conv-bn, folds those that follow a convolution)`,
-    );
+  if (batchNormsLeft > 0) {
+    const why = families.includes('conv-bn')
+      ? ': no convolution that they follow was found'
+      : ' (`families` conv-bn folds those that follow a convolution)';
+    notes.push(`${batchNormsLeft} BatchNorms outside these blocks are left as they are${why}`);
+  }
   if (checkpoint.droppedPrefix !== '') notes.push(`the prefix ${checkpoint.droppedPrefix} was dropped from the keys`);
   const { keyPath, alternatives } = checkpoint;
   if (isAveraged(keyPath) && alternatives.length > 0)
     notes.push(`the averaged weights (EMA) at ${keyPath.join('.')} were taken`);
   for (const path of alternatives)
-    notes.push(`another set of weights lies at ${path.join('.')} (choose it with keyPath)`);
+    notes.push(
+      `another set of weights lies at ${path.join('.')}${asked === undefined ? ' (choose it with `keyPath`)' : ''}`,
+    );
   return notes;
 }

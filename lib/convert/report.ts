@@ -2,8 +2,9 @@ import type { CheckpointFormat, SkippedEntry } from '../checkpoint/state-dict';
 import type { EpsChoice } from '../families';
 import type { VerifyReport } from './verify/verify';
 
-/** How a block ends (see DESIGN: conversion contract). */
+/** How a block ends; `convertible` is what an inspection says of one that would be `converted`. */
 export type BlockStatus =
+  | 'convertible'
   | 'converted'
   | 'already-deployed'
   | 'stale-placeholder'
@@ -25,7 +26,7 @@ export interface BlockReport {
   readonly family: string;
   /** The form in which the file holds it. */
   readonly form: 'train' | 'deploy' | 'mixed';
-  /** What it became; in an inspection what it would become. */
+  /** What it became; in an inspection what would become of it. */
   readonly status: BlockStatus;
   /** Why, where the status does not say enough; names the tensors. */
   readonly reason?: string;

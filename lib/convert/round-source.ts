@@ -41,7 +41,7 @@ function outOfRange(tensor: string, value: number, index: number, type: FloatTyp
   const advice = type === 'F16' ? 'bf16 or f32' : 'another type';
   return new RepfuseError(
     'ERR_REPFUSE_RANGE',
-    `Expected values of at most ${LARGEST[type]} for ${tensor} in ${type} but element ${index} is ${value}: nothing was written, choose ${advice} (dtype, --dtype)`,
+    `Expected values of at most ${LARGEST[type]} for ${tensor} in ${type} but element ${index} is ${value}: nothing was written, choose ${advice} (\`dtype\`)`,
     { tensor, index, value, dtype: type },
   );
 }

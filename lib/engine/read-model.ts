@@ -29,7 +29,7 @@ export async function readModel(file: string, { graph, arch, ...options }: ReadM
   if (found !== undefined) return { graph: found, tensors: checkpoint.tensors };
   throw new RepfuseError(
     'ERR_REPFUSE_GRAPH',
-    `Expected a model file but ${file} holds no graph: name its network (arch, --arch), or write one with repfuse convert --graph`,
+    `Expected a model file but ${file} holds no graph: name its network (\`arch\`, \`graph\`), or write a model file with convert`,
     { file },
   );
 }

@@ -264,7 +264,7 @@ function doubtOf(
   if (doubt === undefined || families.includes(family)) return undefined;
   if (doubt.unlessPath !== undefined && new RegExp(doubt.unlessPath).test(prefix)) return undefined;
   if (doubt.unlessChannelsDiffer && outChannels !== inPerGroup) return undefined;
-  const reason = `${doubt.because} (families, --family ${family}, settles it; keepBlocks, --keep, leaves it)`;
+  const reason = `${doubt.because} (\`families\` ${family} settles it; \`keepBlocks\` leaves it)`;
   return { kind: 'ambiguous', reason, tensors: trainKeys };
 }
 

@@ -54,7 +54,7 @@ function unknown(path: string, branches: readonly BranchRule[], anchor: string, 
   const names = branches.map(({ name }) => name);
   return {
     kind: 'ambiguous',
-    reason: `the block may add ${names.join(' and ')}, for which a state dict has no key, and ${anchor} has as many output as input channels${groups === 1 ? '' : ` if it has ${groups} groups`} (say which it adds: keyless, --keyless '${path}=${names.join(',')}' or '${path}=none'; * stands for any text)`,
+    reason: `the block may add ${names.join(' and ')}, for which a state dict has no key, and ${anchor} has as many output as input channels${groups === 1 ? '' : ` if it has ${groups} groups`} (say which it adds: \`keyless\` '${path}=${names.join(',')}' or '${path}=none'; * stands for any text)`,
     tensors: [anchor],
   };
 }

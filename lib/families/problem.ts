@@ -125,7 +125,7 @@ export function wrongOrder({ rule, prefix, branches }: BlockCandidate, keys: Key
   if (keys.positionOf(conv) < keys.positionOf(mean)) return undefined;
   return {
     kind: 'ambiguous',
-    reason: `${mean} stands before ${conv} in the file: in a pre-activation network the BatchNorm precedes the convolution and cannot be folded into it (keepBlocks, --keep, leaves both)`,
+    reason: `${mean} stands before ${conv} in the file: in a pre-activation network the BatchNorm precedes the convolution and cannot be folded into it (\`keepBlocks\` leaves both)`,
     tensors: [mean, conv],
   };
 }

@@ -50,7 +50,7 @@ test('every block that cannot be fused is listed at once, whatever is wrong with
   });
   // What inspect says beforehand, too.
   const { blocks } = await inspect(input);
-  expect(blocks.map(({ status }) => status)).toEqual(['converted', 'partial', 'unsupported', 'unsupported']);
+  expect(blocks.map(({ status }) => status)).toEqual(['convertible', 'partial', 'unsupported', 'unsupported']);
   // Only fusing shows that a value would overflow: still nothing is written.
   const last = await write('last', roughBlock('good.'), overflow!);
   await expect(convert(last, path('out'))).rejects.toMatchObject({
@@ -68,7 +68,7 @@ test('an ambiguous block is refused with what settles it, unless it is kept', as
   const input = await write('in', roughBlock('plain.'), qa);
   await expect(convert(input, path('out'))).rejects.toMatchObject({
     code: 'ERR_REPFUSE_BLOCK',
-    details: { blocks: [{ prefix: 'qa', status: 'ambiguous', reason: expect.stringContaining("--keyless 'qa=") }] },
+    details: { blocks: [{ prefix: 'qa', status: 'ambiguous', reason: expect.stringContaining("`keyless` 'qa=") }] },
   });
   const kept = await convert(input, path('out'), { keepBlocks: ['qa'] });
   expect(kept.blocks.map(({ prefix, status }) => [prefix, status])).toEqual([

@@ -118,7 +118,7 @@ test('conv1 and conv2 are parallel where the path or the shapes say so, else whe
   const elsewhere = tensorsOf('layer1.0.', rtDetr);
   expect(problemOf(elsewhere)).toMatchObject({
     kind: 'ambiguous',
-    reason: expect.stringContaining('--family rt-detr'),
+    reason: expect.stringContaining('`families` rt-detr'),
   });
   expect(problemOf(elsewhere, { families: ['rt-detr'] })).toBeUndefined();
   // Twice as many outputs as inputs: the second could not follow the first.
@@ -235,7 +235,7 @@ describe('plain convolution and BatchNorm', () => {
     const tensors = new Map([...roughBlock('s.'), ...tensorsOf('layer1.0.', plain)]);
     const first = await converted(tensors);
     expect(first.report).toMatchObject({ batchNormsLeft: 1, blocks: [{ family: 'repvgg' }] });
-    expect(first.report.notes.join()).toContain('--family conv-bn');
+    expect(first.report.notes.join()).toContain('`families` conv-bn');
     const second = await converted(tensors, { families: ['conv-bn'] });
     expect(second.report).toMatchObject({ batchNormsLeft: 0, blocks: [{ family: 'repvgg' }, { family: 'conv-bn' }] });
   });

@@ -109,11 +109,9 @@ export async function expectAbsent(file: string): Promise<void> {
 }
 
 function existsError(file: string): RepfuseError {
-  return new RepfuseError(
-    'ERR_REPFUSE_EXISTS',
-    `${file} exists: choose another name, or overwrite it with force (--force)`,
-    { file },
-  );
+  return new RepfuseError('ERR_REPFUSE_EXISTS', `${file} exists: choose another name, or overwrite it with \`force\``, {
+    file,
+  });
 }
 
 function cannotWrite(file: string): (cause: Error) => never {

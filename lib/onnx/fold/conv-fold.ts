@@ -152,7 +152,7 @@ class Folder {
       this.nodes.push(new Merged(value, pending));
       return;
     }
-    if (grows) this.kept.set(pending.node, 'one convolution would cost more than its parts (ask with grow)');
+    if (grows) this.kept.set(pending.node, 'one convolution would cost more than its parts (ask with `grow`)');
     for (const [part, its] of pending.parts) {
       this.pending.set(part, its);
       this.settle(part);
