@@ -30,12 +30,14 @@ export async function exportOnnx(
  *
  * @throws as `readOnnx` and `fromOnnx`
  */
-export async function readOnnxModel(file: string): Promise<ReadModel> {
+export async function readOnnxModel(file: string, signal?: AbortSignal): Promise<ReadModel> {
   const { fromOnnx } = require('./from-onnx/from-onnx') as typeof import('./from-onnx/from-onnx');
-  const { readOnnx } = require('../onnx') as typeof import('../onnx');
+  const { FixedConstants, readOnnx } = require('../onnx') as typeof import('../onnx');
   const model = await readOnnx(file);
   try {
-    return fromOnnx(model);
+    const fixed = new FixedConstants(model.proto.graph);
+    await fixed.prepare(signal);
+    return fromOnnx(model, fixed);
   } catch (error) {
     if (!(error instanceof RepfuseError)) throw error;
     throw new RepfuseError(error.code, `${file}: ${error.message}`, { ...error.details, file }, { cause: error });

@@ -1,4 +1,5 @@
 import { type Known, knownOf } from './affine';
+import { FixedConstants } from './fixed-constants';
 import type { OnnxModel } from './model';
 import { Images } from './shapes';
 import { inferredWorlds } from './value-shapes';
@@ -7,15 +8,21 @@ import type { Worlds } from './worlds';
 
 /** What folding needs to know of a model: who reads what, constants and shapes, and what of it is affine. */
 export interface Analysis {
+  readonly fixed: FixedConstants;
   readonly wiring: Wiring;
   readonly worlds: Worlds;
   readonly images: Images;
   readonly known: Known;
 }
 
-export function analyse(model: OnnxModel, wiring = new Wiring(model.proto.graph)): Analysis {
+/** @param fixed of the model; without it they are evaluated when they are asked for */
+export function analyse(
+  model: OnnxModel,
+  fixed = new FixedConstants(model.proto.graph),
+  wiring = new Wiring(model.proto.graph),
+): Analysis {
   const { graph } = model.proto;
-  const worlds = inferredWorlds(graph, wiring);
+  const worlds = inferredWorlds(graph, wiring, fixed);
   const images = new Images(graph, worlds);
-  return { wiring, worlds, images, known: knownOf(model, worlds, images) };
+  return { fixed, wiring, worlds, images, known: knownOf(model, worlds, images) };
 }

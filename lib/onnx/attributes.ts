@@ -13,39 +13,54 @@ export function describeNode({ name, opType, output }: Node): string {
   return `${opType} ${JSON.stringify(name || output[0] || '')}`;
 }
 
-function find(node: Node, name: string): Attribute | undefined {
-  return node.attribute.find((attribute) => attribute.name === name);
+/** An attribute of a type; that of files so old that they do not tell it is what it is read as. @throws ERR_REPFUSE_GRAPH for another */
+function find(node: Node, name: string, type: Attribute_Type): Attribute | undefined {
+  const attribute = node.attribute.find((each) => each.name === name);
+  if (attribute === undefined || attribute.type === type || attribute.type === Attribute_Type.UNDEFINED)
+    return attribute;
+  throw new RepfuseError(
+    'ERR_REPFUSE_GRAPH',
+    `Expected ${Attribute_Type[type]} for ${name} of ${describeNode(node)} but received ${Attribute_Type[attribute.type]}`,
+    { node: node.name || node.output[0], operator: node.opType, attribute: name },
+  );
 }
 
 /** An integer attribute. @throws ERR_REPFUSE_GRAPH if it is beyond 2^53 */
 export function intOf(node: Node, name: string, otherwise: number): number {
-  const attribute = find(node, name);
+  const attribute = find(node, name, Attribute_Type.INT);
   return attribute === undefined ? otherwise : safe(node, name, attribute.i);
 }
 
 export function intsOf(node: Node, name: string): readonly number[] | undefined {
-  return find(node, name)?.ints.map((value) => safe(node, name, value));
+  return find(node, name, Attribute_Type.INTS)?.ints.map((value) => safe(node, name, value));
+}
+
+/** An integer, or several, of any size. */
+export function exactInts(node: Node, name: string, type: 'one' | 'list'): readonly bigint[] | undefined {
+  if (type === 'list') return find(node, name, Attribute_Type.INTS)?.ints;
+  const attribute = find(node, name, Attribute_Type.INT);
+  return attribute && [attribute.i];
 }
 
 export function floatOf(node: Node, name: string, otherwise: number): number {
-  return find(node, name)?.f ?? otherwise;
+  return find(node, name, Attribute_Type.FLOAT)?.f ?? otherwise;
 }
 
 export function floatsOf(node: Node, name: string): readonly number[] | undefined {
-  return find(node, name)?.floats;
+  return find(node, name, Attribute_Type.FLOATS)?.floats;
 }
 
 export function stringOf(node: Node, name: string, otherwise: string): string {
-  const attribute = find(node, name);
+  const attribute = find(node, name, Attribute_Type.STRING);
   return attribute === undefined ? otherwise : Buffer.from(attribute.s).toString('utf8');
 }
 
 export function tensorAttribute(node: Node, name: string): TensorProto | undefined {
-  return find(node, name)?.t;
+  return find(node, name, Attribute_Type.TENSOR)?.t;
 }
 
 export function hasAttribute(node: Node, name: string): boolean {
-  return find(node, name) !== undefined;
+  return node.attribute.some((attribute) => attribute.name === name);
 }
 
 function safe(node: Node, name: string, value: bigint): number {

@@ -2,23 +2,25 @@ import { broadcastShape, sliceRange } from '../tensor/shape-rules';
 import { elementCount } from '../tensor/tensor';
 import { hasAttribute, intOf, intsOf, stringOf } from './attributes';
 import { staticShapes } from './constants';
+import { MOST_RANK } from './evaluation/budget';
+import { listOf } from './evaluation/elements';
+import type { FixedConstants } from './fixed-constants';
 import type { Graph, Node } from './schema/onnx_pb';
-import { numbersOf } from './values';
 import type { Wiring } from './wiring';
 import { probeSizes, type Sizes, Worlds } from './worlds';
 
 /**
  * A graph in two worlds, with the shapes of its values as far as its own words and the operators of convolutional networks tell them.
  */
-export function inferredWorlds(graph: Graph, wiring: Wiring): Worlds {
+export function inferredWorlds(graph: Graph, wiring: Wiring, fixed: FixedConstants): Worlds {
   const told = staticShapes(graph);
   const shapes = [new Map(told), new Map(told)] as const;
-  const worlds = new Worlds(graph, wiring, shapes);
+  const worlds = new Worlds(graph, wiring, shapes, fixed);
   const initializers = new Set(graph.initializer.map(({ name }) => name));
   shapes.forEach((known, world) => {
     for (const { name, type } of graph.input) {
       const dims = type?.tensorType?.shape?.dim;
-      if (initializers.has(name) || dims === undefined) continue;
+      if (initializers.has(name) || dims === undefined || dims.length > MOST_RANK) continue;
       const sizes = probeSizes(
         dims.map(({ value }) => (value.case === 'dimValue' && value.value > 0n ? Number(value.value) : undefined)),
         world as 0 | 1,
@@ -29,13 +31,18 @@ export function inferredWorlds(graph: Graph, wiring: Wiring): Worlds {
     for (const node of graph.node) {
       const [output] = node.output;
       if (output === undefined || known.has(output)) continue;
-      const inputs = node.input.map((value) => known.get(value) ?? constants.get(value)?.shape);
+      const inputs = node.input.map((value) => known.get(value) ?? constants.shapeOf(value));
       const numbers = (index: number) => {
         const value = constants.get(node.input[index] ?? '');
-        return value === undefined ? undefined : numbersOf(value);
+        return value && listOf(value);
       };
       const shape = shapeOf(node, inputs, numbers);
-      if (shape?.every((size) => Number.isSafeInteger(size) && size > 0)) known.set(output, shape);
+      if (
+        shape !== undefined &&
+        shape.length <= MOST_RANK &&
+        shape.every((size) => Number.isSafeInteger(size) && size > 0)
+      )
+        known.set(output, shape);
     }
   });
   return worlds;

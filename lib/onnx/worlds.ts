@@ -1,5 +1,6 @@
 import { elementCount, formatShape, type Tensor } from '../tensor/tensor';
 import { Constants } from './constants';
+import { FixedConstants } from './fixed-constants';
 import type { Graph } from './schema/onnx_pb';
 import { numbersOf } from './values';
 import type { Wiring } from './wiring';
@@ -25,34 +26,46 @@ export function probeSizes(dims: readonly (number | undefined)[], world: 0 | 1):
 /** The same network with two inputs: what has one value in both does not depend on what the model leaves open. */
 export class Worlds {
   readonly constants: readonly [Constants, Constants];
+  private readonly inBoth = new Map<string, Tensor | undefined>();
 
-  /** shapes: of the values of each; looked at when a value is asked for, so they may come later. */
+  /**
+   * shapes: of the values of each; looked at when a value is asked for, so they may come later. fixed: what does not depend on them.
+   */
   constructor(
     graph: Graph,
     wiring: Wiring,
     readonly shapes: readonly [Shapes, Shapes],
+    private readonly fixed = new FixedConstants(graph),
   ) {
-    this.constants = [new Constants(graph, wiring, shapes[0]), new Constants(graph, wiring, shapes[1])];
+    this.constants = [new Constants(graph, wiring, shapes[0], fixed), new Constants(graph, wiring, shapes[1], fixed)];
   }
 
   /** What a value always is. */
   get(value: string): Tensor | undefined {
-    const first = this.constants[0].get(value);
-    if (first === undefined) return undefined;
-    const second = this.constants[1].get(value);
-    return second !== undefined && isSame(first, second) ? first : undefined;
+    if (this.fixed.has(value)) return this.fixed.get(value);
+    if (!this.inBoth.has(value)) {
+      const [first, second] = this.constants.map((constants) => constants.get(value));
+      this.inBoth.set(value, first !== undefined && second !== undefined && isSame(first, second) ? first : undefined);
+    }
+    return this.inBoth.get(value);
+  }
+
+  /** Whether a value is always the same. */
+  has(value: string): boolean {
+    return this.fixed.has(value) || this.get(value) !== undefined;
   }
 
   /** What a value of shape arithmetic is in each world. */
   numbers(value: string): readonly [readonly number[], readonly number[]] | undefined {
     const [first, second] = [this.constants[0].get(value), this.constants[1].get(value)];
-    if (first === undefined || second === undefined || first.size > MOST_SIZES) return undefined;
+    if (first === undefined || second === undefined || first.size > MOST_SIZES || second.size > MOST_SIZES)
+      return undefined;
     return [numbersOf(first), numbersOf(second)];
   }
 
   /** Whether a value is known before the network runs, be it of the input's shape. */
   isKnown(value: string): boolean {
-    return this.constants.every((constants) => constants.get(value) !== undefined);
+    return this.constants.every((constants) => constants.has(value));
   }
 
   /** The shape that a value always has; undefined also for what depends on open sizes. */
@@ -66,7 +79,6 @@ export class Worlds {
 const MOST_SIZES = 4096;
 
 function isSame(a: Tensor, b: Tensor): boolean {
-  if (a.data.buffer === b.data.buffer && a.data.byteOffset === b.data.byteOffset) return true;
   if (a.dtype !== b.dtype || formatShape(a.shape) !== formatShape(b.shape)) return false;
   const bytes = ({ data }: Tensor) => Buffer.from(data.buffer, data.byteOffset, data.byteLength);
   return elementCount(a.shape) === 0 || bytes(a).equals(bytes(b));

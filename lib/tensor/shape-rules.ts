@@ -1,3 +1,14 @@
+/** The elements of a shape, if its sizes are whole and there are no more than `most`. */
+export function boundedCount(shape: readonly number[], most: number): number | undefined {
+  if (shape.includes(0) && shape.every((size) => Number.isSafeInteger(size) && size >= 0)) return 0;
+  let count = 1;
+  for (const size of shape) {
+    count *= size; // exact up to the first product beyond 2^53, which ends it
+    if (!Number.isSafeInteger(count) || size < 1) return undefined;
+  }
+  return count <= most ? count : undefined;
+}
+
 /** Numpy's rule: shapes meet from the right, a 1 spreads; undefined where they do not meet. */
 export function broadcastShape(a: readonly number[], b: readonly number[]): number[] | undefined {
   const rank = Math.max(a.length, b.length);

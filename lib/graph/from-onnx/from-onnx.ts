@@ -1,17 +1,19 @@
 import type { OnnxModel } from '../../onnx';
+import { FixedConstants } from '../../onnx/fixed-constants';
 import { ELEMENTWISE_OPERATORS } from './elementwise';
 import { IMAGE_OPERATORS } from './images';
 import { Reader, type ReadModel } from './reader';
 import { TENSOR_OPERATORS } from './tensors';
 
-const OPERATORS = { ...IMAGE_OPERATORS, ...ELEMENTWISE_OPERATORS, ...TENSOR_OPERATORS };
+const OPERATORS = new Map(Object.entries({ ...IMAGE_OPERATORS, ...ELEMENTWISE_OPERATORS, ...TENSOR_OPERATORS }));
 
 /**
  * An ONNX model as a graph with its weights: of one input, an image batch, and the operators of convolutional networks and their heads. What
  * is computed from constants and from shapes is computed here.
  *
+ * @param fixed its constants; without them they are computed when they are asked for
  * @throws ERR_REPFUSE_GRAPH naming the first node that a graph cannot hold, and why
  */
-export function fromOnnx(model: OnnxModel): ReadModel {
-  return new Reader(model, OPERATORS).read();
+export function fromOnnx(model: OnnxModel, fixed = new FixedConstants(model.proto.graph)): ReadModel {
+  return new Reader(model, OPERATORS, fixed).read();
 }

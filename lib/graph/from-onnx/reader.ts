@@ -1,6 +1,7 @@
 import { RepfuseError } from '../../errors';
 import type { OnnxModel } from '../../onnx';
 import { describeNode, intOf, intsOf } from '../../onnx/attributes';
+import type { FixedConstants } from '../../onnx/fixed-constants';
 import { type Border, bordersOf } from '../../onnx/fold/borders';
 import { liveNodes } from '../../onnx/fold/dead-code';
 import { changed } from '../../onnx/messages';
@@ -39,7 +40,8 @@ export class Reader {
 
   constructor(
     private readonly model: OnnxModel,
-    private readonly operators: Readonly<Record<string, Take>>,
+    private readonly operators: ReadonlyMap<string, Take>,
+    private readonly fixed: FixedConstants,
   ) {
     const { graph } = model.proto;
     this.wiring = new Wiring(graph);
@@ -53,7 +55,7 @@ export class Reader {
       throw unusable(
         `Expected an ONNX model whose input ${this.input.name} is float32 but its type is ${type.elemType}`,
       );
-    this.worlds = new Worlds(graph, this.wiring, this.shapes);
+    this.worlds = new Worlds(graph, this.wiring, this.shapes, fixed);
     const dims = this.inputDims();
     this.shapes.forEach((shapes, world) => {
       shapes.set(this.input.name, probeSizes(dims, world as 0 | 1));
@@ -84,7 +86,7 @@ export class Reader {
   /** The nodes from which a path leads to an output; those of a border as one, its indices then lead nowhere. */
   private takeNodes(): void {
     const { graph } = this.model.proto;
-    const borders = bordersOf(this.model, this.wiring);
+    const borders = bordersOf(this.model, this.wiring, this.fixed);
     const inner = new Set([...borders.values()].flatMap(({ nodes }) => nodes.slice(0, -1)));
     const outer = graph.node.filter((node) => !inner.has(node));
     const asOne = outer.map((node) => {
@@ -128,7 +130,7 @@ export class Reader {
 
   private take(node: Node): void {
     const isKnown = node.domain === '' || node.domain === 'ai.onnx';
-    const take = isKnown && Object.hasOwn(this.operators, node.opType) ? this.operators[node.opType] : undefined;
+    const take = isKnown ? this.operators.get(node.opType) : undefined;
     if (take === undefined) throw refused(node, 'its operator is none that repfuse runs');
     try {
       take(this, node);

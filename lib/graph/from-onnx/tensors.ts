@@ -1,5 +1,5 @@
 import { floatOf, floatsOf, intOf, intsOf, stringOf } from '../../onnx/attributes';
-import { splitSizes } from '../../onnx/constants';
+import { splitSizes } from '../../onnx/evaluation/operators';
 import type { Node } from '../../onnx/schema/onnx_pb';
 import { numbersOf, transposed } from '../../onnx/values';
 import {

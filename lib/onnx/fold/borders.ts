@@ -3,6 +3,7 @@ import { elementCount } from '../../tensor/tensor';
 import { affineStep, type Known } from '../affine';
 import { analyse } from '../analysis';
 import { hasAttribute, intsOf, stringOf } from '../attributes';
+import type { FixedConstants } from '../fixed-constants';
 import type { OnnxModel } from '../model';
 import type { Graph, Node } from '../schema/onnx_pb';
 import { numbersOf } from '../values';
@@ -23,10 +24,10 @@ export interface Border {
 }
 
 /** Every border of a model, by its last node (see `findBorders`). */
-export function bordersOf(model: OnnxModel, wiring: Wiring): ReadonlyMap<Node, Border> {
+export function bordersOf(model: OnnxModel, wiring: Wiring, fixed: FixedConstants): ReadonlyMap<Node, Border> {
   const { graph } = model.proto;
   if (!assigns(graph)) return new Map();
-  const { worlds, known } = analyse(model, wiring);
+  const { worlds, known } = analyse(model, fixed, wiring);
   return findBorders(graph, worlds, known);
 }
 

@@ -14,6 +14,7 @@ import type { Tensor } from '../../tensor/tensor';
 import { type AffineStep, affineStep, type Known } from '../affine';
 import { type Analysis, analyse } from '../analysis';
 import { describeNode, intAttribute, intOf, intsAttribute } from '../attributes';
+import type { FixedConstants } from '../fixed-constants';
 import { changed } from '../messages';
 import type { OnnxModel } from '../model';
 import { type Graph, type Node, NodeSchema } from '../schema/onnx_pb';
@@ -27,10 +28,10 @@ import { hasFrame, MOST_NODES, NO_FRAME, nodesOf, type Pending } from './pending
 import { reassociateSums } from './reassociate';
 
 /** Chains, sums and concatenations of affine maps of one image, as convolutions. @throws as `foldGraph` */
-export async function foldConvolutions(model: OnnxModel, options: FoldOptions): Promise<Folded> {
-  const given = analyse(model);
+export async function foldConvolutions(model: OnnxModel, fixed: FixedConstants, options: FoldOptions): Promise<Folded> {
+  const given = analyse(model, fixed);
   const arranged = reassociateSums(model, given.wiring, given.known);
-  const analysis = arranged === model ? given : analyse(arranged);
+  const analysis = arranged === model ? given : analyse(arranged, fixed);
   const borders = findBorders(arranged.proto.graph, analysis.worlds, analysis.known);
   const left = new Map<Node, string>();
   for (;;) {
@@ -111,7 +112,7 @@ class Folder {
       return;
     }
     const output = node.output[0] ?? '';
-    if (node.output.length === 1 && this.constants.get(output) !== undefined) {
+    if (node.output.length === 1 && this.constants.has(output)) {
       this.emit(node);
       return;
     }

@@ -1,3 +1,4 @@
+import { FixedConstants } from '../fixed-constants';
 import type { OnnxModel } from '../model';
 import { foldConvolutions } from './conv-fold';
 import { withoutDeadCode } from './dead-code';
@@ -49,8 +50,12 @@ export async function foldGraph(
   model: OnnxModel,
   options: FoldOptions = {},
 ): Promise<{ model: OnnxModel; report: FoldReport }> {
-  const linear = await foldLinear(model, options);
-  const convolutions = await foldConvolutions(linear.model, options);
+  const fixed = new FixedConstants(model.proto.graph);
+  await fixed.prepare(options.signal);
+  const linear = await foldLinear(model, fixed, options);
+  const left = linear.model === model ? fixed : new FixedConstants(linear.model.proto.graph, fixed);
+  await left.prepare(options.signal);
+  const convolutions = await foldConvolutions(linear.model, left, options);
   const folded = [...linear.folded, ...convolutions.folded];
   const result = folded.length > 0 ? withoutDeadCode(convolutions.model) : model;
   const counts = ({ proto }: OnnxModel, op?: string) =>

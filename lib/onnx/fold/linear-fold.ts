@@ -5,6 +5,7 @@ import { Tensor } from '../../tensor/tensor';
 import { affineStep, type ConstantValues } from '../affine';
 import { analyse } from '../analysis';
 import { describeNode, floatOf, intOf } from '../attributes';
+import type { FixedConstants } from '../fixed-constants';
 import { changed } from '../messages';
 import type { OnnxModel } from '../model';
 import type { Node } from '../schema/onnx_pb';
@@ -26,9 +27,9 @@ interface Linear {
  *
  * @throws as `foldGraph`
  */
-export async function foldLinear(model: OnnxModel, options: FoldOptions): Promise<Folded> {
+export async function foldLinear(model: OnnxModel, fixed: FixedConstants, options: FoldOptions): Promise<Folded> {
   const { graph } = model.proto;
-  const { wiring, worlds: constants, known } = analyse(model);
+  const { wiring, worlds: constants, known } = analyse(model, fixed);
   const names = new FreshNames(graph);
   const initializer = [...graph.initializer];
   const replaced = new Map<Node, Node | null>(); // null: gone
