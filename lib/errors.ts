@@ -8,7 +8,8 @@ export const ERROR_CODES = {
   ERR_REPFUSE_NATIVE: 'The native core reported a failure (out of memory, a CPU level that this machine lacks).',
   ERR_REPFUSE_INVALID_ARGUMENT: 'An argument or option has the wrong type, value or shape.',
   ERR_REPFUSE_SHAPE: 'Tensor shapes do not fit together.',
-  ERR_REPFUSE_ABORTED: 'The operation was cancelled through its AbortSignal.',
+  ERR_REPFUSE_ABORTED:
+    'The command was interrupted. (In the library an aborted call rejects with the reason of its AbortSignal.)',
   ERR_REPFUSE_INEXACT:
     'The requested rewrite is not an identity, so it is refused (allowInexactBorder lifts it where that makes sense).',
   ERR_REPFUSE_NOT_FUSABLE:

@@ -29,9 +29,16 @@ async function bundle(entry, file) {
     target: 'node20',
     packages: 'external',
     write: false,
-    minifyWhitespace: true,
+    // Lines as they are: Node shows the line of an uncaught error, and a file of one line is all of it.
+    legalComments: 'none',
   });
   rmSync(dirname(file), { recursive: true, force: true });
   mkdirSync(dirname(file));
-  writeFileSync(file, outputFiles[0].contents);
+  writeFileSync(file, withClassNames(outputFiles[0].text));
+}
+
+/** esbuild writes `var Tensor = class _Tensor` where a class speaks of itself; what people see of it is the second name. */
+function withClassNames(code) {
+  const classes = new Set(Array.from(code.matchAll(/\bvar (\w+) = class _\1\b/g), ([, name]) => name));
+  return code.replace(/\b_(\w+)\b/g, (text, name) => (classes.has(name) ? name : text));
 }

@@ -1,4 +1,4 @@
-import { callNative, callNativeAsync } from '../native/call';
+import { callNative, callNativeAsync, throwIfAborted } from '../native/call';
 import { resolveThreads } from '../native/threads';
 import { elementCount, Tensor } from '../tensor/tensor';
 import type { AffineConv } from './affine-conv';
@@ -69,6 +69,7 @@ export async function materializeAsync(
   try {
     await callNativeAsync('fuse', call.args, { signal: options.signal, borrow: call.inPlace });
   } catch (error) {
+    throwIfAborted(options.signal);
     throw call.named(error);
   }
   return call.result();

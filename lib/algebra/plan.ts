@@ -58,9 +58,9 @@ export function planOf(conv: AffineConv): FusePlan {
   };
 
   const named = (error: unknown) => {
-    const { code, message, details } = error as RepfuseError;
-    const kernel = factors[details?.where as number]?.kernel;
-    if (code !== 'ERR_REPFUSE_NOT_FINITE') return error;
+    if (!(error instanceof RepfuseError) || error.code !== 'ERR_REPFUSE_NOT_FINITE') return error;
+    const { code, message, details } = error;
+    const kernel = factors[details.where as number]?.kernel;
     if (kernel === undefined) {
       return new RepfuseError(
         code,

@@ -28,7 +28,7 @@ export interface ReadCheckpointOptions {
  * share an ArrayBuffer here.
  *
  * @throws ERR_REPFUSE_FILE, ERR_REPFUSE_FORMAT, ERR_REPFUSE_UNSUPPORTED_FORMAT, ERR_REPFUSE_PICKLE, ERR_REPFUSE_AMBIGUOUS,
- * ERR_REPFUSE_KEY, ERR_REPFUSE_ABORTED; `details` names the file and, where there is one, the tensor, field or byte offset
+ * ERR_REPFUSE_KEY, the signal's reason; `details` names the file and, where there is one, the tensor, field or byte offset
  */
 export async function readCheckpoint(file: string, options: ReadCheckpointOptions = {}): Promise<Checkpoint> {
   return await withCheckpoint(file, options, async (opened) => {
@@ -61,6 +61,7 @@ export async function withCheckpoint<T>(
     });
     return await body(await openCheckpoint(file, weights, meter, options.prefix));
   } catch (error) {
+    throwIfAborted(signal); // however its reason looks by now
     throw error instanceof RepfuseError ? naming(file, error) : error;
   } finally {
     freeBuffers();

@@ -75,10 +75,10 @@ export async function convertBatch(
       session.result(formatResult(result));
     }
   } catch (error) {
-    if (!(error instanceof RepfuseError && error.code === 'ERR_REPFUSE_ABORTED')) throw error;
+    if (!session.signal.aborted) throw error;
     const done = Object.values(counts).reduce((a, b) => a + b, 0);
     const message = `${done} of ${total} files were done, no file is half written; --resume goes on from there`;
-    throw new RepfuseError(error.code, message, { ...summary(), output: options.outDir }, { cause: error.cause });
+    throw new RepfuseError('ERR_REPFUSE_ABORTED', message, { ...summary(), output: options.outDir }, { cause: error });
   } finally {
     progress.end();
   }

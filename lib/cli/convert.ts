@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander';
 import { isOnnxFile } from '../checkpoint/sniff';
-import { type ConvertOptions, convert, foldOnnx, type OutputOptions } from '../convert';
+import { type ConvertOptions, type ConvertProgress, convert, foldOnnx, type OutputOptions } from '../convert';
 import { RepfuseError } from '../errors';
 import { formatReport } from './block-table';
 import { addBatchFlags, type BatchFlags, convertBatch } from './convert-batch';
@@ -161,8 +161,18 @@ async function foldOne(session: Session, file: string, output: string, flags: Co
 
 async function convertOne(session: Session, file: string, output: string, options: ConvertOptions): Promise<void> {
   const progress = new ProgressDisplay();
-  const settings = { ...options, signal: session.signal, onProgress: progress.update };
-  const report = await convert(file, output, settings).finally(progress.end);
+  let written = false;
+  const onProgress = (step: ConvertProgress) => {
+    written ||= step.phase === 'verify';
+    progress.update(step);
+  };
+  const report = await convert(file, output, { ...options, signal: session.signal, onProgress })
+    .catch((error) => {
+      if (!session.signal.aborted || !written) throw error;
+      const message = `The operation was aborted after ${output} was written and before it was verified`;
+      throw new RepfuseError('ERR_REPFUSE_ABORTED', message, { output }, { cause: error });
+    })
+    .finally(progress.end);
   if (session.json) session.jsonResult(report);
   else session.result(formatReport(report));
   session.note(

@@ -35,7 +35,7 @@ export class Session {
     const now = Date.now();
     this.interruptedAt ??= now;
     if (now - this.interruptedAt > REPEAT_MS) process.exit(EXIT.interrupted);
-    this.controller.abort(new Error('interrupted'));
+    this.controller.abort(new RepfuseError('ERR_REPFUSE_ABORTED', 'The operation was interrupted'));
   };
 
   /** A result, on stdout. */

@@ -60,7 +60,7 @@ export interface ConvertOptions extends Omit<InspectOptions, 'onProgress'>, Outp
  * @returns what became of every block; `output` is null when there was nothing to convert
  * @throws ERR_REPFUSE_BLOCK listing every block that is partial, ambiguous or unsupported (`keepBlocks` settles one);
  *   ERR_REPFUSE_EXISTS; ERR_REPFUSE_RANGE for a value that the output's type cannot hold; ERR_REPFUSE_NO_BLOCKS (`requireChange`); ERR_REPFUSE_GRAPH; ERR_REPFUSE_INVALID_ARGUMENT;
- *   ERR_REPFUSE_ABORTED, where `details.output` names the output if it was complete already; the errors of `readCheckpoint`
+ *   the errors of `readCheckpoint`; the signal's reason: no file is then half written, but one that was being verified stays
  */
 export async function convert(input: string, output: string, options: ConvertOptions = {}): Promise<ConvertReport> {
   checkOptions('convert', options, CONVERT_OPTIONS);
@@ -253,23 +253,17 @@ function provenance(input: string, blocks: readonly BlockReport[], graph: Graph 
 
 async function verifyOutput(input: string, output: string, options: ConvertOptions): Promise<VerifyReport> {
   const { arch, eps, families, graph, keyless, keyPath, prefix, rules, signal, threads, onProgress } = options;
-  try {
-    return await verify(input, output, {
-      arch,
-      eps,
-      families,
-      graph,
-      keyless,
-      keyPath,
-      prefix,
-      rules,
-      signal,
-      threads,
-      onProgress,
-    });
-  } catch (error) {
-    if (!(error instanceof RepfuseError && error.code === 'ERR_REPFUSE_ABORTED')) throw error;
-    const message = `The operation was aborted after ${output} was written and before it was verified`;
-    throw new RepfuseError(error.code, message, { ...error.details, output }, { cause: error.cause });
-  }
+  return await verify(input, output, {
+    arch,
+    eps,
+    families,
+    graph,
+    keyless,
+    keyPath,
+    prefix,
+    rules,
+    signal,
+    threads,
+    onProgress,
+  });
 }

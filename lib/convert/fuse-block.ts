@@ -32,7 +32,7 @@ export interface FusedBlock {
  * Reads a block's tensors and fuses them: in the buffer of the largest branch where the file has it for itself, on the thread pool.
  * What was read is released but for that buffer, which `releaseBlock` takes back.
  *
- * @throws ERR_REPFUSE_ABORTED, ERR_REPFUSE_NO_NATIVE, ERR_REPFUSE_NATIVE, the errors of reading
+ * @throws ERR_REPFUSE_NO_NATIVE, ERR_REPFUSE_NATIVE, the errors of reading, the signal's reason
  */
 export async function fuseBlock(
   { block, report }: FoundBlock,

@@ -4,6 +4,7 @@ import { type AffineNode, affineStages, type Graph, type GraphNode, outputsOf } 
 import type { FlattenNode, PlainOp, SoftmaxNode, TensorNode } from '../graph/graph';
 import { rankOf } from '../graph/ranks';
 import { tensorOpOf } from '../graph/tensor-op';
+import { throwIfAborted } from '../native/call';
 import type { Branch, Stage } from '../ops';
 import type { Padding4 } from '../ops/geometry';
 import { toFloat32 } from '../tensor/half';
@@ -363,6 +364,7 @@ class Compiler {
       : input;
     const fuse: ProgramStep['fuse'] = (options) =>
       materializeAsync(conv, options).catch((error) => {
+        throwIfAborted(options.signal);
         throw namingNode(node, error);
       });
     const { groups, stride, dilation } = conv;
@@ -431,7 +433,7 @@ function atNode<T>(node: GraphNode, make: () => T): T {
 }
 
 function namingNode(node: GraphNode, error: unknown): unknown {
-  if (!(error instanceof RepfuseError) || error.code === 'ERR_REPFUSE_ABORTED') return error;
+  if (!(error instanceof RepfuseError)) return error;
   const { code, message, details } = error;
   return new RepfuseError(
     code,

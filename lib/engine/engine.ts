@@ -37,7 +37,7 @@ export interface EngineOptions {
   readonly algorithm?: Algorithm | undefined;
   /** Input shapes whose compiled plans are kept, those used last. Default 8. */
   readonly plans?: number | undefined;
-  /** Stops the compilation: ERR_REPFUSE_ABORTED. */
+  /** Stops the compilation, which rejects with its reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -47,7 +47,7 @@ export interface RunOptions {
 }
 
 export interface RunAsyncOptions extends RunOptions {
-  /** Stops the run within one layer: ERR_REPFUSE_ABORTED. */
+  /** Stops the run within one layer; it rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -118,7 +118,7 @@ export class Engine implements Disposable, AsyncDisposable {
    * image is compiled at once, otherwise with the first run of each shape.
    *
    * @throws ERR_REPFUSE_GRAPH naming the node that does not fit; ERR_REPFUSE_NOT_FUSABLE or ERR_REPFUSE_NOT_FINITE naming the node of a
-   *   BatchNorm that cannot be evaluated; ERR_REPFUSE_INVALID_ARGUMENT; ERR_REPFUSE_ABORTED
+   *   BatchNorm that cannot be evaluated; ERR_REPFUSE_INVALID_ARGUMENT; the signal's reason
    */
   static async create({ graph, tensors }: Model, options: EngineOptions = {}): Promise<Engine> {
     checkOptions('Engine.create', options, ENGINE_OPTIONS);
@@ -144,8 +144,8 @@ export class Engine implements Disposable, AsyncDisposable {
    *
    * @param input float32, or a half type (widened), [N, C, H, W], normalised as the network wants it (see `normalizeInput`); any N, H and W that the network allows
    * @returns the graph's output (of several the first, see `runAll`): `out`, or a new tensor
-   * @throws ERR_REPFUSE_GRAPH or ERR_REPFUSE_SHAPE if the input does not fit; ERR_REPFUSE_INVALID_ARGUMENT; ERR_REPFUSE_ABORTED;
-   *   ERR_REPFUSE_DISPOSED
+   * @throws ERR_REPFUSE_GRAPH or ERR_REPFUSE_SHAPE if the input does not fit; ERR_REPFUSE_INVALID_ARGUMENT; ERR_REPFUSE_DISPOSED;
+   *   the signal's reason
    */
   async run(input: Tensor, options: RunAsyncOptions = {}): Promise<Tensor> {
     checkOptions('run', options, ['out', 'signal']);

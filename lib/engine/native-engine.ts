@@ -35,7 +35,7 @@ export class NativeEngine {
   /**
    * Hands a program over, its convolutions fused on the pool, its weights copied, step by step so that the event loop is never held up for long.
    *
-   * @throws ERR_REPFUSE_ABORTED; ERR_REPFUSE_NOT_FINITE naming the node whose fused values are not finite
+   * @throws ERR_REPFUSE_NOT_FINITE naming the node whose fused values are not finite; the signal's reason
    */
   static async build(
     program: Program,

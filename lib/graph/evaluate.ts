@@ -61,6 +61,7 @@ export async function evaluateValues(
     try {
       results.set(node, await runNode(ON_POOL, node, results.inputsOf(node), tensors, options));
     } catch (error) {
+      throwIfAborted(options.signal);
       throw atNode(node, error);
     }
   }
@@ -95,7 +96,8 @@ function check(graph: Graph, tensors: ReadonlyMap<string, Tensor>, input: Tensor
 
 /** The error of an operator, with the node that it ran for. */
 function atNode(node: GraphNode, error: unknown): unknown {
-  const { code, message, details } = error as RepfuseError;
+  if (!(error instanceof RepfuseError)) return error;
+  const { code, message, details } = error;
   if (code !== 'ERR_REPFUSE_NOT_FUSABLE' && code !== 'ERR_REPFUSE_NOT_FINITE') return error;
   return new RepfuseError(
     code,

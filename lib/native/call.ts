@@ -9,7 +9,7 @@ const STATUS_CODES: readonly ErrorCode[] = [
   'ERR_REPFUSE_NATIVE',
   'ERR_REPFUSE_NOT_FINITE',
   'ERR_REPFUSE_NATIVE',
-  'ERR_REPFUSE_ABORTED',
+  'ERR_REPFUSE_NATIVE', // kCancelled: the signal's reason is thrown first
 ];
 
 /** Runs a native operator on the calling thread, helped by the pool. @throws RepfuseError when it reports a failure. */
@@ -26,7 +26,7 @@ export interface AsyncCallOptions {
 /**
  * Runs a native operator on the process-wide pool: the event loop stays free and libuv's threads are not used.
  *
- * @throws ERR_REPFUSE_ABORTED (its cause is the signal's reason) when aborted before or during the run.
+ * @throws the signal's reason when aborted before or during the run.
  */
 export async function callNativeAsync(
   operator: NativeOperator,
@@ -48,11 +48,9 @@ export async function callNativeAsync(
   }
 }
 
-/** @throws ERR_REPFUSE_ABORTED if the signal has fired. */
+/** @throws the signal's reason, whatever it is, if the signal has fired: as `fetch` does. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) {
-    throw new RepfuseError('ERR_REPFUSE_ABORTED', 'The operation was aborted', {}, { cause: signal.reason });
-  }
+  if (signal?.aborted) throw signal.reason;
 }
 
 function isCall(started: NativeCall | NativeStatus): started is NativeCall {

@@ -22,8 +22,8 @@ export interface AddonOrigin {
 let loaded: { readonly addon: Addon; readonly origin: AddonOrigin } | undefined;
 
 /**
- * The native addon, loaded on first use and never on import: `REPFUSE_NATIVE_PATH` first, then a local build found by
- * `bindings`. Honours `REPFUSE_ISA`.
+ * The native addon, loaded on first use and never on import: the file that `REPFUSE_NATIVE_PATH` names, else a local build
+ * found by `bindings`. Honours `REPFUSE_ISA`.
  *
  * @throws ERR_REPFUSE_NO_NATIVE with every cause tried and the command that helps; ERR_REPFUSE_NATIVE when
  *   `REPFUSE_ISA` asks for a level that this machine lacks.
@@ -45,7 +45,7 @@ function load(): { readonly addon: Addon; readonly origin: AddonOrigin } {
     if (forced !== undefined && forced !== '' && !addon.setIsa(forced)) {
       throw new RepfuseError(
         'ERR_REPFUSE_NATIVE',
-        `Expected one of ${addon.info().isasAvailable.join(', ')} for REPFUSE_ISA but received ${forced}`,
+        `Expected one of ${addon.info().isasAvailable.join(', ')} for REPFUSE_ISA but received ${JSON.stringify(forced)}`,
         { isa: forced, available: addon.info().isasAvailable },
       );
     }
@@ -61,6 +61,7 @@ function findAddon(): { readonly addon: Addon; readonly origin: AddonOrigin } {
     const path = resolve(forcedPath);
     const addon = attempt(attempts, `REPFUSE_NATIVE_PATH=${forcedPath}`, () => require(path));
     if (addon !== undefined) return { addon: addon as Addon, origin: { path, from: 'REPFUSE_NATIVE_PATH' } };
+    throw noNativeError(attempts); // another binary than the one that was asked for would be a surprise
   }
   // Not walking the stack for the module root: it fails once the package is bundled.
   const addon = attempt(attempts, 'local build', () => bindings({ bindings: 'repfuse', module_root: PACKAGE_ROOT }));
@@ -73,11 +74,18 @@ function findAddon(): { readonly addon: Addon; readonly origin: AddonOrigin } {
 
 function attempt(attempts: Attempt[], from: string, load: () => unknown): unknown {
   try {
-    return load();
+    return expectAddon(load());
   } catch (error) {
     attempts.push({ from, error: error as Error });
     return undefined;
   }
+}
+
+/** A file that Node can load need not be an addon, nor of repfuse. */
+function expectAddon(loaded: unknown): unknown {
+  const { info, setIsa, engineBuilder } = (loaded ?? {}) as Partial<Addon>;
+  if ([info, setIsa, engineBuilder].every((member) => typeof member === 'function')) return loaded;
+  throw new Error('it is no native addon of repfuse');
 }
 
 function noNativeError(attempts: readonly Attempt[]): RepfuseError {

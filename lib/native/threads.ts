@@ -16,17 +16,18 @@ export function resolveThreads(option: number | undefined): number {
   if (option !== undefined) return checkThreads(option, 'threads');
   const fromEnvironment = process.env.REPFUSE_NUM_THREADS;
   if (fromEnvironment !== undefined && fromEnvironment !== '') {
-    return checkThreads(Number(fromEnvironment), 'REPFUSE_NUM_THREADS');
+    return checkThreads(Number(fromEnvironment), 'REPFUSE_NUM_THREADS', JSON.stringify(fromEnvironment));
   }
   defaultThreads ??= loadAddon().info().defaultThreads;
   return defaultThreads;
 }
 
-function checkThreads(threads: number, name: string): number {
+/** @param received what the caller gave, where that is no number yet */
+function checkThreads(threads: number, name: string, received = String(threads)): number {
   if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS) {
     throw new RepfuseError(
       'ERR_REPFUSE_INVALID_ARGUMENT',
-      `Expected an integer from 1 to ${MAX_THREADS} for ${name} but received ${threads}`,
+      `Expected an integer from 1 to ${MAX_THREADS} for ${name} but received ${received}`,
     );
   }
   return threads;

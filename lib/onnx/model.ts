@@ -79,7 +79,7 @@ function decode(bytes: Uint8Array, file: string): Model {
 /**
  * Writes a model, with all its tensors in the one file.
  *
- * @throws ERR_REPFUSE_EXISTS, ERR_REPFUSE_FILE, ERR_REPFUSE_ABORTED; ERR_REPFUSE_RANGE beyond the 2 GiB that protobuf can hold
+ * @throws ERR_REPFUSE_EXISTS, ERR_REPFUSE_FILE; ERR_REPFUSE_RANGE beyond the 2 GiB that protobuf can hold; the signal's reason
  */
 export async function writeOnnx(file: string, { proto }: OnnxModel, options: NewFileOptions = {}): Promise<void> {
   const bytes = toBinary(ModelSchema, proto);

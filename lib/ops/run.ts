@@ -12,7 +12,7 @@ export interface OpOptions {
 
 /** Options of the asynchronous twins. */
 export interface AsyncOpOptions {
-  /** Rejects with ERR_REPFUSE_ABORTED; work already begun stops between two shares. */
+  /** Rejects with the signal's reason; work already begun stops between two shares. */
   readonly signal?: AbortSignal | undefined;
 }
 

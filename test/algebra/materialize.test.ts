@@ -307,9 +307,7 @@ describe('materializeAsync', () => {
   test('rejects with the name of the tensor, or when aborted', async () => {
     const own = weight(12, 12, 3, 3);
     const block = repvgg(12, own);
-    await expect(materializeAsync(block, { signal: AbortSignal.abort() })).rejects.toMatchObject({
-      code: 'ERR_REPFUSE_ABORTED',
-    });
+    await expect(materializeAsync(block, { signal: AbortSignal.abort(7) })).rejects.toBe(7);
     (own.data as Float32Array)[5] = Number.NaN;
     await expect(materializeAsync(block, { into: 'largest-branch' })).rejects.toMatchObject({
       code: 'ERR_REPFUSE_NOT_FINITE',

@@ -100,8 +100,8 @@ describe.each([
     await write(b, tensors);
     expect(readFileSync(a).equals(readFileSync(b))).toBe(true);
     expect((await refusal(write(a, tensors))).code).toBe('ERR_REPFUSE_EXISTS');
-    const stopped = write(folder.path(`${format}.c`), tensors, { signal: AbortSignal.abort() });
-    expect((await refusal(stopped)).code).toBe('ERR_REPFUSE_ABORTED');
+    const stopped = write(folder.path(`${format}.c`), tensors, { signal: AbortSignal.abort('') });
+    await expect(stopped).rejects.toBe('');
     expect(() => readFileSync(folder.path(`${format}.c`))).toThrow('ENOENT');
   });
 

@@ -159,18 +159,17 @@ describe('the file appears whole or not at all', () => {
     for (const stop of [0, 2, 5]) {
       const file = `${emptyFolder()}/x.safetensors`;
       const controller = new AbortController();
+      const enough = new Error('enough');
       let calls = 0;
       const onProgress = () => {
-        if (calls++ === stop) controller.abort(new Error('enough'));
+        if (calls++ === stop) controller.abort(enough);
       };
-      const error = await refusal(writeSafetensors(file, tensors, { signal: controller.signal, onProgress }));
-      expect(error.code).toBe('ERR_REPFUSE_ABORTED');
-      expect(error.cause).toMatchObject({ message: 'enough' });
+      const writing = writeSafetensors(file, tensors, { signal: controller.signal, onProgress });
+      await expect(writing).rejects.toBe(enough);
       expect(readdirSync(dirname(file))).toEqual([]);
     }
     const file = `${emptyFolder()}/x.safetensors`;
-    const error = await refusal(writeSafetensors(file, tensors, { signal: AbortSignal.abort('never') }));
-    expect([error.code, error.cause]).toEqual(['ERR_REPFUSE_ABORTED', 'never']);
+    await expect(writeSafetensors(file, tensors, { signal: AbortSignal.abort('never') })).rejects.toBe('never');
   });
 
   test('an error of the progress function comes through, and nothing is left', async () => {

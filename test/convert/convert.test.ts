@@ -248,22 +248,20 @@ test('progress is told by phase; an abort in any of them leaves nothing behind',
   await convert(input, path('out'), { verify: true, onProgress: (progress) => seen.push(progress) });
   expect([...new Set(seen.map(({ phase }) => phase))]).toEqual(['read', 'fuse', 'write', 'verify']);
   expect(seen.filter(({ phase }) => phase === 'fuse').at(-1)).toMatchObject({ done: 2, total: 2 });
-  // A whole file is no half file: it stays, and the error says so.
+  // A whole file is no half file: it stays.
   const late = new AbortController();
-  const whenVerifying = ({ phase }: ConvertProgress) => phase === 'verify' && late.abort(new Error('stop'));
+  const stop = new Error('stop');
+  const whenVerifying = ({ phase }: ConvertProgress) => phase === 'verify' && late.abort(stop);
   await expect(
     convert(input, path('late'), { verify: true, signal: late.signal, onProgress: whenVerifying }),
-  ).rejects.toMatchObject({ code: 'ERR_REPFUSE_ABORTED', details: { output: path('late') } });
+  ).rejects.toBe(stop);
   expect(readFileSync(path('late')).equals(readFileSync(path('out')))).toBe(true);
   rmSync(path('late'));
   for (const phase of ['read', 'fuse', 'write']) {
     const controller = new AbortController();
     const reason = new Error('stop');
     const onProgress = (progress: ConvertProgress) => progress.phase === phase && controller.abort(reason);
-    await expect(convert(input, path('aborted'), { signal: controller.signal, onProgress })).rejects.toMatchObject({
-      code: 'ERR_REPFUSE_ABORTED',
-      cause: reason,
-    });
+    await expect(convert(input, path('aborted'), { signal: controller.signal, onProgress })).rejects.toBe(reason);
     expect(names()).toEqual(['in', 'out']);
   }
 });

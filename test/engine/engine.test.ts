@@ -313,15 +313,11 @@ describe('abort and dispose', () => {
     await new Promise((resolve) => setTimeout(resolve, whole / 4));
     const aborted = performance.now();
     controller.abort('enough');
-    for (const run of runs) expect(await refusal(run)).toMatchObject({ code: 'ERR_REPFUSE_ABORTED', cause: 'enough' });
+    for (const run of runs) await expect(run).rejects.toBe('enough');
     expect(performance.now() - aborted).toBeLessThan(3 * whole); // to their ends they would take six times as long
     expect(await engine.run(image(1, 32, 32))).toBeInstanceOf(Tensor);
-    expect(await refusal(engine.run(input, { signal: controller.signal }))).toMatchObject({
-      code: 'ERR_REPFUSE_ABORTED',
-    });
-    expect(await refusal(Engine.create(smallNet(), { signal: controller.signal }))).toMatchObject({
-      code: 'ERR_REPFUSE_ABORTED',
-    });
+    await expect(engine.run(input, { signal: controller.signal })).rejects.toBe('enough');
+    await expect(Engine.create(smallNet(), { signal: controller.signal })).rejects.toBe('enough');
   });
 
   test('runs under way end as they would have; later ones are refused', async () => {
@@ -389,7 +385,7 @@ describe('stream', () => {
     }
     await expect(all(failing())).rejects.toThrow('no more');
     expect(await refusal(all([image(1, 8, 8), Tensor.f32([1, 5, 8, 8])]))).toMatchObject({ code: 'ERR_REPFUSE_GRAPH' });
-    expect(await refusal(all([image(1, 8, 8)], AbortSignal.abort()))).toMatchObject({ code: 'ERR_REPFUSE_ABORTED' });
+    await expect(all([image(1, 8, 8)], AbortSignal.abort(0))).rejects.toBe(0);
   });
 });
 

@@ -154,20 +154,18 @@ test('results are freed after their last use', () => {
 
 test('evaluateAsync stops at its signal: before, and between two nodes', async () => {
   const input = Tensor.f32([1, 1, 4, 4]);
-  const stopped = evaluateAsync(longGraph(3), new Watched(3, () => {}), input, { signal: AbortSignal.abort() });
-  await expect(stopped).rejects.toMatchObject({ code: 'ERR_REPFUSE_ABORTED' });
+  const stopped = evaluateAsync(longGraph(3), new Watched(3, () => {}), input, { signal: AbortSignal.abort(null) });
+  await expect(stopped).rejects.toBeNull();
 
   const controller = new AbortController();
+  const enough = new Error('enough');
   const read: string[] = [];
   const tensors = new Watched(3, (key) => {
     read.push(key);
     // Shapes are inferred first, which reads each tensor twice.
-    if (read.filter((other) => other === 'bn3.running_var').length > 2) controller.abort(new Error('enough'));
+    if (read.filter((other) => other === 'bn3.running_var').length > 2) controller.abort(enough);
   });
-  await expect(evaluateAsync(longGraph(3), tensors, input, { signal: controller.signal })).rejects.toMatchObject({
-    code: 'ERR_REPFUSE_ABORTED',
-    cause: { message: 'enough' },
-  });
+  await expect(evaluateAsync(longGraph(3), tensors, input, { signal: controller.signal })).rejects.toBe(enough);
   const afterStart = read.slice(read.lastIndexOf('bn3.running_mean'));
   expect(afterStart).toEqual(['bn3.running_mean', 'bn3.running_var']);
 });

@@ -39,15 +39,12 @@ test('a wrong length or type is refused before anything is touched', () => {
   expect([...output]).toEqual([7, 7, 7, 7]);
 });
 
-test('an aborted call rejects with the reason as cause', async () => {
+test('an aborted call rejects with the reason itself', async () => {
   const controller = new AbortController();
   const reason = new Error('enough');
   controller.abort(reason);
   const args = { count: 1, threads: 1, input: new Float32Array(1), output: new Float32Array(1) };
-  await expect(callNativeAsync('relu', args, { signal: controller.signal })).rejects.toMatchObject({
-    code: 'ERR_REPFUSE_ABORTED',
-    cause: reason,
-  });
+  await expect(callNativeAsync('relu', args, { signal: controller.signal })).rejects.toBe(reason);
 });
 
 describe('the native side reads what it knows, or refuses it by name', () => {

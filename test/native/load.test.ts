@@ -39,11 +39,15 @@ test('no binary: every cause and the command that helps, in one error', () => {
   expect(text).not.toContain(ROOT);
 });
 
-test('REPFUSE_NATIVE_PATH comes first, and its failure is reported beside the others', () => {
+test('REPFUSE_NATIVE_PATH names the binary: one that cannot be loaded is an error, whatever else there is', () => {
   expect(run(PRINT_ERROR, { REPFUSE_NATIVE_PATH: binary })).toBe('loaded\n');
   const text = run(PRINT_ERROR, { REPFUSE_NATIVE_PATH: join(folder, 'absent.node') });
+  expect(text).toMatch(/^ERR_REPFUSE_NO_NATIVE\n/);
   expect(text).toMatch(/REPFUSE_NATIVE_PATH=\S+absent\.node: Cannot find module/);
-  expect(text).toContain('local build:');
+  expect(text).not.toContain('local build:');
+  const other = run(PRINT_ERROR, { REPFUSE_NATIVE_PATH: join(folder, 'package.json') });
+  expect(other).toMatch(/^ERR_REPFUSE_NO_NATIVE\n/);
+  expect(other).toMatch(/REPFUSE_NATIVE_PATH=\S+package\.json: it is no native addon of repfuse/);
 });
 
 test('a damaged binary is named as such', () => {
@@ -61,6 +65,7 @@ test('a local build is found through bindings', () => {
   mkdirSync(join(folder, 'build', 'Release'), { recursive: true });
   copyFileSync(binary, join(folder, 'build', 'Release', 'repfuse.node'));
   expect(run(PRINT_ERROR)).toBe('loaded\n');
+  expect(run(PRINT_ERROR, { REPFUSE_NATIVE_PATH: 'absent.node' })).toContain('absent.node: Cannot find module');
 });
 
 test('--no-addons is recognised', () => {
@@ -73,7 +78,7 @@ test('REPFUSE_ISA forces a level; one that does not exist is refused by name', (
     try { console.log(info().isa); } catch (error) { console.log(error.code, error.message); }`;
   expect(run(code, { REPFUSE_ISA: 'scalar' })).toBe('scalar\n');
   expect(run(code, { REPFUSE_ISA: 'sse9' })).toMatch(
-    /^ERR_REPFUSE_NATIVE Expected one of scalar.* for REPFUSE_ISA but received sse9/,
+    /^ERR_REPFUSE_NATIVE Expected one of scalar.* for REPFUSE_ISA but received "sse9"/,
   );
 });
 
@@ -82,5 +87,8 @@ test('REPFUSE_NUM_THREADS sets the default, and a bad value is refused', () => {
     const { info } = require('./dist');
     try { console.log(info().threads); } catch (error) { console.log(error.code, error.message); }`;
   expect(run(code, { REPFUSE_NUM_THREADS: '3' })).toBe('3\n');
-  expect(run(code, { REPFUSE_NUM_THREADS: 'many' })).toMatch(/^ERR_REPFUSE_INVALID_ARGUMENT .*REPFUSE_NUM_THREADS/);
+  for (const bad of ['many', ' ', '0', '2.5', '65', '-1', '1e400'])
+    expect(run(code, { REPFUSE_NUM_THREADS: bad })).toBe(
+      `ERR_REPFUSE_INVALID_ARGUMENT Expected an integer from 1 to 64 for REPFUSE_NUM_THREADS but received ${JSON.stringify(bad)}\n`,
+    );
 });

@@ -34,7 +34,7 @@ test('an abort stops a running call and rejects with the reason', async () => {
   const controller = new AbortController();
   const call = conv2dAsync(big.input, big.weight, null, { padding: 1, signal: controller.signal });
   setTimeout(() => controller.abort('enough'), 2);
-  await expect(call).rejects.toMatchObject({ code: 'ERR_REPFUSE_ABORTED', cause: 'enough' });
+  await expect(call).rejects.toBe('enough');
 });
 
 test('views: subarrays at any offset, SharedArrayBuffers; outputs are transferable', async () => {

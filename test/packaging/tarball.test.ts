@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -74,6 +74,21 @@ test('from ESM, and both see one copy', () => {
      console.log(createRequire(import.meta.url)('repfuse').RepfuseError === RepfuseError);`,
   );
   expect(run('node', ['use.mjs'], { REPFUSE_NATIVE_PATH: binary })).toBe('true 0,0,2 true\ntrue\n');
+});
+
+test('an uncaught error prints its message and a short stack, and classes have their own names', () => {
+  writeFileSync(
+    join(folder, 'fail.cjs'),
+    `const { Engine, Tensor, ops } = require('repfuse');
+     console.log(Tensor.name, Engine.name);
+     ops.relu(1);`,
+  );
+  const { stdout, stderr, status } = spawnSync('node', ['fail.cjs'], { cwd: folder, encoding: 'utf8' });
+  expect(stdout).toBe('Tensor Engine\n');
+  expect(status).toBe(1);
+  expect(stderr).toMatch(/^RepfuseError: Expected a .*tensor for input but received/m);
+  expect(stderr).toContain("code: 'ERR_REPFUSE_INVALID_ARGUMENT'");
+  expect(stderr.length).toBeLessThan(3000);
 });
 
 test.each(['cts', 'mts'])(

@@ -28,7 +28,7 @@ export interface Sink {
  * Writes a file: to a temporary one in the same folder, renamed when `body` has written all, so that the name holds a whole file
  * or none.
  *
- * @throws ERR_REPFUSE_EXISTS if the file exists and `force` is not set; ERR_REPFUSE_FILE; ERR_REPFUSE_ABORTED; what `body` throws.
+ * @throws ERR_REPFUSE_EXISTS if the file exists and `force` is not set; ERR_REPFUSE_FILE; the signal's reason; what `body` throws.
  * The temporary file is removed in every case
  * @param options.onBytes is told of the bytes of the file as they are written
  */

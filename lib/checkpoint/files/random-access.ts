@@ -56,7 +56,7 @@ export async function withFile<T>(file: string, body: (source: RandomAccess) => 
   }
 }
 
-/** Counts the bytes read of one or several files, and stops reads once the signal has fired (ERR_REPFUSE_ABORTED). */
+/** Counts the bytes read of one or several files, and stops reads once the signal has fired, with its reason. */
 export class ReadMeter {
   private done = 0;
   private total = 0;

@@ -24,7 +24,7 @@ export interface WriteSafetensorsOptions extends WriteOptions {
  * is being written.
  *
  * @throws ERR_REPFUSE_EXISTS if the file exists and `force` is not set; ERR_REPFUSE_INVALID_ARGUMENT for names or metadata that
- * the format cannot hold; ERR_REPFUSE_FILE; ERR_REPFUSE_ABORTED. The temporary file is removed in every case
+ * the format cannot hold; ERR_REPFUSE_FILE; the signal's reason. The temporary file is removed in every case
  */
 export async function writeSafetensors(
   file: string,

@@ -52,7 +52,7 @@ export interface BatchResult {
  * Leaving the loop, or aborting, stops the files that are being converted, and leaves none half written.
  *
  * @throws ERR_REPFUSE_INVALID_ARGUMENT before any work, as where two files would get one output; ERR_REPFUSE_FILE if `outDir` or the
- *   report cannot be written; ERR_REPFUSE_ABORTED
+ *   report cannot be written; the signal's reason
  */
 export async function* convertAll(
   files: Iterable<string>,
@@ -173,7 +173,7 @@ function endOf({ status }: BatchResult): 'done' | 'failed' | 'skipped' {
   return status === 'failed' || status === 'unequal' ? 'failed' : 'done';
 }
 
-/** Converts one file; what goes wrong with it is its result. @throws ERR_REPFUSE_ABORTED */
+/** Converts one file; what goes wrong with it is its result. @throws the signal's reason */
 async function convertOne(
   item: BatchItem,
   options: ConvertOptions,

@@ -1,6 +1,7 @@
 import type { StateDict } from '../../checkpoint/state-dict';
 import { RepfuseError } from '../../errors';
 import type { DetectedBlock } from '../../families';
+import { throwIfAborted } from '../../native/call';
 import type { DType } from '../../tensor/dtype';
 import { type BlockForm, fusedForm, fusedKeys, misfitOf, trainingForm } from './block-forms';
 import { compareForms, termsOf } from './compare-forms';
@@ -41,7 +42,7 @@ const UNKNOWN: Difference = { maxAbsolute: Number.POSITIVE_INFINITY, relative: N
  * Compares a block of the first file, in the form that it has there, with its fused convolution in the second, or with its branches
  * where the second file has no other form.
  *
- * @throws what does not come of the files: ERR_REPFUSE_ABORTED, ERR_REPFUSE_NO_NATIVE
+ * @throws what does not come of the files: ERR_REPFUSE_NO_NATIVE, the signal's reason
  */
 export async function verifyBlock(
   block: DetectedBlock,
@@ -65,6 +66,7 @@ export async function verifyBlock(
     const difference = await compareForms(block, expected, got, seed, { threads, signal });
     return { prefix, family, equal: difference.relative <= bound, bound, ...difference };
   } catch (error) {
+    throwIfAborted(signal);
     return refused(problemOf(error));
   }
 }

@@ -63,7 +63,7 @@ export interface VerifyReport {
  * Both forms are run with the same eps: a wrong eps cannot be seen from two state dicts.
  *
  * @returns the report; inequality is no error
- * @throws the errors of `readCheckpoint`; ERR_REPFUSE_INVALID_ARGUMENT; ERR_REPFUSE_GRAPH; ERR_REPFUSE_ABORTED
+ * @throws the errors of `readCheckpoint`; ERR_REPFUSE_INVALID_ARGUMENT; ERR_REPFUSE_GRAPH; the signal's reason
  */
 export async function verify(first: string, second: string, options: VerifyOptions = {}): Promise<VerifyReport> {
   checkOptions('verify', options, OPTIONS);
@@ -151,6 +151,7 @@ async function verifyNetwork(
     const { maxAbsolute, relative } = differenceOf(expected, got, peakOf(expected));
     return { equal: relative <= bound, maxAbsolute, relative, bound };
   } catch (error) {
+    throwIfAborted(signal);
     return { ...unknown, problem: problemOf(error) };
   }
 }

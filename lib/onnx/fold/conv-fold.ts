@@ -9,6 +9,7 @@ import {
   materializeAsync,
 } from '../../algebra';
 import { RepfuseError } from '../../errors';
+import { throwIfAborted } from '../../native/call';
 import type { Padding4 } from '../../ops/geometry';
 import type { Tensor } from '../../tensor/tensor';
 import { type AffineStep, affineStep, type Known } from '../affine';
@@ -283,6 +284,7 @@ class Folder {
   private async evaluate({ value, pending }: Merged, initializer: Graph['initializer']) {
     const { threads, signal } = this.options;
     const fused = await materializeAsync(pending.conv, { threads, signal }).catch((error) => {
+      throwIfAborted(signal);
       if (!(error instanceof RepfuseError)) throw error;
       throw new RepfuseError(
         error.code,

@@ -44,7 +44,7 @@ export interface Folded {
  * constant for each channel, zero padding, the value itself) is one Conv: float64 inside, rounded once. Values keep their names; nothing that
  * another node or the outside reads is folded away. Where nothing can be folded the model is the given one.
  *
- * @throws ERR_REPFUSE_NOT_FINITE naming the node whose fused values are not finite; ERR_REPFUSE_ABORTED
+ * @throws ERR_REPFUSE_NOT_FINITE naming the node whose fused values are not finite; the signal's reason
  */
 export async function foldGraph(
   model: OnnxModel,

@@ -1,5 +1,6 @@
 import { fromBranch, materializeAsync } from '../../algebra';
 import { RepfuseError } from '../../errors';
+import { throwIfAborted } from '../../native/call';
 import type { Stage } from '../../ops';
 import { Tensor } from '../../tensor/tensor';
 import { affineStep, type ConstantValues } from '../affine';
@@ -88,6 +89,7 @@ async function fuse(
     const fused = fromBranch({ name: describeNode(node), stages: [conv, ...stages] });
     return await materializeAsync(fused, { threads, signal });
   } catch (error) {
+    throwIfAborted(signal);
     if (!(error instanceof RepfuseError)) throw error;
     throw new RepfuseError(error.code, `${describeNode(node)}: ${error.message}`, error.details, { cause: error });
   }
