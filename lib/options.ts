@@ -19,6 +19,17 @@ export function checkOptions(owner: string, options: object, known: readonly str
   }
 }
 
+/**
+ * @param given options that mean nothing for a file, by their names
+ * @param what it is, such as `x.onnx, an ONNX model`
+ * @throws ERR_REPFUSE_INVALID_ARGUMENT for the first that is there
+ */
+export function expectNone(given: Readonly<Record<string, unknown>>, what: string, file: string): void {
+  const [option] = Object.keys(given).filter((name) => given[name] !== undefined);
+  if (option === undefined) return;
+  throw new RepfuseError('ERR_REPFUSE_INVALID_ARGUMENT', `Expected no \`${option}\` for ${what}`, { file, option });
+}
+
 /** @throws ERR_REPFUSE_INVALID_ARGUMENT unless an integer of at least `minimum`. */
 export function expectInteger(value: number, name: string, minimum = 1): number {
   if (!Number.isSafeInteger(value) || value < minimum) {

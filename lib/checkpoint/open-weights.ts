@@ -6,7 +6,7 @@ import { isNpz, npzTensors } from './npz/npz';
 import { unpickle } from './pickle/pickle';
 import { readSafetensors } from './safetensors/safetensors';
 import { openSafetensorsIndex } from './safetensors/safetensors-index';
-import { type Kind, sniff } from './sniff';
+import { type CheckpointKind, type Kind, noCheckpoint } from './sniff';
 import { openTorchLegacy } from './torch/torch-legacy';
 import { TORCH_HOST } from './torch/torch-pickle';
 import { torchWeights } from './torch/torch-weights';
@@ -19,7 +19,7 @@ type Opener = (source: RandomAccess, options: OpenOptions) => Promise<Weights>;
 /** A bare pickle holds no tensors of torch's: a larger one need not be read to say so. */
 const MAX_BARE_PICKLE = 1 << 26;
 
-const OPENERS: Readonly<Record<Kind, Opener>> = {
+const OPENERS: Readonly<Record<CheckpointKind, Opener>> = {
   async safetensors(source, { keyPath }) {
     const { tensors, metadata } = await readSafetensors(source);
     return flatWeights('safetensors', tensors, keyPath, { metadata });
@@ -34,9 +34,10 @@ const OPENERS: Readonly<Record<Kind, Opener>> = {
   pickle: refusePickle,
 };
 
-/** Tells a file's format by its content and finds the weights in it. */
-export async function openWeights(source: RandomAccess, options: OpenOptions): Promise<Weights> {
-  return await OPENERS[await sniff(source)](source, options);
+/** Finds the weights in a file. @throws ERR_REPFUSE_UNSUPPORTED_FORMAT for an ONNX model; the errors of the formats */
+export async function openWeights(source: RandomAccess, kind: Kind, options: OpenOptions): Promise<Weights> {
+  if (kind === 'onnx') throw noCheckpoint('an ONNX model, which holds a graph and no state dict');
+  return await OPENERS[kind](source, options);
 }
 
 /** Looks into a bare pickle only to say what it is, or what it tried to call. */

@@ -2,10 +2,11 @@ import { dirname, join } from 'node:path';
 import { RepfuseError } from '../errors';
 import { throwIfAborted } from '../native/call';
 import { keepBuffers } from './files/buffer-pool';
-import { OpenFiles, paged, ReadMeter, type ReadProgress } from './files/random-access';
+import { OpenFiles, paged, type RandomAccess, ReadMeter, type ReadProgress } from './files/random-access';
 import { OpenCheckpoint } from './open-checkpoint';
 import { openWeights } from './open-weights';
 import { selectKeys } from './prefix';
+import { type Kind, sniff } from './sniff';
 import type { Checkpoint } from './state-dict';
 import type { Weights } from './weights';
 
@@ -38,14 +39,35 @@ export async function readCheckpoint(file: string, options: ReadCheckpointOption
   });
 }
 
-/**
- * Opens a checkpoint as `readCheckpoint` reads it and hands it to `body`, large tensors still in the file. The file is closed, and
- * what was not loaded by then cannot be, once `body` has settled.
- */
+/** Opens a checkpoint as `withInput` does and hands it to `body`. */
 export async function withCheckpoint<T>(
   file: string,
   options: ReadCheckpointOptions,
   body: (checkpoint: OpenCheckpoint) => Promise<T>,
+): Promise<T> {
+  return await withInput(file, options, async (input) => body(await input.checkpoint()));
+}
+
+/** A file that is open, and what it is by its content. */
+export interface OpenInput {
+  readonly kind: 'checkpoint' | 'onnx';
+  /** Its bytes, counted as they are read. */
+  readonly source: RandomAccess;
+  /** The checkpoint, large tensors still in the file. @throws ERR_REPFUSE_UNSUPPORTED_FORMAT for an ONNX model */
+  checkpoint(): Promise<OpenCheckpoint>;
+}
+
+/**
+ * Opens a file, tells what it is, and hands it to `body`: the one way in for whatever takes files. The file is closed, and what was not
+ * read by then cannot be, once `body` has settled.
+ *
+ * @param options of checkpoints, but for `signal` and `onProgress`
+ * @throws ERR_REPFUSE_FILE; ERR_REPFUSE_FORMAT, ERR_REPFUSE_UNSUPPORTED_FORMAT for what is neither; what `body` throws, naming the file
+ */
+export async function withInput<T>(
+  file: string,
+  options: ReadCheckpointOptions,
+  body: (input: OpenInput) => Promise<T>,
 ): Promise<T> {
   checkOptions(options);
   const { signal, onProgress } = options;
@@ -55,11 +77,16 @@ export async function withCheckpoint<T>(
   const open = async (path: string) => paged(meter.observe(await files.open(path)));
   try {
     throwIfAborted(signal);
-    const weights = await openWeights(await open(file), {
-      keyPath: options.keyPath,
-      openBeside: (name) => open(join(dirname(file), name)),
-    });
-    return await body(await openCheckpoint(file, weights, meter, options.prefix));
+    const source = await open(file);
+    const kind: Kind = await sniff(source);
+    const checkpoint = async () => {
+      const weights = await openWeights(source, kind, {
+        keyPath: options.keyPath,
+        openBeside: (name) => open(join(dirname(file), name)),
+      });
+      return await openCheckpoint(file, weights, meter, options.prefix);
+    };
+    return await body({ kind: kind === 'onnx' ? kind : 'checkpoint', source, checkpoint });
   } catch (error) {
     throwIfAborted(signal); // however its reason looks by now
     throw error instanceof RepfuseError ? naming(file, error) : error;
@@ -120,8 +147,8 @@ function checkOptions({ keyPath, prefix }: ReadCheckpointOptions): void {
   }
 }
 
-/** The error with the file's name in front, where it is not there yet. */
+/** The error with the file's name in front, where it does not name a file yet. */
 export function naming(file: string, error: RepfuseError): RepfuseError {
-  if (error.details.file === file) return error;
+  if (typeof error.details.file === 'string') return error;
   return new RepfuseError(error.code, `${file}: ${error.message}`, { ...error.details, file }, { cause: error.cause });
 }

@@ -1,11 +1,12 @@
 import { RepfuseError } from '../errors';
-import { type RandomAccess, withFile } from './files/random-access';
+import type { RandomAccess } from './files/random-access';
 
 /** How many bytes the rules look at. */
 const HEAD = 512;
 
-/** What a file is by its first bytes. A zip archive may be torch's or numpy's. */
-export type Kind = 'safetensors' | 'safetensors-index' | 'torch-legacy' | 'zip' | 'pickle';
+/** What a file is by its first bytes. A zip archive may be torch's or numpy's; an ONNX model is no checkpoint. */
+export type Kind = CheckpointKind | 'onnx';
+export type CheckpointKind = 'safetensors' | 'safetensors-index' | 'torch-legacy' | 'zip' | 'pickle';
 
 interface Signature {
   readonly kind: Kind | { readonly unsupported: string };
@@ -43,10 +44,7 @@ const SIGNATURES: readonly Signature[] = [
   // Damaged ones, for the reader to say what is wrong.
   { kind: 'safetensors', matches: (head) => jsonAfterLength(head, '{') },
   { kind: 'safetensors', matches: (head, size) => jsonAfterLength(head, '[') && headerLength(head) <= size - 8 },
-  {
-    kind: { unsupported: 'an ONNX model, which holds a graph and no state dict (repfuse convert folds it)' },
-    matches: isOnnx,
-  },
+  { kind: 'onnx', matches: isOnnx },
 ];
 
 /** torch's magic number as protocol 2 writes it: LONG1, 10 bytes. */
@@ -63,13 +61,7 @@ export async function sniff(source: RandomAccess): Promise<Kind> {
   await source.read(0, head);
   const kind = SIGNATURES.find(({ matches }) => matches(head, source.size))?.kind;
   if (typeof kind === 'string') return kind;
-  if (kind !== undefined) {
-    throw new RepfuseError(
-      'ERR_REPFUSE_UNSUPPORTED_FORMAT',
-      `Expected a torch, safetensors or npz checkpoint but received ${kind.unsupported}`,
-      { received: kind.unsupported },
-    );
-  }
+  if (kind !== undefined) throw noCheckpoint(kind.unsupported);
   if (source.size < 8) {
     throw new RepfuseError(
       'ERR_REPFUSE_FORMAT',
@@ -84,13 +76,13 @@ export async function sniff(source: RandomAccess): Promise<Kind> {
   );
 }
 
-/** Whether a file begins as an ONNX model does. @throws ERR_REPFUSE_FILE */
-export async function isOnnxFile(file: string): Promise<boolean> {
-  return await withFile(file, async (source) => {
-    const head = new Uint8Array(Math.min(16, source.size));
-    await source.read(0, head);
-    return isOnnx(head);
-  });
+/** What is recognised, and is no checkpoint. */
+export function noCheckpoint(received: string): RepfuseError {
+  return new RepfuseError(
+    'ERR_REPFUSE_UNSUPPORTED_FORMAT',
+    `Expected a torch, safetensors or npz checkpoint but received ${received}`,
+    { received },
+  );
 }
 
 function startsWith(prefix: readonly number[]): (head: Uint8Array) => boolean {

@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander';
-import { isOnnxFile } from '../checkpoint/sniff';
+import { withInput } from '../checkpoint/read-checkpoint';
 import { type ConvertOptions, type ConvertProgress, convert, foldOnnx, type OutputOptions } from '../convert';
 import { RepfuseError } from '../errors';
 import { formatReport } from './block-table';
@@ -118,7 +118,8 @@ export function convertCommand(session: Session): Command {
           ...(await graphOptions({ graph, arch })),
         };
         if (isBatch) await convertBatch(session, files, { ...options, outDir, jobs, resume, shard });
-        else if (await isOnnxFile(files[0]!)) await foldOne(session, files[0]!, output!, flags);
+        else if (await withInput(files[0]!, {}, async ({ kind }) => kind === 'onnx'))
+          await foldOne(session, files[0]!, output!, flags);
         else await convertOne(session, files[0]!, output!, options);
       });
     });

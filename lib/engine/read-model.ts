@@ -1,8 +1,8 @@
-import { type ReadCheckpointOptions, readCheckpoint } from '../checkpoint/read-checkpoint';
-import { isOnnxFile } from '../checkpoint/sniff';
+import { type ReadCheckpointOptions, withInput } from '../checkpoint/read-checkpoint';
 import { RepfuseError } from '../errors';
 import { readOnnxModel } from '../graph';
 import { type GraphOptions, graphFor } from '../nets/graph-for';
+import { expectNone } from '../options';
 import type { Model } from './engine';
 
 export interface ReadModelOptions extends GraphOptions, ReadCheckpointOptions {}
@@ -15,18 +15,19 @@ export interface ReadModelOptions extends GraphOptions, ReadCheckpointOptions {}
  *   not of the network that `arch` names
  */
 export async function readModel(file: string, { graph, arch, ...options }: ReadModelOptions = {}): Promise<Model> {
-  if (await isOnnxFile(file)) {
-    if (graph !== undefined || arch !== undefined)
-      throw new RepfuseError(
-        'ERR_REPFUSE_INVALID_ARGUMENT',
-        `Expected neither graph nor arch for the ONNX model ${file}`,
-        { file },
-      );
-    return await readOnnxModel(file);
-  }
-  const checkpoint = await readCheckpoint(file, options);
-  const found = graphFor(checkpoint, { graph, arch });
-  if (found !== undefined) return { graph: found, tensors: checkpoint.tensors };
+  const model = await withInput(file, options, async (input) => {
+    if (input.kind === 'onnx') {
+      const { keyPath, prefix } = options;
+      expectNone({ graph, arch, keyPath, prefix }, `${file}, an ONNX model, which tells all itself`, file);
+      return await readOnnxModel(file, { signal: options.signal, source: input.source });
+    }
+    const opened = await input.checkpoint();
+    await opened.load(opened.tensors.keys());
+    opened.meter.finish();
+    const found = graphFor(opened.checkpoint, { graph, arch });
+    return found && { graph: found, tensors: opened.tensors };
+  });
+  if (model !== undefined) return model;
   throw new RepfuseError(
     'ERR_REPFUSE_GRAPH',
     `Expected a model file but ${file} holds no graph: name its network (\`arch\`, \`graph\`), or write a model file with convert`,

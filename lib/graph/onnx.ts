@@ -1,4 +1,5 @@
 import type { NewFileOptions } from '../checkpoint/files/new-file';
+import type { RandomAccess } from '../checkpoint/files/random-access';
 import { RepfuseError } from '../errors';
 import type { Tensor } from '../tensor/tensor';
 import type { ReadModel } from './from-onnx/reader';
@@ -28,12 +29,16 @@ export async function exportOnnx(
 /**
  * Reads an ONNX model as a graph with its weights, to be run.
  *
+ * @param source the file, where it is open
  * @throws as `readOnnx` and `fromOnnx`
  */
-export async function readOnnxModel(file: string, signal?: AbortSignal): Promise<ReadModel> {
+export async function readOnnxModel(
+  file: string,
+  { signal, source }: { readonly signal?: AbortSignal | undefined; readonly source?: RandomAccess } = {},
+): Promise<ReadModel> {
   const { fromOnnx } = require('./from-onnx/from-onnx') as typeof import('./from-onnx/from-onnx');
   const { FixedConstants, readOnnx } = require('../onnx') as typeof import('../onnx');
-  const model = await readOnnx(file);
+  const model = await readOnnx(file, source);
   try {
     const fixed = new FixedConstants(model.proto.graph);
     await fixed.prepare(signal);

@@ -1,6 +1,6 @@
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { type NewFileOptions, writeNewFile } from '../checkpoint/files/new-file';
-import { withFile } from '../checkpoint/files/random-access';
+import { type RandomAccess, readBytes, withFile } from '../checkpoint/files/random-access';
 import { RepfuseError } from '../errors';
 import { checkOrder } from './check';
 import { loadExternalData } from './external-data';
@@ -22,16 +22,13 @@ export interface OnnxModel {
 /**
  * Reads a model, with the tensors that it keeps in other files of its folder.
  *
+ * @param source the file, where it is open
  * @throws ERR_REPFUSE_FILE; ERR_REPFUSE_FORMAT naming the file; ERR_REPFUSE_GRAPH for nodes in an impossible order; ERR_REPFUSE_UNSUPPORTED_FORMAT for an operator set that is too old or too new
  */
-export async function readOnnx(file: string): Promise<OnnxModel> {
-  const bytes = await withFile(file, async (source) => {
-    if (source.size > MOST_BYTES) throw tooLarge(file, source.size);
-    const all = new Uint8Array(source.size);
-    await source.read(0, all);
-    return all;
-  });
-  const model = parseOnnx(bytes, file);
+export async function readOnnx(file: string, source?: RandomAccess): Promise<OnnxModel> {
+  if (source === undefined) return await withFile(file, (opened) => readOnnx(file, opened));
+  if (source.size > MOST_BYTES) throw tooLarge(file, source.size);
+  const model = parseOnnx(await readBytes(source, 0, source.size), file);
   await loadExternalData(model.proto.graph, file);
   return model;
 }
