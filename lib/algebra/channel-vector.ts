@@ -1,15 +1,15 @@
 import { RepfuseError } from '../errors';
 import { floatValues } from '../tensor/half';
-import { formatShape, type Tensor } from '../tensor/tensor';
+import { formatShape, isPerChannel, type Tensor } from '../tensor/tensor';
 
 /**
- * The values of a tensor of one value per channel (`[C]`, or `[C, 1, 1]` as layer scales are stored), in its own array where its
+ * The values of a tensor of one value per channel (`[C]`, or `[1, C, 1, 1]` and its like), in its own array where its
  * type allows: to be read at once, not kept. (A copy of 6 KB costs more than all that is computed with it: fresh pages.)
  *
  * @throws ERR_REPFUSE_SHAPE unless it holds `channels` values; ERR_REPFUSE_NOT_FINITE with the channel at fault.
  */
 export function channelVector(tensor: Tensor, channels: number, name: string): ArrayLike<number> {
-  if (tensor.size !== channels) {
+  if (!isPerChannel(tensor.shape, channels)) {
     throw new RepfuseError(
       'ERR_REPFUSE_SHAPE',
       `Expected ${channels} values for ${name} but received shape ${formatShape(tensor.shape)}`,

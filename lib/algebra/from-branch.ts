@@ -1,5 +1,5 @@
 import { RepfuseError } from '../errors';
-import { type Branch, type ConvStage, type ScaleStage, type Stage, scaleFactors } from '../ops';
+import { type Branch, type ConvStage, type ScaleStage, type Stage, scaleFactors, storedKernel } from '../ops';
 import type { Padding4 } from '../ops/geometry';
 import { formatShape, Tensor } from '../tensor/tensor';
 import { addBranches } from './add';
@@ -142,7 +142,7 @@ function scaleBy(fused: AffineConv, stage: ScaleStage, name: string): AffineConv
 }
 
 function convOf(stage: ConvStage, name: string): AffineConv {
-  const stored = conv(stage.weight, stage.bias, { ...stage, name: `${name} weight` });
+  const stored = conv(storedKernel(stage), stage.bias, { ...stage, name: `${name} weight` });
   if (!stage.plusIdentity) return stored;
   if (stored.inChannels !== stored.outChannels || stored.kernel[0] !== 1 || stored.kernel[1] !== 1) {
     throw new RepfuseError(

@@ -4,7 +4,7 @@ import { RepfuseError } from '../errors';
 import type { DetectedBlock } from '../families';
 import { DTYPES, type DType } from '../tensor/dtype';
 import { toFloat32 } from '../tensor/half';
-import type { Tensor } from '../tensor/tensor';
+import { Tensor } from '../tensor/tensor';
 import { valueProblem } from './describe-block';
 import type { FoundBlock } from './inspect';
 import type { BlockReport, Range } from './report';
@@ -50,10 +50,13 @@ export async function fuseBlock(
     releaseBlock(block, opened);
     return { report: { ...report, status: 'unsupported', reason } };
   }
-  const { weight } = fused;
+  const weight = new Tensor('F32', block.weightShape, fused.weight.data);
   opened.release(block.trainKeys.filter((key) => opened.tensors.get(key)!.data.buffer !== weight.data.buffer));
   const weightRange = before === undefined ? {} : { weightRange: { before, after: rangeOf(weight) } };
-  return { report: { ...report, ...(await comparePlaceholder(block, opened, fused)), ...weightRange }, fused };
+  return {
+    report: { ...report, ...(await comparePlaceholder(block, opened, fused)), ...weightRange },
+    fused: { ...fused, weight },
+  };
 }
 
 /** Takes back the memory of a block's tensors; its fused weight is then gone too. */

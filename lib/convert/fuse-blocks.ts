@@ -40,7 +40,7 @@ export class BlockFusing {
 
   /** Fused weight and bias as sources; both come from one pass, and the weight's memory is used again once it is written. */
   sources(item: FoundBlock): { readonly weight: TensorSource; readonly bias: TensorSource } {
-    const { outChannels, inPerGroup, kernel } = item.block;
+    const { outChannels, weightShape } = item.block;
     const load = async (part: 'weight' | 'bias'): Promise<Tensor> => {
       const { fused } = await this.fuse(item);
       if (fused === undefined) throw new UnfusableBlock(item.block.prefix);
@@ -49,7 +49,7 @@ export class BlockFusing {
     return {
       weight: {
         dtype: 'F32',
-        shape: [outChannels, inPerGroup, ...kernel],
+        shape: weightShape,
         load: () => load('weight'),
         release: () => releaseBlock(item.block, this.opened),
       },

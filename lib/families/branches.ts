@@ -3,6 +3,7 @@ import { RepfuseError } from '../errors';
 import type { Branch, Padding4, Stage } from '../ops';
 import type { Tensor } from '../tensor/tensor';
 import type { ConvRule, StageRule } from './rule';
+import { kernelShape } from './shapes';
 import { batchNormKeys, convKeys, type PlannedBranch } from './stages';
 
 /** What a state dict does not say about a block. Fusing does not depend on it, running does. */
@@ -95,7 +96,7 @@ function convGeometry(rule: ConvRule, weight: Tensor, block: BlockGeometry) {
   const own = rule.dilation === undefined ? block.dilation : ([Number(rule.dilation), Number(rule.dilation)] as const);
   const [vertical, horizontal] = [0, 1].map((axis) => {
     const half = (size: number, dilation: number) => Math.floor(size / 2) * dilation;
-    return half(block.kernel[axis]!, block.dilation[axis]!) - half(weight.shape[2 + axis]!, own[axis]!);
+    return half(block.kernel[axis]!, block.dilation[axis]!) - half(kernelShape(weight)[2 + axis]!, own[axis]!);
   }) as [number, number];
   const [top, left, bottom, right] = block.padding;
   return {

@@ -4,8 +4,9 @@ import { buildBranch, buildStage } from './branches';
 import { KeyIndex } from './key-index';
 import { type KeylessAnswers, whatIsKeyless } from './keyless';
 import { type BlockCandidate, type BlockProblem, findProblem, wrongOrder } from './problem';
-import type { FamilyRule } from './rule';
+import type { FamilyRule, StageRule } from './rule';
 import { FAMILY_RULES } from './rules';
+import { kernelShape } from './shapes';
 import { findSites, type Site } from './sites';
 import {
   type BlockKeys,
@@ -50,6 +51,8 @@ export interface DetectedBlock {
   /** Input channels of one group; times `groups` where those are known. */
   readonly inPerGroup: number;
   readonly kernel: readonly [number, number];
+  /** Of the fused weight: OIHW, or [out, in] where the main layer is linear. */
+  readonly weightShape: readonly number[];
   /** null where no tensor fixes it: then the fused values do not depend on it. */
   readonly groups: number | null;
   readonly eps: EpsChoice;
@@ -155,15 +158,18 @@ function examine(
   const batchNorms = [...found.flatMap(({ stages }) => stages), ...after].flatMap((stage) =>
     'batchNorm' in stage ? [stage.batchNorm] : [],
   );
-  const [, inPerGroup = 0, kh = 0, kw = 0] = (anchor ?? tensors.get(deployKeys.weight))?.shape ?? [];
+  const main = anchor ?? tensors.get(deployKeys.weight);
+  const [, inPerGroup, kh, kw] = main === undefined ? [0, 0, 0, 0] : kernelShape(main);
+  const outChannels = outChannelsOf(rule, expected, tensors, prefix, deployKeys.weight);
   const common = {
     prefix: pathOf(prefix, rule),
     anchorKey: prefix + rule.anchor,
     deployKeys,
     plainKeys: plainKeysOf(prefix, rule, deployKeys),
-    outChannels: outChannelsOf(rule, expected, tensors, prefix, deployKeys.weight),
+    outChannels,
     inPerGroup,
     kernel: [kh, kw] as const,
+    weightShape: main?.shape.length === 2 ? [outChannels, inPerGroup] : [outChannels, inPerGroup, kh, kw],
     combine: rule.combine ?? ('sum' as const),
     after: [],
     eps: summarize(batchNorms.map(choose)) ?? chooseEps(rule, prefix, options.eps),
@@ -310,6 +316,15 @@ function summarize([first, ...others]: readonly EpsChoice[]): EpsChoice | undefi
   return { value: first.value, source: `${first.source}, differing by BatchNorm` };
 }
 
+/** Channels of a branch's input, where a BatchNorm, a constant or a factor before any convolution tells them. */
+function inputChannels(stages: readonly StageRule[], tensors: StateDict, prefix: string): number | undefined {
+  const end = stages.findIndex((stage) => 'conv' in stage);
+  const sizes = (end < 0 ? stages : stages.slice(0, end))
+    .flatMap(requiredKeys)
+    .map((key) => tensors.get(prefix + key)?.size);
+  return sizes.find((size) => size !== undefined);
+}
+
 /**
  * Groups, where a tensor fixes the input channels: an identity BatchNorm or a pooled input has all of them, a depthwise kernel
  * one group for each, and the map between two convolutions has as many channels as the second sees times its groups.
@@ -323,10 +338,8 @@ function deriveGroups(
   for (const { stages } of branches) {
     const convStages = stages.filter((stage) => 'conv' in stage);
     const [first, second] = convStages.map((stage) => tensors.get(prefix + requiredKeys(stage)[0]!));
-    if (convStages.length === 0) {
-      const channels = tensors.get(prefix + (stages.flatMap(requiredKeys)[0] ?? ''))?.size;
-      if (channels !== undefined && channels % inPerGroup === 0) return channels / inPerGroup;
-    }
+    const channels = inputChannels(stages, tensors, prefix);
+    if (channels !== undefined && channels % inPerGroup === 0) return channels / inPerGroup;
     if (convStages[0]?.depthwise && first !== undefined) return first.shape[0]!;
     if (convStages.some((stage) => stage.depthwise)) continue;
     if (first !== undefined && second?.shape.length === 4 && first.shape[0]! % second.shape[1]! === 0) {

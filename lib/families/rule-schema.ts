@@ -14,6 +14,7 @@ const STAGE = v.union([
     geometry: v.picklist(['aligned', 'pointwise', 'valid']),
     plusIdentity: FLAG,
     depthwise: FLAG,
+    linear: FLAG,
     kernel: v.optional(v.strictTuple([SIZE, SIZE])),
     dilation: v.optional(SIZE),
   }),

@@ -106,6 +106,8 @@ export interface ConvRule {
   readonly plusIdentity?: boolean;
   /** As many groups as channels, whatever the block has. */
   readonly depthwise?: boolean;
+  /** The weight may be that of a linear layer, [out, in], which is a 1x1 convolution. */
+  readonly linear?: boolean;
   /** Height and width that the kernel must have, where they tell systems apart; a number may be `{k}`. */
   readonly kernel?: readonly [number | string, number | string];
   /** Of an `aligned` kernel, where it is not the block's: a number, or `{d}`. */

@@ -1,6 +1,6 @@
 import type { StateDict } from '../checkpoint/state-dict';
 import { DTYPES, type DType } from '../tensor/dtype';
-import { formatShape, type Tensor } from '../tensor/tensor';
+import { formatShape, isPerChannel, type Tensor } from '../tensor/tensor';
 import type { ConvRule, StageRule } from './rule';
 import { batchNormKeys, convKeys, type PlannedBranch } from './stages';
 
@@ -10,6 +10,12 @@ export interface Misfit {
 }
 
 type Kernel = readonly [outChannels: number, inPerGroup: number, height: number, width: number];
+
+/** Sizes of a convolution's kernel, or of a linear layer's weight as those of a 1x1 convolution. */
+export function kernelShape({ shape }: Tensor): Kernel {
+  const [out = 0, inPerGroup = 0, height = 1, width = 1] = shape;
+  return [out, inPerGroup, height, width];
+}
 
 /** A block as it is to be checked. All required tensors must be there. */
 export interface ShapedBlock {
@@ -31,9 +37,12 @@ export interface ShapedBlock {
 export function shapeProblem(block: ShapedBlock, tensors: StateDict): Misfit | undefined {
   const { branches, combine, after, prefix, anchor, groups } = block;
   const main = tensors.get(prefix + anchor)!;
-  const wrong = kernelProblem(prefix + anchor, main);
+  const mayBeLinear = branches.some(({ stages }) =>
+    stages.some((stage) => 'conv' in stage && stage.linear && convKeys(stage).weight === anchor),
+  );
+  const wrong = kernelProblem(prefix + anchor, main, mayBeLinear);
   if (wrong !== undefined) return wrong;
-  const kernel = main.shape as unknown as Kernel;
+  const kernel = kernelShape(main);
   if (groups !== null && kernel[0] % groups !== 0) {
     return {
       tensor: prefix + anchor,
@@ -94,10 +103,10 @@ class StageCheck {
     const keys = convKeys(stage);
     const name = this.prefix + keys.weight;
     const tensor = this.tensors.get(name)!;
-    const wrong = kernelProblem(name, tensor);
+    const wrong = kernelProblem(name, tensor, stage.linear);
     if (wrong !== undefined) return wrong;
     const shape = `shape ${formatShape(tensor.shape)}`;
-    const [out, inPerGroup, height, width] = tensor.shape as unknown as Kernel;
+    const [out, inPerGroup, height, width] = kernelShape(tensor);
     const groups = stage.depthwise ? out : (this.groups ?? 1);
     const fits = this.channels === null ? inPerGroup === this.block[1] : inPerGroup * groups === this.channels;
     if (!fits || (stage.depthwise && inPerGroup !== 1)) {
@@ -149,13 +158,13 @@ class StageCheck {
     return undefined;
   }
 
-  /** One value, or one per channel, in any shape: layer scales are [C, 1, 1], factors of ECB [C, 1, 1, 1]. */
+  /** One value, or one per channel. */
   private scaleProblem(key: string): Misfit | undefined {
     const name = this.prefix + key;
     const tensor = this.tensors.get(name);
     if (tensor === undefined) return undefined;
     const expected = this.channels ?? this.block[0];
-    if (tensor.size !== 1 && tensor.size !== expected)
+    if (tensor.size !== 1 && !isPerChannel(tensor.shape, expected))
       return { tensor: name, problem: `shape ${formatShape(tensor.shape)} does not fit ${expected} channels` };
     return typeProblem(name, tensor.dtype);
   }
@@ -165,14 +174,14 @@ function isCentred(size: number, blockSize: number): boolean {
   return size <= blockSize && (blockSize - size) % 2 === 0;
 }
 
-function kernelProblem(tensor: string, { dtype, shape }: Tensor): Misfit | undefined {
-  if (shape.length !== 4 || shape.includes(0))
+function kernelProblem(tensor: string, { dtype, shape }: Tensor, mayBeLinear = false): Misfit | undefined {
+  if (!(shape.length === 4 || (mayBeLinear && shape.length === 2)) || shape.includes(0))
     return { tensor, problem: `shape ${formatShape(shape)} is no convolution kernel` };
   return typeProblem(tensor, dtype);
 }
 
 function vectorProblem(tensor: string, { dtype, shape }: Tensor, channels: number): Misfit | undefined {
-  if (shape.length !== 1 || shape[0] !== channels)
+  if (!isPerChannel(shape, channels))
     return { tensor, problem: `shape ${formatShape(shape)} does not fit ${channels} channels` };
   return typeProblem(tensor, dtype);
 }

@@ -1,9 +1,9 @@
 import { RepfuseError } from '../errors';
 import { toFloat64 } from '../tensor/half';
-import { formatShape, Tensor } from '../tensor/tensor';
+import { formatShape, isPerChannel, Tensor } from '../tensor/tensor';
 import { type AsyncOpOptions, type OpOptions, type PreparedOp, prepare, run, runAsync, sizesOf } from './run';
 
-/** Running statistics and affine parameters of a BatchNorm in evaluation: missing weight is 1, missing bias 0. All [C]. */
+/** Running statistics and affine parameters of a BatchNorm in evaluation: missing weight is 1, missing bias 0. All [C], or [1, C, 1, 1] and its like. */
 export interface BatchNorm {
   readonly runningMean: Tensor;
   readonly runningVar: Tensor;
@@ -61,7 +61,7 @@ export function batchNormAffine(bn: BatchNorm): ChannelAffine {
 }
 
 function channelValues(tensor: Tensor, name: string, channels: number): Float64Array {
-  if (tensor.shape.length !== 1 || tensor.size !== channels) {
+  if (!isPerChannel(tensor.shape, channels)) {
     throw new RepfuseError(
       'ERR_REPFUSE_SHAPE',
       `Expected [${channels}] for ${name} but received ${formatShape(tensor.shape)}`,

@@ -8,7 +8,7 @@ import type { Padding4 } from './geometry';
 import { avgPool2d, avgPool2dAsync } from './pool';
 import type { AsyncOpOptions, OpOptions } from './run';
 
-/** Plain convolution stage: weight OIHW [O, I/groups, kh, kw], bias [O]. */
+/** Plain convolution stage: weight OIHW [O, I/groups, kh, kw] (or a linear layer's [O, I], which is 1x1), bias [O]. */
 export interface ConvStage {
   readonly kind: 'conv2d';
   readonly weight: Tensor;
@@ -130,7 +130,9 @@ function geometryOf({ stride, padding, dilation, groups }: ConvStage) {
 }
 
 /** The kernel that a stage convolves with: the stored one, plus the identity where only the difference is stored. */
-export function stageWeight({ weight, groups, plusIdentity = false }: ConvStage): Tensor {
+export function stageWeight(stage: ConvStage): Tensor {
+  const { groups, plusIdentity = false } = stage;
+  const weight = storedKernel(stage);
   if (!plusIdentity) return weight;
   const perGroup = weight.shape[1]!;
   const data = Float32Array.from(weight.data as Float32Array);
@@ -139,6 +141,11 @@ export function stageWeight({ weight, groups, plusIdentity = false }: ConvStage)
     data[index] = data[index]! + 1;
   }
   return Tensor.f32(weight.shape, data);
+}
+
+/** The stored kernel, OIHW; a linear layer's weight as that of a 1x1 convolution, over the same elements. */
+export function storedKernel({ weight }: ConvStage): Tensor {
+  return weight.shape.length === 2 ? new Tensor(weight.dtype, [...weight.shape, 1, 1], weight.data) : weight;
 }
 
 /** What the stages make of an all-zero input away from any border, [C]: the value of the frame that `pad_border` adds. */

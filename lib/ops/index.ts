@@ -22,6 +22,7 @@ export {
   type Stage,
   scaleFactors,
   stageWeight,
+  storedKernel,
 } from './branch';
 export { concatChannels } from './concat';
 export { type Conv2dOptions, conv2d, conv2dAsync } from './conv2d';

@@ -11,6 +11,11 @@ export function formatShape(shape: readonly number[]): string {
   return `[${shape.join(', ')}]`;
 }
 
+/** Whether a shape holds one value for each of `channels`: `[C]`, or `[1, C, 1, 1]`, `[C, 1, 1]` and their like. */
+export function isPerChannel(shape: readonly number[], channels: number): boolean {
+  return shape.length > 0 && elementCount(shape) === channels && shape.filter((dim) => dim !== 1).length <= 1;
+}
+
 /** A Float16Array, which the language level of this package does not know yet. */
 export interface Float16Elements {
   readonly [Symbol.toStringTag]: 'Float16Array';

@@ -450,6 +450,73 @@ const SYSTEMS: readonly System[] = [
     },
   },
   {
+    family: 'repghost',
+    channels: C,
+    path: 'blocks.0.0.ghost1',
+    deploy: 'cheap_operation',
+    forward: (net, x) =>
+      sum(convBn(net, x, 'cheap_operation.0', 'cheap_operation.1', dw(3)), net.batchNorm(x, 'fusion_bn.0')),
+  },
+  ...(['bn1', 'bn'] as const).flatMap((bn): System[] => [
+    {
+      family: 'ghostnetv3',
+      channels: C,
+      path: `blocks.0.ghost1.${bn}`,
+      deploy: 'primary_conv.0',
+      forward: (net, x) =>
+        sum(
+          ...[0, 1, 2].map((i) =>
+            convBn(net, x, `primary_rpr_conv.${i}.conv`, `primary_rpr_conv.${i}.${bn}`, dense(1)),
+          ),
+        ),
+    },
+    ...(['cheap', 'dw'] as const).map(
+      (part): System => ({
+        family: 'ghostnetv3',
+        channels: C,
+        path: `blocks.1.${part}.${bn}`,
+        deploy: part === 'dw' ? 'conv_dw' : 'cheap_operation.0',
+        forward: (net, x) =>
+          sum(
+            ...[0, 1, 2].map((i) => convBn(net, x, `${part}_rpr_conv.${i}.conv`, `${part}_rpr_conv.${i}.${bn}`, dw(3))),
+            convBn(net, x, `${part}_rpr_scale.conv`, `${part}_rpr_scale.${bn}`, dw(1)),
+            ...(part === 'cheap' ? [net.batchNorm(x, 'cheap_rpr_skip')] : []),
+          ),
+      }),
+    ),
+  ]),
+  {
+    family: 'yolo-implicit',
+    eps: 1e-3,
+    channels: C,
+    path: 'model.105',
+    deploy: 'm.1',
+    forward(net, x) {
+      const moved = net.addBias(x, 'ia.1.implicit', [1, C, 1, 1]);
+      const head = net.conv(moved, 'm.1.weight', [9, C, 1, 1], { bias: true });
+      return net.scale(head, 'im.1.implicit', [1, 9, 1, 1]);
+    },
+  },
+  ...(['l', 'linear'] as const).map(
+    (layer): System => ({
+      family: 'bn-linear',
+      channels: C,
+      path: layer === 'l' ? 'classifier.classifier' : 'head_dist',
+      deploy: '',
+      forward: (net, x) => net.conv(net.batchNorm(x, 'bn'), `${layer}.weight`, [9, C], { bias: true }),
+    }),
+  ),
+  ...(['c', 'linear'] as const).map(
+    (layer): System => ({
+      family: 'conv-bn',
+      channels: C,
+      path: 'blocks.0.m.qkv',
+      deploy: '',
+      options: { families: ['conv-bn'] },
+      forward: (net, x) => net.batchNorm(net.conv(x, `${layer}.weight`, [9, C]), 'bn'),
+    }),
+  ),
+  {
     family: 'conv-bn',
     channels: C,
     path: 'layer1.0',
@@ -458,6 +525,11 @@ const SYSTEMS: readonly System[] = [
     forward: (net, x) => net.batchNorm(net.conv(x, 'conv1.weight', dense(3), { pad: 1, bias: true }), 'bn1'),
   },
 ];
+
+/** A weight's sizes; a linear layer's are those of a 1x1 convolution. */
+function oihw([out, inPerGroup, height = 1, width = 1]: readonly number[]): [number, number, number, number] {
+  return [out!, inPerGroup!, height, width];
+}
 
 /** Drops rows and columns at each side. */
 function crop({ shape, data }: Activation, rows: number, columns: number): Activation {
@@ -491,16 +563,17 @@ describe.each(SYSTEMS.map((system, index) => [`${system.family} (${system.path ?
       const { tensors } = await readCheckpoint(output);
       const key = [path, deploy].filter((part) => part !== '').join('.');
       const weight = tensors.get(`${key}.weight`)!;
+      const [, inPerGroup, kernelHeight, kernelWidth] = oihw(weight.shape);
       const got = referenceConv2d({
         input: x.data,
         inputShape: x.shape,
         weight: toFloat64(weight),
-        weightShape: weight.shape,
+        weightShape: oihw(weight.shape),
         bias: toFloat64(tensors.get(`${key}.bias`)!),
         stride: [1, 1],
-        padding: [weight.shape[2]! >> 1, weight.shape[3]! >> 1, weight.shape[2]! >> 1, weight.shape[3]! >> 1],
+        padding: [kernelHeight >> 1, kernelWidth >> 1, kernelHeight >> 1, kernelWidth >> 1],
         dilation: [1, 1],
-        groups: channels / weight.shape[1]!,
+        groups: channels / inPerGroup,
       });
       expect(got.shape).toEqual(expected.shape);
       expect(peakError(got.data, expected.data)).toBeLessThan(1e-6);

@@ -45,6 +45,7 @@ export class ReferenceNet {
     return made;
   }
 
+  /** A shape of two is that of a linear layer. */
   conv(x: Activation, weight: string, shape: readonly number[], settings: ConvSettings = {}): Activation {
     const { stride = 1, pad = 0, dilation = 1, groups = 1, bias = false } = settings;
     const kernel = this.tensor(weight, shape);
@@ -53,7 +54,7 @@ export class ReferenceNet {
       input: x.data,
       inputShape: x.shape,
       weight: kernel.data as Float32Array,
-      weightShape: shape,
+      weightShape: [...shape, 1, 1].slice(0, 4),
       bias: bias === false ? null : (this.tensor(biasKey, [shape[0]!]).data as Float32Array),
       stride: [stride, stride],
       padding: [pad, pad, pad, pad],
@@ -82,8 +83,8 @@ export class ReferenceNet {
     return perChannel(x, (v, c) => v * Number(data[size === 1 ? 0 : c]));
   }
 
-  addBias(x: Activation, key: string): Activation {
-    const { data } = this.tensor(key, [x.shape[1]!]);
+  addBias(x: Activation, key: string, shape: readonly number[] = [x.shape[1]!]): Activation {
+    const { data } = this.tensor(key, shape);
     return perChannel(x, (v, c) => v + Number(data[c]));
   }
 

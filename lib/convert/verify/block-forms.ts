@@ -24,11 +24,11 @@ export function fusedKeys({ deployKeys, plainKeys }: DetectedBlock, tensors: Sta
 
 /** Why the tensors under these names cannot be those of the fused block, or undefined. */
 export function misfitOf(
-  { outChannels, inPerGroup, kernel }: DetectedBlock,
+  { outChannels, weightShape }: DetectedBlock,
   keys: DetectedBlock['deployKeys'],
   tensors: StateDict,
 ): string | undefined {
-  const expected = { weight: [outChannels, inPerGroup, ...kernel], bias: [outChannels] };
+  const expected = { weight: weightShape, bias: [outChannels] };
   for (const part of ['weight', 'bias'] as const) {
     const tensor = tensors.get(keys[part]);
     if (tensor === undefined) return `the second file has no ${keys[part]}`;

@@ -2,7 +2,7 @@ import type { FamilyRule } from '../rule';
 import { YOLO_EPS } from './eps-evidence';
 
 /** A convolution and the BatchNorm that follows it, by their usual names. */
-const pair = (conv: string, batchNorm: string, deploy = conv): FamilyRule => ({
+const pair = (conv: string, batchNorm: string, deploy = conv, linear = false): FamilyRule => ({
   family: 'conv-bn',
   source: 'common practice; PyTorch, torch.nn.utils.fusion',
   anchor: `${conv}.weight`,
@@ -11,7 +11,12 @@ const pair = (conv: string, batchNorm: string, deploy = conv): FamilyRule => ({
   onlyIfComplete: true,
   inOrder: true,
   branches: [
-    { name: conv, role: 'main', presence: 'required', chains: [[{ conv, geometry: 'aligned' }, { batchNorm }]] },
+    {
+      name: conv,
+      role: 'main',
+      presence: 'required',
+      chains: [[{ conv, geometry: 'aligned', ...(linear ? { linear } : {}) }, { batchNorm }]],
+    },
   ],
   deploy: deploy === '' ? { weight: 'weight', bias: 'bias' } : { weight: `${deploy}.weight`, bias: `${deploy}.bias` },
   deployIsEvident: false,
@@ -29,11 +34,19 @@ export const CONV_BN: readonly FamilyRule[] = [
   pair('conv{n}', 'bn{n}'),
   pair('conv{n}', 'norm{n}'),
   pair('{n}', '{n+1}'),
-  // Conv2d_BN of LeViT, EfficientViT and RepViT becomes the convolution itself.
-  pair('c', 'bn', ''),
+  // Conv2d_BN and Linear_BN of LeViT, EfficientViT and RepViT become the layer itself.
+  pair('c', 'bn', '', true),
   // A separable unit of two convolutions under one BatchNorm (YuNet).
   { ...pair('conv2', 'bn'), without: ['conv.weight', 'conv3.weight', 'bn1.running_mean', 'bn2.running_mean'] },
 ];
+
+/** timm's LeViT, known by its head; its converter folds these too. */
+export const LEVIT_LINEAR_BN: FamilyRule = {
+  ...pair('linear', 'bn', '', true),
+  source: 'Graham et al., LeViT, ICCV 2021; timm/models/levit.py (LinearNorm, ConvNorm)',
+  onRequest: false,
+  onlyBeside: 'bn-linear',
+};
 
 /** The plain units of the DBB repository, which its converter folds too. */
 export const DBB_CONV_BN: FamilyRule = {

@@ -1,12 +1,15 @@
 import type { FamilyRule } from '../rule';
 import { ACNET } from './acnet';
 import { ARTICLE_ACNET, ARTICLE_REPVGG } from './article';
-import { CONV_BN, DBB_CONV_BN } from './conv-bn';
+import { CONV_BN, DBB_CONV_BN, LEVIT_LINEAR_BN } from './conv-bn';
 import { REPCONV, REPOPT, RT_DETR, ULTRALYTICS_CONV2 } from './conv-pair';
 import { DBB } from './dbb';
 import { ECBSR } from './ecbsr';
 import { REPCPE, REPMIXER, TIMM_REPCPE, TIMM_REPMIXER } from './fastvit';
+import { GHOSTNETV3, REPGHOST } from './ghost';
+import { YOLO_IMPLICIT } from './implicit';
 import { REPLKNET, TIMM_LARGE_KERNEL, UNIREPLKNET } from './large-kernel';
+import { BN_LINEAR } from './linear';
 import { MM_MOBILEONE, MOBILEONE, TIMM_MOBILEONE } from './mobileone';
 import { PP_LCNETV2, PP_LCNETV3 } from './paddle';
 import { QAREPVGG, QAREPVGG_PLAIN, YOLO_NAS, YOLOV6_QAREPVGG } from './qarepvgg';
@@ -48,8 +51,13 @@ export const FAMILY_RULES: readonly FamilyRule[] = [
   ULTRALYTICS_CONV2,
   RT_DETR,
   REPCONV,
+  REPGHOST,
+  ...GHOSTNETV3,
+  YOLO_IMPLICIT,
+  ...BN_LINEAR,
   REPCPE,
   TIMM_REPCPE,
   DBB_CONV_BN,
+  LEVIT_LINEAR_BN,
   ...CONV_BN,
 ];
