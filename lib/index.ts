@@ -1,6 +1,7 @@
 export * as algebra from './algebra';
 export * from './blocks';
 export type { ReadProgress } from './checkpoint/files/random-access';
+export type { Source } from './checkpoint/files/source';
 export { writeNpz } from './checkpoint/npz/write-npz';
 export { type ReadCheckpointOptions, readCheckpoint } from './checkpoint/read-checkpoint';
 export { type WriteSafetensorsOptions, writeSafetensors } from './checkpoint/safetensors/write-safetensors';

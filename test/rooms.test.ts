@@ -18,6 +18,7 @@ const ROOMS = [
   'tensor',
   'native',
   'options',
+  'arguments',
   'errors',
 ];
 const LIB = resolve(__dirname, '..', 'lib');

@@ -1,5 +1,5 @@
 import { RepfuseError } from '../errors';
-import { className, describe, shorten } from './describe';
+import { describe, shorten } from './describe';
 import type { PyDict, PyObject, PyValue } from './pickle/python-values';
 import type { SkippedEntry } from './state-dict';
 import { isModule, type ModuleAttributes, moduleWeights } from './torch/module-weights';
@@ -35,12 +35,11 @@ const MAX_DEPTH = 4;
 
 /**
  * Finds the weights by content: dicts from names to tensors, and pickled modules, at the root or nested. One at a customary place
- * wins, averaged weights before plain ones; otherwise the only one there is. A module that is the whole file is only taken on request
- * (an empty `keyPath`): what its class does to its weights nobody can tell.
+ * wins, averaged weights before plain ones; otherwise the only one there is.
  *
  * @param keyPath where to look instead
  * @throws ERR_REPFUSE_AMBIGUOUS naming the choices; ERR_REPFUSE_KEY if `keyPath` leads nowhere;
- * ERR_REPFUSE_UNSUPPORTED_FORMAT for a pickled module; ERR_REPFUSE_FORMAT if there are no weights
+ * ERR_REPFUSE_FORMAT if there are no weights
  */
 export function findStateDict(root: PyValue, keyPath?: readonly string[]): FoundStateDict {
   const candidates = collectCandidates(root);
@@ -70,7 +69,7 @@ function isTensor(value: PyValue): value is TorchTensor | UnsupportedTensor {
   return value instanceof TorchTensor || value instanceof UnsupportedTensor;
 }
 
-/** Every dict with a named tensor and every module but the root, outermost first. Lists are not entered, nor anything twice. */
+/** Every dict with a named tensor and every module, outermost first. Lists are not entered, nor anything twice. */
 function collectCandidates(root: PyValue): Candidate[] {
   const found: Candidate[] = [];
   const seen = new Set<PyValue>();
@@ -80,7 +79,7 @@ function collectCandidates(root: PyValue): Candidate[] {
     for (const { keyPath, value } of level) {
       if (seen.has(value)) continue;
       seen.add(value);
-      if (isModule(value) && depth > 0) found.push(moduleCandidate(keyPath, value));
+      if (isModule(value)) found.push(moduleCandidate(keyPath, value));
       if (!(value instanceof Map)) continue;
       let tensorCount = 0;
       for (const [key, item] of value) {
@@ -157,16 +156,7 @@ function follow(root: PyValue, keyPath: readonly string[], candidates: readonly 
   return { keyPath, dict: value, tensorCount, modules: new Map() };
 }
 
-/** Why there is nothing to read: a pickled module, or no dict of tensors at all. */
 function noWeights(root: PyValue): RepfuseError {
-  if (isModule(root)) {
-    const name = className(root);
-    return new RepfuseError(
-      'ERR_REPFUSE_UNSUPPORTED_FORMAT',
-      `Expected a state dict but received a whole pickled module of class ${name}: save model.state_dict() instead, or take its weights as they are with an empty \`keyPath\``,
-      { received: name, option: 'keyPath' },
-    );
-  }
   const what = root instanceof Map && root.size > 0 ? `${describe(root)} (${keyList(root)})` : describe(root);
   return new RepfuseError('ERR_REPFUSE_FORMAT', `Expected a state dict (names to tensors) but received ${what}`, {
     received: what,

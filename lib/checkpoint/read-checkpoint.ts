@@ -1,8 +1,10 @@
 import { dirname, join } from 'node:path';
+import { quote } from '../arguments/show';
 import { RepfuseError } from '../errors';
 import { throwIfAborted } from '../native/call';
 import { keepBuffers } from './files/buffer-pool';
 import { OpenFiles, paged, type RandomAccess, ReadMeter, type ReadProgress } from './files/random-access';
+import { type Input, inputOf, type Source } from './files/source';
 import { OpenCheckpoint } from './open-checkpoint';
 import { openWeights } from './open-weights';
 import { selectKeys } from './prefix';
@@ -23,7 +25,7 @@ export interface ReadCheckpointOptions {
 }
 
 /**
- * Reads the weights of a checkpoint: a torch file (`.pth`, `.pt`, `.ckpt`, `.bin`, ...; zip or legacy, a state dict or a pickled
+ * Reads the weights of a checkpoint, by its path, `file:` URL or bytes (then without files beside it): a torch file (`.pth`, `.pt`, `.ckpt`, `.bin`, ...; zip or legacy, a state dict or a pickled
  * network), safetensors (one file, or several by their index) or `.npz`, told apart by content.
  * Nothing in the file is executed, and every size in it is checked before memory is taken. Tensors that share storage in a torch file
  * share an ArrayBuffer here.
@@ -31,7 +33,7 @@ export interface ReadCheckpointOptions {
  * @throws ERR_REPFUSE_FILE, ERR_REPFUSE_FORMAT, ERR_REPFUSE_UNSUPPORTED_FORMAT, ERR_REPFUSE_PICKLE, ERR_REPFUSE_AMBIGUOUS,
  * ERR_REPFUSE_KEY, the signal's reason; `details` names the file and, where there is one, the tensor, field or byte offset
  */
-export async function readCheckpoint(file: string, options: ReadCheckpointOptions = {}): Promise<Checkpoint> {
+export async function readCheckpoint(file: Source, options: ReadCheckpointOptions = {}): Promise<Checkpoint> {
   return await withCheckpoint(file, options, async (opened) => {
     await opened.load(opened.tensors.keys());
     opened.meter.finish();
@@ -41,16 +43,18 @@ export async function readCheckpoint(file: string, options: ReadCheckpointOption
 
 /** Opens a checkpoint as `withInput` does and hands it to `body`. */
 export async function withCheckpoint<T>(
-  file: string,
+  source: Source,
   options: ReadCheckpointOptions,
   body: (checkpoint: OpenCheckpoint) => Promise<T>,
 ): Promise<T> {
-  return await withInput(file, options, async (input) => body(await input.checkpoint()));
+  return await withInput(source, options, async (input) => body(await input.checkpoint()));
 }
 
-/** A file that is open, and what it is by its content. */
+/** An input that is open, and what it is by its content. */
 export interface OpenInput {
   readonly kind: 'checkpoint' | 'onnx';
+  /** Its path, or what stands for one. */
+  readonly name: string;
   /** Its bytes, counted as they are read. */
   readonly source: RandomAccess;
   /** The checkpoint, large tensors still in the file. @throws ERR_REPFUSE_UNSUPPORTED_FORMAT for an ONNX model */
@@ -58,42 +62,53 @@ export interface OpenInput {
 }
 
 /**
- * Opens a file, tells what it is, and hands it to `body`: the one way in for whatever takes files. The file is closed, and what was not
+ * Opens an input, tells what it is, and hands it to `body`: the one way in for whatever takes files. It is closed, and what was not
  * read by then cannot be, once `body` has settled.
  *
  * @param options of checkpoints, but for `signal` and `onProgress`
  * @throws ERR_REPFUSE_FILE; ERR_REPFUSE_FORMAT, ERR_REPFUSE_UNSUPPORTED_FORMAT for what is neither; what `body` throws, naming the file
  */
 export async function withInput<T>(
-  file: string,
+  from: Source,
   options: ReadCheckpointOptions,
   body: (input: OpenInput) => Promise<T>,
 ): Promise<T> {
   checkOptions(options);
   const { signal, onProgress } = options;
+  const input = inputOf(from);
   const files = new OpenFiles();
   const freeBuffers = keepBuffers();
   const meter = new ReadMeter(signal, onProgress);
-  const open = async (path: string) => paged(meter.observe(await files.open(path)));
+  const open = async (from: Input) => paged(meter.observe(await files.open(from)));
   try {
     throwIfAborted(signal);
-    const source = await open(file);
+    const source = await open(input);
     const kind: Kind = await sniff(source);
     const checkpoint = async () => {
       const weights = await openWeights(source, kind, {
         keyPath: options.keyPath,
-        openBeside: (name) => open(join(dirname(file), name)),
+        openBeside: async (name) => open(besideOf(input, name)),
       });
-      return await openCheckpoint(file, weights, meter, options.prefix);
+      return await openCheckpoint(input.name, weights, meter, options.prefix);
     };
-    return await body({ kind: kind === 'onnx' ? kind : 'checkpoint', source, checkpoint });
+    return await body({ kind: kind === 'onnx' ? kind : 'checkpoint', name: input.name, source, checkpoint });
   } catch (error) {
     throwIfAborted(signal); // however its reason looks by now
-    throw error instanceof RepfuseError ? naming(file, error) : error;
+    throw error instanceof RepfuseError ? naming(input.name, error) : error;
   } finally {
     freeBuffers();
     await files.close();
   }
+}
+
+/** A file in the folder of another. @throws ERR_REPFUSE_FILE where the other has none */
+function besideOf({ path }: Input, name: string): Input {
+  if (path !== undefined) return inputOf(join(dirname(path), name));
+  throw new RepfuseError(
+    'ERR_REPFUSE_FILE',
+    `Expected the path of an index, beside which ${quote(name)} lies, but received its bytes alone`,
+    { name },
+  );
 }
 
 async function openCheckpoint(

@@ -2,6 +2,7 @@ import { access, constants, stat } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { version } from '../../package.json';
 import { expectAbsent } from '../checkpoint/files/new-file';
+import { type Input, inputOf, pathOf, type Source } from '../checkpoint/files/source';
 import type { OpenCheckpoint } from '../checkpoint/open-checkpoint';
 import { withCheckpoint } from '../checkpoint/read-checkpoint';
 import { writeSafetensors } from '../checkpoint/safetensors/write-safetensors';
@@ -62,11 +63,16 @@ export interface ConvertOptions extends Omit<InspectOptions, 'onProgress'>, Outp
  *   ERR_REPFUSE_EXISTS; ERR_REPFUSE_RANGE for a value that the output's type cannot hold; ERR_REPFUSE_NO_BLOCKS (`requireChange`); ERR_REPFUSE_GRAPH; ERR_REPFUSE_INVALID_ARGUMENT;
  *   the errors of `readCheckpoint`; the signal's reason: no file is then half written, but one that was being verified stays
  */
-export async function convert(input: string, output: string, options: ConvertOptions = {}): Promise<ConvertReport> {
+export async function convert(
+  input: Source,
+  target: string | URL,
+  options: ConvertOptions = {},
+): Promise<ConvertReport> {
+  const output = pathOf(target, 'output');
   checkOptions('convert', options, CONVERT_OPTIONS);
   checkConvertOptions(output, options);
   const started = performance.now();
-  await checkOutput(input, output, options.force === true);
+  await checkOutput(inputOf(input, 'input'), output, options.force === true);
   const report = await fuseAndWrite(input, output, options);
   // The tensors are gone by now: verification has two files to read.
   const verification =
@@ -81,12 +87,13 @@ export function checkConvertOptions(output: string, options: ConvertOptions): vo
 }
 
 async function fuseAndWrite(
-  input: string,
+  source: Source,
   output: string,
   options: ConvertOptions,
 ): Promise<Omit<ConvertReport, 'milliseconds' | 'verification'>> {
-  return await withCheckpoint(input, options, async (opened) => {
-    const { found, graph, report } = examine(input, opened, options);
+  const input = inputOf(source).name;
+  return await withCheckpoint(source, options, async (opened) => {
+    const { found, graph, report } = examine(opened, options);
     if (report.blocks.some(isProblem)) {
       const blocks: BlockReport[] = [];
       for (const item of found) blocks.push(await checkValues(item, opened)); // all problems are told at once
@@ -116,7 +123,7 @@ async function fuseAndWrite(
     const writing =
       form.format === 'onnx'
         ? writeAsOnnx(output, deployed!, tensors, options)
-        : write(input, output, form.format, tensors, opened, about, options);
+        : write(source, output, form.format, tensors, opened, about, options);
     const sha256 = await writing.catch(async (error) => {
       if (error instanceof UnfusableBlock) refuseProblems(await fusing.reports(), input, options);
       throw error;
@@ -132,7 +139,7 @@ function asksForFile({ graph, arch, format, dtype }: ConvertOptions): boolean {
 
 /** Writes the output. Where it has a place for the digest of the input that is computed meanwhile, and put in last. @returns the digest */
 async function write(
-  input: string,
+  input: Source,
   output: string,
   format: OutputFormat,
   tensors: ReadonlyMap<string, TensorSource>,
@@ -199,13 +206,14 @@ function withLosses(notes: readonly string[], { flushed }: RoundingLosses): Pick
 }
 
 /** What would make the writing fail in the end is told before the work. */
-async function checkOutput(input: string, output: string, force: boolean): Promise<void> {
+async function checkOutput(input: Input, output: string, force: boolean): Promise<void> {
   if (!force) await expectAbsent(output);
   const folder = dirname(output);
   await access(folder, constants.W_OK).catch((cause) => {
     throw new RepfuseError('ERR_REPFUSE_FILE', `Cannot write ${output}: ${cause.message}`, { file: output }, { cause });
   });
-  const [from, to] = await Promise.all([input, output].map((file) => stat(file).catch(() => undefined)));
+  if (input.path === undefined) return;
+  const [from, to] = await Promise.all([input.path, output].map((file) => stat(file).catch(() => undefined)));
   if (from !== undefined && to !== undefined && from.dev === to.dev && from.ino === to.ino) {
     throw new RepfuseError(
       'ERR_REPFUSE_INVALID_ARGUMENT',
@@ -251,7 +259,7 @@ function provenance(input: string, blocks: readonly BlockReport[], graph: Graph 
   };
 }
 
-async function verifyOutput(input: string, output: string, options: ConvertOptions): Promise<VerifyReport> {
+async function verifyOutput(input: Source, output: string, options: ConvertOptions): Promise<VerifyReport> {
   const { arch, eps, families, graph, keyless, keyPath, prefix, rules, signal, threads, onProgress } = options;
   return await verify(input, output, {
     arch,

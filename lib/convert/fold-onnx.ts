@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { inputOf, pathOf, type Source } from '../checkpoint/files/source';
 import { RepfuseError } from '../errors';
 import type { FoldOptions, FoldReport } from '../onnx';
 import { checkOptions, expectBoolean } from '../options';
@@ -34,12 +35,18 @@ export interface OnnxReport extends FoldReport {
  * @returns what was folded, and what was not, with the reason
  * @throws as `readOnnx`, `foldGraph` and `writeOnnx`; ERR_REPFUSE_NO_BLOCKS (`requireChange`)
  */
-export async function foldOnnx(input: string, output: string, options: FoldOnnxOptions = {}): Promise<OnnxReport> {
+export async function foldOnnx(
+  source: Source,
+  target: string | URL,
+  options: FoldOnnxOptions = {},
+): Promise<OnnxReport> {
+  const { name: input, path } = inputOf(source, 'input');
+  const output = pathOf(target, 'output');
   checkOptions('foldOnnx', options, ['durable', 'force', 'grow', 'requireChange', 'signal', 'threads', 'verify']);
   const { durable, force, requireChange, verify, ...rest } = options;
   for (const [name, value] of Object.entries({ durable, force, requireChange, verify, grow: options.grow }))
     expectBoolean(value, name, false);
-  if (resolve(input) === resolve(output)) {
+  if (path !== undefined && resolve(path) === resolve(output)) {
     throw new RepfuseError(
       'ERR_REPFUSE_INVALID_ARGUMENT',
       `Expected an output other than the input but received ${output} for both`,
@@ -49,14 +56,14 @@ export async function foldOnnx(input: string, output: string, options: FoldOnnxO
   const started = performance.now();
   // Protobuf takes 40 ms to load, as long as a small checkpoint to convert.
   const { foldGraph, readOnnx, writeOnnx } = require('../onnx') as typeof import('../onnx');
-  const { model, report } = await foldGraph(await readOnnx(input), rest);
+  const { model, report } = await foldGraph(await readOnnx(source), rest);
   if (requireChange === true && report.folded.length === 0)
     throw new RepfuseError('ERR_REPFUSE_NO_BLOCKS', `Expected something to fold in ${input} but found nothing`, {
       file: input,
     });
   if (report.folded.length > 0) await writeOnnx(output, model, { force, durable, signal: options.signal });
   const written = report.folded.length > 0;
-  const verification = verify === true && written ? await verifyOnnx(input, output, report.folded, options) : null;
+  const verification = verify === true && written ? await verifyOnnx(source, output, report.folded, options) : null;
   const milliseconds = performance.now() - started;
   return { input, output: written ? output : null, ...report, milliseconds, verification };
 }

@@ -1,11 +1,14 @@
 import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { Worker } from 'node:worker_threads';
+import { inputOf, type Source } from '../checkpoint/files/source';
 import { RepfuseError } from '../errors';
 
 /** Smaller files are hashed between other work sooner than a thread has started. */
 const SMALL = 1 << 26;
 const CHUNK = 1 << 20;
+/** Some milliseconds. */
+const HASHED_AT_ONCE = 1 << 23;
 
 /** Runs on a thread of its own: hashing takes longer than fusing, and node:crypto hashes on the calling thread. */
 const SOURCE = `
@@ -21,21 +24,24 @@ const SOURCE = `
 
 /** A digest that is being computed. */
 export interface Hashing {
-  /** SHA-256 of the file, in hexadecimal. Rejects with ERR_REPFUSE_FILE. */
+  /** SHA-256 of the input, in hexadecimal. Rejects with ERR_REPFUSE_FILE. */
   readonly digest: Promise<string>;
   /** Ends it, wherever it is. */
   stop(): void;
 }
 
-export function startHashing(file: string): Hashing {
+export function startHashing(source: Source): Hashing {
+  const { name: file, path, bytes: given } = inputOf(source);
   let worker: Worker | undefined;
   let stopped = false;
-  const digest = hashSmall(file).then((small) => {
+  const hashFile = async (path: string) => {
+    const small = await hashSmall(path);
     if (small !== undefined) return small;
     if (stopped) throw new Error('stopped');
-    worker = new Worker(SOURCE, { eval: true, workerData: file });
-    return answerOf(worker);
-  });
+    worker = new Worker(SOURCE, { eval: true, workerData: path });
+    return await answerOf(worker);
+  };
+  const digest = path === undefined ? hashBytes(given, () => stopped) : hashFile(path);
   const told = digest.catch((cause: Error) => {
     throw new RepfuseError('ERR_REPFUSE_FILE', `Cannot read ${file}: ${cause.message}`, { file }, { cause });
   });
@@ -45,6 +51,17 @@ export function startHashing(file: string): Hashing {
     void worker?.terminate();
   };
   return { digest: told, stop };
+}
+
+/** Of bytes in memory, a part at a time: they may be many. */
+async function hashBytes(bytes: Uint8Array, isStopped: () => boolean): Promise<string> {
+  const hash = createHash('sha256');
+  for (let at = 0; at < bytes.length; at += HASHED_AT_ONCE) {
+    if (isStopped()) throw new Error('stopped');
+    hash.update(bytes.subarray(at, at + HASHED_AT_ONCE));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  return hash.digest('hex');
 }
 
 /** The digest of a small file; undefined for a large one. */

@@ -1,3 +1,4 @@
+import type { Source } from '../checkpoint/files/source';
 import { isAveraged } from '../checkpoint/find-state-dict';
 import type { OpenCheckpoint } from '../checkpoint/open-checkpoint';
 import { type ReadCheckpointOptions, withCheckpoint } from '../checkpoint/read-checkpoint';
@@ -37,11 +38,11 @@ export interface Examination {
  * @throws the errors of `readCheckpoint`; ERR_REPFUSE_GRAPH; ERR_REPFUSE_INVALID_ARGUMENT for an option that is none, or a block
  *   to keep that the file does not have
  */
-export async function inspect(file: string, options: InspectOptions = {}): Promise<InspectReport> {
+export async function inspect(file: Source, options: InspectOptions = {}): Promise<InspectReport> {
   checkOptions('inspect', options, INSPECT_OPTIONS);
   checkFindOptions(options);
   return await withCheckpoint(file, options, async (opened) => {
-    const { found, report } = examine(file, opened, options);
+    const { found, report } = examine(opened, options);
     const blocks: BlockReport[] = [];
     for (const item of found) blocks.push(await checkValues(item, opened));
     return { ...report, ...parametersOf(opened.tensors, found, blocks), blocks };
@@ -69,8 +70,8 @@ export const INSPECT_OPTIONS = [
 ] as const satisfies readonly (keyof InspectOptions)[];
 
 /** What a checkpoint holds, as far as its names, shapes and small tensors tell. */
-export function examine(file: string, { checkpoint }: OpenCheckpoint, options: InspectOptions): Examination {
-  const { tensors } = checkpoint;
+export function examine({ checkpoint }: OpenCheckpoint, options: InspectOptions): Examination {
+  const { file, tensors } = checkpoint;
   const graph = graphFor(checkpoint, options);
   const detected = findBlocks(checkpoint, graph, options);
   const { keepBlocks = [] } = options;

@@ -1,3 +1,4 @@
+import type { Source } from '../checkpoint/files/source';
 import { type ReadCheckpointOptions, withInput } from '../checkpoint/read-checkpoint';
 import { RepfuseError } from '../errors';
 import { readOnnxModel } from '../graph';
@@ -14,21 +15,25 @@ export interface ReadModelOptions extends GraphOptions, ReadCheckpointOptions {}
  * @throws the errors of `readCheckpoint`; ERR_REPFUSE_GRAPH if there is no graph, or a malformed one; ERR_REPFUSE_KEY if the checkpoint is
  *   not of the network that `arch` names
  */
-export async function readModel(file: string, { graph, arch, ...options }: ReadModelOptions = {}): Promise<Model> {
-  const model = await withInput(file, options, async (input) => {
+export async function readModel(file: Source, { graph, arch, ...options }: ReadModelOptions = {}): Promise<Model> {
+  return await withInput(file, options, async (input) => {
+    const { name } = input;
     if (input.kind === 'onnx') {
       const { keyPath, prefix } = options;
-      expectNone({ graph, arch, keyPath, prefix }, `${file}, an ONNX model, which tells all itself`, file);
+      expectNone({ graph, arch, keyPath, prefix }, `${name}, an ONNX model, which tells all itself`, name);
       return await readOnnxModel(file, { signal: options.signal, source: input.source });
     }
     const opened = await input.checkpoint();
     await opened.load(opened.tensors.keys());
     opened.meter.finish();
     const found = graphFor(opened.checkpoint, { graph, arch });
-    return found && { graph: found, tensors: opened.tensors };
+    if (found !== undefined) return { graph: found, tensors: opened.tensors };
+    throw noGraph(name);
   });
-  if (model !== undefined) return model;
-  throw new RepfuseError(
+}
+
+function noGraph(file: string): RepfuseError {
+  return new RepfuseError(
     'ERR_REPFUSE_GRAPH',
     `Expected a model file but ${file} holds no graph: name its network (\`arch\`, \`graph\`), or write a model file with convert`,
     { file },

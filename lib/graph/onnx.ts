@@ -1,6 +1,8 @@
 import type { NewFileOptions } from '../checkpoint/files/new-file';
 import type { RandomAccess } from '../checkpoint/files/random-access';
+import { inputOf, pathOf, type Source } from '../checkpoint/files/source';
 import { RepfuseError } from '../errors';
+import { throwIfAborted } from '../native/call';
 import type { Tensor } from '../tensor/tensor';
 import type { ReadModel } from './from-onnx/reader';
 import type { Graph } from './graph';
@@ -16,14 +18,14 @@ export interface ExportOnnxOptions extends NewFileOptions {
  * @throws ERR_REPFUSE_GRAPH where the graph does not tell its input's size; ERR_REPFUSE_INVALID_ARGUMENT; as `writeOnnx`
  */
 export async function exportOnnx(
-  file: string,
+  file: string | URL,
   { graph, tensors }: { readonly graph: Graph; readonly tensors: ReadonlyMap<string, Tensor> },
   { opset = 17, ...options }: ExportOnnxOptions = {},
 ): Promise<void> {
   // Protobuf takes 40 ms to load, as long as a small checkpoint to convert.
   const { toOnnx } = require('./to-onnx') as typeof import('./to-onnx');
   const { writeOnnx } = require('../onnx') as typeof import('../onnx');
-  await writeOnnx(file, toOnnx(graph, tensors, opset), options);
+  await writeOnnx(pathOf(file), toOnnx(graph, tensors, opset), options);
 }
 
 /**
@@ -33,18 +35,20 @@ export async function exportOnnx(
  * @throws as `readOnnx` and `fromOnnx`
  */
 export async function readOnnxModel(
-  file: string,
+  model: Source,
   { signal, source }: { readonly signal?: AbortSignal | undefined; readonly source?: RandomAccess } = {},
 ): Promise<ReadModel> {
   const { fromOnnx } = require('./from-onnx/from-onnx') as typeof import('./from-onnx/from-onnx');
   const { FixedConstants, readOnnx } = require('../onnx') as typeof import('../onnx');
-  const model = await readOnnx(file, source);
+  const read = await readOnnx(model, source);
   try {
-    const fixed = new FixedConstants(model.proto.graph);
+    const fixed = new FixedConstants(read.proto.graph);
     await fixed.prepare(signal);
-    return fromOnnx(model, fixed);
+    return fromOnnx(read, fixed);
   } catch (error) {
+    throwIfAborted(signal);
     if (!(error instanceof RepfuseError)) throw error;
+    const file = inputOf(model).name;
     throw new RepfuseError(error.code, `${file}: ${error.message}`, { ...error.details, file }, { cause: error });
   }
 }

@@ -1,5 +1,7 @@
 import { open, realpath } from 'node:fs/promises';
 import { dirname, isAbsolute, relative, resolve, sep } from 'node:path';
+import { quote } from '../arguments/show';
+import type { Input } from '../checkpoint/files/source';
 import { RepfuseError } from '../errors';
 import { type Attribute, type Graph, type Tensor, Tensor_Location } from './schema/onnx_pb';
 
@@ -8,11 +10,18 @@ import { type Attribute, type Graph, type Tensor, Tensor_Location } from './sche
  *
  * @throws ERR_REPFUSE_FORMAT naming model, tensor and field; ERR_REPFUSE_FILE for a file that cannot be read
  */
-export async function loadExternalData(graph: Graph, model: string): Promise<void> {
-  const folder = await realpath(dirname(model));
-  for (const tensor of tensorsOf(graph)) {
-    if (tensor.dataLocation === Tensor_Location.EXTERNAL) await loadTensor(tensor, folder, model);
+export async function loadExternalData(graph: Graph, { name: model, path }: Input): Promise<void> {
+  const external = [...tensorsOf(graph)].filter(({ dataLocation }) => dataLocation === Tensor_Location.EXTERNAL);
+  if (external.length === 0) return;
+  if (path === undefined) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_FILE',
+      `Expected the path of an ONNX model whose tensor ${quote(external[0]!.name)} lies in another file but received its bytes alone`,
+      { tensor: external[0]!.name },
+    );
   }
+  const folder = await realpath(dirname(path));
+  for (const tensor of external) await loadTensor(tensor, folder, model);
 }
 
 /** Of the graph and of the graphs inside its nodes. */

@@ -1,6 +1,7 @@
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { type NewFileOptions, writeNewFile } from '../checkpoint/files/new-file';
 import { type RandomAccess, readBytes, withFile } from '../checkpoint/files/random-access';
+import { inputOf, type Source } from '../checkpoint/files/source';
 import { RepfuseError } from '../errors';
 import { checkOrder } from './check';
 import { loadExternalData } from './external-data';
@@ -25,11 +26,12 @@ export interface OnnxModel {
  * @param source the file, where it is open
  * @throws ERR_REPFUSE_FILE; ERR_REPFUSE_FORMAT naming the file; ERR_REPFUSE_GRAPH for nodes in an impossible order; ERR_REPFUSE_UNSUPPORTED_FORMAT for an operator set that is too old or too new
  */
-export async function readOnnx(file: string, source?: RandomAccess): Promise<OnnxModel> {
-  if (source === undefined) return await withFile(file, (opened) => readOnnx(file, opened));
-  if (source.size > MOST_BYTES) throw tooLarge(file, source.size);
-  const model = parseOnnx(await readBytes(source, 0, source.size), file);
-  await loadExternalData(model.proto.graph, file);
+export async function readOnnx(from: Source, source?: RandomAccess): Promise<OnnxModel> {
+  if (source === undefined) return await withFile(from, (opened) => readOnnx(from, opened));
+  const input = inputOf(from);
+  if (source.size > MOST_BYTES) throw tooLarge(input.name, source.size);
+  const model = parseOnnx(await readBytes(source, 0, source.size), input.name);
+  await loadExternalData(model.proto.graph, input);
   return model;
 }
 

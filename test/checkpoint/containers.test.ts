@@ -1,9 +1,11 @@
 import { readCheckpoint } from '../../lib/checkpoint/read-checkpoint';
 import { writeSafetensors } from '../../lib/checkpoint/safetensors/write-safetensors';
-import { Tensor } from '../../lib/tensor/tensor';
+import { inspect } from '../../lib/convert';
+import { elementCount, Tensor } from '../../lib/tensor/tensor';
 import { refusal } from '../support/refusal';
+import { roughBlock } from '../support/rough-block';
 import { temporaryFolder } from '../support/temporary';
-import { dict, instance, tensor, torchFile, zipArchive } from '../support/torch-file';
+import { dict, type Item, instance, tensor, torchFile, zipArchive } from '../support/torch-file';
 
 const folder = temporaryFolder();
 
@@ -83,7 +85,35 @@ test('a pickled network of an unknown class under `model` gives its weights and 
   expect([...tensors.keys()]).toEqual(['bn.weight', 'bn.running_var']);
   expect(modules.get('bn')).toEqual({ type: 'torch.nn.modules.batchnorm.BatchNorm2d', eps: 3 });
   expect(modules.get('')).toEqual({ type: 'net.Model', paddingMode: 'reflect' });
-  const whole = folder.write('whole.pt', torchFile(net, { 0: Float32Array.of(1, 2), 1: Float32Array.of(3, 4) }));
-  expect((await refusal(readCheckpoint(whole))).message).toContain('net.Model');
-  expect([...(await readCheckpoint(whole, { keyPath: [] })).tensors.keys()]).toEqual(['bn.weight', 'bn.running_var']);
+});
+
+test('a whole pickled module is read as the state dict that it holds, and converted', async () => {
+  const stateDict = roughBlock('stage1.0.');
+  const keys = [...stateDict.keys()];
+  const module = (path: string): Item => {
+    const below = keys.filter((key) => key.startsWith(path)).map((key) => key.slice(path.length).split('.'));
+    const own = below.filter(({ length }) => length === 1).map(([name]) => name!);
+    const children = [...new Set(below.filter(({ length }) => length > 1).map(([name]) => name!))];
+    const stored = (name: string) => {
+      const { shape, dtype } = stateDict.get(path + name)!;
+      const stride = shape.map((_, axis) => elementCount(shape.slice(axis + 1)));
+      const type = dtype === 'I64' ? 'torch.LongStorage' : 'torch.FloatStorage';
+      return tensor({ storage: type, key: String(keys.indexOf(path + name)), size: shape, stride });
+    };
+    const state = {
+      _parameters: dict(own.map((name) => [name, stored(name)] as const)),
+      _buffers: dict({}),
+      _modules: dict(children.map((name) => [name, module(`${path}${name}.`)] as const)),
+    };
+    return instance('my_project.nets.Part', dict(state));
+  };
+  const storages = Object.fromEntries(keys.map((key, index) => [index, stateDict.get(key)!.data]));
+  const bytes = torchFile(module(''), storages);
+  const { keyPath, tensors } = await readCheckpoint(bytes);
+  expect(keyPath).toEqual([]);
+  expect(new Map([...tensors].sort())).toEqual(new Map([...stateDict].sort()));
+  const { blocks } = await inspect(bytes);
+  expect(blocks.map(({ prefix, status }) => ({ prefix, status }))).toEqual([
+    { prefix: 'stage1.0', status: 'convertible' },
+  ]);
 });

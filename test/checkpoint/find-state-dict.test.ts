@@ -140,9 +140,9 @@ describe('which dict is the state dict', () => {
         Buffer.from('b'),
       ]),
     ],
-  ])('%s is refused by its class', async (_, root) => {
+  ])('%s without weights is refused by its class', async (_, root) => {
     const error = await refusal(found(root));
-    expect(error.code).toBe('ERR_REPFUSE_UNSUPPORTED_FORMAT');
+    expect(error.code).toBe('ERR_REPFUSE_FORMAT');
     expect(error.message).toContain('net.Model');
   });
 

@@ -3,6 +3,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { RepfuseError } from '../../errors';
 import { throwIfAborted } from '../../native/call';
 import { adviseHugePages } from '../../native/huge-pages';
+import { type Input, inputOf, type Source } from './source';
 
 /** Bytes that can be read at any place. */
 export interface RandomAccess {
@@ -30,7 +31,8 @@ export class OpenFiles {
   private readonly handles: FileHandle[] = [];
 
   /** @throws ERR_REPFUSE_FILE naming the file */
-  async open(file: string): Promise<RandomAccess> {
+  async open({ path: file, bytes }: Input): Promise<RandomAccess> {
+    if (bytes !== undefined) return inMemory(bytes);
     // O_NONBLOCK: opening a named pipe that nobody writes to would never return.
     const handle = await attempt(file, open(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)));
     this.handles.push(handle);
@@ -46,14 +48,28 @@ export class OpenFiles {
   }
 }
 
-/** Opens a file, hands it to `body`, closes it. @throws ERR_REPFUSE_FILE naming the file */
-export async function withFile<T>(file: string, body: (source: RandomAccess) => Promise<T>): Promise<T> {
+/** Opens an input, hands it to `body`, closes it. @throws ERR_REPFUSE_FILE naming the file */
+export async function withFile<T>(source: Source, body: (bytes: RandomAccess) => Promise<T>): Promise<T> {
   const files = new OpenFiles();
   try {
-    return await body(await files.open(file));
+    return await body(await files.open(inputOf(source)));
   } finally {
     await files.close();
   }
+}
+
+/** Bytes in memory, which their owner may yet take away. */
+function inMemory(bytes: Uint8Array): RandomAccess {
+  const size = bytes.length;
+  return {
+    size,
+    async read(offset, into) {
+      if (bytes.length < size) {
+        throw new RepfuseError('ERR_REPFUSE_FILE', 'The bytes were detached or made fewer while they were read');
+      }
+      into.set(bytes.subarray(offset, offset + into.length));
+    },
+  };
 }
 
 /** Counts the bytes read of one or several files, and stops reads once the signal has fired, with its reason. */

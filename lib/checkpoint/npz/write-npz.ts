@@ -1,6 +1,7 @@
 import { RepfuseError } from '../../errors';
 import type { Tensor } from '../../tensor/tensor';
 import { writeNewFile } from '../files/new-file';
+import { pathOf } from '../files/source';
 import { bytesOf, inTurn, sourceOf, type TensorSource } from '../tensor-source';
 import type { WriteOptions } from '../write-checkpoint';
 import { ZipWriter } from '../zip/zip-writer';
@@ -14,10 +15,11 @@ const ALIGNMENT = 64;
  * @throws ERR_REPFUSE_INVALID_ARGUMENT for bfloat16, which numpy does not have; as `writeNewFile`
  */
 export async function writeNpz(
-  file: string,
+  target: string | URL,
   tensors: ReadonlyMap<string, Tensor | TensorSource>,
   options: WriteOptions = {},
 ): Promise<void> {
+  const file = pathOf(target);
   const sources = [...tensors].map(([name, tensor]) => ({ name, source: sourceOf(name, tensor) }));
   const headers = sources.map(({ name, source: { dtype, shape } }) => {
     const header = npyHeader(dtype, shape);

@@ -3,6 +3,7 @@ import { throwIfAborted } from '../../native/call';
 import { DTYPES } from '../../tensor/dtype';
 import type { Tensor } from '../../tensor/tensor';
 import { writeNewFile } from '../files/new-file';
+import { pathOf } from '../files/source';
 import { bytesOf, inTurn, sourceOf, type TensorSource } from '../tensor-source';
 import type { WriteOptions } from '../write-checkpoint';
 
@@ -27,7 +28,7 @@ export interface WriteSafetensorsOptions extends WriteOptions {
  * the format cannot hold; ERR_REPFUSE_FILE; the signal's reason. The temporary file is removed in every case
  */
 export async function writeSafetensors(
-  file: string,
+  file: string | URL,
   tensors: ReadonlyMap<string, Tensor | TensorSource>,
   options: WriteSafetensorsOptions = {},
 ): Promise<void> {
@@ -40,7 +41,7 @@ export async function writeSafetensors(
   const header = encodeHeader(ordered, metadata);
   const total = ordered.reduce((sum, { source }) => sum + bytesOf(source), header.length);
   const onBytes = (done: number) => onProgress?.({ phase: 'write', done, total });
-  await writeNewFile(file, { ...options, onBytes }, async (sink) => {
+  await writeNewFile(pathOf(file), { ...options, onBytes }, async (sink) => {
     await sink.write(header);
     await inTurn(
       ordered.map(({ source }) => source),

@@ -1,6 +1,7 @@
 import type { DType } from '../../tensor/dtype';
 import { elementCount, type Tensor } from '../../tensor/tensor';
 import { writeNewFile } from '../files/new-file';
+import { pathOf } from '../files/source';
 import { bytesOf, inTurn, sourceOf, type TensorSource } from '../tensor-source';
 import type { WriteOptions } from '../write-checkpoint';
 import { ZipWriter } from '../zip/zip-writer';
@@ -29,7 +30,7 @@ const STORAGES: Readonly<Record<DType, string>> = {
  * @throws as `writeNewFile`
  */
 export async function writeTorch(
-  file: string,
+  file: string | URL,
   tensors: ReadonlyMap<string, Tensor | TensorSource>,
   options: WriteOptions = {},
 ): Promise<void> {
@@ -37,7 +38,7 @@ export async function writeTorch(
   const pickle = stateDictPickle(sources);
   const total = sources.reduce((sum, { source }) => sum + bytesOf(source), pickle.length);
   const onBytes = (done: number) => options.onProgress?.({ phase: 'write', done: Math.min(done, total), total });
-  await writeNewFile(file, { ...options, onBytes }, async (sink) => {
+  await writeNewFile(pathOf(file), { ...options, onBytes }, async (sink) => {
     const zip = new ZipWriter(sink, ALIGNMENT);
     await zip.add(`${FOLDER}/data.pkl`, pickle);
     await zip.add(`${FOLDER}/byteorder`, Buffer.from('little'));

@@ -1,3 +1,4 @@
+import type { Source } from '../../checkpoint/files/source';
 import { Engine } from '../../engine';
 import { channelCounts } from '../../engine/channels';
 import { evaluateValues, inferShapes, outputsOf, type ReadModel, readOnnxModel } from '../../graph';
@@ -39,7 +40,7 @@ const SIZE = 64;
  * @throws ERR_REPFUSE_GRAPH naming the node that repfuse does not run
  */
 export async function verifyOnnx(
-  given: string,
+  given: Source,
   folded: string,
   regions: readonly FoldedRegion[],
   { threads, signal }: FoldOptions,

@@ -1,3 +1,4 @@
+import type { Source } from '../../checkpoint/files/source';
 import { type ReadCheckpointOptions, readCheckpoint } from '../../checkpoint/read-checkpoint';
 import type { Checkpoint } from '../../checkpoint/state-dict';
 import { RepfuseError } from '../../errors';
@@ -65,7 +66,7 @@ export interface VerifyReport {
  * @returns the report; inequality is no error
  * @throws the errors of `readCheckpoint`; ERR_REPFUSE_INVALID_ARGUMENT; ERR_REPFUSE_GRAPH; the signal's reason
  */
-export async function verify(first: string, second: string, options: VerifyOptions = {}): Promise<VerifyReport> {
+export async function verify(first: Source, second: Source, options: VerifyOptions = {}): Promise<VerifyReport> {
   checkOptions('verify', options, OPTIONS);
   const { signal, onProgress } = options;
   checkTolerance(options.tolerance);
