@@ -1,5 +1,13 @@
 import { RepfuseError } from '../errors';
-import { type Branch, type ConvStage, type ScaleStage, type Stage, scaleFactors, storedKernel } from '../ops';
+import {
+  type Branch,
+  type ConvStage,
+  inputChannels,
+  type ScaleStage,
+  type Stage,
+  scaleFactors,
+  storedKernel,
+} from '../ops';
 import type { Padding4 } from '../ops/geometry';
 import { formatShape, Tensor } from '../tensor/tensor';
 import { addBranches } from './add';
@@ -30,7 +38,7 @@ const NO_PADDING: Padding4 = [0, 0, 0, 0];
  */
 export function fromBranch(branch: Branch, options: FromBranchOptions = {}): AffineConv {
   const { allowInexactBorder } = options;
-  const channels = options.channels ?? inputChannels(branch.stages);
+  const channels = options.channels ?? inputChannels(branch);
   if (channels === undefined) {
     throw new RepfuseError(
       'ERR_REPFUSE_INVALID_ARGUMENT',
@@ -45,8 +53,8 @@ export function fromBranch(branch: Branch, options: FromBranchOptions = {}): Aff
 /** Branches that work on one input, and what becomes of their outputs. */
 export interface BranchSum {
   readonly branches: readonly Branch[];
-  /** Default `sum`; `concat` joins them along channels. */
-  readonly combine?: 'sum' | 'concat';
+  /** Default `sum`; `concat` joins them along channels; with `split` each reads the next of the input's channels. */
+  readonly combine?: 'sum' | 'concat' | 'split';
   /** Stages that follow: an outer BatchNorm. */
   readonly after?: readonly Stage[];
 }
@@ -61,8 +69,10 @@ export function fromBranches(
   { branches, combine = 'sum', after = [] }: BranchSum,
   options: FromBranchOptions = {},
 ): AffineConv {
-  const parts = branches.map((branch) => fromBranch(branch, options));
-  const joined = combine === 'sum' ? addBranches(parts) : concatOutputs(parts);
+  const own = combine === 'split' ? { ...options, channels: undefined } : options;
+  const parts = branches.map((branch) => fromBranch(branch, own));
+  const input = combine === 'split' ? 'split' : 'shared';
+  const joined = combine === 'sum' ? addBranches(parts) : concatOutputs(parts, { input });
   return after.length === 0 ? joined : appendStages(joined, { name: 'after the branches', stages: after }, options);
 }
 
@@ -122,17 +132,6 @@ function append(
 
 function plus(a: Padding4, b: Padding4): Padding4 {
   return a.map((side, i) => side + b[i]!) as unknown as Padding4;
-}
-
-/** Input channels of the first stage whose tensors tell them. */
-function inputChannels(stages: readonly Stage[]): number | undefined {
-  for (const stage of stages) {
-    if (stage.kind === 'conv2d') return (stage.weight.shape[1] ?? 0) * stage.groups;
-    if (stage.kind === 'batch_norm') return stage.runningMean?.size;
-    if (stage.kind === 'scale' && stage.scale !== null && stage.scale.size > 1) return stage.scale.size;
-    if (stage.kind === 'bias') return stage.bias.size;
-  }
-  return undefined;
 }
 
 /** The factors as they act: one for all channels spread, signs turned. */

@@ -2,8 +2,9 @@ import type { StateDict } from '../checkpoint/state-dict';
 import { RepfuseError } from '../errors';
 import type { Branch, Padding4, Stage } from '../ops';
 import type { Tensor } from '../tensor/tensor';
+import { kernelShape } from './fused-shape';
 import type { ConvRule, StageRule } from './rule';
-import { kernelShape } from './shapes';
+
 import { batchNormKeys, convKeys, type PlannedBranch } from './stages';
 
 /** What a state dict does not say about a block. Fusing does not depend on it, running does. */
@@ -13,6 +14,8 @@ export interface BlockGeometry {
   readonly padding: Padding4;
   readonly dilation: readonly [number, number];
   readonly groups: number;
+  /** Input channels, where they are known. */
+  readonly channels?: number | undefined;
 }
 
 /** BatchNorm eps of one block, by the BatchNorm's key prefix. */
@@ -30,7 +33,13 @@ export function buildBranch(
   geometry: BlockGeometry,
   epsOf: EpsOf,
 ): Branch {
-  return { name, stages: stages.map((stage) => buildStage(stage, tensors, prefix, geometry, epsOf)) };
+  let channels = geometry.channels;
+  const built = stages.map((stage) => {
+    const next = buildStage(stage, tensors, prefix, { ...geometry, channels }, epsOf);
+    if (next.kind === 'conv2d' && next.taps === undefined) channels = next.weight.shape[0];
+    return next;
+  });
+  return { name, stages: built };
 }
 
 /** A stage with its tensors. All required ones must be there. */
@@ -58,6 +67,7 @@ export function buildStage(
       bias: keys.bias === undefined ? null : optional(keys.bias),
       ...convGeometry(stage, weight, geometry),
       plusIdentity: stage.plusIdentity ?? false,
+      ...(stage.taps ? { taps: geometry.channels } : {}),
     };
   }
   if ('batchNorm' in stage) {
@@ -72,8 +82,8 @@ export function buildStage(
     };
   }
   if ('scale' in stage) {
-    const { scale, negative = false, zeroIsOne = false } = stage;
-    return { kind: 'scale', scale: stage.optional ? optional(scale) : get(scale), negative, zeroIsOne };
+    const { scale, row, negative = false, zeroIsOne = false } = stage;
+    return { kind: 'scale', scale: stage.optional ? optional(scale) : get(scale), row, negative, zeroIsOne };
   }
   if ('bias' in stage) return { kind: 'bias', bias: get(stage.bias) };
   if ('padBorder' in stage) return { kind: 'pad_border', padding: geometry.padding };
@@ -87,22 +97,25 @@ export function buildStage(
 }
 
 function convGeometry(rule: ConvRule, weight: Tensor, block: BlockGeometry) {
-  const groups = rule.depthwise ? weight.shape[0]! : block.groups;
+  const own = rule.expanding || rule.taps ? block.channels : weight.shape[0];
+  const groups = rule.depthwise ? own! : block.groups;
   const { stride } = block;
   if (rule.geometry === 'pointwise')
     return { stride: [1, 1], padding: [0, 0, 0, 0], dilation: [1, 1], groups } as const;
   if (rule.geometry === 'valid') return { stride, padding: [0, 0, 0, 0], dilation: block.dilation, groups } as const;
   // Taps centred on the block's kernel: padding shrinks by the taps that the branch lacks on either side.
-  const own = rule.dilation === undefined ? block.dilation : ([Number(rule.dilation), Number(rule.dilation)] as const);
+  const dilation =
+    rule.dilation === undefined ? block.dilation : ([Number(rule.dilation), Number(rule.dilation)] as const);
+  const size = rule.taps ? weight.shape.slice(-2) : kernelShape(weight).slice(2);
   const [vertical, horizontal] = [0, 1].map((axis) => {
     const half = (size: number, dilation: number) => Math.floor(size / 2) * dilation;
-    return half(block.kernel[axis]!, block.dilation[axis]!) - half(kernelShape(weight)[2 + axis]!, own[axis]!);
+    return half(block.kernel[axis]!, block.dilation[axis]!) - half(size[axis]!, dilation[axis]!);
   }) as [number, number];
   const [top, left, bottom, right] = block.padding;
   return {
     stride,
     padding: [top - vertical, left - horizontal, bottom - vertical, right - horizontal],
-    dilation: own,
+    dilation,
     groups,
   } as const;
 }

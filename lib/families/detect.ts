@@ -1,22 +1,14 @@
 import type { StateDict } from '../checkpoint/state-dict';
 import type { Branch, Stage } from '../ops';
 import { buildBranch, buildStage } from './branches';
+import { fusedShape, kernelShape } from './fused-shape';
 import { KeyIndex } from './key-index';
 import { type KeylessAnswers, whatIsKeyless } from './keyless';
 import { type BlockCandidate, type BlockProblem, findProblem, wrongOrder } from './problem';
-import type { FamilyRule, StageRule } from './rule';
+import type { FamilyRule } from './rule';
 import { FAMILY_RULES } from './rules';
-import { kernelShape } from './shapes';
 import { findSites, type Site } from './sites';
-import {
-  type BlockKeys,
-  expectedAfter,
-  expectedBranches,
-  isFound,
-  type PlannedBranch,
-  possibleKeys,
-  requiredKeys,
-} from './stages';
+import { type BlockKeys, expectedAfter, expectedBranches, isFound, possibleKeys, requiredKeys } from './stages';
 
 /** The eps that a block's BatchNorms are taken to have, and why. */
 export interface EpsChoice {
@@ -34,7 +26,7 @@ export interface DetectedBlock {
   /** The training branches, in the order in which they are summed; empty in deploy form or with a problem. */
   readonly branches: readonly Branch[];
   /** What becomes of their outputs. */
-  readonly combine: 'sum' | 'concat';
+  readonly combine: 'sum' | 'concat' | 'split';
   /** Affine stages after that, folded too: an outer BatchNorm. */
   readonly after: readonly Stage[];
   /** Names of the branches found, also of a block with a problem. */
@@ -108,6 +100,8 @@ export function detectBlocks(tensors: StateDict, options: DetectOptions = {}): D
   return inFileOrder(found, tensors);
 }
 
+const NO_KERNEL = [0, 0, 0, 0] as const;
+
 function isLookedFor(
   { family, onRequest = false, onlyBeside }: FamilyRule,
   asked: readonly string[],
@@ -158,9 +152,9 @@ function examine(
   const batchNorms = [...found.flatMap(({ stages }) => stages), ...after].flatMap((stage) =>
     'batchNorm' in stage ? [stage.batchNorm] : [],
   );
-  const main = anchor ?? tensors.get(deployKeys.weight);
-  const [, inPerGroup, kh, kw] = main === undefined ? [0, 0, 0, 0] : kernelShape(main);
-  const outChannels = outChannelsOf(rule, expected, tensors, prefix, deployKeys.weight);
+  const shape = fusedShape(rule, expected, tensors, prefix, keyless.groups);
+  const deployed = tensors.get(deployKeys.weight);
+  const [outChannels, inPerGroup, kh, kw] = shape?.fused ?? (deployed ? kernelShape(deployed) : NO_KERNEL);
   const common = {
     prefix: pathOf(prefix, rule),
     anchorKey: prefix + rule.anchor,
@@ -169,7 +163,7 @@ function examine(
     outChannels,
     inPerGroup,
     kernel: [kh, kw] as const,
-    weightShape: main?.shape.length === 2 ? [outChannels, inPerGroup] : [outChannels, inPerGroup, kh, kw],
+    weightShape: shape?.weightShape ?? [outChannels, inPerGroup, kh, kw],
     combine: rule.combine ?? ('sum' as const),
     after: [],
     eps: summarize(batchNorms.map(choose)) ?? chooseEps(rule, prefix, options.eps),
@@ -185,7 +179,7 @@ function examine(
   const deployComplete = [deployKeys.weight, deployKeys.bias].every(
     (key) => tensors.has(key) && !uniqueTrainKeys.includes(key),
   );
-  const groups = keyless.groups ?? deriveGroups(expected, tensors, prefix, inPerGroup);
+  const groups = shape?.groups ?? null;
   const block = {
     ...common,
     family: rule.family,
@@ -193,7 +187,7 @@ function examine(
     branchNames: found.map(({ name }) => name),
     trainKeys: uniqueTrainKeys,
   };
-  const candidate = { rule, prefix, branches: expected, after, groups, deployComplete };
+  const candidate = { rule, prefix, branches: expected, after, shape, deployComplete };
   const problem =
     findProblem(candidate, tensors, keys) ??
     otherPadding(candidate, options) ??
@@ -208,13 +202,14 @@ function examine(
     padding: [top, left, top, left],
     dilation: [1, 1],
     groups: groups ?? 1,
+    channels: shape === undefined || groups === null ? undefined : shape.block[1] * groups,
   } as const;
   const epsOf = (key: string) => choose(key).value;
   return {
     ...block,
     branches: expected.map((branch) => buildBranch(branch, tensors, prefix, geometry, epsOf)),
     after: after.map((stage) => buildStage(stage, tensors, prefix, geometry, epsOf)),
-    groups,
+    groups: shape?.fusedGroups ?? null,
   };
 }
 
@@ -229,25 +224,6 @@ function plainKeysOf(prefix: string, rule: Site['rule'], deployKeys: DetectedBlo
   const path = pathOf(prefix, rule);
   const dotted = path === '' ? '' : `${path}.`;
   return { weight: `${dotted}weight`, bias: `${dotted}bias` };
-}
-
-/** Output channels of the fused convolution: those of the main one, or the sum of those that are joined. */
-function outChannelsOf(
-  rule: FamilyRule,
-  branches: readonly PlannedBranch[],
-  tensors: StateDict,
-  prefix: string,
-  deployWeight: string,
-): number {
-  if (rule.combine !== 'concat') return (tensors.get(prefix + rule.anchor) ?? tensors.get(deployWeight))?.shape[0] ?? 0;
-  const last = branches.map(
-    ({ stages }) =>
-      stages
-        .filter((stage) => 'conv' in stage)
-        .flatMap(requiredKeys)
-        .at(-1) ?? '',
-  );
-  return last.reduce((sum, key) => sum + (tensors.get(prefix + key)?.shape[0] ?? 0), 0);
 }
 
 /** Keys of the rule's leftovers that are there; a leftover that ends with a dot stands for all keys that begin so. */
@@ -314,37 +290,4 @@ function chooseEps(rule: FamilyRule, prefix: string, option: number | undefined)
 function summarize([first, ...others]: readonly EpsChoice[]): EpsChoice | undefined {
   if (first === undefined || others.every(({ value }) => value === first.value)) return first;
   return { value: first.value, source: `${first.source}, differing by BatchNorm` };
-}
-
-/** Channels of a branch's input, where a BatchNorm, a constant or a factor before any convolution tells them. */
-function inputChannels(stages: readonly StageRule[], tensors: StateDict, prefix: string): number | undefined {
-  const end = stages.findIndex((stage) => 'conv' in stage);
-  const sizes = (end < 0 ? stages : stages.slice(0, end))
-    .flatMap(requiredKeys)
-    .map((key) => tensors.get(prefix + key)?.size);
-  return sizes.find((size) => size !== undefined);
-}
-
-/**
- * Groups, where a tensor fixes the input channels: an identity BatchNorm or a pooled input has all of them, a depthwise kernel
- * one group for each, and the map between two convolutions has as many channels as the second sees times its groups.
- */
-function deriveGroups(
-  branches: readonly PlannedBranch[],
-  tensors: StateDict,
-  prefix: string,
-  inPerGroup: number,
-): number | null {
-  for (const { stages } of branches) {
-    const convStages = stages.filter((stage) => 'conv' in stage);
-    const [first, second] = convStages.map((stage) => tensors.get(prefix + requiredKeys(stage)[0]!));
-    const channels = inputChannels(stages, tensors, prefix);
-    if (channels !== undefined && channels % inPerGroup === 0) return channels / inPerGroup;
-    if (convStages[0]?.depthwise && first !== undefined) return first.shape[0]!;
-    if (convStages.some((stage) => stage.depthwise)) continue;
-    if (first !== undefined && second?.shape.length === 4 && first.shape[0]! % second.shape[1]! === 0) {
-      return first.shape[0]! / second.shape[1]!;
-    }
-  }
-  return null;
 }

@@ -1,4 +1,5 @@
 import type { StateDict } from '../checkpoint/state-dict';
+import type { FusedShape } from './fused-shape';
 import type { KeyIndex } from './key-index';
 import type { FamilyRule, StageRule } from './rule';
 import { shapeProblem } from './shapes';
@@ -19,8 +20,8 @@ export interface BlockCandidate {
   readonly prefix: string;
   readonly branches: readonly PlannedBranch[];
   readonly after: readonly StageRule[];
-  /** null where no tensor fixes them. */
-  readonly groups: number | null;
+  /** undefined without a main convolution. */
+  readonly shape: FusedShape | undefined;
   readonly deployComplete: boolean;
 }
 
@@ -111,8 +112,11 @@ function missing(block: BlockCandidate, tensors: StateDict): BlockProblem | unde
 }
 
 function misshapen(block: BlockCandidate, tensors: StateDict): BlockProblem | undefined {
-  const { combine = 'sum', anchor } = block.rule;
-  const wrong = shapeProblem({ ...block, combine, anchor }, tensors);
+  const { combine = 'sum', anchor, ungrouped } = block.rule;
+  const { shape } = block as { shape: FusedShape };
+  const wrong = shapeProblem({ ...block, shape, combine, anchor }, tensors);
+  if (wrong === undefined && ungrouped !== undefined && shape.groups !== 1)
+    return { kind: 'unsupported', reason: `${shape.groups} groups: ${ungrouped}`, tensors: [block.prefix + anchor] };
   if (wrong === undefined) return undefined;
   return { kind: 'unsupported', reason: `${wrong.tensor}: ${wrong.problem}`, tensors: [wrong.tensor] };
 }

@@ -38,8 +38,13 @@ export interface FamilyRule {
   readonly inOrder?: boolean;
   /** In the order in which they are summed: that of the authors' forward pass. */
   readonly branches: readonly BranchRule[];
-  /** What becomes of the branches' outputs; default `sum`. `concat`: joined along channels. */
-  readonly combine?: 'sum' | 'concat';
+  /**
+   * What becomes of the branches' outputs; default `sum`. `concat`: joined along channels. `split`: joined too, and each branch, all of
+   * whose convolutions are depthwise, reads the next of the input's channels.
+   */
+  readonly combine?: 'sum' | 'concat' | 'split';
+  /** Why a block of several groups is refused, where it is. */
+  readonly ungrouped?: string;
   /** Affine stages that follow the sum and are folded with it: an outer BatchNorm. */
   readonly after?: readonly StageRule[];
   readonly deploy: { readonly weight: string; readonly bias: string };
@@ -106,6 +111,10 @@ export interface ConvRule {
   readonly plusIdentity?: boolean;
   /** As many groups as channels, whatever the block has. */
   readonly depthwise?: boolean;
+  /** A depthwise kernel with several outputs for each input channel of the block. First of its branch. */
+  readonly expanding?: boolean;
+  /** The tensor holds the taps of a depthwise kernel alone: [kh, kw] for all channels, or [C, kh, kw]. Never first of its branch. */
+  readonly taps?: boolean;
   /** The weight may be that of a linear layer, [out, in], which is a 1x1 convolution. */
   readonly linear?: boolean;
   /** Height and width that the kernel must have, where they tell systems apart; a number may be `{k}`. */
@@ -126,6 +135,8 @@ export interface BatchNormRule {
 /** A factor: one value, or one per channel. */
 export interface ScaleRule {
   readonly scale: string;
+  /** The factors are this row of a matrix [rows, C]. */
+  readonly row?: number;
   readonly negative?: boolean;
   /** The factor is 1 without its tensor. */
   readonly optional?: boolean;

@@ -1,7 +1,8 @@
 import type { StateDict } from '../checkpoint/state-dict';
 import { DTYPES, type DType } from '../tensor/dtype';
 import { formatShape, isPerChannel, type Tensor } from '../tensor/tensor';
-import type { ConvRule, StageRule } from './rule';
+import { type FusedShape, type Kernel, kernelShape } from './fused-shape';
+import type { ConvRule, ScaleRule, StageRule } from './rule';
 import { batchNormKeys, convKeys, type PlannedBranch } from './stages';
 
 export interface Misfit {
@@ -9,25 +10,16 @@ export interface Misfit {
   readonly problem: string;
 }
 
-type Kernel = readonly [outChannels: number, inPerGroup: number, height: number, width: number];
-
-/** Sizes of a convolution's kernel, or of a linear layer's weight as those of a 1x1 convolution. */
-export function kernelShape({ shape }: Tensor): Kernel {
-  const [out = 0, inPerGroup = 0, height = 1, width = 1] = shape;
-  return [out, inPerGroup, height, width];
-}
-
 /** A block as it is to be checked. All required tensors must be there. */
 export interface ShapedBlock {
   readonly branches: readonly PlannedBranch[];
-  readonly combine: 'sum' | 'concat';
+  readonly combine: 'sum' | 'concat' | 'split';
   readonly after: readonly StageRule[];
   /** Of its keys, with its dot. */
   readonly prefix: string;
   /** Key of the main convolution's weight, without the prefix. */
   readonly anchor: string;
-  /** null where no tensor fixes them: every branch then reads the same inputs, whatever they are. */
-  readonly groups: number | null;
+  readonly shape: FusedShape;
 }
 
 /**
@@ -35,14 +27,19 @@ export interface ShapedBlock {
  * must all yield the main convolution's channels.
  */
 export function shapeProblem(block: ShapedBlock, tensors: StateDict): Misfit | undefined {
-  const { branches, combine, after, prefix, anchor, groups } = block;
+  const { branches, combine, after, prefix, anchor, shape } = block;
+  const { block: kernel, groups } = shape;
   const main = tensors.get(prefix + anchor)!;
+  if (combine === 'split') {
+    const dense = branches.flatMap(({ stages }) => stages).find((stage) => 'conv' in stage && !stage.depthwise);
+    if (dense !== undefined && 'conv' in dense)
+      return { tensor: prefix + convKeys(dense).weight, problem: 'is not depthwise, and reads a part of the input' };
+  }
   const mayBeLinear = branches.some(({ stages }) =>
     stages.some((stage) => 'conv' in stage && stage.linear && convKeys(stage).weight === anchor),
   );
   const wrong = kernelProblem(prefix + anchor, main, mayBeLinear);
   if (wrong !== undefined) return wrong;
-  const kernel = kernelShape(main);
   if (groups !== null && kernel[0] % groups !== 0) {
     return {
       tensor: prefix + anchor,
@@ -51,7 +48,9 @@ export function shapeProblem(block: ShapedBlock, tensors: StateDict): Misfit | u
   }
   let joined = 0;
   for (const { stages } of branches) {
-    const check = new StageCheck(tensors, prefix, kernel, groups, groups === null ? null : kernel[1] * groups);
+    // A part of a split input has the channels of its own kernel.
+    const known = groups === null || combine === 'split' ? null : kernel[1] * groups;
+    const check = new StageCheck(tensors, prefix, kernel, groups, known);
     const misfit = check.run(stages) ?? (combine === 'sum' ? check.yieldProblem() : undefined);
     if (misfit !== undefined) return misfit;
     joined += check.channels ?? kernel[0];
@@ -96,20 +95,21 @@ class StageCheck {
       return this.vectorsProblem([mean, variance, weight, bias]);
     }
     if ('bias' in stage) return this.vectorsProblem([stage.bias]);
-    return 'scale' in stage ? this.scaleProblem(stage.scale) : undefined;
+    return 'scale' in stage ? this.scaleProblem(stage) : undefined;
   }
 
   private convProblem(stage: ConvRule): Misfit | undefined {
     const keys = convKeys(stage);
     const name = this.prefix + keys.weight;
     const tensor = this.tensors.get(name)!;
+    if (stage.taps) return this.tapsProblem(stage, name, tensor);
     const wrong = kernelProblem(name, tensor, stage.linear);
     if (wrong !== undefined) return wrong;
     const shape = `shape ${formatShape(tensor.shape)}`;
     const [out, inPerGroup, height, width] = kernelShape(tensor);
-    const groups = stage.depthwise ? out : (this.groups ?? 1);
+    const groups = stage.expanding ? (this.channels ?? 0) : stage.depthwise ? out : (this.groups ?? 1);
     const fits = this.channels === null ? inPerGroup === this.block[1] : inPerGroup * groups === this.channels;
-    if (!fits || (stage.depthwise && inPerGroup !== 1)) {
+    if (!fits || (stage.depthwise && (inPerGroup !== 1 || out % groups !== 0))) {
       const expected = this.channels === null ? `${this.block[1]} in each group` : `${this.channels}`;
       return { tensor: name, problem: `${shape} does not fit the input channels: ${expected}` };
     }
@@ -120,6 +120,18 @@ class StageCheck {
     this.channels = out;
     this.decidedBy = name;
     return keys.bias === undefined ? undefined : this.vectorsProblem([keys.bias]);
+  }
+
+  /** Of a depthwise kernel whose tensor holds the taps alone. */
+  private tapsProblem(stage: ConvRule, name: string, { dtype, shape }: Tensor): Misfit | undefined {
+    const [height = 0, width = 0] = shape.slice(-2);
+    const isForEach = shape.length === 3 && shape[0] === this.channels;
+    if ((shape.length !== 2 && !isForEach) || shape.includes(0))
+      return { tensor: name, problem: `shape ${formatShape(shape)} is no kernel for ${this.channels} channels` };
+    const misplaced = this.placeProblem(stage, height, width);
+    if (misplaced !== undefined) return { tensor: name, problem: `shape ${formatShape(shape)} ${misplaced}` };
+    this.decidedBy = name;
+    return typeProblem(name, dtype);
   }
 
   /** Why a kernel of this size cannot stand where the stage puts it, or undefined. */
@@ -159,12 +171,14 @@ class StageCheck {
   }
 
   /** One value, or one per channel. */
-  private scaleProblem(key: string): Misfit | undefined {
-    const name = this.prefix + key;
+  private scaleProblem({ scale, row }: ScaleRule): Misfit | undefined {
+    const name = this.prefix + scale;
     const tensor = this.tensors.get(name);
     if (tensor === undefined) return undefined;
     const expected = this.channels ?? this.block[0];
-    if (tensor.size !== 1 && !isPerChannel(tensor.shape, expected))
+    const { shape } = tensor;
+    const isRowThere = row !== undefined && shape.length === 2 && row < shape[0]! && shape[1] === expected;
+    if (row === undefined ? tensor.size !== 1 && !isPerChannel(shape, expected) : !isRowThere)
       return { tensor: name, problem: `shape ${formatShape(tensor.shape)} does not fit ${expected} channels` };
     return typeProblem(name, tensor.dtype);
   }

@@ -1,4 +1,5 @@
 import { RepfuseError } from '../errors';
+import { DTYPES } from '../tensor/dtype';
 import { toFloat64 } from '../tensor/half';
 import { formatShape, Tensor } from '../tensor/tensor';
 import { type BatchNorm, batchNorm, batchNormAffine, batchNormAsync } from './batch-norm';
@@ -18,6 +19,10 @@ export interface ConvStage {
   readonly padding: Padding4;
   readonly dilation: readonly [number, number];
   readonly groups: number;
+  /**
+   * The weight holds the taps of a depthwise kernel alone: [kh, kw], the same for each of so many channels, or [C, kh, kw].
+   */
+  readonly taps?: number | undefined;
   /** The stored 1x1 kernel is only the difference to the identity (DBB's idconv1): the real kernel is weight + I. */
   readonly plusIdentity?: boolean;
 }
@@ -45,6 +50,8 @@ export interface ScaleStage {
   readonly kind: 'scale';
   /** null: 1. */
   readonly scale: Tensor | null;
+  /** The factors are this row of a matrix [rows, C]. */
+  readonly row?: number | undefined;
   /** The factor's sign is turned. Default false. */
   readonly negative?: boolean;
   /** The code asks `if alpha`, so that a single factor of exactly 0 acts as 1. Default false. */
@@ -129,6 +136,17 @@ function geometryOf({ stride, padding, dilation, groups }: ConvStage) {
   return { stride, padding, dilation, groups };
 }
 
+/** Input channels of a branch, by the first stage whose tensors tell them. */
+export function inputChannels({ stages }: Branch): number | undefined {
+  for (const stage of stages) {
+    if (stage.kind === 'conv2d') return (stage.weight.shape[1] ?? 0) * stage.groups;
+    if (stage.kind === 'batch_norm') return stage.runningMean?.size;
+    if (stage.kind === 'scale' && stage.scale !== null && stage.scale.size > 1) return stage.scale.size;
+    if (stage.kind === 'bias') return stage.bias.size;
+  }
+  return undefined;
+}
+
 /** The kernel that a stage convolves with: the stored one, plus the identity where only the difference is stored. */
 export function stageWeight(stage: ConvStage): Tensor {
   const { groups, plusIdentity = false } = stage;
@@ -143,9 +161,14 @@ export function stageWeight(stage: ConvStage): Tensor {
   return Tensor.f32(weight.shape, data);
 }
 
-/** The stored kernel, OIHW; a linear layer's weight as that of a 1x1 convolution, over the same elements. */
-export function storedKernel({ weight }: ConvStage): Tensor {
-  return weight.shape.length === 2 ? new Tensor(weight.dtype, [...weight.shape, 1, 1], weight.data) : weight;
+/** The stored kernel, OIHW: a linear layer's weight as that of a 1x1 convolution, taps as a depthwise kernel. */
+export function storedKernel({ weight, taps }: ConvStage): Tensor {
+  const { dtype, shape, data } = weight;
+  if (taps === undefined) return shape.length === 2 ? new Tensor(dtype, [...shape, 1, 1], data) : weight;
+  const [height, width] = shape.slice(-2) as [number, number];
+  const kernels = new DTYPES[dtype].array(taps * height * width);
+  for (let i = 0; i < kernels.length; i++) kernels[i] = data[i % data.length]!;
+  return new Tensor(dtype, [taps, 1, height, width], kernels);
 }
 
 /** What the stages make of an all-zero input away from any border, [C]: the value of the frame that `pad_border` adds. */
@@ -174,10 +197,11 @@ function zeroResponse(stages: readonly Stage[], channels: number): Tensor {
 
 /** The factor of each channel. @throws ERR_REPFUSE_SHAPE unless the tensor holds one value or one per channel */
 export function scaleFactors(
-  { scale, negative = false, zeroIsOne = false }: ScaleStage,
+  { scale, row, negative = false, zeroIsOne = false }: ScaleStage,
   channels: number,
 ): Float64Array {
-  const stored = scale === null ? [1] : toFloat64(scale);
+  const all = scale === null ? Float64Array.of(1) : toFloat64(scale);
+  const stored = row === undefined ? all : all.subarray(row * channels, (row + 1) * channels);
   if (stored.length !== 1 && stored.length !== channels) {
     throw new RepfuseError(
       'ERR_REPFUSE_SHAPE',

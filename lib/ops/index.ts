@@ -16,6 +16,7 @@ export { type BatchNorm, batchNorm, batchNormAsync, normalizePixels, type PixelN
 export {
   type Branch,
   type ConvStage,
+  inputChannels,
   runBranch,
   runBranchAsync,
   type ScaleStage,

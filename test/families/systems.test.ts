@@ -1,4 +1,4 @@
-import { convert, readCheckpoint, writeSafetensors } from '../../lib';
+import { convert, parseRules, readCheckpoint, writeSafetensors } from '../../lib';
 import type { FindOptions } from '../../lib/convert';
 import { toFloat64 } from '../../lib/tensor/half';
 import { peakError } from '../support/compare';
@@ -29,6 +29,95 @@ function convBn(net: ReferenceNet, x: Activation, conv: string, bn: string, shap
   const groups = shape[1] === 1 ? shape[0]! : 1;
   const pad = (dilation * (shape[2]! - 1)) / 2;
   return net.batchNorm(net.conv(x, `${conv}.weight`, shape, { pad, groups, dilation }), bn);
+}
+
+const growing = (family: string, combine: string, key: string, stages: (k: number) => object[]) => ({
+  family,
+  source: 'a test',
+  anchor: `${key}3.conv.weight`,
+  distinguishedBy: [`${key}5.conv.weight`],
+  combine,
+  branches: [3, 5, 7].map((k) => ({ name: `${k}`, role: 'main', presence: 'required', chains: [stages(k)] })),
+  deploy: { weight: 'fused.weight', bias: 'fused.bias' },
+  deployIsEvident: false,
+  eps: 1e-5,
+});
+
+/** Rules of a user: a dense 1x1 convolution before a depthwise one, depthwise kernels of growing size that are joined. */
+const RULES = [
+  {
+    family: 'dense-depthwise',
+    source: 'a test',
+    anchor: 'pair.dw.weight',
+    branches: [
+      {
+        name: 'pair',
+        role: 'main',
+        presence: 'required',
+        chains: [
+          [
+            { conv: 'pair.pw', geometry: 'pointwise' },
+            { batchNorm: 'pair.bn1' },
+            { padBorder: true },
+            { conv: 'pair.dw', geometry: 'valid', depthwise: true },
+            { batchNorm: 'pair.bn2' },
+          ],
+        ],
+      },
+    ],
+    deploy: { weight: 'fused.weight', bias: 'fused.bias' },
+    deployIsEvident: false,
+    eps: 1e-5,
+  },
+  {
+    ...growing('dense-growing', 'concat', 'p', (k) => [
+      { conv: `p${k}.pw`, geometry: 'pointwise' },
+      { conv: `p${k}.dw`, geometry: 'aligned', depthwise: true },
+      { batchNorm: `p${k}.bn` },
+    ]),
+    anchor: 'p3.dw.weight',
+    distinguishedBy: ['p5.dw.weight'],
+  },
+  ...[
+    ['growing', 'concat', 'g'],
+    ['split-growing', 'split', 's'],
+  ].map(([family, combine, key]) =>
+    growing(family!, combine!, key!, (k) => [
+      { conv: `${key}${k}.conv`, geometry: 'aligned', depthwise: true },
+      { batchNorm: `${key}${k}.bn` },
+    ]),
+  ),
+];
+
+/** Activations side by side along channels. */
+function joined(...parts: readonly Activation[]): Activation {
+  const [batch, , height, width] = parts[0]!.shape as [number, number, number, number];
+  const channels = parts.reduce((total, { shape }) => total + shape[1]!, 0);
+  const data = Array.from({ length: batch }, (_, image) =>
+    parts.flatMap((part) => {
+      const size = part.data.length / batch;
+      return [...part.data.subarray(image * size, (image + 1) * size)];
+    }),
+  );
+  return { shape: [batch, channels, height, width], data: Float64Array.from(data.flat()) };
+}
+
+/** Channels [begin, end) of an activation. */
+function part({ shape, data }: Activation, begin: number, end: number): Activation {
+  const [batch, channels, height, width] = shape as [number, number, number, number];
+  const kept = data.filter((_, i) => {
+    const channel = Math.floor(i / (height * width)) % channels;
+    return channel >= begin && channel < end;
+  });
+  return { shape: [batch, end - begin, height, width], data: kept };
+}
+
+/** What a BatchNorm of the net makes of zero. */
+function zeroOf(net: ReferenceNet, bn: string): Float64Array {
+  const get = (name: string) => net.tensors.get(`${bn}.${name}`)!.data as Float32Array;
+  return Float64Array.from(get('bias'), (beta, c) => {
+    return beta - (get('running_mean')[c]! * get('weight')[c]!) / Math.sqrt(get('running_var')[c]! + 1e-5);
+  });
 }
 
 const SYSTEMS: readonly System[] = [
@@ -428,11 +517,7 @@ const SYSTEMS: readonly System[] = [
     forward(net, x) {
       const padded = (conv: string, bn: string) => {
         const bordered = net.batchNorm(net.conv(x, `${conv}.weight`, dense(1)), bn);
-        const get = (name: string) => net.tensors.get(`${bn}.${name}`)!.data as Float32Array;
-        const border = Float64Array.from(get('bias'), (beta, c) => {
-          return beta - (get('running_mean')[c]! * get('weight')[c]!) / Math.sqrt(get('running_var')[c]! + 1e-5);
-        });
-        return framed(bordered, border);
+        return framed(bordered, zeroOf(net, bn));
       };
       const pooled = padded('dbb_avg.conv', 'dbb_avg.bn.bn');
       const inner = crop(net.average(pooled), 1, 1);
@@ -448,6 +533,117 @@ const SYSTEMS: readonly System[] = [
         net.batchNorm(crop(net.conv(x, 'hor_conv.weight', [C, C, 1, 3], { pad: 1 }), 1, 0), 'hor_bn'),
       );
     },
+  },
+  {
+    family: 'orepa',
+    channels: C,
+    path: 'layer1.0.conv1',
+    deploy: 'orepa_reparam',
+    forward(net, x) {
+      const row = (y: Activation, index: number, vector: Float32Array) =>
+        perChannel(y, (v, c) => v * vector[index * C + c]!);
+      const vector = net.tensor('vector', [6, C]).data as Float32Array;
+      /** Every channel with taps of its own. */
+      const taps = (y: Activation, key: string, shape: readonly number[]) => {
+        const { data } = net.tensor(key, shape);
+        const weight = Float32Array.from({ length: C * 9 }, (_, i) => Number(data[i % data.length]));
+        return referenceConv2d({
+          input: y.data,
+          inputShape: y.shape,
+          weight,
+          weightShape: [C, 1, 3, 3],
+          bias: null,
+          stride: [1, 1],
+          padding: [1, 1, 1, 1],
+          dilation: [1, 1],
+          groups: C,
+        });
+      };
+      const difference = net.conv(x, 'weight_orepa_1x1_kxk_idconv1', dense(1));
+      net.tensor('id_tensor', dense(1));
+      const expanded = net.conv(x, 'weight_orepa_gconv_dw', [4 * C, 1, 3, 3], { pad: 1, groups: C });
+      return net.batchNorm(
+        sum(
+          row(net.conv(x, 'weight_orepa_origin', dense(3), { pad: 1 }), 0, vector),
+          row(taps(net.conv(x, 'weight_orepa_avg_conv', dense(1)), 'weight_orepa_avg_avg', [3, 3]), 1, vector),
+          row(taps(net.conv(x, 'weight_orepa_pfir_conv', dense(1)), 'weight_orepa_prior', [C, 3, 3]), 2, vector),
+          row(net.conv(sum(difference, x), 'weight_orepa_1x1_kxk_conv2', dense(3), { pad: 1 }), 3, vector),
+          row(net.conv(x, 'weight_orepa_1x1', dense(1)), 4, vector),
+          row(net.conv(expanded, 'weight_orepa_gconv_pw', [C, 4 * C, 1, 1]), 5, vector),
+        ),
+        'bn',
+      );
+    },
+  },
+  {
+    family: 'orepa-1x1',
+    channels: C,
+    path: 'layer1.0.conv3',
+    deploy: 'or1x1_reparam',
+    forward(net, x) {
+      const vector = net.tensor('vector', [2, 9]).data as Float32Array;
+      const row = (y: Activation, index: number) => perChannel(y, (v, c) => v * vector[index * 9 + c]!);
+      const inner = net.conv(x, 'weight_or1x1_l2i_conv1', dense(1));
+      return net.batchNorm(
+        sum(
+          row(net.conv(x, 'weight_or1x1_origin', [9, C, 1, 1]), 0),
+          row(net.conv(inner, 'weight_or1x1_l2i_conv2', [9, C, 1, 1]), 1),
+        ),
+        'bn',
+      );
+    },
+  },
+  {
+    family: 'dense-depthwise',
+    channels: C,
+    path: 'rule.pair',
+    deploy: 'fused',
+    options: { rules: parseRules(RULES) },
+    forward(net, x) {
+      const first = net.batchNorm(net.conv(x, 'pair.pw.weight', [9, C, 1, 1]), 'pair.bn1');
+      const beta = zeroOf(net, 'pair.bn1');
+      return net.batchNorm(net.conv(framed(first, beta), 'pair.dw.weight', [9, 1, 3, 3], { groups: 9 }), 'pair.bn2');
+    },
+  },
+  {
+    family: 'dense-growing',
+    channels: C,
+    path: 'rule.dense-growing',
+    deploy: 'fused',
+    options: { rules: parseRules(RULES) },
+    forward: (net, x) =>
+      joined(
+        ...[3, 5, 7].map((k) =>
+          net.batchNorm(
+            net.conv(net.conv(x, `p${k}.pw.weight`, [4, C, 1, 1]), `p${k}.dw.weight`, [4, 1, k, k], {
+              pad: k >> 1,
+              groups: 4,
+            }),
+            `p${k}.bn`,
+          ),
+        ),
+      ),
+  },
+  {
+    family: 'growing',
+    channels: C,
+    path: 'rule.growing',
+    deploy: 'fused',
+    options: { rules: parseRules(RULES) },
+    forward: (net, x) => joined(...[3, 5, 7].map((k) => convBn(net, x, `g${k}.conv`, `g${k}.bn`, dw(k)))),
+  },
+  {
+    family: 'split-growing',
+    channels: 9,
+    path: 'rule.split',
+    deploy: 'fused',
+    options: { rules: parseRules(RULES) },
+    forward: (net, x) =>
+      joined(
+        ...[3, 5, 7].map((k, i) =>
+          convBn(net, part(x, [0, 2, 5, 9][i]!, [0, 2, 5, 9][i + 1]!), `s${k}.conv`, `s${k}.bn`, [2 + i, 1, k, k]),
+        ),
+      ),
   },
   {
     family: 'repghost',

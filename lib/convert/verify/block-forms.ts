@@ -5,10 +5,10 @@ import { DTYPES } from '../../tensor/dtype';
 import { toFloat32 } from '../../tensor/half';
 import { formatShape, Tensor } from '../../tensor/tensor';
 
-/** One form of a block, ready to run: branches of one input, whose outputs are summed or joined, and what follows. */
+/** One form of a block, ready to run: branches of one input, whose outputs are summed or joined (`split`: each reads a part), and what follows. */
 export interface BlockForm {
   readonly branches: readonly Branch[];
-  readonly combine: 'sum' | 'concat';
+  readonly combine: DetectedBlock['combine'];
   readonly after: readonly Stage[];
 }
 

@@ -1,5 +1,5 @@
 import type { DetectedBlock } from '../../families';
-import { addAsync, type Branch, concatChannels, runBranchAsync, type Stage } from '../../ops';
+import { addAsync, type Branch, concatChannels, inputChannels, runBranchAsync, type Stage } from '../../ops';
 import { batchNormAffine } from '../../ops/batch-norm';
 import { seededUniform } from '../../tensor/random';
 import { Tensor } from '../../tensor/tensor';
@@ -74,11 +74,14 @@ async function evaluate(
   note: (y: Tensor) => void,
 ): Promise<Tensor> {
   const outputs: Tensor[] = [];
+  let begin = 0;
   for (const branch of branches) {
-    const y = await runBranchAsync(branch, images, run);
+    const end = begin + (inputChannels(branch) ?? 0);
+    const y = await runBranchAsync(branch, combine === 'split' ? channelsOf(images, begin, end) : images, run);
+    begin = end;
     note(y);
     const sum = outputs[0];
-    if (sum === undefined || combine === 'concat') outputs.push(y);
+    if (sum === undefined || combine !== 'sum') outputs.push(y);
     else {
       outputs[0] = await addAsync(sum, y, run);
       note(outputs[0]);
@@ -89,6 +92,18 @@ async function evaluate(
   const result = await runBranchAsync({ name: 'after the branches', stages: after }, joined, run);
   note(result);
   return result;
+}
+
+/** Channels [begin, end) of activations. */
+function channelsOf({ shape, data }: Tensor, begin: number, end: number): Tensor {
+  const [batch, channels, height, width] = shape as [number, number, number, number];
+  const plane = height * width;
+  const part = Tensor.f32([batch, end - begin, height, width]);
+  for (let image = 0; image < batch; image++) {
+    const from = (data as Float32Array).subarray((image * channels + begin) * plane, (image * channels + end) * plane);
+    (part.data as Float32Array).set(from, image * (end - begin) * plane);
+  }
+  return part;
 }
 
 function offsetOfForm({ branches, after }: BlockForm): number {

@@ -11,6 +11,7 @@ import { YOLO_IMPLICIT } from './implicit';
 import { REPLKNET, TIMM_LARGE_KERNEL, UNIREPLKNET } from './large-kernel';
 import { BN_LINEAR } from './linear';
 import { MM_MOBILEONE, MOBILEONE, TIMM_MOBILEONE } from './mobileone';
+import { OREPA, OREPA_1X1 } from './orepa';
 import { PP_LCNETV2, PP_LCNETV3 } from './paddle';
 import { QAREPVGG, QAREPVGG_PLAIN, YOLO_NAS, YOLOV6_QAREPVGG } from './qarepvgg';
 import { MM_REPVGG, REPVGG, REPVGG_ALPHA, REPVGG_BN_FUSED, REPVGG_QAT, SG_REPVGG, TIMM_REPVGG, YOLOV7 } from './repvgg';
@@ -51,6 +52,8 @@ export const FAMILY_RULES: readonly FamilyRule[] = [
   ULTRALYTICS_CONV2,
   RT_DETR,
   REPCONV,
+  OREPA,
+  OREPA_1X1,
   REPGHOST,
   ...GHOSTNETV3,
   YOLO_IMPLICIT,
