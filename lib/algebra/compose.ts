@@ -112,7 +112,7 @@ function composedDilation(first: AffineConv, second: AffineConv, axis: number): 
 }
 
 /** Whether zero input certainly yields zero. */
-function yieldsZero({ value }: AffineConv): boolean {
+export function yieldsZero({ value }: AffineConv): boolean {
   return isZero(value.bias) && value.biasTerms.every((term) => isZero(term.constant));
 }
 

@@ -15,7 +15,7 @@ import { AffineConv } from './affine-conv';
 import { averagePool } from './average-pool';
 import { foldBatchNorm, scale, shift } from './batch-norm';
 import { fitsGroups } from './chain';
-import { composeSequential, padInput, padOutput } from './compose';
+import { composeSequential, padInput, padOutput, yieldsZero } from './compose';
 import { concatOutputs } from './concat';
 import { conv, depthwise, identity } from './conv';
 
@@ -97,9 +97,16 @@ function append(
   allowInexactBorder: boolean | undefined,
 ): AffineConv {
   let fused = first;
+  let before: AffineConv | undefined; // all before the last stage that is no frame
   let frame = NO_PADDING; // of pad_border, not yet applied
   stages.forEach((stage, index) => {
     const name = `${branchName} stage ${index} (${stage.kind})`;
+    if (stage.kind === 'pad_border') {
+      if (allowInexactBorder !== true) expectOwnFrame(before, stage.padding, name);
+      frame = plus(frame, stage.padding);
+      return;
+    }
+    before = fused;
     switch (stage.kind) {
       case 'batch_norm':
         fused = foldBatchNorm(fused ?? identity(channels, channels), stage, { name });
@@ -109,9 +116,6 @@ function append(
         break;
       case 'bias':
         fused = shift(fused ?? identity(channels, channels), stage.bias, { name });
-        break;
-      case 'pad_border':
-        frame = plus(frame, stage.padding);
         break;
       case 'conv2d':
       case 'avg_pool2d': {
@@ -128,6 +132,16 @@ function append(
     }
   });
   return padOutput(fused ?? identity(channels, channels), frame);
+}
+
+/** A frame holds what the stage before it makes of zero; the fused convolution has there what all stages make of it. */
+function expectOwnFrame(before: AffineConv | undefined, padding: Padding4, name: string): void {
+  if (before === undefined || yieldsZero(before) || padding.every((side) => side === 0)) return;
+  throw new RepfuseError(
+    'ERR_REPFUSE_INEXACT',
+    `Expected nothing that shifts zero before the stage whose value fills the frame of ${name} but received a bias: pixels of the frame would differ (allowInexactBorder)`,
+    { name, padding },
+  );
 }
 
 function plus(a: Padding4, b: Padding4): Padding4 {

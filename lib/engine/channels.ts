@@ -33,16 +33,30 @@ function madeChannels(
       return (tensors.get(node.weight)?.shape[1] ?? 0) * node.groups || undefined;
     case 'concat': {
       const parts = node.inputs.map((id) => channels.get(id));
-      if (node.axis !== 1 || parts.includes(undefined)) return node.axis === 1 ? undefined : input;
-      return parts.reduce((sum, part) => sum! + part!, 0);
+      if (node.axis !== 1) return input;
+      return parts.includes(undefined) ? undefined : parts.reduce((sum, part) => sum! + part!, 0);
     }
     case 'depth_to_space':
       return input === undefined ? undefined : input / (node.block[0] * node.block[1]);
+    default:
+      return keepsChannels(node) ? input : undefined; // those who read it tell, where it matters
+  }
+}
+
+/** Whether a node's result has the channels of its first input. */
+function keepsChannels(node: GraphNode): boolean {
+  switch (node.op) {
     case 'pad':
-      return node.before[1] === 0 && node.after[1] === 0 ? input : undefined;
+      return node.before[1] === 0 && node.after[1] === 0;
+    case 'concat':
+      return node.axis !== 1;
     case 'binary':
     case 'constant':
+    case 'conv2d':
+    case 'conv_transpose2d':
+    case 'depth_to_space':
     case 'flatten':
+    case 'linear':
     case 'matmul':
     case 'reduce_mean':
     case 'reshape':
@@ -50,9 +64,9 @@ function madeChannels(
     case 'squeeze':
     case 'transpose':
     case 'unsqueeze':
-      return undefined; // those who read it tell, where it matters
+      return false;
     default:
-      return input;
+      return true;
   }
 }
 
@@ -60,10 +74,11 @@ function madeChannels(
 function inputChannels({ input, nodes }: Graph, tensors: ReadonlyMap<string, Tensor>): number {
   const same = new Set([input]);
   for (const node of nodes) {
-    if (!same.has(node.inputs[0]!)) continue;
+    const [first, second] = node.inputs;
+    if (!same.has(first!) && !(node.op === 'add' && same.has(second!))) continue;
     const told = readChannels(node, tensors);
     if (told !== undefined) return told;
-    same.add(node.id);
+    if (keepsChannels(node)) same.add(node.id);
   }
   throw new RepfuseError(
     'ERR_REPFUSE_INVALID_ARGUMENT',

@@ -1,7 +1,7 @@
 import { type AffineConv, addBranches, appendStages, fromBranch, identity, materializeAsync } from '../algebra';
 import { RepfuseError } from '../errors';
 import { type AffineNode, affineStages, type Graph, type GraphNode, outputsOf } from '../graph';
-import type { FlattenNode, PlainOp, SoftmaxNode, TensorNode } from '../graph/graph';
+import { type FlattenNode, nodesFor, type PlainOp, type SoftmaxNode, type TensorNode } from '../graph/graph';
 import { rankOf } from '../graph/ranks';
 import { tensorOpOf } from '../graph/tensor-op';
 import { throwIfAborted } from '../native/call';
@@ -32,8 +32,9 @@ import { type Form, StepList } from './step-list';
  * @throws ERR_REPFUSE_NOT_FUSABLE or ERR_REPFUSE_NOT_FINITE naming the node of a BatchNorm that cannot be evaluated
  */
 export function compileGraph(graph: Graph, tensors: ReadonlyMap<string, Tensor>): Program {
-  const compiler = new Compiler(graph, tensors);
-  for (const node of graph.nodes) compiler.take(node);
+  const nodes = nodesFor(graph.nodes, outputsOf(graph));
+  const compiler = new Compiler({ ...graph, nodes }, tensors, channelCounts(graph, tensors));
+  for (const node of nodes) compiler.take(node);
   return compiler.finish();
 }
 
@@ -60,13 +61,12 @@ class Compiler {
   private readonly ranks = new Map<string, number>();
   private readonly pending = new Map<string, Pending>();
   private readonly readers = new Map<string, number>();
-  private readonly channels: ReadonlyMap<string, number>;
 
   constructor(
     private readonly graph: Graph,
     private readonly tensors: ReadonlyMap<string, Tensor>,
+    private readonly channels: ReadonlyMap<string, number>,
   ) {
-    this.channels = channelCounts(graph, tensors);
     this.values.set(graph.input, 0);
     this.ranks.set(graph.input, 4);
     for (const id of [...graph.nodes.flatMap(({ inputs }) => inputs), ...outputsOf(graph)]) {
@@ -83,7 +83,6 @@ class Compiler {
         this.tensors,
       ),
     );
-    if (!this.readers.has(node.id)) return; // nobody reads it
     switch (node.op) {
       case 'conv2d':
       case 'identity_conv1x1':
@@ -356,11 +355,13 @@ class Compiler {
     const alone = parts.size === 0;
     if (alone && node.op === 'conv2d') return plainConvStep(node, input, this.weight);
     if (alone && node.op === 'avg_pool2d') return poolStep(node, input);
-    const crop = conv.padding.map((side) => Math.min(side, 0)) as unknown as Padding4;
-    if (alone && node.op === 'crop') return { kind: 'frame', name: node.id, inputs: [input], padding: crop };
-    const cropped = crop.some((side) => side < 0);
-    const from = cropped
-      ? this.list.add({ kind: 'frame', name: `${node.id} crop`, inputs: [input], padding: crop })
+    if (alone && node.op === 'crop') return { kind: 'frame', name: node.id, inputs: [input], padding: conv.padding };
+    // Rows that are cropped at one end and zeros at the other are made in one: a small map may have no more than that many rows.
+    const isCropped = conv.padding.map((side, i) => side < 0 || conv.padding[(i + 2) % 4]! < 0);
+    const frame = conv.padding.map((side, i) => (isCropped[i] ? side : 0)) as unknown as Padding4;
+    const padding = conv.padding.map((side, i) => (isCropped[i] ? 0 : side)) as unknown as Padding4;
+    const from = isCropped.includes(true)
+      ? this.list.add({ kind: 'frame', name: `${node.id} crop`, inputs: [input], padding: frame })
       : input;
     const fuse: ProgramStep['fuse'] = (options) =>
       materializeAsync(conv, options).catch((error) => {
@@ -368,7 +369,6 @@ class Compiler {
         throw namingNode(node, error);
       });
     const { groups, stride, dilation } = conv;
-    const padding = conv.padding.map((side) => Math.max(side, 0)) as unknown as Padding4;
     return { kind: 'conv', name: node.id, inputs: [from], fuse, groups, stride, padding, dilation };
   }
 

@@ -2,12 +2,12 @@ import { RepfuseError } from '../errors';
 import { throwIfAborted } from '../native/call';
 import * as ops from '../ops';
 import { formatShape, Tensor } from '../tensor/tensor';
-import { type Graph, type GraphNode, outputsOf } from './graph';
+import { type Graph, type GraphNode, nodesFor } from './graph';
 import { BLOCKING, ON_POOL, runNode } from './run-node';
 import { inferShapes } from './shapes';
 
 /**
- * Runs a graph, node by node, in float32 (operators as in `ops`). Results are freed after their last use.
+ * Runs a graph, node by node, in float32 (operators as in `ops`): those that lead to its result. Results are freed after their last use.
  *
  * @param tensors weights by key; F16 and BF16 are widened, F64 rounded
  * @param input [N, C, H, W], float32, already normalised (see `normalizeInput`)
@@ -21,8 +21,9 @@ export function evaluate(
   options: ops.OpOptions = {},
 ): Tensor {
   check(graph, tensors, input);
-  const results = new Results(graph, input, outputsOf(graph));
-  for (const node of graph.nodes) {
+  const nodes = nodesFor(graph.nodes, [graph.output]);
+  const results = new Results(graph.input, nodes, input, [graph.output]);
+  for (const node of nodes) {
     try {
       results.set(node, runNode(BLOCKING, node, results.inputsOf(node), tensors, options));
     } catch (error) {
@@ -55,8 +56,10 @@ export async function evaluateValues(
 ): Promise<ReadonlyMap<string, Tensor>> {
   throwIfAborted(options.signal);
   check(graph, tensors, input);
-  const results = new Results(graph, Tensor.f32(input.shape, Float32Array.from(input.data as Float32Array)), ids);
-  for (const node of graph.nodes) {
+  const nodes = nodesFor(graph.nodes, ids);
+  const copy = Tensor.f32(input.shape, Float32Array.from(input.data as Float32Array));
+  const results = new Results(graph.input, nodes, copy, ids);
+  for (const node of nodes) {
     throwIfAborted(options.signal);
     try {
       results.set(node, await runNode(ON_POOL, node, results.inputsOf(node), tensors, options));
@@ -112,9 +115,9 @@ class Results {
   private readonly values: Map<string, Tensor>;
   private readonly readers = new Map<string, number>();
 
-  constructor(graph: Graph, input: Tensor, kept: readonly string[]) {
-    this.values = new Map([[graph.input, input]]);
-    for (const id of [...graph.nodes.flatMap(({ inputs }) => inputs), ...kept]) {
+  constructor(id: string, nodes: readonly GraphNode[], input: Tensor, kept: readonly string[]) {
+    this.values = new Map([[id, input]]);
+    for (const id of [...nodes.flatMap(({ inputs }) => inputs), ...kept]) {
       this.readers.set(id, (this.readers.get(id) ?? 0) + 1);
     }
   }
@@ -126,7 +129,7 @@ class Results {
   }
 
   set(node: GraphNode, value: Tensor): void {
-    if (this.readers.has(node.id)) this.values.set(node.id, value);
+    this.values.set(node.id, value);
   }
 
   value(id: string): Tensor {

@@ -251,6 +251,20 @@ export function outputsOf({ output, outputs }: Graph): readonly string[] {
   return outputs ?? [output];
 }
 
+/** The nodes from which a path leads to one of the results, in their order. */
+export function nodesFor<Item extends Pick<GraphNode, 'id' | 'inputs'>>(
+  nodes: readonly Item[],
+  results: readonly string[],
+): Item[] {
+  const read = new Set(results);
+  const needed = [...nodes].reverse().filter(({ id, inputs }) => {
+    if (!read.has(id)) return false;
+    for (const input of inputs) read.add(input);
+    return true;
+  });
+  return needed.reverse();
+}
+
 /** State dict keys that a node reads. */
 export function nodeKeys(node: GraphNode): string[] {
   switch (node.op) {

@@ -1,5 +1,6 @@
 import * as ops from '../ops';
-import { toPadding4 } from '../ops/geometry';
+import { frame, frameAsync } from '../ops/frame';
+import { type Padding4, toPadding4 } from '../ops/geometry';
 import { type TensorOp, tensorOp, tensorOpAsync } from '../ops/tensor-op';
 import { toFloat32 } from '../tensor/half';
 import { Tensor } from '../tensor/tensor';
@@ -19,7 +20,7 @@ export interface Operators<Result, Options> {
   hardswish(x: Tensor, options: Options): Result;
   linear(x: Tensor, weight: Tensor, bias: Tensor | null, options: Options): Result;
   maxPool2d(x: Tensor, options: ops.MaxPool2dOptions & Options): Result;
-  padBorder(x: Tensor, values: Tensor, padding: ops.Padding, options: Options): Result;
+  frame(x: Tensor, values: Tensor, sides: Padding4, options: Options): Result;
   relu(x: Tensor, options: Options): Result;
   runBranch(branch: ops.Branch, x: Tensor, options: Options): Result;
   sigmoid(x: Tensor, options: Options): Result;
@@ -32,6 +33,7 @@ export interface Operators<Result, Options> {
 
 export const BLOCKING: Operators<Tensor, ops.OpOptions> = {
   ...ops,
+  frame,
   tensorOp,
   constant: (x) => x,
   chain: (first, ...then) => then.reduce((x, step) => step(x), first),
@@ -41,12 +43,12 @@ export const ON_POOL: Operators<Promise<Tensor>, ops.OpOptions & ops.AsyncOpOpti
   add: ops.addAsync,
   avgPool2d: ops.avgPool2dAsync,
   crop: ops.cropAsync,
+  frame: frameAsync,
   constant: async (x) => x,
   globalAvgPool: ops.globalAvgPoolAsync,
   hardswish: ops.hardswishAsync,
   linear: ops.linearAsync,
   maxPool2d: ops.maxPool2dAsync,
-  padBorder: ops.padBorderAsync,
   relu: ops.reluAsync,
   runBranch: ops.runBranchAsync,
   sigmoid: ops.sigmoidAsync,
@@ -101,8 +103,7 @@ export function runNode<Result, Options>(
         number,
         number,
       ];
-      if (node.fill !== undefined)
-        return operators.padBorder(x!, weight(node.fill), [top, left, bottom, right], options);
+      if (node.fill !== undefined) return operators.frame(x!, weight(node.fill), [top, left, bottom, right], options);
       return runTensorNode(operators, node, inputs, weight, options);
     }
     case 'constant':

@@ -39,11 +39,11 @@ function shapeOf(
     case 'tanh':
       return input;
     case 'softmax':
-      expectAxis(node.axis ?? 1, input, 0);
+      expectAxis(node.axis ?? 1, input);
       return input;
     case 'flatten': {
       const axis = node.axis ?? 1;
-      expectAxis(axis, input, 1);
+      if (axis > input.length) throw new Misfit(`its input ${formatShape(input)} has no axis ${axis}`);
       return [elementCount(input.slice(0, axis)), elementCount(input.slice(axis))];
     }
     case 'binary': {
@@ -53,7 +53,7 @@ function shapeOf(
       return met;
     }
     case 'concat': {
-      expectAxis(node.axis, input, 0);
+      expectAxis(node.axis, input);
       const rest = (shape: Shape) => formatShape(shape.map((size, axis) => (axis === node.axis ? 0 : size)));
       const other = inputs.find((shape) => rest(shape) !== rest(input));
       if (other !== undefined) throw new Misfit(`shapes ${formatShape(input)} and ${formatShape(other)} do not fit`);
@@ -64,7 +64,7 @@ function shapeOf(
       const { perm } = node;
       expectRank(perm, input);
       if (new Set(perm).size !== perm.length) throw new Misfit(`[${perm.join(', ')}] is no permutation`);
-      for (const axis of perm) expectAxis(axis, input, 0);
+      for (const axis of perm) expectAxis(axis, input);
       return perm.map((axis) => input[axis]!);
     }
     case 'slice':
@@ -82,7 +82,7 @@ function shapeOf(
       return reshaped(node.shape, input);
     case 'squeeze':
       for (const axis of node.axes) {
-        expectAxis(axis, input, 0);
+        expectAxis(axis, input);
         if (input[axis] !== 1) throw new Misfit(`axis ${axis} of its input ${formatShape(input)} is not 1`);
       }
       return input.filter((_, axis) => !node.axes.includes(axis));
@@ -94,7 +94,7 @@ function shapeOf(
       return Array.from({ length: rank }, (_, axis) => (node.axes.includes(axis) ? 1 : rest.shift()!));
     }
     case 'reduce_mean':
-      for (const axis of node.axes) expectAxis(axis, input, 0);
+      for (const axis of node.axes) expectAxis(axis, input);
       return node.keepdims
         ? input.map((size, axis) => (node.axes.includes(axis) ? 1 : size))
         : input.filter((_, axis) => !node.axes.includes(axis));
@@ -154,10 +154,8 @@ function imageShape(shape: Shape): readonly [number, number, number, number] {
   return shape as unknown as readonly [number, number, number, number];
 }
 
-/** `extra`: how far beyond the last one the axis may be. */
-function expectAxis(axis: number, shape: Shape, extra: number): void {
-  if (axis >= Math.max(shape.length, 1) + extra)
-    throw new Misfit(`its input ${formatShape(shape)} has no axis ${axis}`);
+function expectAxis(axis: number, shape: Shape): void {
+  if (axis >= Math.max(shape.length, 1)) throw new Misfit(`its input ${formatShape(shape)} has no axis ${axis}`);
 }
 
 function expectRank(list: readonly number[], shape: Shape): void {

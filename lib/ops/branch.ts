@@ -28,8 +28,8 @@ export interface ConvStage {
 }
 
 /**
- * One affine step of a branch. `pad_border` adds a frame filled with what the stages before it yield for zero input
- * (DBB's BNAndPad), which is what makes a padded 1x1-KxK pair exact.
+ * One affine step of a branch. `pad_border` adds a frame filled with what the stage before it makes of zero: BN(0) as DBB's BNAndPad
+ * does, the bias of a convolution as ECB does. That makes a padded 1x1-KxK pair exact, where nothing before that stage shifts zero.
  */
 export type Stage =
   | ConvStage
@@ -171,26 +171,15 @@ export function storedKernel({ weight, taps }: ConvStage): Tensor {
   return new Tensor(dtype, [taps, 1, height, width], kernels);
 }
 
-/** What the stages make of an all-zero input away from any border, [C]: the value of the frame that `pad_border` adds. */
+/** What the last of the stages makes of zero, [C]: the value of the frame that `pad_border` adds. */
 function zeroResponse(stages: readonly Stage[], channels: number): Tensor {
-  const last = stages.at(-1);
-  const values = Float32Array.from({ length: channels }, () => 0);
-  const before = () => zeroResponse(stages.slice(0, -1), channels).data as Float32Array;
+  const last = stages.findLast(({ kind }) => kind !== 'pad_border');
+  const values = new Float32Array(channels);
   if (last?.kind === 'batch_norm') {
-    const x = before();
     const { scale, shift, mean } = batchNormAffine(last);
-    for (let c = 0; c < channels; c++) values[c] = (x[c]! - mean[c]!) * scale[c]! + shift[c]!;
-  } else if (last?.kind === 'scale') {
-    const x = before();
-    const factors = scaleFactors(last, channels);
-    for (let c = 0; c < channels; c++) values[c] = x[c]! * factors[c]!;
-  } else if (last?.kind === 'bias') {
-    const x = before();
-    const bias = toFloat64(last.bias);
-    for (let c = 0; c < channels; c++) values[c] = x[c]! + bias[c]!;
-  } else if (last?.kind === 'conv2d') {
-    // Its input is zero: no system puts anything before the first convolution that could make it otherwise.
-    if (last.bias != null) values.set(toFloat64(last.bias));
+    for (let c = 0; c < channels; c++) values[c] = -mean[c]! * scale[c]! + shift[c]!;
+  } else if ((last?.kind === 'conv2d' || last?.kind === 'bias') && last.bias != null) {
+    values.set(toFloat64(last.bias));
   }
   return Tensor.f32([channels], values);
 }

@@ -1,6 +1,6 @@
 import { RepfuseError } from '../errors';
 import { formatShape, Tensor } from '../tensor/tensor';
-import { type Padding, toPadding4 } from './geometry';
+import { type Padding, type Padding4, toPadding4 } from './geometry';
 import {
   type AsyncOpOptions,
   expectShape,
@@ -47,8 +47,22 @@ export async function cropAsync(
   return runAsync(prepareCrop(input, sides, options), options);
 }
 
+/** `padBorder` whose sides may also be negative, which crop. */
+export function frame(input: Tensor, values: Tensor, sides: Padding4, options: OpOptions = {}): Tensor {
+  return run(prepareFrame(input, values, sides, options));
+}
+
+/** `frame` on the pool. */
+export async function frameAsync(
+  input: Tensor,
+  values: Tensor,
+  sides: Padding4,
+  options: OpOptions & AsyncOpOptions = {},
+): Promise<Tensor> {
+  return runAsync(prepareFrame(input, values, sides, options), options);
+}
+
 function preparePad(input: Tensor, values: Tensor, padding: Padding, options: OpOptions): PreparedOp {
-  expectShape(values, 'values', [sizesOf(input)[1]]);
   return prepareFrame(input, values, nonNegative(padding, 'padding'), options);
 }
 
@@ -59,6 +73,7 @@ function prepareCrop(input: Tensor, sides: Padding, options: OpOptions): Prepare
 
 function prepareFrame(input: Tensor, fill: Tensor, padding: readonly number[], options: OpOptions): PreparedOp {
   const [batch, channels, height, width] = sizesOf(input);
+  expectShape(fill, 'values', [channels]);
   const [top, left, bottom, right] = padding as [number, number, number, number];
   const outSize = [height + top + bottom, width + left + right] as const;
   if (outSize[0] < 1 || outSize[1] < 1) {

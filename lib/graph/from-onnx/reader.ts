@@ -12,7 +12,7 @@ import { probeSizes, type Sizes, Worlds } from '../../onnx/worlds';
 import { DTYPES } from '../../tensor/dtype';
 import { toFloat32 } from '../../tensor/half';
 import { elementCount, formatShape, Tensor } from '../../tensor/tensor';
-import type { Graph, GraphNode } from '../graph';
+import { type Graph, type GraphNode, nodesFor } from '../graph';
 import { nodeShape } from '../shapes';
 
 /** Reads one operator of ONNX into a graph. */
@@ -77,7 +77,7 @@ export class Reader {
       input: this.input.name,
       output: outputs[0]!,
       ...(outputs.length > 1 ? { outputs } : {}),
-      nodes: this.nodesFor(outputs),
+      nodes: nodesFor(this.nodes, outputs), // those of an activation that was written by its parts lead nowhere
       ...(fixed ? { inputShape: image as [number, number, number] } : {}),
     };
     return { graph, tensors: this.tensors, aliases: this.same };
@@ -99,17 +99,6 @@ export class Reader {
       if (border !== undefined) this.takeBorder(border);
       else if (!this.isAside(node)) this.take(node);
     }
-  }
-
-  /** Nodes that lead to an output: those of an activation that was written by its parts do so no more. */
-  private nodesFor(outputs: readonly string[]): GraphNode[] {
-    const read = new Set(outputs);
-    const needed = [...this.nodes].reverse().filter(({ id, inputs }) => {
-      if (!read.has(id)) return false;
-      for (const input of inputs) read.add(input);
-      return true;
-    });
-    return needed.reverse();
   }
 
   get opset(): number {

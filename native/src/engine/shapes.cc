@@ -18,11 +18,11 @@ ConvShape ShapeOfConv(const NetworkNode& node, const ImageShape& x) {
           .dilation_h = node.dilation_h, .dilation_w = node.dilation_w, .groups = node.groups};
 }
 
-// A last window may begin in the map or its left padding, no further.
+// A last window may begin in the map or its left padding, no further. Rounded up, one that is larger than all there is may be the only one.
 int64_t Pooled(int64_t size, int64_t kernel, int64_t stride, int64_t before, int64_t after, bool ceil_mode) {
-  const int64_t free = size + before + after - kernel;
+  const int64_t free = size + before + after - kernel + (ceil_mode ? stride - 1 : 0);
   if (free < 0 || before < 0 || after < 0) return 0;
-  int64_t count = (free + (ceil_mode ? stride - 1 : 0)) / stride + 1;
+  int64_t count = free / stride + 1;
   if (ceil_mode && (count - 1) * stride >= size + before) --count;
   return count;
 }
