@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The long checks, outside .ci/run: the native tests under AddressSanitizer with UndefinedBehaviorSanitizer, and under ThreadSanitizer.
+# The long checks, outside .ci/run: the native tests under AddressSanitizer with UndefinedBehaviorSanitizer, and under ThreadSanitizer;
+# 10,000 random graphs in the engine and by evaluate.
 # Ends with `N passed, N failed`.
 set -u
 cd "$(dirname "$0")/.."
@@ -19,5 +20,7 @@ check() {
 check address-undefined 'address,undefined -fno-sanitize-recover=all' ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 '-*WithoutMemory*'
 # The shape sweeps are single-threaded arithmetic: what threads share is in the others.
 check thread thread TSAN_OPTIONS=halt_on_error=1:allocator_may_return_null=1 '-EngineConvTest.*'
+printf '\n== random graphs\n'
+if REPFUSE_RANDOM_GRAPHS=10000 npx jest test/engine/random-graphs.test.ts; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" = 0 ]

@@ -3,6 +3,7 @@ import { type NewFileOptions, writeNewFile } from '../checkpoint/files/new-file'
 import { type RandomAccess, readBytes, withFile } from '../checkpoint/files/random-access';
 import { inputOf, type Source } from '../checkpoint/files/source';
 import { RepfuseError } from '../errors';
+import { checkArity } from './arity';
 import { checkOrder } from './check';
 import { loadExternalData } from './external-data';
 import { type Graph, type Model, ModelSchema } from './schema/onnx_pb';
@@ -59,6 +60,7 @@ export function parseOnnx(bytes: Uint8Array, file = 'the ONNX model'): OnnxModel
     );
   }
   checkOrder(proto.graph, file);
+  checkArity(proto.graph, opset, file);
   return { proto: proto as OnnxModel['proto'], opset };
 }
 

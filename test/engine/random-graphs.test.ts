@@ -9,7 +9,7 @@ import { Random } from '../support/random';
 import { type RandomNetwork, randomNetwork } from '../support/random-graph';
 
 /** `npm run trust` asks for 10,000. */
-const COUNT = Number(process.env.REPFUSE_RANDOM_GRAPHS ?? 150);
+const COUNT = Number(process.env.REPFUSE_RANDOM_GRAPHS ?? 100);
 const FIRST = Number(process.env.REPFUSE_RANDOM_FIRST ?? 0);
 const BOUND = 1e-5;
 
