@@ -80,7 +80,7 @@ export function runBranch({ stages }: Branch, input: Tensor, options: OpOptions 
   stages.forEach((stage, index) => {
     switch (stage.kind) {
       case 'conv2d':
-        x = conv2d(x, stageWeight(stage), stage.bias, { ...options, ...geometryOf(stage) });
+        x = conv2d(x, stageWeight(stage), stageBias(stage), { ...options, ...geometryOf(stage) });
         break;
       case 'batch_norm':
         x = batchNorm(x, stage, options);
@@ -111,7 +111,7 @@ export async function runBranchAsync(
   for (const [index, stage] of stages.entries()) {
     switch (stage.kind) {
       case 'conv2d':
-        x = await conv2dAsync(x, stageWeight(stage), stage.bias, { ...options, ...geometryOf(stage) });
+        x = await conv2dAsync(x, stageWeight(stage), stageBias(stage), { ...options, ...geometryOf(stage) });
         break;
       case 'batch_norm':
         x = await batchNormAsync(x, stage, options);
@@ -159,6 +159,11 @@ export function stageWeight(stage: ConvStage): Tensor {
     data[index] = data[index]! + 1;
   }
   return Tensor.f32(weight.shape, data);
+}
+
+/** The bias as [O], however it is stored. */
+function stageBias({ bias }: ConvStage): Tensor | null {
+  return bias == null ? null : new Tensor(bias.dtype, [bias.size], bias.data);
 }
 
 /** The stored kernel, OIHW: a linear layer's weight as that of a 1x1 convolution, taps as a depthwise kernel. */
