@@ -56,7 +56,7 @@ export async function foldOnnx(
   const started = performance.now();
   // Protobuf takes 40 ms to load, as long as a small checkpoint to convert.
   const { foldGraph, readOnnx, writeOnnx } = require('../onnx') as typeof import('../onnx');
-  const { model, report } = await foldGraph(await readOnnx(source), rest);
+  const { model, report } = await foldGraph(await readOnnx(source, { signal: options.signal }), rest);
   if (requireChange === true && report.folded.length === 0)
     throw new RepfuseError('ERR_REPFUSE_NO_BLOCKS', `Expected something to fold in ${input} but found nothing`, {
       file: input,

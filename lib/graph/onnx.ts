@@ -40,7 +40,7 @@ export async function readOnnxModel(
 ): Promise<ReadModel> {
   const { fromOnnx } = require('./from-onnx/from-onnx') as typeof import('./from-onnx/from-onnx');
   const { FixedConstants, readOnnx } = require('../onnx') as typeof import('../onnx');
-  const read = await readOnnx(model, source);
+  const read = await readOnnx(model, { signal, source });
   try {
     const fixed = new FixedConstants(read.proto.graph);
     await fixed.prepare(signal);

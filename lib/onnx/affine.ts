@@ -198,12 +198,11 @@ function constantStep(node: Node, known: Known): AffineStep | NotAffine | undefi
 
 function perChannel(constant: Tensor, channels: number): Float64Array | undefined {
   if (!['F32', 'F64'].includes(constant.dtype)) return undefined;
-  const values = toFloat64(constant);
-  if (values.length === 1) return new Float64Array(channels).fill(values[0]!);
+  if (constant.size === 1) return new Float64Array(channels).fill(toFloat64(constant)[0]!);
   // [C, 1, 1] and [1, C, 1, 1]; [C] alone meets the width.
   const shape = [...Array<number>(Math.max(0, 4 - constant.shape.length)).fill(1), ...constant.shape];
   const fits = shape.length === 4 && shape[1] === channels && shape[0] === 1 && shape[2] === 1 && shape[3] === 1;
-  return fits ? values : undefined;
+  return fits ? toFloat64(constant) : undefined;
 }
 
 function integersOf(constants: ConstantValues, name: string | undefined): number[] | undefined {

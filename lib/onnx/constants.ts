@@ -21,15 +21,15 @@ export class Constants {
 
   /** The tensor that a value always is, or undefined. @throws ERR_REPFUSE_FORMAT, ERR_REPFUSE_GRAPH for what is malformed */
   get(value: string): Tensor | undefined {
-    return this.fixed.has(value) ? this.fixed.get(value) : this.computed(value);
+    return this.fixed.settles(value) ? this.fixed.get(value) : this.computed(value);
   }
 
   has(value: string): boolean {
-    return this.fixed.has(value) || this.computed(value) !== undefined;
+    return this.fixed.has(value) || this.get(value) !== undefined;
   }
 
   shapeOf(value: string): readonly number[] | undefined {
-    return this.fixed.shapeOf(value) ?? this.computed(value)?.shape;
+    return this.fixed.shapeOf(value) ?? this.get(value)?.shape;
   }
 
   /** What is computed from shapes: depth first, without recursion, which deep graphs would overflow. */
@@ -53,7 +53,7 @@ export class Constants {
   }
 
   private isOpen(value: string): boolean {
-    return value !== '' && !this.known.has(value) && !this.fixed.has(value);
+    return value !== '' && !this.known.has(value) && !this.fixed.settles(value);
   }
 
   private evaluate(node: Node): readonly Tensor[] | undefined {

@@ -22,6 +22,8 @@ export class FixedConstants {
   private readonly made: Map<string, Made>;
   private readonly budget: Budget;
   private readonly work: Generator<void, void, void>;
+  /** Beyond the budget, or malformed. */
+  private readonly failed: Set<string>;
   private again = 0;
   /** Values that lie in the same memory. */
   private readonly holders = new Map<TensorData, number>();
@@ -30,6 +32,7 @@ export class FixedConstants {
   constructor(graph: Graph, earlier?: FixedConstants) {
     this.initializers = new Map(graph.initializer.map((tensor) => [tensor.name, tensor]));
     this.made = new Map(earlier?.made);
+    this.failed = new Set(earlier?.failed);
     this.budget = earlier?.budget ?? budgetFor(graph.initializer);
     this.work = this.evaluateAll(graph);
   }
@@ -53,6 +56,11 @@ export class FixedConstants {
     this.again--;
     const isWhole = inputs.every((tensor, i) => tensor !== undefined || node.input[i] === '');
     return isWhole ? evaluateNode(node, inputs, this.budget)?.[node.output.indexOf(value)] : undefined;
+  }
+
+  /** Whether nothing more will be known of a value: it is one of these, or none although all that it is computed from is. */
+  settles(value: string): boolean {
+    return this.has(value) || this.failed.has(value);
   }
 
   has(value: string): boolean {
@@ -80,7 +88,7 @@ export class FixedConstants {
     for (const node of graph.node) {
       if (!canEvaluate(node) || !node.input.every(isFixed)) continue;
       yield;
-      const isNew = node.output.some((name) => name !== '' && !this.made.has(name));
+      const isNew = node.output.some((name) => name !== '' && !this.made.has(name) && !this.failed.has(name));
       if (!isNew || !this.evaluate(node)) continue;
       for (const name of valuesRead(node)) {
         const count = (unread.get(name) ?? wiring.readersOf(name)) - 1;
@@ -96,7 +104,10 @@ export class FixedConstants {
     );
     if (inputs.some((tensor, i) => tensor === undefined && node.input[i] !== '')) return false;
     const results = evaluateNode(node, inputs, this.budget);
-    if (results === undefined) return false;
+    if (results === undefined) {
+      for (const name of node.output) if (name !== '') this.failed.add(name);
+      return false;
+    }
     for (const [i, name] of node.output.entries()) {
       if (name === '') continue;
       const tensor = results[i]!;

@@ -1,11 +1,11 @@
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { type NewFileOptions, writeNewFile } from '../checkpoint/files/new-file';
-import { type RandomAccess, readBytes, withFile } from '../checkpoint/files/random-access';
+import { type RandomAccess, ReadMeter, readBytes, withFile } from '../checkpoint/files/random-access';
 import { inputOf, type Source } from '../checkpoint/files/source';
 import { RepfuseError } from '../errors';
 import { checkArity } from './arity';
 import { checkOrder } from './check';
-import { loadExternalData } from './external-data';
+import { loadExternalData, tensorsOf } from './external-data';
 import { type Graph, type Model, ModelSchema } from './schema/onnx_pb';
 
 /** The operator sets whose meaning is known. */
@@ -24,15 +24,19 @@ export interface OnnxModel {
 /**
  * Reads a model, with the tensors that it keeps in other files of its folder.
  *
- * @param source the file, where it is open
- * @throws ERR_REPFUSE_FILE; ERR_REPFUSE_FORMAT naming the file; ERR_REPFUSE_GRAPH for nodes in an impossible order; ERR_REPFUSE_UNSUPPORTED_FORMAT for an operator set that is too old or too new
+ * @param options.source the file, where it is open
+ * @throws ERR_REPFUSE_ABORTED; ERR_REPFUSE_FILE; ERR_REPFUSE_FORMAT naming the file; ERR_REPFUSE_GRAPH for nodes in an impossible order; ERR_REPFUSE_UNSUPPORTED_FORMAT for an operator set that is too old or too new
  */
-export async function readOnnx(from: Source, source?: RandomAccess): Promise<OnnxModel> {
-  if (source === undefined) return await withFile(from, (opened) => readOnnx(from, opened));
+export async function readOnnx(
+  from: Source,
+  { source, signal }: { readonly source?: RandomAccess | undefined; readonly signal?: AbortSignal | undefined } = {},
+): Promise<OnnxModel> {
+  if (source === undefined) return await withFile(from, (opened) => readOnnx(from, { source: opened, signal }));
   const input = inputOf(from);
   if (source.size > MOST_BYTES) throw tooLarge(input.name, source.size);
-  const model = parseOnnx(await readBytes(source, 0, source.size), input.name);
-  await loadExternalData(model.proto.graph, input);
+  const metered = new ReadMeter(signal, undefined).observe(source);
+  const model = parseOnnx(await readBytes(metered, 0, source.size), input.name);
+  await loadExternalData(model.proto.graph, input, signal);
   return model;
 }
 
@@ -83,6 +87,9 @@ function decode(bytes: Uint8Array, file: string): Model {
  * @throws ERR_REPFUSE_EXISTS, ERR_REPFUSE_FILE; ERR_REPFUSE_RANGE beyond the 2 GiB that protobuf can hold; the signal's reason
  */
 export async function writeOnnx(file: string, { proto }: OnnxModel, options: NewFileOptions = {}): Promise<void> {
+  // Tensors may lie in one memory, in the file each has its own.
+  const data = [...tensorsOf(proto.graph)].reduce((sum, { rawData }) => sum + rawData.length, 0);
+  if (data > MOST_BYTES) throw tooLarge(file, data);
   const bytes = toBinary(ModelSchema, proto);
   if (bytes.length > MOST_BYTES) throw tooLarge(file, bytes.length);
   await writeNewFile(file, options, (sink) => sink.write(bytes));

@@ -42,7 +42,7 @@ export class Worlds {
 
   /** What a value always is. */
   get(value: string): Tensor | undefined {
-    if (this.fixed.has(value)) return this.fixed.get(value);
+    if (this.fixed.settles(value)) return this.fixed.get(value);
     if (!this.inBoth.has(value)) {
       const [first, second] = this.constants.map((constants) => constants.get(value));
       this.inBoth.set(value, first !== undefined && second !== undefined && isSame(first, second) ? first : undefined);

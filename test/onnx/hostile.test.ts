@@ -1,8 +1,9 @@
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { foldOnnx } from '../../lib/convert';
 import { foldGraph, parseOnnx, readOnnx, writeOnnx } from '../../lib/onnx';
-import { EntrySchema, ModelSchema, Tensor_Location } from '../../lib/onnx/schema/onnx_pb';
+import { EntrySchema, ModelSchema, Tensor_Location, TensorSchema } from '../../lib/onnx/schema/onnx_pb';
 import { Tensor } from '../../lib/tensor/tensor';
 import { fixturePath } from '../support/fixtures';
 import { model, node } from '../support/onnx-model';
@@ -94,6 +95,7 @@ describe('external data', () => {
     tensor.externalData = Object.entries(entries).map(([key, value]) => create(EntrySchema, { key, value }));
     return write('external.onnx', toBinary(ModelSchema, given.proto));
   }
+  const readOnnxOf = (entries: Readonly<Record<string, string>>) => readOnnx(external(entries));
   const bytes = Buffer.from(weights.buffer);
   beforeAll(() => {
     mkdirSync(path('data'));
@@ -118,12 +120,50 @@ describe('external data', () => {
     ['an offset beyond the end', { location: 'data/w.bin', offset: '99999' }, 'offset'],
     ['a negative offset', { location: 'data/w.bin', offset: '-8' }, 'offset'],
     ['more bytes than there are', { location: 'data/w.bin', length: '99999999999' }, 'length'],
+    ['other bytes than its dims ask for', { location: 'data/w.bin', length: '100' }, 'length'],
+    ['a length that is no number', { location: 'data/w.bin', length: '0x10' }, 'length'],
   ];
   test.each(bad)('%s is refused, naming tensor and field', async (_, entries, field) => {
     expect(await refusal(readOnnx(external(entries)))).toMatchObject({
       code: 'ERR_REPFUSE_FORMAT',
       details: { tensor: 'w', field },
     });
+  });
+
+  test('a named pipe, a folder and a device are no files, and opening them does not wait', async () => {
+    execFileSync('mkfifo', [path('data/pipe')]);
+    for (const location of ['data/pipe', 'data']) {
+      expect(await refusal(readOnnx(external({ location })))).toMatchObject({
+        code: 'ERR_REPFUSE_FILE',
+        message: expect.stringContaining('regular file'),
+        details: { tensor: 'w' },
+      });
+    }
+  });
+
+  test('what many tensors refer to is read once; ranges that overlap otherwise are refused', async () => {
+    const { proto } = await readOnnxOf({ location: 'data/w.bin', offset: '8' });
+    const first = proto.graph.initializer[0]!;
+    const entry = (key: string, value: string) => create(EntrySchema, { key, value });
+    const refer = (name: string, offset: number, dims: bigint[]) =>
+      create(TensorSchema, {
+        name,
+        dims,
+        dataType: 1,
+        dataLocation: Tensor_Location.EXTERNAL,
+        externalData: [entry('location', 'data/w.bin'), entry('offset', `${offset}`)],
+      });
+    proto.graph.initializer.push(...Array.from({ length: 500 }, (_, i) => refer(`t${i}`, 8, first.dims)));
+    Object.assign(first, refer('w', 8, first.dims));
+    const file = write('shared.onnx', toBinary(ModelSchema, proto));
+    const { graph } = (await readOnnx(file)).proto;
+    const buffers = new Set(
+      graph.initializer.filter(({ name }) => /^[tw]/.test(name)).map(({ rawData }) => rawData.buffer),
+    );
+    expect(buffers.size).toBe(1);
+    proto.graph.initializer.push(refer('beside', 4, [100n]));
+    write('shared.onnx', toBinary(ModelSchema, proto));
+    expect(await refusal(readOnnx(file))).toMatchObject({ details: { tensor: 'beside', field: 'length' } });
   });
 
   test('a file that is missing is named', async () => {

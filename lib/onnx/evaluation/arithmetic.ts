@@ -1,7 +1,7 @@
 import { DTYPES, type DType } from '../../tensor/dtype';
 import { Tensor } from '../../tensor/tensor';
 import type { Budget } from './budget';
-import { metShape, spreadSteps, walk } from './elements';
+import { metShape, spreadSteps, walkRows } from './elements';
 
 /** A function of two numbers: of floats in float64, to be rounded once; of integers exactly. What it lacks, or where it has no value, is not known. */
 export interface BinaryRule {
@@ -55,8 +55,8 @@ export function binary(a: Tensor, b: Tensor, rule: BinaryRule, budget: Budget): 
     const data = budget.allocate(dtype, shape) as Float64Array | undefined;
     if (data === undefined) return undefined;
     const [xs, ys] = [a.data as Float64Array, b.data as Float64Array];
-    walk(shape, steps, (place, x, y) => {
-      data[place] = float(xs[x]!, ys[y]!);
+    walkRows(shape, steps, ([dx, dy]) => (place, count, [x, y]) => {
+      for (let i = 0, a = x!, b = y!; i < count; i++, a += dx!, b += dy!) data[place + i] = float(xs[a]!, ys[b]!);
     });
     return new Tensor(dtype, shape, data);
   }
@@ -67,10 +67,12 @@ export function binary(a: Tensor, b: Tensor, rule: BinaryRule, budget: Budget): 
   const write = integerWriter(data, dtype);
   const [xs, ys] = [a.data as BigInt64Array, b.data as BigInt64Array];
   let isKnown = true;
-  walk(shape, steps, (place, x, y) => {
-    const value = integer(BigInt(xs[x]!), BigInt(ys[y]!), dtype);
-    if (value === undefined) isKnown = false;
-    else write(place, value);
+  walkRows(shape, steps, ([dx, dy]) => (place, count, [x, y]) => {
+    for (let i = 0, a = x!, b = y!; i < count && isKnown; i++, a += dx!, b += dy!) {
+      const value = integer(BigInt(xs[a]!), BigInt(ys[b]!), dtype);
+      if (value === undefined) isKnown = false;
+      else write(place + i, value);
+    }
   });
   return isKnown ? new Tensor(dtype, shape, data) : undefined;
 }
@@ -107,8 +109,8 @@ export function compare(
   const data = budget.allocate('BOOL', shape);
   if (data === undefined) return undefined;
   const [xs, ys] = [a.data as Float64Array, b.data as Float64Array];
-  walk(shape, [spreadSteps(a.shape, shape), spreadSteps(b.shape, shape)], (place, x, y) => {
-    data[place] = test(xs[x]!, ys[y]!) ? 1 : 0;
+  walkRows(shape, [spreadSteps(a.shape, shape), spreadSteps(b.shape, shape)], ([dx, dy]) => (place, count, [x, y]) => {
+    for (let i = 0, m = x!, n = y!; i < count; i++, m += dx!, n += dy!) data[place + i] = test(xs[m]!, ys[n]!) ? 1 : 0;
   });
   return new Tensor('BOOL', shape, data);
 }

@@ -38,41 +38,55 @@ export function spreadSteps(shape: readonly number[], target: readonly number[])
   return target.map((_, axis) => (axis < added || shape[axis - added] === 1 ? 0 : strides[axis - added]!));
 }
 
-/** Visits the places of a shape in order, each with those of up to three operands, which move by their steps. */
-export function walk(
+/** A run of places of a target, and where its operands begin: their steps within it are the same for all runs. */
+type Row = (place: number, count: number, starts: readonly number[]) => void;
+
+/** Visits a shape in order, run by run, as long ones as the operands' steps allow; told are their steps within a run. */
+export function walkRows(
   shape: readonly number[],
   steps: readonly (readonly number[])[],
-  visit: (place: number, a: number, b: number, c: number) => void,
-  start = 0,
+  visitor: (moves: readonly number[]) => Row,
+  starts: readonly number[] = steps.map(() => 0),
 ): void {
   if (shape.includes(0)) return;
-  const long = [...shape.keys()].filter((axis) => shape[axis] !== 1);
-  const sizes = long.map((axis) => shape[axis]!);
-  const [as, bs, cs] = [0, 1, 2].map((i) => long.map((axis) => steps[i]?.[axis] ?? 0)) as [
-    number[],
-    number[],
-    number[],
-  ];
-  const last = sizes.length - 1;
-  const inner = sizes[last] ?? 1;
-  const [ia, ib, ic] = [as[last] ?? 0, bs[last] ?? 0, cs[last] ?? 0];
-  const index = Array<number>(sizes.length).fill(0);
-  let [a, b, c, place] = [start, 0, 0, 0];
-  for (;;) {
-    for (let i = 0; i < inner; i++) visit(place++, a + i * ia, b + i * ib, c + i * ic);
-    let axis = last - 1;
+  const axes = joinedAxes(shape, steps);
+  const inner = axes.pop() ?? { size: 1, steps: steps.map(() => 0) };
+  const visit = visitor(inner.steps);
+  const index = axes.map(() => 0);
+  const at = [...starts];
+  for (let place = 0; ; ) {
+    visit(place, inner.size, at);
+    place += inner.size;
+    let axis = axes.length - 1;
     for (; axis >= 0; axis--) {
-      a += as[axis]!;
-      b += bs[axis]!;
-      c += cs[axis]!;
-      if (++index[axis]! < sizes[axis]!) break;
-      a -= as[axis]! * sizes[axis]!;
-      b -= bs[axis]! * sizes[axis]!;
-      c -= cs[axis]! * sizes[axis]!;
+      const { size, steps: moves } = axes[axis]!;
+      index[axis]!++;
+      const turn = index[axis] === size ? size - 1 : -1; // back to its start, or one on
+      for (let i = 0; i < at.length; i++) at[i]! -= turn * moves[i]!;
+      if (turn < 0) break;
       index[axis] = 0;
     }
     if (axis < 0) return;
   }
+}
+
+interface Axis {
+  size: number;
+  readonly steps: readonly number[];
+}
+
+/** Axes of one element are left out, neighbours along which every operand goes on evenly are one. */
+function joinedAxes(shape: readonly number[], steps: readonly (readonly number[])[]): Axis[] {
+  const axes: Axis[] = [];
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    const size = shape[axis]!;
+    if (size === 1) continue;
+    const own = steps.map((each) => each[axis]!);
+    const after = axes.at(-1);
+    if (after !== undefined && own.every((step, i) => step === after.steps[i]! * after.size)) after.size *= size;
+    else axes.push({ size, steps: own });
+  }
+  return axes.reverse();
 }
 
 /** A tensor of `shape` whose elements are those that a walk from `start` meets in another. */
@@ -85,16 +99,16 @@ export function picked(
 ): Tensor | undefined {
   const data = budget.allocate(x.dtype, shape);
   if (data === undefined) return undefined;
-  const from = x.data as ArrayLike<number>;
-  const to = data as { [index: number]: number };
-  walk(
-    shape,
-    [steps],
-    (place, at) => {
-      to[place] = from[at]!;
-    },
-    start,
-  );
+  const from = x.data as Float32Array;
+  const to = data as Float32Array;
+  const row =
+    ([move]: readonly number[]) =>
+    (place: number, count: number, [first]: readonly number[]) => {
+      if (move === 0) to.fill(from[first!]!, place, place + count);
+      else if (move === 1) to.set(from.subarray(first, first! + count), place);
+      else for (let i = 0, at = first!; i < count; i++, at += move!) to[place + i] = from[at]!;
+    };
+  walkRows(shape, [steps], row, [start]);
   return new Tensor(x.dtype, shape, data);
 }
 

@@ -1,7 +1,7 @@
 import { broadcastShape, sliceRange } from '../../tensor/shape-rules';
 import { elementCount, Tensor } from '../../tensor/tensor';
 import { type Budget, MOST_RANK } from './budget';
-import { axesOf, axisOf, metShape, picked, spreadSteps, stridesOf, walk } from './elements';
+import { axesOf, axisOf, metShape, picked, spreadSteps, stridesOf, walkRows } from './elements';
 
 type List = readonly number[];
 
@@ -169,8 +169,10 @@ export function chosen(condition: Tensor, a: Tensor, b: Tensor, budget: Budget):
   if (data === undefined) return undefined;
   const [xs, ys] = [a.data as ArrayLike<number>, b.data as ArrayLike<number>];
   const steps = [condition, a, b].map((each) => spreadSteps(each.shape, shape));
-  walk(shape, steps, (place, at, x, y) => {
-    (data as { [index: number]: number })[place] = condition.data[at] ? xs[x]! : ys[y]!;
+  const to = data as { [index: number]: number };
+  walkRows(shape, steps, ([dc, dx, dy]) => (place, count, [c, x, y]) => {
+    for (let i = 0; i < count; i++)
+      to[place + i] = condition.data[c! + i * dc!] ? xs[x! + i * dx!]! : ys[y! + i * dy!]!;
   });
   return new Tensor(a.dtype, shape, data);
 }

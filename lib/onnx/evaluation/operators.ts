@@ -191,8 +191,8 @@ const OPERATORS: ReadonlyMap<string, Operator> = new Map<string, Operator>([
   ['ReduceSum', reduction({ float: (sum, x) => sum + x, integer: (sum, x) => sum + x, start: 0 })],
   ['ReduceProd', reduction({ float: (sum, x) => sum * x, integer: (sum, x) => sum * x, start: 1 })],
   ['ReduceMean', reduction({ float: (sum, x) => sum + x, start: 0, finish: (sum, count) => sum / count })],
-  ['ReduceMax', reduction({ float: Math.max, integer: larger })],
-  ['ReduceMin', reduction({ float: Math.min, integer: smaller })],
+  ['ReduceMax', reduction({ float: Math.max, integer: larger, start: -Infinity })],
+  ['ReduceMin', reduction({ float: Math.min, integer: smaller, start: Infinity })],
   ['ReduceSumSquare', reduction({ float: (sum, x) => sum + x * x, integer: (sum, x) => sum + x * x, start: 0 })],
   ['ReduceL2', reduction({ float: (sum, x) => sum + x * x, start: 0, finish: Math.sqrt })],
   [

@@ -1,14 +1,14 @@
 import { Tensor } from '../../tensor/tensor';
 import { type IntegerType, integerWriter, isFloat, isInteger, wrapped } from './arithmetic';
 import type { Budget } from './budget';
-import { axesOf, axisOf, stridesOf, walk } from './elements';
+import { axesOf, axisOf, stridesOf, walkRows } from './elements';
 
 /** How elements are reduced to one: floats in float64, rounded once; integers exactly, in their type. */
 export interface Reduction {
   readonly float: (sum: number, x: number) => number;
   readonly integer?: (sum: bigint, x: bigint) => bigint;
-  /** What nothing is; undefined: the first element. */
-  readonly start?: 0 | 1;
+  /** What nothing is. */
+  readonly start: number;
   /** What the reduced value of so many elements becomes. */
   readonly finish?: (value: number, count: number) => number;
 }
@@ -33,11 +33,9 @@ export function reduced(
     const data = sums && budget.allocate(dtype, shape);
     if (sums === undefined || data === undefined) return undefined;
     const xs = x.data as Float64Array;
-    sums.fill(start ?? Number.NaN);
-    const isSeen = new Uint8Array(sums.length);
-    walk(x.shape, [steps], (place, at) => {
-      sums[at] = isSeen[at] || start !== undefined ? float(sums[at]!, xs[place]!) : xs[place]!;
-      isSeen[at] = 1;
+    sums.fill(start);
+    walkRows(x.shape, [steps], ([move]) => (place, count, [first]) => {
+      for (let i = 0, at = first!; i < count; i++, at += move!) sums[at] = float(sums[at]!, xs[place + i]!);
     });
     const count = x.size / sums.length;
     (data as Float64Array).set(finish === undefined ? sums : sums.map((sum) => finish(sum, count)));
@@ -46,12 +44,14 @@ export function reduced(
   if (!isInteger(dtype) || integer === undefined || !budget.spend(8 * x.size)) return undefined;
   const data = budget.allocate(dtype, shape);
   if (data === undefined) return undefined;
-  const sums: (bigint | undefined)[] = Array(data.length).fill(start === undefined ? undefined : BigInt(start));
+  const sums = Array<bigint | undefined>(data.length).fill(Number.isFinite(start) ? BigInt(start) : undefined);
   const xs = x.data as BigInt64Array;
-  walk(x.shape, [steps], (place, at) => {
-    const sum = sums[at];
-    const value = BigInt(xs[place]!);
-    sums[at] = sum === undefined ? value : wrapped(integer(sum, value), dtype);
+  walkRows(x.shape, [steps], ([move]) => (place, count, [first]) => {
+    for (let i = 0, at = first!; i < count; i++, at += move!) {
+      const value = BigInt(xs[place + i]!);
+      const sum = sums[at];
+      sums[at] = sum === undefined ? value : wrapped(integer(sum, value), dtype);
+    }
   });
   const write = integerWriter(data, dtype);
   for (const [i, sum] of sums.entries()) write(i, sum!);
