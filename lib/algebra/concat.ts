@@ -38,10 +38,10 @@ export function concatOutputs(
     }
     const outBegin = bias.length;
     const inBegin = input === 'split' ? inChannels : 0;
-    chains.push(...conv.value.chains.map((chain) => ({ ...chain, factors: shift(chain.factors, outBegin, inBegin) })));
+    for (const chain of conv.value.chains) chains.push({ ...chain, factors: shift(chain.factors, outBegin, inBegin) });
     // Constants of inner maps stay: only their way to the output moves.
-    biasTerms.push(...conv.value.biasTerms.map((term) => ({ ...term, factors: shift(term.factors, outBegin, 0) })));
-    bias.push(...conv.value.bias);
+    for (const term of conv.value.biasTerms) biasTerms.push({ ...term, factors: shift(term.factors, outBegin, 0) });
+    for (const value of conv.value.bias) bias.push(value);
     inChannels += conv.inChannels;
   });
   if (input === 'shared') inChannels = first.inChannels;

@@ -2,7 +2,8 @@ import type { Stage } from '../ops';
 import type { Padding4 } from '../ops/geometry';
 import { toFloat64 } from '../tensor/half';
 import { Tensor } from '../tensor/tensor';
-import { floatOf, intOf, intsOf, stringOf } from './attributes';
+import { floatOf, intOf, intsOf, isOfOnnx, stringOf } from './attributes';
+import type { Budget } from './evaluation/budget';
 import type { OnnxModel } from './model';
 import type { Node } from './schema/onnx_pb';
 import type { Images } from './shapes';
@@ -28,16 +29,22 @@ export interface ConstantValues {
 export interface Known {
   readonly constants: ConstantValues;
   readonly opset: number;
+  /** What nodes were found to be: a step holds vectors of all channels, and is asked for more than once. */
+  readonly steps: Map<Node, AffineStep | NotAffine | undefined>;
+  /** Whether the budget has a vector of so many channels. */
+  takeVector(channels: number): boolean;
   /** Channels of a value [N, C, H, W], where they are known. */
   channels(value: string): number | undefined;
   /** Height and width of a value, where both are known. */
   size(value: string): readonly [number, number] | undefined;
 }
 
-export function knownOf({ opset }: OnnxModel, constants: ConstantValues, images: Images): Known {
+export function knownOf({ opset }: OnnxModel, constants: ConstantValues, images: Images, budget: Budget): Known {
   return {
     constants,
     opset,
+    steps: new Map(),
+    takeVector: (channels) => budget.spend(4 * channels),
     channels: (value) => images.channelsOf(value),
     size: (value) => images.sizeOf(value),
   };
@@ -50,7 +57,18 @@ export function knownOf({ opset }: OnnxModel, constants: ConstantValues, images:
  * @returns undefined for a node of another kind
  */
 export function affineStep(node: Node, known: Known): AffineStep | NotAffine | undefined {
-  if (node.domain !== '' && node.domain !== 'ai.onnx') return undefined;
+  if (!known.steps.has(node)) known.steps.set(node, stepOf(node, known));
+  return known.steps.get(node);
+}
+
+function stepOf(node: Node, known: Known): AffineStep | NotAffine | undefined {
+  if (!isOfOnnx(node.domain) || !node.input[0] || !node.output[0]) return undefined;
+  const step = stepOfKind(node, known);
+  const isOne = node.output.slice(1).every((name) => name === '');
+  return isOne || step?.kind === 'refused' ? step : undefined;
+}
+
+function stepOfKind(node: Node, known: Known): AffineStep | NotAffine | undefined {
   switch (node.opType) {
     case 'Conv':
       return convStep(node, known);
@@ -73,6 +91,9 @@ export function affineStep(node: Node, known: Known): AffineStep | NotAffine | u
       return undefined;
   }
 }
+
+/** Of a small file that describes large maps. */
+const BEYOND_BUDGET = 'it has more channels than the budget of a model of this size allows';
 
 const refused = (reason: string): NotAffine => ({ kind: 'refused', reason });
 
@@ -174,6 +195,7 @@ function constantStep(node: Node, known: Known): AffineStep | NotAffine | undefi
   if (node.opType === 'Div' && right === undefined) return refused('it divides a constant');
   const channels = known.channels(input);
   if (channels === undefined) return undefined; // no image
+  if (!known.takeVector(channels)) return refused(BEYOND_BUDGET);
   const values = perChannel(constant, channels);
   if (values === undefined) return refused('its constant differs from pixel to pixel');
   const vector = (of: (value: number) => number) => new Tensor('F64', [channels], values.map(of));

@@ -24,5 +24,5 @@ export function analyse(
   const { graph } = model.proto;
   const worlds = inferredWorlds(graph, wiring, fixed);
   const images = new Images(graph, worlds);
-  return { fixed, wiring, worlds, images, known: knownOf(model, worlds, images) };
+  return { fixed, wiring, worlds, images, known: knownOf(model, worlds, images, fixed.budget) };
 }

@@ -8,6 +8,11 @@ import {
   type Tensor as TensorProto,
 } from './schema/onnx_pb';
 
+/** Whether a node's domain is that of ONNX's own operators. */
+export function isOfOnnx(domain: string): boolean {
+  return domain === '' || domain === 'ai.onnx';
+}
+
 /** What identifies a node in a message. */
 export function describeNode({ name, opType, output }: Node): string {
   return `${opType} ${JSON.stringify(name || output[0] || '')}`;

@@ -9,7 +9,16 @@ import { valuesRead } from './wiring';
  * @throws ERR_REPFUSE_GRAPH naming file, node and value
  */
 export function checkOrder(graph: Graph, file: string): void {
-  const made = new Set([...graph.input, ...graph.initializer].map(({ name }) => name));
+  const made = new Set(graph.input.map(({ name }) => name));
+  const initializers = new Set<string>();
+  for (const { name } of graph.initializer) {
+    if (initializers.has(name)) {
+      const message = `Expected one initializer of each name in ${file} but received more of ${JSON.stringify(name)}`;
+      throw new RepfuseError('ERR_REPFUSE_GRAPH', message, { file, value: name });
+    }
+    initializers.add(name);
+    made.add(name);
+  }
   const inner = new Set(
     graph.node.flatMap(({ attribute }) => attribute.flatMap(({ g, graphs }) => innerNames(g, graphs))),
   );

@@ -20,7 +20,8 @@ export class FixedConstants {
   private readonly initializers: ReadonlyMap<string, TensorProto>;
   private readonly stored = new Map<string, Tensor | undefined>(); // initializers that were asked for
   private readonly made: Map<string, Made>;
-  private readonly budget: Budget;
+  /** What is left of what the model may take; what folds and reads it takes of the same. */
+  readonly budget: Budget;
   private readonly work: Generator<void, void, void>;
   /** Beyond the budget, or malformed. */
   private readonly failed: Set<string>;

@@ -6,6 +6,7 @@ import { RepfuseError } from '../errors';
 import { checkArity } from './arity';
 import { checkOrder } from './check';
 import { loadExternalData, tensorsOf } from './external-data';
+import { MESSAGE, messageSize } from './message-size';
 import { type Graph, type Model, ModelSchema } from './schema/onnx_pb';
 
 /** The operator sets whose meaning is known. */
@@ -13,6 +14,9 @@ const OLDEST_OPSET = 7;
 const NEWEST_OPSET = 28;
 /** Protobuf's own limit. */
 const MOST_BYTES = 2 ** 31 - 1;
+
+/** What its nodes, attributes and lists may take: some hundred thousand nodes. */
+const MOST_MEMORY = 2 ** 28;
 
 /** An ONNX model as it stands in its file: whatever is not known is kept. */
 export interface OnnxModel {
@@ -69,6 +73,14 @@ export function parseOnnx(bytes: Uint8Array, file = 'the ONNX model'): OnnxModel
 }
 
 function decode(bytes: Uint8Array, file: string): Model {
+  const size = messageSize(bytes, ModelSchema, MOST_MEMORY);
+  if (size > MOST_MEMORY) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_RANGE',
+      `Expected an ONNX model of at most some ${MOST_MEMORY / MESSAGE} nodes, attributes and entries for ${file} but its ${bytes.length} bytes hold more`,
+      { file, size: bytes.length },
+    );
+  }
   try {
     return fromBinary(ModelSchema, bytes);
   } catch (cause) {
@@ -90,6 +102,7 @@ export async function writeOnnx(file: string, { proto }: OnnxModel, options: New
   // Tensors may lie in one memory, in the file each has its own.
   const data = [...tensorsOf(proto.graph)].reduce((sum, { rawData }) => sum + rawData.length, 0);
   if (data > MOST_BYTES) throw tooLarge(file, data);
+  checkOrder(proto.graph, file); // what is written can be read
   const bytes = toBinary(ModelSchema, proto);
   if (bytes.length > MOST_BYTES) throw tooLarge(file, bytes.length);
   await writeNewFile(file, options, (sink) => sink.write(bytes));

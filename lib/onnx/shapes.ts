@@ -75,7 +75,7 @@ export class Images {
     const known = input.map((value) => this.channels.get(value));
     if (ELEMENTWISE.has(opType)) {
       const found = known.filter((count) => count !== undefined);
-      return found.length > 0 ? Math.max(...found) : undefined;
+      return found.length > 0 ? found.reduce((most, count) => Math.max(most, count)) : undefined;
     }
     if (opType === 'Concat' && intOf(node, 'axis', 0) === 1 && known.every((count) => count !== undefined))
       return known.reduce((sum, count) => sum! + count!, 0);

@@ -1,6 +1,6 @@
 import { broadcastShape, sliceRange } from '../tensor/shape-rules';
 import { elementCount } from '../tensor/tensor';
-import { hasAttribute, intOf, intsOf, stringOf } from './attributes';
+import { hasAttribute, intOf, intsOf, isOfOnnx, stringOf } from './attributes';
 import { staticShapes } from './constants';
 import { MOST_RANK } from './evaluation/budget';
 import { listOf } from './evaluation/elements';
@@ -138,7 +138,7 @@ const RULES: Readonly<Record<string, Rule>> = {
 };
 
 function shapeOf(node: Node, inputs: Parameters<Rule>[1], numbers: Parameters<Rule>[2]): Sizes | undefined {
-  if (node.domain !== '' && node.domain !== 'ai.onnx') return undefined;
+  if (!isOfOnnx(node.domain)) return undefined;
   return Object.hasOwn(RULES, node.opType) && inputs.length > 0
     ? RULES[node.opType]!(node, inputs, numbers)
     : undefined;

@@ -1,7 +1,9 @@
 import { create } from '@bufbuild/protobuf';
 import { RepfuseError } from '../errors';
 import { DTYPES, type DType } from '../tensor/dtype';
-import { elementCount, formatShape, Tensor } from '../tensor/tensor';
+import { boundedCount } from '../tensor/shape-rules';
+import { formatShape, Tensor } from '../tensor/tensor';
+import { MOST_RANK } from './evaluation/budget';
 import { Tensor_Location, type Tensor as TensorProto, TensorSchema } from './schema/onnx_pb';
 
 /** ONNX's numbers of the types that weights and shapes have. */
@@ -35,11 +37,11 @@ export function onnxTypeOf(dtype: DType): number {
 export function tensorOf(proto: TensorProto): Tensor | undefined {
   const dtype = dtypeOf(proto.dataType);
   if (dtype === undefined) return undefined;
+  if (proto.dims.length > MOST_RANK) throw malformed(proto, `at most ${MOST_RANK} dims`, proto.dims.length);
   const shape = proto.dims.map(Number);
   if (proto.dataLocation === Tensor_Location.EXTERNAL) throw malformed(proto, 'its own data', 'data in another file');
-  if (!shape.every((dim) => Number.isSafeInteger(dim) && dim >= 0))
-    throw malformed(proto, 'dims of at least 0', formatShape(shape));
-  const count = elementCount(shape);
+  const count = boundedCount(shape, Number.MAX_SAFE_INTEGER / 8);
+  if (count === undefined) throw malformed(proto, 'dims of at least 0', formatShape(shape));
   const data = proto.rawData.length > 0 ? rawElements(proto, dtype, count) : typedElements(proto, dtype);
   if (data.length !== count) throw malformed(proto, `${count} elements for dims ${formatShape(shape)}`, data.length);
   return new Tensor(dtype, shape, data);

@@ -49,6 +49,7 @@ export function* valuesRead({ input, attribute }: Node): Generator<string, void,
 /** Names that are free. */
 export class FreshNames {
   private readonly taken: Set<string>;
+  private readonly last = new Map<string, number>();
 
   constructor({ node, input, initializer, output }: Graph) {
     this.taken = new Set([...input, ...output, ...initializer].map(({ name }) => name));
@@ -58,7 +59,9 @@ export class FreshNames {
   /** `wanted`, or with the first number that makes it new. */
   take(wanted: string): string {
     let name = wanted;
-    for (let i = 1; this.taken.has(name); i++) name = `${wanted}_${i}`;
+    let number = this.last.get(wanted) ?? 0;
+    while (this.taken.has(name)) name = `${wanted}_${++number}`;
+    this.last.set(wanted, number);
     this.taken.add(name);
     return name;
   }

@@ -35,6 +35,7 @@ export class Reader {
   /** Of every value that the graph has so far, in both worlds. */
   private readonly shapes: readonly [Map<string, Sizes>, Map<string, Sizes>] = [new Map(), new Map()];
   private readonly input: ValueInfo;
+  private readonly counted = new Set<Tensor['data']>();
   /** Values that are other ones under another name. */
   private readonly same = new Map<string, string>();
 
@@ -178,6 +179,7 @@ export class Reader {
   /** The result of `node` is a value that is there already. */
   alias(node: Node, value = node.input[0]!): void {
     this.expectKnown(node, value);
+    if (!node.output[0]) throw refused(node, 'its result has no name');
     this.same.set(node.output[0]!, this.value(value));
   }
 
@@ -210,7 +212,8 @@ export class Reader {
     const name = node.input[index] ?? '';
     if (name === '') return intsOf(node, attribute);
     const constant = this.constant(name);
-    if (constant === undefined) throw refused(node, `its input ${JSON.stringify(name)} is no constant`);
+    if (constant === undefined || constant.size > MOST_NUMBERS)
+      throw refused(node, `its input ${JSON.stringify(name)} is no constant, or too long a list`);
     return numbersOf(constant);
   }
 
@@ -246,6 +249,7 @@ export class Reader {
   }
 
   private add(node: GraphNode): void {
+    if (!node.id) throw unusable('its result has no name');
     for (const input of node.inputs) this.sizes(input);
     for (const shapes of this.shapes) shapes.set(node.id, nodeShape(node, shapes, this.tensors));
     this.nodes.push(node);
@@ -273,9 +277,23 @@ export class Reader {
 
   /** A tensor of the graph, under a key. Whole numbers become floating-point ones. */
   set(key: string, tensor: Tensor): string {
+    this.count(tensor);
     const isFloat = DTYPES[tensor.dtype].floating;
-    this.tensors.set(key, isFloat ? tensor : Tensor.f32(tensor.shape, numbersOf(tensor)));
+    this.tensors.set(key, isFloat ? tensor : Tensor.f32(tensor.shape, Float32Array.from(tensor.data, Number)));
     return key;
+  }
+
+  /** What tensors take besides the model's own, of which small files may make many. */
+  private count({ data, size }: Tensor): void {
+    if (this.counted.has(data)) return;
+    this.counted.add(data);
+    this.takeBudget(size);
+  }
+
+  /** For so many elements that are made. @throws ERR_REPFUSE_GRAPH */
+  takeBudget(elements: number): void {
+    if (!this.fixed.budget.spend(elements))
+      throw unusable('its constants are beyond the budget of a model of this size');
   }
 
   /** A weight's elements. */
@@ -319,6 +337,8 @@ export class Reader {
   }
 }
 
+/** Entries of a list of places, axes or sizes. */
+const MOST_NUMBERS = 4096;
 /** ONNX's number for float32. */
 const FLOAT = 1;
 

@@ -10,6 +10,7 @@ import {
   RESIZE_MODES,
   RESIZE_NEAREST,
 } from '../../ops/tensor-op';
+import { boundedCount } from '../../tensor/shape-rules';
 import { Tensor } from '../../tensor/tensor';
 import { about, type Reader, refused, type Take, unusable } from './reader';
 
@@ -103,8 +104,9 @@ export const TENSOR_OPERATORS: Readonly<Record<string, Take>> = {
   Expand(reader, node) {
     const [target, other] = reader.shapeNumbers(node, 1);
     if (target.join() !== other.join()) throw refused(node, 'its shape depends on sizes that the model leaves open');
-    const count = target.reduce((product, size) => product * size, 1);
-    if (count > MOST_EXPANDED) throw refused(node, `its shape holds ${count} elements`);
+    const count = boundedCount(target, MOST_EXPANDED);
+    if (count === undefined) throw refused(node, `its shape holds more than ${MOST_EXPANDED} elements`);
+    reader.takeBudget(count);
     const ones = reader.set(`${node.output[0]}.ones`, Tensor.f32(target, new Float32Array(count).fill(1)));
     reader.push({ ...about(node, 'binary'), function: 'mul', constant: ones });
   },

@@ -43,6 +43,11 @@ export class Budget {
     return true;
   }
 
+  /** As much again: for an attempt that may be made anew. */
+  copy(): Budget {
+    return Object.assign(new Budget(), { steps: this.steps, bytes: this.bytes });
+  }
+
   /** Memory that it gave is no longer used. */
   release(data: TensorData): void {
     if (this.held.delete(data)) this.bytes += data.byteLength;

@@ -1,5 +1,5 @@
 import { Tensor } from '../../tensor/tensor';
-import { exactInts, floatOf, floatsOf, hasAttribute, intOf, intsOf, tensorAttribute } from '../attributes';
+import { exactInts, floatOf, floatsOf, hasAttribute, intOf, intsOf, isOfOnnx, tensorAttribute } from '../attributes';
 import type { Node } from '../schema/onnx_pb';
 import { dtypeOf, tensorOf } from '../values';
 import {
@@ -60,7 +60,7 @@ export function evaluateNode(node: Node, inputs: Inputs, budget: Budget): readon
 /** Whether a node could have a value that is always the same. */
 export function canEvaluate(node: Node): boolean {
   const operator = OPERATORS.get(node.opType);
-  return (node.domain === '' || node.domain === 'ai.onnx') && operator !== undefined && hasItsInputs(node, operator);
+  return isOfOnnx(node.domain) && operator !== undefined && hasItsInputs(node, operator);
 }
 
 function hasItsInputs({ input }: Node, { inputs: [least, most] }: Operator): boolean {

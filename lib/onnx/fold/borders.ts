@@ -1,8 +1,8 @@
 import type { Padding4 } from '../../ops/geometry';
 import { elementCount } from '../../tensor/tensor';
-import { affineStep, type Known } from '../affine';
-import { analyse } from '../analysis';
-import { hasAttribute, intsOf, stringOf } from '../attributes';
+import { affineStep } from '../affine';
+import { type Analysis, analyse } from '../analysis';
+import { hasAttribute, intsOf, isOfOnnx, stringOf } from '../attributes';
 import type { FixedConstants } from '../fixed-constants';
 import type { OnnxModel } from '../model';
 import type { Graph, Node } from '../schema/onnx_pb';
@@ -27,8 +27,7 @@ export interface Border {
 export function bordersOf(model: OnnxModel, wiring: Wiring, fixed: FixedConstants): ReadonlyMap<Node, Border> {
   const { graph } = model.proto;
   if (!assigns(graph)) return new Map();
-  const { worlds, known } = analyse(model, fixed, wiring);
-  return findBorders(graph, worlds, known);
+  return findBorders(graph, analyse(model, fixed, wiring));
 }
 
 function assigns(graph: Graph): boolean {
@@ -36,13 +35,16 @@ function assigns(graph: Graph): boolean {
 }
 
 /** Every border of a graph, by its last node. What reads anything between its nodes must read it for their own indices. */
-export function findBorders(graph: Graph, worlds: Worlds, known: Known): ReadonlyMap<Node, Border> {
+export function findBorders(graph: Graph, { worlds, known, fixed }: Analysis): ReadonlyMap<Node, Border> {
   const borders = new Map<Node, Border>();
   if (!assigns(graph)) return borders;
   const readers = new Map<string, Node[]>();
   for (const node of graph.node) {
     const [value] = node.input;
-    if (CHAIN.includes(node.opType) && value !== undefined) readers.set(value, [...(readers.get(value) ?? []), node]);
+    if (!CHAIN.includes(node.opType) || !isOfOnnx(node.domain) || !value || node.output.length !== 1) continue;
+    const others = readers.get(value);
+    if (others === undefined) readers.set(value, [node]);
+    else others.push(node);
   }
   for (const pad of graph.node.filter(({ opType }) => opType === 'Pad')) {
     const step = affineStep(pad, known);
@@ -53,10 +55,13 @@ export function findBorders(graph: Graph, worlds: Worlds, known: Known): Readonl
     if (first === undefined || second === undefined || first.join() !== second.join()) continue;
     const last = nodes.at(-1)!;
     const border = { input: step.input, output: last.output[0]!, padding: step.padding, fill: first, nodes };
-    if (standsAlone(graph, border)) borders.set(last, border);
+    if (fixed.budget.spend(graph.node.length) && standsAlone(graph, border)) borders.set(last, border);
   }
   return borders;
 }
+
+/** Places of all frames of a border: of two images, as large as any is. */
+const MOST_WRITTEN = 1 << 21;
 
 /** What assignments to slices are made of. */
 const CHAIN = ['Identity', 'ScatterND', 'Transpose'];
@@ -74,7 +79,7 @@ function chainAfter(pad: Node, readers: ReadonlyMap<string, readonly Node[]>): r
 function fillOf(nodes: readonly Node[], padding: Padding4, worlds: Worlds, world: 0 | 1): number[] | undefined {
   const shape = worlds.shapes[world].get(nodes[0]!.output[0]!);
   if (shape?.length !== 4) return undefined;
-  const written = new Float64Array(elementCount(shape)).fill(Number.NaN);
+  const written = new Map<number, number>(); // by place
   let perm = [0, 1, 2, 3]; // axes of the map as those of the value at hand
   for (const node of nodes.slice(1)) {
     if (node.opType === 'Transpose') {
@@ -84,21 +89,23 @@ function fillOf(nodes: readonly Node[], padding: Padding4, worlds: Worlds, world
     if (node.opType === 'ScatterND' && !assign(node, written, shape, perm, worlds, world)) return undefined;
   }
   if (perm.some((axis, i) => axis !== i)) return undefined;
-  const [, channels, height, width] = shape as [number, number, number, number];
-  const fill = Array.from({ length: channels }, (_, c) => written[c * height * width]!);
-  for (let i = 0; i < written.length; i++) {
-    const [y, x] = [Math.floor(i / width) % height, i % width];
-    const inside = y >= padding[0] && y < height - padding[2] && x >= padding[1] && x < width - padding[3];
-    const wanted = inside ? Number.NaN : fill[Math.floor(i / height / width) % channels]!;
-    if (!Object.is(written[i], wanted) || (!inside && Number.isNaN(wanted))) return undefined;
+  const [images, channels, height, width] = shape as [number, number, number, number];
+  const [top, left, bottom, right] = padding;
+  const inner = Math.max(0, height - top - bottom) * Math.max(0, width - left - right);
+  if (written.size === 0 || written.size !== images * channels * (height * width - inner)) return undefined;
+  const fill = Array.from({ length: channels }, (_, c) => written.get(c * height * width)!);
+  for (const [place, value] of written) {
+    const [y, x] = [Math.floor(place / width) % height, place % width];
+    const isInside = y >= top && y < height - bottom && x >= left && x < width - right;
+    if (isInside || !Object.is(value, fill[Math.floor(place / height / width) % channels])) return undefined;
   }
-  return fill;
+  return fill.some(Number.isNaN) ? undefined : fill;
 }
 
 /** Writes the updates of a ScatterND whose input is the map with its axes turned. False where they are not known. */
 function assign(
   node: Node,
-  written: Float64Array,
+  written: Map<number, number>,
   shape: readonly number[],
   perm: readonly number[],
   worlds: Worlds,
@@ -112,9 +119,11 @@ function assign(
   const strides = perm.map((axis) => elementCount(shape.slice(axis + 1)));
   const inner = turned.slice(depth);
   const count = elementCount(inner);
+  const elements = elementCount(shape);
+  if (depth < 1 || depth > 4 || indices.size > MOST_WRITTEN || written.size + updates.size > MOST_WRITTEN) return false;
   const places = numbersOf(indices);
   const values = numbersOf(updates);
-  if (depth < 1 || depth > 4 || values.length !== (places.length / depth) * count) return false;
+  if (values.length !== (places.length / depth) * count) return false;
   for (let i = 0; i < values.length; i++) {
     const tuple = Math.floor(i / count);
     let place = 0;
@@ -127,8 +136,8 @@ function assign(
       place += (rest % inner[axis]!) * strides[depth + axis]!;
       rest = Math.floor(rest / inner[axis]!);
     }
-    if (!(place >= 0 && place < written.length)) return false;
-    written[place] = values[i]!;
+    if (!(place >= 0 && place < elements)) return false;
+    written.set(place, values[i]!);
   }
   return true;
 }

@@ -1,6 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import {
-  type AffineConv,
+  AffineConv,
   addBranches,
   appendStages,
   concatOutputs,
@@ -9,12 +9,14 @@ import {
   materializeAsync,
 } from '../../algebra';
 import { RepfuseError } from '../../errors';
+import { breathe } from '../../native/breathe';
 import { throwIfAborted } from '../../native/call';
 import type { Padding4 } from '../../ops/geometry';
 import type { Tensor } from '../../tensor/tensor';
 import { type AffineStep, affineStep, type Known } from '../affine';
 import { type Analysis, analyse } from '../analysis';
-import { describeNode, intAttribute, intOf, intsAttribute } from '../attributes';
+import { describeNode, intAttribute, intOf, intsAttribute, isOfOnnx } from '../attributes';
+import type { Budget } from '../evaluation/budget';
 import type { FixedConstants } from '../fixed-constants';
 import { changed } from '../messages';
 import type { OnnxModel } from '../model';
@@ -26,16 +28,19 @@ import type { Worlds } from '../worlds';
 import { type Border, findBorders } from './borders';
 import type { Folded, FoldedRegion, FoldOptions } from './fold';
 import { hasFrame, MOST_NODES, NO_FRAME, nodesOf, type Pending } from './pending';
-import { reassociateSums } from './reassociate';
+import { isSumOfValues, reassociateSums } from './reassociate';
 
 /** Chains, sums and concatenations of affine maps of one image, as convolutions. @throws as `foldGraph` */
 export async function foldConvolutions(model: OnnxModel, fixed: FixedConstants, options: FoldOptions): Promise<Folded> {
   const given = analyse(model, fixed);
   const arranged = reassociateSums(model, given.wiring, given.known);
   const analysis = arranged === model ? given : analyse(arranged, fixed);
-  const borders = findBorders(arranged.proto.graph, analysis.worlds, analysis.known);
+  let borders = findBorders(arranged.proto.graph, analysis);
   const left = new Map<Node, string>();
+  const pause = breathe(options.signal);
   for (;;) {
+    await pause();
+    if (!fixed.budget.spend(arranged.proto.graph.node.length)) borders = new Map();
     const folder = new Folder(arranged, analysis, borders, left, options);
     const folded = await folder.run();
     if (folder.leftBorders.length === 0) return folded.folded.length > 0 ? folded : { ...folded, model };
@@ -49,6 +54,7 @@ class Folder {
   private readonly wiring: Wiring;
   private readonly constants: Worlds;
   private readonly images: Images;
+  private readonly budget: Budget;
   private readonly names: FreshNames;
   private readonly known: Known;
   private readonly pending = new Map<string, Pending>();
@@ -62,7 +68,7 @@ class Folder {
 
   constructor(
     private readonly model: OnnxModel,
-    { wiring, worlds, images, known }: Analysis,
+    { fixed, wiring, worlds, images, known }: Analysis,
     borders: ReadonlyMap<Node, Border>,
     private readonly left: ReadonlyMap<Node, string>,
     private readonly options: FoldOptions,
@@ -71,6 +77,7 @@ class Folder {
     this.wiring = wiring;
     this.constants = worlds;
     this.images = images;
+    this.budget = fixed.budget.copy();
     this.known = known;
     this.names = new FreshNames(this.graph);
     this.borders = new Map([...borders].filter(([node]) => !left.has(node)));
@@ -150,7 +157,7 @@ class Folder {
     }
     const grows = costOf(pending.conv) > pending.cost && this.options.grow !== true;
     const crops = pending.conv.padding.some((side) => side < 0);
-    if (!hasFrame(pending) && !grows && !crops) {
+    if (!hasFrame(pending) && !grows && !crops && this.takeWeight(pending)) {
       this.nodes.push(new Merged(value, pending));
       return;
     }
@@ -163,12 +170,19 @@ class Folder {
     this.nodes.push(pending.node);
   }
 
+  /** Memory for the weight of a map is counted before it is taken: small files describe large kernels, and share weights. */
+  private takeWeight({ conv, node }: Pending): boolean {
+    const isWithin = this.budget.spend((4 * costOf(conv)) / (this.options.grow === true ? GROWTH : 1));
+    if (!isWithin) this.kept.set(node, BEYOND_BUDGET);
+    return isWithin;
+  }
+
   /** A frame around what is pending, where it holds what that makes of zeros: then the padding of what is pending is such a frame. */
   private takeBorder(node: Node, { input, output, padding, fill }: Border): boolean {
     const before = this.extensible(input);
     if (before === undefined || hasFrame(before)) return false;
     const { bias, biasTerms } = before.conv.value;
-    const peak = Math.max(...bias.map(Math.abs));
+    const peak = bias.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
     const isOwn = biasTerms.length === 0 && fill.every((value, c) => Math.abs(value - bias[c]!) <= BORDER_ULPS * peak);
     if (!isOwn) {
       this.kept.set(node, 'its frame is not what the convolution before it makes of zeros');
@@ -240,9 +254,9 @@ class Folder {
 
   /** A sum or a concatenation of maps of one value. */
   private takeJoin(node: Node): boolean {
-    const sum = node.opType === 'Add' || node.opType === 'Sum';
-    const concat = node.opType === 'Concat' && intOf(node, 'axis', 0) === 1;
-    if ((!sum && !concat) || node.input.length < 2) return false;
+    const sum = isSumOfValues(node);
+    const concat = isOfOnnx(node.domain) && node.opType === 'Concat' && intOf(node, 'axis', 0) === 1;
+    if ((!sum && !concat) || node.input.length < 2 || node.output.length !== 1 || !node.output[0]) return false;
     const parts = new Map<string, Pending>();
     for (const value of node.input) {
       const part = this.extensible(value);
@@ -270,9 +284,13 @@ class Folder {
   }
 
   /** What `make` makes, or undefined, and why, where the rewrite would not be exact. */
-  private exactly<T>(node: Node, make: () => T): T | undefined {
+  private exactly<T extends AffineConv | { readonly conv: AffineConv } | undefined>(node: Node, make: () => T) {
     try {
-      return make();
+      const made = make();
+      const conv = made instanceof AffineConv ? made : made?.conv;
+      if (conv === undefined || this.budget.spend(effortOf(conv))) return made;
+      this.kept.set(node, BEYOND_BUDGET);
+      return undefined;
     } catch (error) {
       if (!(error instanceof RepfuseError)) throw error;
       this.kept.set(node, error.message);
@@ -336,6 +354,17 @@ class Merged {
     readonly value: string,
     readonly pending: Pending,
   ) {}
+}
+
+/** What asking for growth allows: a 1x1 kernel into a 5x5. */
+const GROWTH = 25;
+
+const BEYOND_BUDGET = 'what it would be folded into is beyond the budget of a model of this size';
+
+/** What a description holds: vectors of its channels, and every way through its parts. */
+function effortOf({ outChannels, value }: AffineConv): number {
+  const ways = [...value.chains, ...value.biasTerms].reduce((sum, { factors }) => sum + factors.length + 1, 0);
+  return 4 * outChannels + ways / 4;
 }
 
 function costOf({ outChannels, inChannels, groups, kernel }: AffineConv): number {

@@ -26,7 +26,7 @@ export function liveNodes(nodes: readonly Node[], graph: Graph): Node[] {
   for (const node of [...nodes].reverse()) {
     if (!node.output.some((value) => read.has(value))) continue;
     for (const value of valuesRead(node)) read.add(value);
-    live.unshift(node);
+    live.push(node);
   }
-  return live;
+  return live.reverse();
 }

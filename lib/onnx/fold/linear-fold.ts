@@ -5,7 +5,7 @@ import type { Stage } from '../../ops';
 import { Tensor } from '../../tensor/tensor';
 import { affineStep, type ConstantValues } from '../affine';
 import { analyse } from '../analysis';
-import { describeNode, floatOf, intOf } from '../attributes';
+import { describeNode, floatOf, intOf, isOfOnnx } from '../attributes';
 import type { FixedConstants } from '../fixed-constants';
 import { changed } from '../messages';
 import type { OnnxModel } from '../model';
@@ -14,6 +14,7 @@ import { protoOf, transposed } from '../values';
 import { FreshNames, type Wiring } from '../wiring';
 import type { Worlds } from '../worlds';
 import type { Folded, FoldedRegion, FoldOptions, FoldReport } from './fold';
+import { isSumOfValues } from './reassociate';
 
 /** The weight of a linear operator as that of a convolution: output channels first, and how to turn it back. */
 interface Linear {
@@ -37,8 +38,8 @@ export async function foldLinear(model: OnnxModel, fixed: FixedConstants, option
   const folded: FoldedRegion[] = [];
   const kept: { node: string; reason: string }[] = [];
   for (const batchNorm of graph.node) {
-    if (batchNorm.opType !== 'BatchNormalization') continue;
-    const input = batchNorm.input[0]!;
+    if (batchNorm.opType !== 'BatchNormalization' || !batchNorm.output[0]) continue;
+    const input = batchNorm.input[0] ?? '';
     const { node: before, addition } = linearBefore(input, wiring, constants);
     if (before === undefined) continue;
     const step = affineStep(batchNorm, known);
@@ -46,6 +47,10 @@ export async function foldLinear(model: OnnxModel, fixed: FixedConstants, option
     if (step?.kind !== 'stages' || typeof linear === 'string') {
       const reason = typeof linear === 'string' ? linear : step?.kind === 'refused' ? step.reason : '';
       kept.push({ node: describeNode(batchNorm), reason });
+      continue;
+    }
+    if (!fixed.budget.spend(4 * linear.weight.size)) {
+      kept.push({ node: describeNode(batchNorm), reason: 'its weights are beyond the budget of a model of this size' });
       continue;
     }
     const { weight, bias } = await fuse(linear, step.stages, batchNorm, options);
@@ -102,13 +107,14 @@ function linearBefore(
   constants: ConstantValues,
 ): { readonly node?: Node; readonly addition?: { readonly node: Node; readonly bias: Tensor } } {
   const node = wiring.hasOneReader(value) ? wiring.producer(value) : undefined;
-  if (node === undefined) return {};
+  if (node === undefined || node.output.length !== 1 || !isOfOnnx(node.domain)) return {};
   if (Object.hasOwn(LINEAR, node.opType)) return { node };
   if (node.opType !== 'Add') return {};
   const bias = node.input.map((each) => constants.get(each)).find((each) => each !== undefined);
   const product = node.input.find((each) => constants.get(each) === undefined);
   const before = product !== undefined && wiring.hasOneReader(product) ? wiring.producer(product) : undefined;
-  return bias !== undefined && before?.opType === 'MatMul' ? { node: before, addition: { node, bias } } : {};
+  const isSum = isSumOfValues(node) && before?.opType === 'MatMul' && isOfOnnx(before.domain);
+  return bias !== undefined && isSum && before.output.length === 1 ? { node: before, addition: { node, bias } } : {};
 }
 
 /** The weight of a node, or why it cannot take a BatchNormalization. `added`: to its result. */

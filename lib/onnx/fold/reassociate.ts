@@ -1,5 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import { affineStep, type Known } from '../affine';
+import { isOfOnnx } from '../attributes';
 import { changed } from '../messages';
 import type { OnnxModel } from '../model';
 import { type Node, NodeSchema } from '../schema/onnx_pb';
@@ -12,7 +13,7 @@ import { FreshNames, type Wiring } from '../wiring';
 export function reassociateSums(model: OnnxModel, wiring: Wiring, known: Known): OnnxModel {
   const { graph } = model.proto;
   const isSum = (node: Node | undefined): node is Node =>
-    node !== undefined && (node.opType === 'Add' || node.opType === 'Sum') && affineStep(node, known) === undefined;
+    node !== undefined && isSumOfValues(node) && affineStep(node, known) === undefined;
   const isInner = (value: string) => wiring.hasOneReader(value) && isSum(wiring.producer(value));
   const names = new FreshNames(graph);
   const replaced = new Map<Node, readonly Node[]>(); // the inner nodes of a tree by nothing, its root by new ones
@@ -25,13 +26,15 @@ export function reassociateSums(model: OnnxModel, wiring: Wiring, known: Known):
       if (!isInner(value)) leaves.push(value);
       else {
         inner.push(wiring.producer(value)!);
-        open.push(...[...inner.at(-1)!.input].reverse());
+        for (const term of [...inner.at(-1)!.input].reverse()) open.push(term);
       }
     }
     const groups = new Map<string, string[]>();
     for (const leaf of leaves) {
       const source = sourceOf(leaf, wiring, known);
-      groups.set(source, [...(groups.get(source) ?? []), leaf]);
+      const group = groups.get(source);
+      if (group === undefined) groups.set(source, [leaf]);
+      else group.push(leaf);
     }
     if (inner.length === 0 || groups.size < 2 || ![...groups.values()].some((group) => group.length > 1)) continue;
     const sums: Node[] = [];
@@ -52,6 +55,12 @@ export function reassociateSums(model: OnnxModel, wiring: Wiring, known: Known):
   if (replaced.size === 0) return model;
   const node = graph.node.flatMap((each) => replaced.get(each) ?? [each]);
   return { ...model, proto: changed(model.proto, { graph: changed(graph, { node }) }) };
+}
+
+/** A sum as the format has it: no term is left out, and an Add has two. */
+export function isSumOfValues({ opType, domain, input, output }: Node): boolean {
+  const hasItsTerms = (opType === 'Add' && input.length === 2) || (opType === 'Sum' && input.length > 0);
+  return hasItsTerms && isOfOnnx(domain) && !input.includes('') && output.length === 1 && output[0] !== '';
 }
 
 /** The value of which another is an affine map, as far as nobody else reads what lies between. */
