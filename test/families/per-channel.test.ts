@@ -50,7 +50,8 @@ test.each(SHAPES)('values for each channel stored as %s fuse as those of [C] do'
       tensor.shape.length === 1 ? Tensor.f32(shapeOf(tensor.size), tensor.data as Float32Array) : tensor,
     ]),
   );
-  expect(await fused(other, shape.length.toString())).toEqual(await fused(plain, 'plain'));
+  const name = `${shape.length}`;
+  expect(await fused(other, name)).toEqual(await fused(plain, `${name}.plain`));
 });
 
 test('a value for each pixel is none for each channel', async () => {
