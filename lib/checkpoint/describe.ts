@@ -1,8 +1,8 @@
 import { formatShape } from '../tensor/tensor';
-import { PyFloat, PyGlobal, PyObject, PyTuple, type PyValue } from './pickle/python-values';
+import { NumpyArray, NumpyType } from './numpy/numpy-pickle';
+import { PyData, PyFloat, PyGlobal, PyObject, PyTuple, type PyValue } from './pickle/python-values';
+import { shorten } from './shorten';
 import { TorchStorage, TorchTensor, torchDType, UnsupportedTensor } from './torch/torch-pickle';
-
-const SHOWN = 40;
 
 /** What a value of a pickle is, in a few words: `dict of 3`, `number 12`, `argparse.Namespace (not executed)`. */
 export function describe(value: PyValue): string {
@@ -10,9 +10,13 @@ export function describe(value: PyValue): string {
   if (typeof value === 'string') return `string ${JSON.stringify(shorten(value))}`;
   if (typeof value === 'boolean') return value ? 'True' : 'False';
   if (typeof value === 'number') return `number ${value}`;
-  if (typeof value === 'bigint') return value.toString(16).length > SHOWN ? 'a huge number' : `number ${value}`;
+  if (typeof value === 'bigint') return value.toString(16).length > 40 ? 'a huge number' : `number ${value}`;
   if (value instanceof PyFloat) return `number ${value.value}`;
   if (value instanceof TorchTensor) return describeTensor(value);
+  if (value instanceof NumpyArray) return `numpy array${shapeText(value.shape)}`;
+  if (value instanceof NumpyType) return `numpy type ${shorten(value.name)}`;
+  if (value instanceof PyData)
+    return value.encoding === 'utf8' ? `text of ${value.length} bytes` : `${value.length} bytes`;
   if (value instanceof UnsupportedTensor) return value.kind;
   if (value instanceof TorchStorage) return `storage ${shorten(value.className)}`;
   if (value instanceof PyGlobal) return `name ${shorten(value.name)}`;
@@ -35,14 +39,12 @@ export function className(value: PyObject): string {
     : value.className;
 }
 
-/** A key or name of any length, fit for a message. */
-export function shorten(text: string): string {
-  return text.length <= SHOWN ? text : `${text.slice(0, SHOWN)}...`;
-}
-
 function describeTensor(tensor: TorchTensor): string {
   const { dtype, name } = torchDType(tensor);
-  const size = tensor.size instanceof PyTuple ? tensor.size.items : [];
-  const shape = size.filter((dim) => typeof dim === 'number').slice(0, 8);
-  return `tensor ${dtype ?? shorten(name)} ${formatShape(shape)}`;
+  return `tensor ${dtype ?? shorten(name)}${shapeText(tensor.size)}`;
+}
+
+function shapeText(size: PyValue): string {
+  const dims = size instanceof PyTuple ? size.items.filter((dim) => typeof dim === 'number') : [];
+  return ` ${dims.length > 8 ? `of ${dims.length} axes` : formatShape(dims)}`;
 }

@@ -1,14 +1,19 @@
 import { RepfuseError } from '../errors';
-import { describe, shorten } from './describe';
-import type { PyDict, PyObject, PyValue } from './pickle/python-values';
+import { describe } from './describe';
+import { NumpyArray, NumpyScalar } from './numpy/numpy-pickle';
+import { type PyDict, type PyObject, PyTuple, type PyValue } from './pickle/python-values';
+import { shorten } from './shorten';
 import type { SkippedEntry } from './state-dict';
-import { isModule, type ModuleAttributes, moduleWeights } from './torch/module-weights';
+import { isModule, type ModuleAttributes, ModuleWalk } from './torch/module-weights';
 import { TorchTensor, UnsupportedTensor } from './torch/torch-pickle';
+
+/** A tensor as a pickle describes it. */
+export type DescribedTensor = TorchTensor | NumpyArray | UnsupportedTensor;
 
 /** One set of weights in a checkpoint. */
 export interface FoundStateDict {
   readonly keyPath: readonly string[];
-  readonly tensors: ReadonlyMap<string, TorchTensor | UnsupportedTensor>;
+  readonly tensors: ReadonlyMap<string, DescribedTensor>;
   readonly alternatives: readonly (readonly string[])[];
   readonly skipped: readonly SkippedEntry[];
   /** Attributes of the modules of a pickled network, by path; empty for a state dict. */
@@ -19,6 +24,8 @@ interface Candidate {
   readonly keyPath: readonly string[];
   /** Names to tensors, and whatever else lies among them. */
   readonly dict: PyDict;
+  /** The dicts that it was put together from, where the file has the network in parts. */
+  readonly parts?: readonly Candidate[];
   readonly tensorCount: number;
   readonly modules: ReadonlyMap<string, ModuleAttributes>;
 }
@@ -32,26 +39,32 @@ const WRAPPERS = ['module', 'state_dict', 'model', 'shadow'];
 /** Hold tensors, but never a network. */
 const NOT_WEIGHTS = /optim|sched|scaler|^amp$|rng|loss|criterion|callback/i;
 const MAX_DEPTH = 4;
+/** Words in what training scripts call the parts of one network, saved side by side: `backbone`, `bbox_head`, `image_encoder`. */
+const PARTS =
+  /(?:^|_)(?:backbone|neck|heads?|stem|trunk|body|encoder|decoder|bottleneck|classifier|fc|linear|embed(?:ding|dings|der)?|extractor|feat|features?|fpn|pan|rpn|roi|proj|projector|projection|predictor|pool|pooling|adapter|fusion|aggregator)(?:\d|_|$)/i;
 
 /**
  * Finds the weights by content: dicts from names to tensors, and pickled modules, at the root or nested. One at a customary place
- * wins, averaged weights before plain ones; otherwise the only one there is.
+ * wins, averaged weights before plain ones; otherwise the only one there is. Parts of one network side by side (`backbone`, `head`) are
+ * one set, their names in front.
  *
  * @param keyPath where to look instead
  * @throws ERR_REPFUSE_AMBIGUOUS naming the choices; ERR_REPFUSE_KEY if `keyPath` leads nowhere;
  * ERR_REPFUSE_FORMAT if there are no weights
  */
 export function findStateDict(root: PyValue, keyPath?: readonly string[]): FoundStateDict {
-  const candidates = collectCandidates(root);
-  const chosen = keyPath === undefined ? choose(root, candidates) : follow(root, keyPath, candidates);
+  const walk = new ModuleWalk();
+  const candidates = collectCandidates(root, walk);
+  const chosen = keyPath === undefined ? choose(root, candidates) : follow(root, keyPath, candidates, walk);
   const alternatives = candidates
     .filter((other) => other.dict !== chosen.dict && isComparable(other, chosen))
     .map((other) => other.keyPath);
-  const tensors = new Map<string, TorchTensor | UnsupportedTensor>();
-  const listed = pathsTo(alternatives);
-  const skipped = skippedBeside(root, chosen.keyPath, listed);
+  const tensors = new Map<string, DescribedTensor>();
+  const listed = pathsTo([...alternatives, ...(chosen.parts ?? []).map((part) => part.keyPath)]);
+  const skipped = skippedBeside(root, chosen.parts?.[0]?.keyPath ?? chosen.keyPath, listed);
   for (const [key, value] of chosen.dict) {
-    if (typeof key === 'string' && isTensor(value)) tensors.set(key, value);
+    const tensor = value instanceof NumpyScalar ? value : asTensor(value);
+    if (typeof key === 'string' && tensor !== undefined) tensors.set(key, tensor);
     else {
       const path = [...chosen.keyPath, keyText(key)];
       if (!listed.has(JSON.stringify(path))) skipped.push({ path: path.join('.'), what: describe(value) });
@@ -65,12 +78,16 @@ export function isAveraged([name]: readonly string[]): boolean {
   return name !== undefined && AVERAGED_NAMES.includes(name);
 }
 
-function isTensor(value: PyValue): value is TorchTensor | UnsupportedTensor {
-  return value instanceof TorchTensor || value instanceof UnsupportedTensor;
+/** A value as the tensor that it is; Paddle's are tuples of a name and an array. A number of numpy alone makes no weights. */
+function asTensor(value: PyValue): DescribedTensor | undefined {
+  if (value instanceof TorchTensor || value instanceof UnsupportedTensor) return value;
+  if (value instanceof NumpyArray) return value instanceof NumpyScalar ? undefined : value;
+  const [name, array] = value instanceof PyTuple && value.items.length === 2 ? value.items : [];
+  return typeof name === 'string' && array instanceof NumpyArray ? array : undefined;
 }
 
 /** Every dict with a named tensor and every module, outermost first. Lists are not entered, nor anything twice. */
-function collectCandidates(root: PyValue): Candidate[] {
+function collectCandidates(root: PyValue, walk: ModuleWalk): Candidate[] {
   const found: Candidate[] = [];
   const seen = new Set<PyValue>();
   let level: { keyPath: readonly string[]; value: PyValue }[] = [{ keyPath: [], value: root }];
@@ -79,23 +96,61 @@ function collectCandidates(root: PyValue): Candidate[] {
     for (const { keyPath, value } of level) {
       if (seen.has(value)) continue;
       seen.add(value);
-      if (isModule(value)) found.push(moduleCandidate(keyPath, value));
+      if (isModule(value)) found.push(moduleCandidate(keyPath, value, walk));
       if (!(value instanceof Map)) continue;
       let tensorCount = 0;
       for (const [key, item] of value) {
         if (typeof key !== 'string') continue;
-        if (isTensor(item)) tensorCount++;
+        if (asTensor(item) !== undefined) tensorCount++;
         else if (!NOT_WEIGHTS.test(key)) next.push({ keyPath: [...keyPath, key], value: item });
       }
       if (tensorCount > 0) found.push({ keyPath, dict: value, tensorCount, modules: new Map() });
     }
     level = next;
   }
-  return found.filter(({ tensorCount }) => tensorCount > 0);
+  return withParts(found.filter(({ tensorCount }) => tensorCount > 0));
 }
 
-function moduleCandidate(keyPath: readonly string[], module: PyObject): Candidate {
-  const { tensors, modules } = moduleWeights(module);
+/** Sets of weights that lie side by side and are called as parts of one network make one. */
+function withParts(found: readonly Candidate[]): Candidate[] {
+  const folders = new Map<string, Candidate[]>();
+  for (const candidate of found) {
+    if (candidate.keyPath.length === 0 || candidate.keyPath.length > MAX_DEPTH) continue;
+    const folder = JSON.stringify(candidate.keyPath.slice(0, -1));
+    const siblings = folders.get(folder);
+    if (siblings === undefined) folders.set(folder, [candidate]);
+    else siblings.push(candidate);
+  }
+  const joined = new Map<Candidate, Candidate>(); // by the first part
+  const gone = new Set<Candidate>();
+  for (const parts of folders.values()) {
+    if (parts.length < 2 || !parts.every(({ keyPath }) => PARTS.test(keyPath.at(-1)!)) || isOneTwice(parts)) continue;
+    joined.set(parts[0]!, join(parts));
+    for (const part of parts) gone.add(part);
+  }
+  return found.flatMap((candidate) => joined.get(candidate) ?? (gone.has(candidate) ? [] : candidate));
+}
+
+function join(parts: readonly Candidate[]): Candidate {
+  const dict: PyDict = new Map();
+  const modules = new Map<string, ModuleAttributes>();
+  for (const part of parts) {
+    const name = part.keyPath.at(-1)!;
+    for (const [key, value] of part.dict) dict.set(`${name}.${keyText(key)}`, value);
+    for (const [path, attributes] of part.modules) modules.set(path === '' ? name : `${name}.${path}`, attributes);
+  }
+  const tensorCount = parts.reduce((sum, part) => sum + part.tensorCount, 0);
+  return { keyPath: parts[0]!.keyPath.slice(0, -1), dict, parts, tensorCount, modules };
+}
+
+/** Whether two of them are the same network, as two states of it are: equal names. */
+function isOneTwice(parts: readonly Candidate[]): boolean {
+  const names = parts.map(({ dict }) => JSON.stringify([...dict.keys()].map(keyText).sort()));
+  return new Set(names).size < names.length;
+}
+
+function moduleCandidate(keyPath: readonly string[], module: PyObject, walk: ModuleWalk): Candidate {
+  const { tensors, modules } = walk.weightsOf(module);
   return { keyPath, dict: new Map(tensors), tensorCount: tensors.size, modules };
 }
 
@@ -129,7 +184,12 @@ function choose(root: PyValue, candidates: readonly Candidate[]): Candidate {
   );
 }
 
-function follow(root: PyValue, keyPath: readonly string[], candidates: readonly Candidate[]): Candidate {
+function follow(
+  root: PyValue,
+  keyPath: readonly string[],
+  candidates: readonly Candidate[],
+  walk: ModuleWalk,
+): Candidate {
   let value = root;
   for (const [depth, key] of keyPath.entries()) {
     const inner = value instanceof Map ? value.get(key) : undefined;
@@ -144,8 +204,11 @@ function follow(root: PyValue, keyPath: readonly string[], candidates: readonly 
     }
     value = inner;
   }
-  if (isModule(value)) return moduleCandidate(keyPath, value);
-  const tensorCount = value instanceof Map ? [...value.values()].filter(isTensor).length : 0;
+  if (isModule(value)) return moduleCandidate(keyPath, value, walk);
+  const joined = candidates.find(({ parts, keyPath: at }) => parts !== undefined && isSamePath(at, keyPath));
+  if (joined !== undefined) return joined;
+  const tensorCount =
+    value instanceof Map ? [...value.values()].filter((item) => asTensor(item) !== undefined).length : 0;
   if (!(value instanceof Map) || tensorCount === 0) {
     throw new RepfuseError(
       'ERR_REPFUSE_KEY',
@@ -154,6 +217,10 @@ function follow(root: PyValue, keyPath: readonly string[], candidates: readonly 
     );
   }
   return { keyPath, dict: value, tensorCount, modules: new Map() };
+}
+
+function isSamePath(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((key, i) => key === b[i]);
 }
 
 function noWeights(root: PyValue): RepfuseError {

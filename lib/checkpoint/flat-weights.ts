@@ -8,7 +8,7 @@ export function flatWeights(
   format: Weights['format'],
   tensors: ReadonlyMap<string, StoredTensor>,
   keyPath: readonly string[] = [],
-  about: Partial<Pick<Weights, 'metadata' | 'skipped'>> = {},
+  about: Partial<Pick<Weights, 'metadata' | 'skipped' | 'unread'>> = {},
 ): Weights {
   if (keyPath.length > 0) {
     throw new RepfuseError(
@@ -23,6 +23,7 @@ export function flatWeights(
     alternatives: [],
     skipped: [],
     metadata: {},
+    unread: new Map(),
     modules: new Map(),
     ...about,
     names: [...tensors.keys()],

@@ -1,37 +1,44 @@
 import { RepfuseError } from '../errors';
+import { explainCut } from './cut-archive';
 import { describe } from './describe';
-import { type RandomAccess, readBytes } from './files/random-access';
+import { spendingLimit } from './expansion';
+import type { RandomAccess } from './files/random-access';
 import { flatWeights } from './flat-weights';
 import { isNpz, npzTensors } from './npz/npz';
-import { unpickle } from './pickle/pickle';
+import { NumpyArray } from './numpy/numpy-pickle';
+import { joinParts } from './paddle';
+import { unpickleFile } from './pickle/unpickle-file';
+import { pickledWeights } from './pickled-weights';
 import { readSafetensors } from './safetensors/safetensors';
-import { openSafetensorsIndex } from './safetensors/safetensors-index';
-import { type CheckpointKind, type Kind, noCheckpoint } from './sniff';
+import { openShards } from './shards';
+import { type CheckpointKind, type Kind, noCheckpoint, sniff } from './sniff';
 import { openTorchLegacy } from './torch/torch-legacy';
-import { TORCH_HOST } from './torch/torch-pickle';
-import { torchWeights } from './torch/torch-weights';
+import { BARE_HOST, UnsupportedTensor } from './torch/torch-pickle';
 import { openTorchZip } from './torch/torch-zip';
 import type { OpenOptions, Weights } from './weights';
 import { openZip } from './zip/zip';
 
 type Opener = (source: RandomAccess, options: OpenOptions) => Promise<Weights>;
 
-/** A bare pickle holds no tensors of torch's: a larger one need not be read to say so. */
-const MAX_BARE_PICKLE = 1 << 26;
-
 const OPENERS: Readonly<Record<CheckpointKind, Opener>> = {
-  async safetensors(source, { keyPath }) {
-    const { tensors, metadata } = await readSafetensors(source);
-    return flatWeights('safetensors', tensors, keyPath, { metadata });
+  async safetensors(source, { keyPath, signal }) {
+    const { tensors, metadata, unread } = await readSafetensors(source, signal);
+    return flatWeights('safetensors', tensors, keyPath, { metadata, unread });
   },
-  'safetensors-index': openSafetensorsIndex,
-  'torch-legacy': async (source, options) => torchWeights('torch-legacy', await openTorchLegacy(source), options),
+  index: (source, options) => openShards(source, options, openShard),
+  'torch-legacy': async (source, options) =>
+    pickledWeights('torch-legacy', await openTorchLegacy(source, options.signal), options),
   async zip(source, options) {
-    const zip = await openZip(source);
-    if (isNpz(zip)) return flatWeights('npz', await npzTensors(zip), options.keyPath);
-    return torchWeights('torch-zip', await openTorchZip(zip, source.size), options);
+    const zip = await openZip(source, options.signal).catch(async (error) => {
+      throw (error instanceof RepfuseError && (await explainCut(source, options))) || error;
+    });
+    if (isNpz(zip)) {
+      const { tensors, unread } = await npzTensors(zip);
+      return flatWeights('npz', tensors, options.keyPath, { unread });
+    }
+    return pickledWeights('torch-zip', await openTorchZip(zip, source.size, options.signal), options);
   },
-  pickle: refusePickle,
+  pickle: openPickle,
 };
 
 /** Finds the weights in a file. @throws ERR_REPFUSE_UNSUPPORTED_FORMAT for an ONNX model; the errors of the formats */
@@ -40,13 +47,38 @@ export async function openWeights(source: RandomAccess, kind: Kind, options: Ope
   return await OPENERS[kind](source, options);
 }
 
-/** Looks into a bare pickle only to say what it is, or what it tried to call. */
-async function refusePickle(source: RandomAccess): Promise<never> {
-  const what =
-    source.size > MAX_BARE_PICKLE ? 'data' : describe(unpickle(await readBytes(source, 0, source.size), TORCH_HOST));
-  throw new RepfuseError(
-    'ERR_REPFUSE_UNSUPPORTED_FORMAT',
-    `Expected a torch, safetensors or npz checkpoint but received a bare pickle of ${what}, without tensors of torch`,
-    { received: what },
-  );
+/** A part of a checkpoint, by its content. */
+async function openShard(source: RandomAccess, options: OpenOptions): Promise<Weights> {
+  const kind = await sniff(source);
+  if (kind !== 'index') return await openWeights(source, kind, options);
+  throw new RepfuseError('ERR_REPFUSE_FORMAT', 'it is an index itself, not a part of a checkpoint');
+}
+
+/** A pickle without any container: arrays of numpy, as PaddlePaddle and Detectron2 save weights. */
+async function openPickle(source: RandomAccess, options: OpenOptions): Promise<Weights> {
+  let weights = 0;
+  const host = {
+    ...BARE_HOST,
+    construct(...call: Parameters<typeof BARE_HOST.construct>) {
+      const made = BARE_HOST.construct(...call);
+      if (made instanceof NumpyArray || made instanceof UnsupportedTensor) weights++;
+      return made;
+    },
+  };
+  const { value } = await unpickleFile(source, host, { signal: options.signal });
+  if (weights === 0) {
+    const what = describe(value);
+    throw new RepfuseError(
+      'ERR_REPFUSE_UNSUPPORTED_FORMAT',
+      `Expected a torch, safetensors, npz or pickled numpy checkpoint but received a bare pickle of ${what}, without tensors of torch or arrays`,
+      { received: what },
+    );
+  }
+  const storages = {
+    sizeOf: () => undefined,
+    read: () => Promise.reject(new Error('a bare pickle has no storages')),
+    readInto: () => Promise.reject(new Error('a bare pickle has no storages')),
+    reserve: spendingLimit(source.size),
+  };
+  return pickledWeights('pickle', { root: joinParts(value), storages, pickle: source }, options);
 }

@@ -1,5 +1,5 @@
 import { RepfuseError } from '../errors';
-import { shorten } from './describe';
+import { shorten } from './shorten';
 
 /** What DataParallel, DistributedDataParallel and AveragedModel, and torch.compile put before every name. */
 const WRAPPER_PREFIXES = ['module.', '_orig_mod.'];

@@ -88,6 +88,7 @@ export async function withInput<T>(
       const weights = await openWeights(source, kind, {
         keyPath: options.keyPath,
         openBeside: async (name) => open(besideOf(input, name)),
+        signal,
       });
       return await openCheckpoint(input.name, weights, meter, options.prefix);
     };
@@ -117,13 +118,19 @@ async function openCheckpoint(
   meter: ReadMeter,
   prefix: string | undefined,
 ): Promise<OpenCheckpoint> {
-  const { kept, droppedPrefix, left } = selectKeys(weights.names, prefix);
-  const stored = weights.store([...kept.keys()]);
+  const { names, unread: unreadNames } = weights;
+  const { kept, droppedPrefix, left } = selectKeys([...names, ...unreadNames.keys()], prefix);
+  const stored = weights.store(names.filter((name) => kept.has(name)));
   const { format, keyPath, alternatives, metadata, modules } = weights;
+  const whatIs = (name: string) => unreadNames.get(name) ?? weights.describe(name);
   const skipped = [
     ...weights.skipped,
-    ...left.map((name) => ({ path: [...keyPath, name].join('.'), what: weights.describe(name) })),
+    ...[...unreadNames.keys(), ...left.filter((name) => !unreadNames.has(name))].map((name) => ({
+      path: [...keyPath, name].join('.'),
+      what: whatIs(name),
+    })),
   ];
+  const unread = [...unreadNames].flatMap(([name, what]) => (kept.has(name) ? [[kept.get(name)!, what] as const] : []));
   const opened = new OpenCheckpoint(
     {
       file,
@@ -133,9 +140,10 @@ async function openCheckpoint(
       alternatives,
       metadata,
       skipped,
+      unread: new Map(unread),
       modules: withoutPrefix(modules, droppedPrefix),
     },
-    new Map([...kept].map(([name, key]) => [key, stored.get(name)!])),
+    new Map([...stored].map(([name, tensor]) => [kept.get(name)!, tensor])),
     meter,
   );
   await opened.loadSmall();

@@ -6,7 +6,7 @@ const HEAD = 512;
 
 /** What a file is by its first bytes. A zip archive may be torch's or numpy's; an ONNX model is no checkpoint. */
 export type Kind = CheckpointKind | 'onnx';
-export type CheckpointKind = 'safetensors' | 'safetensors-index' | 'torch-legacy' | 'zip' | 'pickle';
+export type CheckpointKind = 'safetensors' | 'index' | 'torch-legacy' | 'zip' | 'pickle';
 
 interface Signature {
   readonly kind: Kind | { readonly unsupported: string };
@@ -24,7 +24,9 @@ const SIGNATURES: readonly Signature[] = [
     matches: (head) => [0x02, 0x03, 0x04, 0x05].includes(head[1]!) && includes(head.subarray(0, 32), LEGACY_MAGIC),
   },
   { kind: 'pickle', matches: (head) => head[0] === 0x80 && head[1]! >= 2 && head[1]! <= 5 },
-  { kind: 'safetensors-index', matches: (head) => /^\s*\{\s*"(?:metadata|weight_map)"\s*:/.test(latin1(head)) },
+  // Protocols 0 and 1 have no mark of their own: a dict, or an OrderedDict.
+  { kind: 'pickle', matches: (head) => /^(?:\(d|\}q.\(|ccollections\nOrderedDict\n)/s.test(latin1(head)) },
+  { kind: 'index', matches: (head) => /^\s*\{\s*"(?:metadata|weight_map)"\s*:/.test(latin1(head)) },
   { kind: { unsupported: 'an HDF5 file' }, matches: startsWith([0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a]) },
   { kind: { unsupported: 'a NumPy array (.npy), which is no state dict' }, matches: startsWith(ascii('\x93NUMPY')) },
   { kind: { unsupported: 'a GGUF file' }, matches: startsWith(ascii('GGUF')) },

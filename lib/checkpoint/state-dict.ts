@@ -15,7 +15,14 @@ export interface SkippedEntry {
   readonly what: string;
 }
 
-export type CheckpointFormat = 'safetensors' | 'safetensors-index' | 'torch-zip' | 'torch-legacy' | 'npz';
+export type CheckpointFormat =
+  | 'safetensors'
+  | 'safetensors-index'
+  | 'torch-zip'
+  | 'torch-legacy'
+  | 'torch-index'
+  | 'npz'
+  | 'pickle';
 
 /** What `readCheckpoint` returns. */
 export interface Checkpoint {
@@ -31,6 +38,8 @@ export interface Checkpoint {
   /** safetensors `__metadata__`; empty for torch files. */
   readonly metadata: Readonly<Record<string, string>>;
   readonly skipped: readonly SkippedEntry[];
+  /** Tensors of types that are not read (quantised, sparse, ...) by name, with what they are; they are among `skipped` too. */
+  readonly unread: ReadonlyMap<string, string>;
   /** What the modules of a pickled network say of themselves (eps, stride, ...), by dotted path; empty where the file has none. */
   readonly modules: ReadonlyMap<string, ModuleAttributes>;
 }

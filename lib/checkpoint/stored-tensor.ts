@@ -1,5 +1,5 @@
-import type { DType, TensorData } from '../tensor/dtype';
-import { Tensor } from '../tensor/tensor';
+import { DTYPES, type DType, type TensorData } from '../tensor/dtype';
+import { elementCount, Tensor } from '../tensor/tensor';
 import type { Allocate } from './files/random-access';
 
 /** A tensor whose elements are still in the file. */
@@ -10,6 +10,22 @@ export interface StoredTensor {
   readonly exclusive: boolean;
   /** Reads the elements: into memory from `allocate` if the tensor has it for itself, else into what it shares. */
   read(allocate?: Allocate): Promise<TensorData>;
+}
+
+/** Bytes of a stored tensor's elements. */
+export function bytesOfStored({ dtype, shape }: Pick<StoredTensor, 'dtype' | 'shape'>): number {
+  return elementCount(shape) * DTYPES[dtype].bytes;
+}
+
+/** numpy's limit, and torch's. */
+export const MAX_RANK = 64;
+
+/** Bytes of a tensor; undefined where they, or those of a part of its shape, are too many for an exact number. */
+export function byteSize(shape: readonly number[], width: number): number | undefined {
+  // Products of integers are exact below 2^53 and stay above it once there.
+  const extent = shape.reduce((product, dim) => product * Math.max(dim, 1), width);
+  if (extent > Number.MAX_SAFE_INTEGER) return undefined;
+  return shape.includes(0) ? 0 : extent;
 }
 
 /** A Tensor that can be looked at (type, shape, size) before its elements are read; `data` throws until `hold` gives them. */

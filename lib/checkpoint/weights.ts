@@ -16,4 +16,5 @@ export interface OpenOptions {
   readonly keyPath?: readonly string[] | undefined;
   /** Opens a file that lies beside this one. */
   readonly openBeside: (name: string) => Promise<RandomAccess>;
+  readonly signal?: AbortSignal | undefined;
 }

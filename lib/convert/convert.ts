@@ -20,7 +20,7 @@ import { checkValues, examine, INSPECT_OPTIONS, type InspectOptions } from './in
 import { expectTensors } from './model-graph';
 import { checkOutputOptions, OUTPUT_OPTIONS, type OutputOptions, outputForm } from './output-form';
 import type { BlockReport, ConvertReport } from './report';
-import type { RoundingLosses } from './round-source';
+import type { OutputLosses } from './round-source';
 import { type VerifyReport, verify } from './verify/verify';
 
 export interface ConvertProgress {
@@ -116,7 +116,7 @@ async function fuseAndWrite(
       );
     const fusing = new BlockFusing(found, opened, form, options);
     fusing.tell(converted[0]?.block.prefix ?? '');
-    const losses: RoundingLosses = { flushed: 0 };
+    const losses: OutputLosses = { flushed: 0, leftOut: [] };
     const tensors = deployTensors(opened, found, fusing, form, losses, options.threads);
     if (deployed !== undefined) expectTensors(deployed, tensors);
     const about = provenance(input, report.blocks, deployed);
@@ -128,7 +128,13 @@ async function fuseAndWrite(
       if (error instanceof UnfusableBlock) refuseProblems(await fusing.reports(), input, options);
       throw error;
     });
-    return { ...report, ...withLosses(report.notes, losses), blocks: await fusing.reports(), output, sha256 };
+    return {
+      ...report,
+      ...withLosses(report.notes, losses, form.format),
+      blocks: await fusing.reports(),
+      output,
+      sha256,
+    };
   });
 }
 
@@ -199,10 +205,16 @@ export const CONVERT_OPTIONS = [
   'verify',
 ] as const satisfies readonly (keyof ConvertOptions)[];
 
-/** What a type of less range took away is said. */
-function withLosses(notes: readonly string[], { flushed }: RoundingLosses): Pick<ConvertReport, 'notes'> {
-  if (flushed === 0) return { notes };
-  return { notes: [...notes, `${flushed} values other than 0 became 0: they are too small for the output's type`] };
+/** What a type of less range took away, or a format that lacks a type, is said. */
+function withLosses(
+  notes: readonly string[],
+  { flushed, leftOut }: OutputLosses,
+  format: string,
+): Pick<ConvertReport, 'notes'> {
+  const more: string[] = [];
+  if (flushed > 0) more.push(`${flushed} values other than 0 became 0: they are too small for the output's type`);
+  if (leftOut.length > 0) more.push(`left out, as ${format} cannot hold their type: ${leftOut.join(', ')}`);
+  return { notes: [...notes, ...more] };
 }
 
 /** What would make the writing fail in the end is told before the work. */

@@ -1,14 +1,17 @@
 import type { OpenCheckpoint } from '../checkpoint/open-checkpoint';
 import type { TensorSource } from '../checkpoint/tensor-source';
+import { torchName } from '../checkpoint/torch/torch-pickle';
+import { canHold } from '../checkpoint/write-checkpoint';
 import { RepfuseError } from '../errors';
 import type { BlockFusing } from './fuse-blocks';
 import type { FoundBlock } from './inspect';
 import type { OutputForm } from './output-form';
-import { type RoundingLosses, roundedSource } from './round-source';
+import { type OutputLosses, roundedSource } from './round-source';
 
 /**
  * The output's tensors in file order: a fused block's two where its first tensor was, none of its training tensors; those of blocks that
- * are fused already under the names of the output; all others as they are, but for their type.
+ * are fused already under the names of the output; all others as they are, but for their type; those that the format cannot hold are left out and
+ * added to `losses`.
  *
  * @throws ERR_REPFUSE_INVALID_ARGUMENT where two tensors would get one name
  */
@@ -17,7 +20,7 @@ export function deployTensors(
   found: readonly FoundBlock[],
   fusing: BlockFusing,
   form: OutputForm,
-  losses: RoundingLosses,
+  losses: OutputLosses,
   threads: number | undefined,
 ): Map<string, TensorSource> {
   const owners = new Map<string, FoundBlock>();
@@ -41,6 +44,10 @@ export function deployTensors(
     const item = owners.get(key);
     if (item === undefined) {
       const { dtype, shape } = tensor;
+      if (form.format !== 'onnx' && !canHold(form.format, dtype)) {
+        losses.leftOut.push(`${key} (${torchName(dtype)})`);
+        continue;
+      }
       const load = () => opened.load([key]).then(() => tensor);
       put(renamed.get(key) ?? key, { dtype, shape, load, release: () => opened.release([key]) }, form.otherType(dtype));
     } else if (!done.has(item)) {

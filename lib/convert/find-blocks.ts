@@ -34,7 +34,7 @@ export const FIND_OPTIONS = ['eps', 'families', 'keyless', 'rules'] as const sat
 
 /** The blocks of a checkpoint. */
 export function findBlocks(
-  { tensors, modules, format }: Pick<Checkpoint, 'tensors' | 'modules' | 'format'>,
+  { tensors, unread, modules, format }: Pick<Checkpoint, 'tensors' | 'unread' | 'modules' | 'format'>,
   graph: Graph | undefined,
   { eps, rules, families, keyless }: FindOptions,
 ): DetectedBlock[] {
@@ -44,9 +44,10 @@ export function findBlocks(
     return value === undefined ? undefined : { value, source: 'attribute of the pickled module' };
   };
   return detectBlocks(tensors, {
+    unread,
     eps: eps === 'auto' ? undefined : eps,
     epsOf: (batchNorm) => ofGraph?.(batchNorm) ?? ofModule(batchNorm),
-    keysInOrder: format.startsWith('torch'),
+    keysInOrder: format === 'torch-zip' || format === 'torch-legacy' || format === 'pickle',
     moduleAt: modules.size === 0 ? undefined : (path) => modules.get(path),
     families,
     keyless,

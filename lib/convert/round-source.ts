@@ -4,9 +4,12 @@ import type { DType } from '../tensor/dtype';
 import { toFloat64 } from '../tensor/half';
 import { type FloatType, LARGEST, roundTo } from '../tensor/round';
 
-/** Values that rounding took away: other than 0 before, 0 afterwards. */
-export interface RoundingLosses {
+/** What an output has lost. */
+export interface OutputLosses {
+  /** Values that rounding took away: other than 0 before, 0 afterwards. */
   flushed: number;
+  /** Tensors that its format cannot hold. */
+  readonly leftOut: string[];
 }
 
 /**
@@ -18,7 +21,7 @@ export function roundedSource(
   name: string,
   source: TensorSource,
   dtype: DType,
-  losses: RoundingLosses,
+  losses: OutputLosses,
   threads: number | undefined,
 ): TensorSource {
   if (source.dtype === dtype) return source;

@@ -4,7 +4,7 @@ import { buildBranch, buildStage } from './branches';
 import { fusedShape, kernelShape } from './fused-shape';
 import { KeyIndex } from './key-index';
 import { type KeylessAnswers, whatIsKeyless } from './keyless';
-import { type BlockCandidate, type BlockProblem, findProblem, wrongOrder } from './problem';
+import { type BlockCandidate, type BlockProblem, findProblem, unreadProblem, wrongOrder } from './problem';
 import type { FamilyRule } from './rule';
 import { FAMILY_RULES } from './rules';
 import { findSites, type Site } from './sites';
@@ -52,6 +52,8 @@ export interface DetectedBlock {
 }
 
 export interface DetectOptions {
+  /** Tensors that the file has beside these, of types that are not read, with what they are. */
+  readonly unread?: ReadonlyMap<string, string> | undefined;
   /** Default: every rule that repfuse knows. */
   readonly rules?: readonly FamilyRule[];
   /** Families that the file is known to hold: settles a doubt, and looks for those that are only looked for on request. */
@@ -80,24 +82,25 @@ export interface ModuleEvidence {
  * is what its keys say. Each comes with its branches (stride 1, taps centred) or with the problem that keeps it from being fused.
  */
 export function detectBlocks(tensors: StateDict, options: DetectOptions = {}): DetectedBlock[] {
-  const { rules = FAMILY_RULES, families = [] } = options;
-  const keys = new KeyIndex(tensors.keys());
+  const { rules = FAMILY_RULES, families = [], unread = new Map() } = options;
+  const names = [...tensors.keys(), ...unread.keys()];
+  const keys = new KeyIndex(names);
   const claimed = new Set<string>();
   const found: DetectedBlock[] = [];
   // Training tensors first: deploy names are shared, and some training forms hold them too.
   for (const form of ['train', 'deploy'] as const) {
     for (const rule of rules) {
       if (!isLookedFor(rule, families, found)) continue;
-      const blocks = findSites(tensors, keys, rule, form, claimed).flatMap((site) => {
+      const blocks = findSites(keys, rule, form, claimed).flatMap((site) => {
         const block = examine(tensors, keys, site, rules, options);
-        return rule.onlyIfComplete && block.problem !== undefined && block.problem.kind !== 'ambiguous' ? [] : [block];
+        return rule.onlyIfComplete && provesNoBlock(block) ? [] : [block];
       });
       if (!blocks.some((block) => isSure(block, rule))) continue;
       for (const block of blocks) for (const key of ownKeys(block)) claimed.add(key);
       found.push(...blocks);
     }
   }
-  return inFileOrder(found, tensors);
+  return inFileOrder(found, names);
 }
 
 const NO_KERNEL = [0, 0, 0, 0] as const;
@@ -111,10 +114,15 @@ function isLookedFor(
   return !onRequest && (onlyBeside === undefined || found.some((block) => block.family === onlyBeside));
 }
 
-function inFileOrder(blocks: readonly DetectedBlock[], tensors: StateDict): DetectedBlock[] {
+/** Whether a block lacks what its keys promise; a type that is not computed with is no such lack. */
+function provesNoBlock({ problem }: DetectedBlock): boolean {
+  return problem !== undefined && problem.kind !== 'ambiguous' && problem.ofType !== true;
+}
+
+function inFileOrder(blocks: readonly DetectedBlock[], names: readonly string[]): DetectedBlock[] {
   const owner = new Map(blocks.flatMap((block) => ownKeys(block).map((key) => [key, block] as const)));
   const ordered = new Set<DetectedBlock>();
-  for (const key of tensors.keys()) {
+  for (const key of names) {
     const block = owner.get(key);
     if (block !== undefined) ordered.add(block);
   }
@@ -138,7 +146,7 @@ function examine(
   options: DetectOptions,
 ): DetectedBlock {
   const own: BlockKeys = {
-    has: (key) => tensors.has(prefix + key),
+    has: (key) => keys.has(prefix + key),
     numbersOf: (key) => keys.numbersOf(prefix, key),
   };
   const anchor = tensors.get(prefix + rule.anchor);
@@ -169,15 +177,15 @@ function examine(
     eps: summarize(batchNorms.map(choose)) ?? chooseEps(rule, prefix, options.eps),
   };
   const telling = found.some(({ stages }) => stages.flatMap(possibleKeys).length > 0);
-  if (!telling) return { ...common, ...deployForm(rule, rules, tensors, deployKeys) };
+  if (!telling) return { ...common, ...deployForm(rule, rules, keys, deployKeys, options.unread) };
 
   const trainKeys = [
     ...[...expected.flatMap(({ stages }) => stages), ...after].flatMap(possibleKeys).filter(own.has),
     ...leftoversOf(rule, prefix, keys),
   ];
-  const uniqueTrainKeys = [...new Set(trainKeys)].map((key) => prefix + key);
+  const uniqueTrainKeys = [...new Set(trainKeys)].map((key) => prefix + key).filter((key) => tensors.has(key));
   const deployComplete = [deployKeys.weight, deployKeys.bias].every(
-    (key) => tensors.has(key) && !uniqueTrainKeys.includes(key),
+    (key) => keys.has(key) && !uniqueTrainKeys.includes(key),
   );
   const groups = shape?.groups ?? null;
   const block = {
@@ -189,7 +197,7 @@ function examine(
   };
   const candidate = { rule, prefix, branches: expected, after, shape, deployComplete };
   const problem =
-    findProblem(candidate, tensors, keys) ??
+    findProblem(candidate, tensors, keys, options.unread) ??
     otherPadding(candidate, options) ??
     keyless.problem ??
     doubtOf(rule, prefix, block, options) ??
@@ -264,15 +272,18 @@ function otherPadding({ branches, prefix }: BlockCandidate, { moduleAt }: Detect
 function deployForm(
   rule: FamilyRule,
   rules: readonly FamilyRule[],
-  tensors: StateDict,
+  keys: KeyIndex,
   { weight, bias }: DetectedBlock['deployKeys'],
+  unread: DetectOptions['unread'],
 ) {
   const families = rules
     .filter(({ deploy, deployIsEvident }) => deployIsEvident && deploy.weight === rule.deploy.weight)
     .map((other) => other.family);
   const family = [...new Set(families)].join(' or ') || rule.family;
   const block = { family, form: 'deploy' as const, branches: [], branchNames: [], trainKeys: [], groups: null };
-  if (tensors.has(weight)) return block;
+  const problem = unreadProblem([weight, bias], unread);
+  if (problem !== undefined) return { ...block, problem };
+  if (keys.has(weight)) return block;
   return {
     ...block,
     problem: { kind: 'partial' as const, reason: `${weight} is missing beside ${bias}`, tensors: [weight] },

@@ -33,6 +33,10 @@ export class KeyIndex {
     return this.tails.get(names.slice(-TAIL_NAMES).join('.')) ?? [];
   }
 
+  has(key: string): boolean {
+    return this.positions.has(key);
+  }
+
   /** Position of a key in the state dict, which must have it. */
   positionOf(key: string): number {
     return this.positions.get(key)!;

@@ -1,9 +1,11 @@
 import type { StateDict } from '../checkpoint/state-dict';
+import { torchName } from '../checkpoint/torch/torch-pickle';
+import { DTYPES } from '../tensor/dtype';
 import type { FusedShape } from './fused-shape';
 import type { KeyIndex } from './key-index';
 import type { FamilyRule, StageRule } from './rule';
 import { shapeProblem } from './shapes';
-import { type PlannedBranch, possibleKeys, requiredKeys } from './stages';
+import { batchNormKeys, type PlannedBranch, possibleKeys, requiredKeys } from './stages';
 
 /** What keeps a block from being fused. */
 export interface BlockProblem {
@@ -11,6 +13,8 @@ export interface BlockProblem {
   /** One sentence that names the tensors. */
   readonly reason: string;
   readonly tensors: readonly string[];
+  /** The block is whole, but a tensor of it is of a type that is not computed with. */
+  readonly ofType?: true;
 }
 
 /** A block in training form, as far as its keys tell. */
@@ -26,13 +30,25 @@ export interface BlockCandidate {
 }
 
 /** Why the block cannot be fused, or undefined. Values are not looked at. */
-export function findProblem(block: BlockCandidate, tensors: StateDict, keys: KeyIndex): BlockProblem | undefined {
+export function findProblem(
+  block: BlockCandidate,
+  tensors: StateDict,
+  keys: KeyIndex,
+  unread: ReadonlyMap<string, string> | undefined,
+): BlockProblem | undefined {
   return (
     conflict(block, keys) ??
     strangers(block, keys) ??
+    unreadProblem(
+      allStages(block)
+        .flatMap(possibleKeys)
+        .map((key) => block.prefix + key),
+      unread,
+    ) ??
     withoutStatistics(block, tensors) ??
     missing(block, tensors) ??
-    misshapen(block, tensors)
+    misshapen(block, tensors) ??
+    mistyped(block, tensors)
   );
 }
 
@@ -119,6 +135,40 @@ function misshapen(block: BlockCandidate, tensors: StateDict): BlockProblem | un
     return { kind: 'unsupported', reason: `${shape.groups} groups: ${ungrouped}`, tensors: [block.prefix + anchor] };
   if (wrong === undefined) return undefined;
   return { kind: 'unsupported', reason: `${wrong.tensor}: ${wrong.problem}`, tensors: [wrong.tensor] };
+}
+
+/** Tensors of types that are not read: there, but nothing can be said of them. */
+export function unreadProblem(
+  keys: readonly string[],
+  unread: ReadonlyMap<string, string> | undefined,
+): BlockProblem | undefined {
+  const key = unread?.size ? keys.find((name) => unread.has(name)) : undefined;
+  if (key === undefined) return undefined;
+  return { kind: 'unsupported', reason: `${key} is ${unread!.get(key)}, which is not computed with`, tensors: [key] };
+}
+
+/** A tensor whose values are no floating-point numbers that are computed with, in a block that is whole otherwise. */
+function mistyped(block: BlockCandidate, tensors: StateDict): BlockProblem | undefined {
+  for (const key of allStages(block).flatMap(valueKeys)) {
+    const tensor = block.prefix + key;
+    const dtype = tensors.get(tensor)?.dtype;
+    if (dtype === undefined || DTYPES[dtype].floating) continue;
+    const kind = /^[FC]/.test(dtype) ? 'is not computed with' : 'is no floating-point type';
+    return {
+      kind: 'unsupported',
+      reason: `${tensor}: dtype ${dtype} (${torchName(dtype)}) ${kind}`,
+      tensors: [tensor],
+      ofType: true,
+    };
+  }
+  return undefined;
+}
+
+/** Keys of a stage whose values are computed with: all but a BatchNorm's counter. */
+function valueKeys(stage: StageRule): string[] {
+  return 'batchNorm' in stage
+    ? possibleKeys(stage).filter((key) => key !== batchNormKeys(stage).counter)
+    : possibleKeys(stage);
 }
 
 /** A BatchNorm that the network made before the convolution that it seems to follow: perhaps it precedes it. */

@@ -1,5 +1,4 @@
 import type { StateDict } from '../checkpoint/state-dict';
-import { DTYPES, type DType } from '../tensor/dtype';
 import { formatShape, isPerChannel, type Tensor } from '../tensor/tensor';
 import { type FusedShape, type Kernel, kernelShape } from './fused-shape';
 import type { ConvRule, ScaleRule, StageRule } from './rule';
@@ -23,7 +22,7 @@ export interface ShapedBlock {
 }
 
 /**
- * The first tensor of a block whose type or shape does not fit: each stage must fit the one before, and branches that are summed
+ * The first tensor of a block whose shape does not fit: each stage must fit the one before, and branches that are summed
  * must all yield the main convolution's channels.
  */
 export function shapeProblem(block: ShapedBlock, tensors: StateDict): Misfit | undefined {
@@ -123,7 +122,7 @@ class StageCheck {
   }
 
   /** Of a depthwise kernel whose tensor holds the taps alone. */
-  private tapsProblem(stage: ConvRule, name: string, { dtype, shape }: Tensor): Misfit | undefined {
+  private tapsProblem(stage: ConvRule, name: string, { shape }: Tensor): Misfit | undefined {
     const [height = 0, width = 0] = shape.slice(-2);
     const isForEach = shape.length === 3 && shape[0] === this.channels;
     if ((shape.length !== 2 && !isForEach) || shape.includes(0))
@@ -131,7 +130,7 @@ class StageCheck {
     const misplaced = this.placeProblem(stage, height, width);
     if (misplaced !== undefined) return { tensor: name, problem: `shape ${formatShape(shape)} ${misplaced}` };
     this.decidedBy = name;
-    return typeProblem(name, dtype);
+    return undefined;
   }
 
   /** Why a kernel of this size cannot stand where the stage puts it, or undefined. */
@@ -180,7 +179,7 @@ class StageCheck {
     const isRowThere = row !== undefined && shape.length === 2 && row < shape[0]! && shape[1] === expected;
     if (row === undefined ? tensor.size !== 1 && !isPerChannel(shape, expected) : !isRowThere)
       return { tensor: name, problem: `shape ${formatShape(tensor.shape)} does not fit ${expected} channels` };
-    return typeProblem(name, tensor.dtype);
+    return undefined;
   }
 }
 
@@ -188,29 +187,14 @@ function isCentred(size: number, blockSize: number): boolean {
   return size <= blockSize && (blockSize - size) % 2 === 0;
 }
 
-function kernelProblem(tensor: string, { dtype, shape }: Tensor, mayBeLinear = false): Misfit | undefined {
+function kernelProblem(tensor: string, { shape }: Tensor, mayBeLinear = false): Misfit | undefined {
   if (!(shape.length === 4 || (mayBeLinear && shape.length === 2)) || shape.includes(0))
     return { tensor, problem: `shape ${formatShape(shape)} is no convolution kernel` };
-  return typeProblem(tensor, dtype);
+  return undefined;
 }
 
-function vectorProblem(tensor: string, { dtype, shape }: Tensor, channels: number): Misfit | undefined {
+function vectorProblem(tensor: string, { shape }: Tensor, channels: number): Misfit | undefined {
   if (!isPerChannel(shape, channels))
     return { tensor, problem: `shape ${formatShape(shape)} does not fit ${channels} channels` };
-  return typeProblem(tensor, dtype);
+  return undefined;
 }
-
-function typeProblem(tensor: string, dtype: DType): Misfit | undefined {
-  if (DTYPES[dtype].floating) return undefined;
-  return { tensor, problem: `dtype ${dtype} (${TORCH_NAMES[dtype] ?? dtype}) is no floating-point type` };
-}
-
-/** As users of PyTorch know them. */
-const TORCH_NAMES: Partial<Readonly<Record<DType, string>>> = {
-  I64: 'int64',
-  I32: 'int32',
-  I16: 'int16',
-  I8: 'int8',
-  U8: 'uint8',
-  BOOL: 'bool',
-};

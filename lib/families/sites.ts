@@ -1,4 +1,3 @@
-import type { StateDict } from '../checkpoint/state-dict';
 import type { KeyIndex } from './key-index';
 import { fillPlaceholders, placeholderPattern } from './placeholders';
 import type { FamilyRule } from './rule';
@@ -19,7 +18,6 @@ export interface Site {
  * @param claimed keys that other blocks have
  */
 export function findSites(
-  tensors: StateDict,
   keys: KeyIndex,
   rule: FamilyRule,
   form: 'train' | 'deploy',
@@ -39,7 +37,7 @@ export function findSites(
     const site = prefix + (number ?? '');
     if (sites.has(site) || path?.test(prefix) === false) continue;
     const own = number === undefined ? rule : { ...fillPlaceholders(rule, { n: Number(number) }), numbered: true };
-    if (isDistinguished(own, (name) => tensors.has(prefix + name))) sites.set(site, { prefix, rule: own });
+    if (isDistinguished(own, (name) => keys.has(prefix + name))) sites.set(site, { prefix, rule: own });
   }
   return [...sites.values()];
 }

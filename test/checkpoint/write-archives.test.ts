@@ -23,6 +23,15 @@ const TORCH: Record<DType, string> = {
   I8: 'Char',
   U8: 'Byte',
   BOOL: 'Bool',
+  C64: 'ComplexFloat',
+  U16: 'uint16',
+  U32: 'uint32',
+  U64: 'uint64',
+  F8_E4M3: 'float8_e4m3fn',
+  F8_E5M2: 'float8_e5m2',
+  F8_E8M0: 'float8_e8m0fnu',
+  F8_E4M3FNUZ: 'float8_e4m3fnuz',
+  F8_E5M2FNUZ: 'float8_e5m2fnuz',
 };
 const NUMPY: Partial<Record<DType, string>> = {
   F64: '<f8',
@@ -34,6 +43,10 @@ const NUMPY: Partial<Record<DType, string>> = {
   I8: '|i1',
   U8: '|u1',
   BOOL: '|b1',
+  U16: '<u2',
+  U32: '<u4',
+  U64: '<u8',
+  C64: '<c8',
 };
 
 /** A tensor of every type, and every shape that may cause trouble; bytes 1, 2, 3, ... */

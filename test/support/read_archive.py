@@ -11,7 +11,8 @@ import struct
 import sys
 import zipfile
 
-STORAGES = {"Double": 8, "Float": 4, "Half": 2, "BFloat16": 2, "Long": 8, "Int": 4, "Short": 2, "Char": 1, "Byte": 1, "Bool": 1}
+STORAGES = {"Double": 8, "Float": 4, "Half": 2, "BFloat16": 2, "Long": 8, "Int": 4, "Short": 2, "Char": 1, "Byte": 1, "Bool": 1, "ComplexFloat": 8, "Untyped": 1}
+UNTYPED = ["uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2", "float8_e8m0fnu", "float8_e4m3fnuz", "float8_e5m2fnuz"]
 
 
 class Storage:
@@ -28,12 +29,24 @@ def rebuild(storage, offset, size, stride, requires_grad, hooks):
     return storage, list(size)
 
 
+def rebuild_v3(storage, offset, size, stride, requires_grad, hooks, dtype):
+    storage, shape = rebuild(storage, offset, size, stride, requires_grad, hooks)
+    storage.kind = dtype
+    return storage, shape
+
+
 class Unpickler(pickle.Unpickler):
     def find_class(self, module, name):
         if (module, name) == ("collections", "OrderedDict"):
             return collections.OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return rebuild
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v3"):
+            return rebuild_v3
+        if (module, name) == ("torch.storage", "UntypedStorage"):
+            return "Untyped"
+        if module == "torch" and name in UNTYPED:
+            return name
         if module == "torch" and name.endswith("Storage") and name[:-7] in STORAGES:
             return name[:-7]
         raise pickle.UnpicklingError(f"{module}.{name} is not allowed")
@@ -59,7 +72,7 @@ def torch_tensors(archive):
     for name, (storage, shape) in state.items():
         entry = f"archive/data/{storage.key}"
         data = archive.read(entry)
-        assert len(data) == storage.count * STORAGES[storage.kind]
+        assert len(data) == storage.count * STORAGES.get(storage.kind, 1)
         yield name, storage.kind, shape, data, data_offset(archive, entry)
 
 

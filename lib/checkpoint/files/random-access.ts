@@ -59,7 +59,7 @@ export async function withFile<T>(source: Source, body: (bytes: RandomAccess) =>
 }
 
 /** Bytes in memory, which their owner may yet take away. */
-function inMemory(bytes: Uint8Array): RandomAccess {
+export function inMemory(bytes: Uint8Array): RandomAccess {
   const size = bytes.length;
   return {
     size,

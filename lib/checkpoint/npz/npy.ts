@@ -1,29 +1,29 @@
 import { RepfuseError } from '../../errors';
-import { DTYPES, type DType } from '../../tensor/dtype';
+import { DTYPES, type DType, elementsOf } from '../../tensor/dtype';
 import { Tensor } from '../../tensor/tensor';
 import { type RandomAccess, readBytes } from '../files/random-access';
+import type { ArrayLayout } from '../numpy/arrange';
+import { numpyDescription, numpyType } from '../numpy/numpy-types';
+import { byteSize, MAX_RANK } from '../stored-tensor';
 
 /** NumPy's own limit is 10,000 unless told otherwise. */
 const MAX_HEADER = 1 << 16;
-const MAX_RANK = 64;
 const MAGIC = '\x93NUMPY';
-
-/** numpy's `descr`; `|` marks types without a byte order. */
-const DESCRIPTIONS: Readonly<Record<string, DType>> = {
-  '<f8': 'F64',
-  '<f4': 'F32',
-  '<f2': 'F16',
-  '<i8': 'I64',
-  '<i4': 'I32',
-  '<i2': 'I16',
-  '|i1': 'I8',
-  '|u1': 'U8',
-  '|b1': 'BOOL',
-};
+/** Types that are computed with. */
+const PLAIN: readonly DType[] = ['F64', 'F32', 'F16', 'I64', 'I32', 'I16', 'I8', 'U8', 'BOOL'];
 
 /** Whether a file begins as a `.npy` file does. */
 export async function isNpy(source: RandomAccess): Promise<boolean> {
   return latin1(await readBytes(source, 0, Math.min(MAGIC.length, source.size))) === MAGIC;
+}
+
+/** What stands before the data of an array. */
+export interface NpyHeader extends Omit<ArrayLayout, 'dtype'> {
+  /** numpy's description of the type, as it stands there. */
+  readonly descr: string;
+  /** undefined for a type that is not known. */
+  readonly dtype: DType | undefined;
+  readonly dataStart: number;
 }
 
 /**
@@ -33,30 +33,41 @@ export async function isNpy(source: RandomAccess): Promise<boolean> {
  * @throws ERR_REPFUSE_FORMAT for a damaged file, ERR_REPFUSE_UNSUPPORTED_FORMAT for another type or order; `details.field` names what is wrong
  */
 export async function readNpy(source: RandomAccess): Promise<Tensor> {
-  const { dtype, shape, dataStart } = await readNpyHeader(source);
-  const { array, bytes: width } = DTYPES[dtype];
+  const { dtype, descr, fortran, bigEndian, shape, dataStart } = await readNpyHeader(source);
+  if (fortran) throw unsupported('fortran_order', 'an array in Fortran order: save numpy.ascontiguousarray(a)');
+  if (dtype === undefined || bigEndian || !PLAIN.includes(dtype))
+    throw unsupported(
+      'descr',
+      `an array of type ${descr.slice(0, 40)}: save a.astype('<f4') or another plain number type`,
+    );
   const { buffer, length } = await readBytes(source, dataStart, source.size - dataStart);
-  return new Tensor(dtype, shape, new array(buffer, 0, length / width));
+  return new Tensor(dtype, shape, elementsOf(dtype, buffer, 0, length));
 }
 
-/** Reads what stands before the data of an array, which takes the rest of the file. @throws as `readNpy` */
-export async function readNpyHeader(
-  source: RandomAccess,
-): Promise<{ readonly dtype: DType; readonly shape: readonly number[]; readonly dataStart: number }> {
+/**
+ * Reads what stands before the data of an array, which takes the rest of the file.
+ *
+ * @throws ERR_REPFUSE_FORMAT for a damaged file, ERR_REPFUSE_UNSUPPORTED_FORMAT for a newer version
+ */
+export async function readNpyHeader(source: RandomAccess): Promise<NpyHeader> {
   const { header, dataStart } = await readHeader(source);
-  const { dtype, shape } = parseHeader(header);
-  const length = shape.reduce((product, dim) => product * dim, DTYPES[dtype].bytes);
+  const { descr, fortran, shape } = parseHeader(header);
+  const type = /^'([<>|=]?)([a-z]\d+)'$/.exec(descr);
+  const dtype = type === null ? undefined : numpyType(type[2]!);
+  const rest = { descr, shape, fortran, bigEndian: type?.[1] === '>', dataStart };
+  if (dtype === undefined) return { ...rest, dtype };
+  const length = byteSize(shape, DTYPES[dtype].bytes) ?? Number.POSITIVE_INFINITY;
   const left = source.size - dataStart;
   if (length !== left) {
     const problem = length > left ? 'truncated' : `${left - length} trailing bytes`;
     throw bad('shape', `${problem}: shape (${shape.join(', ')}) of ${dtype} takes ${length} bytes of ${left}`);
   }
-  return { dtype, shape, dataStart };
+  return { ...rest, dtype };
 }
 
 /** The header of a `.npy` file (version 1), padded so that the data begin at a multiple of 64 bytes; undefined for a type that numpy lacks. */
 export function npyHeader(dtype: DType, shape: readonly number[]): Uint8Array | undefined {
-  const descr = Object.keys(DESCRIPTIONS).find((name) => DESCRIPTIONS[name] === dtype);
+  const descr = numpyDescription(dtype);
   if (descr === undefined) return undefined;
   const tuple = shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(', ')})`;
   const text = `{'descr': '${descr}', 'fortran_order': False, 'shape': ${tuple}, }`;
@@ -82,7 +93,7 @@ async function readHeader(source: RandomAccess): Promise<{ header: string; dataS
 }
 
 /** The header is the text of a Python dict with exactly three keys, in any order. */
-function parseHeader(text: string): { dtype: DType; shape: readonly number[] } {
+function parseHeader(text: string): Pick<NpyHeader, 'descr' | 'fortran' | 'shape'> {
   const entry = /\s*'(descr|fortran_order|shape)'\s*:\s*('[^']*'|True|False|\([\d\sL,]*\)|\[.*\])\s*(,|(?=\}))/y;
   const fields = new Map<string, string>();
   const open = /^\s*\{/.exec(text);
@@ -99,16 +110,7 @@ function parseHeader(text: string): { dtype: DType; shape: readonly number[] } {
   if (descr === undefined || order === undefined || shape === undefined || !/^\s*\}\s*$/.test(text.slice(at))) {
     throw bad('header', `header ${JSON.stringify(text.slice(0, 80))} is no dict of descr, fortran_order and shape`);
   }
-  if (order !== 'False')
-    throw unsupported('fortran_order', 'an array in Fortran order: save numpy.ascontiguousarray(a)');
-  const name = descr.slice(1, -1);
-  if (!Object.hasOwn(DESCRIPTIONS, name)) {
-    throw unsupported(
-      'descr',
-      `an array of type ${descr.slice(0, 40)}: save a.astype('<f4') or another plain number type`,
-    );
-  }
-  return { dtype: DESCRIPTIONS[name]!, shape: parseShape(shape) };
+  return { descr, fortran: order === 'True', shape: parseShape(shape) };
 }
 
 function parseShape(text: string): readonly number[] {

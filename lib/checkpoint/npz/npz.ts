@@ -1,6 +1,6 @@
 import { RepfuseError } from '../../errors';
-import { DTYPES } from '../../tensor/dtype';
-import type { RandomAccess } from '../files/random-access';
+import { inMemory } from '../files/random-access';
+import { arrange } from '../numpy/arrange';
 import type { StoredTensor } from '../stored-tensor';
 import type { ZipArchive } from '../zip/zip';
 import { readNpyHeader } from './npy';
@@ -15,39 +15,34 @@ export function isNpz({ names }: ZipArchive): boolean {
 }
 
 /**
- * The arrays of an `.npz` archive, stored or deflated, by name.
+ * The arrays of an `.npz` archive, stored or deflated, by name; those of types that are not known with what they are.
  *
  * @throws as `readNpyHeader`, with the array's name (`details.tensor`)
  */
-export async function npzTensors(zip: ZipArchive): Promise<Map<string, StoredTensor>> {
+export async function npzTensors(
+  zip: ZipArchive,
+): Promise<{ readonly tensors: Map<string, StoredTensor>; readonly unread: Map<string, string> }> {
   const tensors = new Map<string, StoredTensor>();
+  const unread = new Map<string, string>();
   for (const entry of zip.names) {
     const name = entry.slice(0, -SUFFIX.length);
-    tensors.set(name, await openArray(zip, entry, name));
+    const array = await openArray(zip, entry, name);
+    if (typeof array === 'string') unread.set(name, array);
+    else tensors.set(name, array);
   }
-  return tensors;
+  return { tensors, unread };
 }
 
-async function openArray(zip: ZipArchive, entry: string, name: string): Promise<StoredTensor> {
+/** An array, or what it is where its type is not known. */
+async function openArray(zip: ZipArchive, entry: string, name: string): Promise<StoredTensor | string> {
   const size = zip.sizeOf(entry)!;
   const head = await zip.readHead(entry, Math.min(HEAD, size));
-  const beginning: RandomAccess = {
-    size,
-    read: async (offset, into) => into.set(head.subarray(offset, offset + into.length)),
-  };
   try {
-    const { dtype, shape, dataStart } = await readNpyHeader(beginning);
-    const { array, bytes: width } = DTYPES[dtype];
-    const read: StoredTensor['read'] = async (allocate) => {
-      const bytes = await zip.read(entry, allocate);
-      const at = bytes.byteOffset + dataStart;
-      const count = (size - dataStart) / width;
-      // numpy aligns the data to 64 bytes; others may not.
-      return at % width === 0
-        ? new array(bytes.buffer, at, count)
-        : new array(bytes.buffer.slice(at, at + count * width), 0, count);
-    };
-    return { dtype, shape, exclusive: true, read };
+    const { dtype, descr, dataStart, ...layout } = await readNpyHeader({ ...inMemory(head), size });
+    if (dtype === undefined) return `a numpy array of type ${descr.slice(0, 40)}`;
+    const read: StoredTensor['read'] = async (allocate) =>
+      arrange((await zip.read(entry, allocate)).subarray(dataStart), { ...layout, dtype });
+    return { dtype, shape: layout.shape, exclusive: true, read };
   } catch (error) {
     if (!(error instanceof RepfuseError)) throw error;
     throw new RepfuseError(

@@ -3,6 +3,7 @@ import type { Tensor } from '../../tensor/tensor';
 import { writeNewFile } from '../files/new-file';
 import { pathOf } from '../files/source';
 import { bytesOf, inTurn, sourceOf, type TensorSource } from '../tensor-source';
+import { torchName } from '../torch/torch-pickle';
 import type { WriteOptions } from '../write-checkpoint';
 import { ZipWriter } from '../zip/zip-writer';
 import { npyHeader } from './npy';
@@ -12,7 +13,7 @@ const ALIGNMENT = 64;
 /**
  * Writes tensors as `numpy.savez` does: one `.npy` entry each, stored. Order and names are those of the map; equal input gives equal bytes.
  *
- * @throws ERR_REPFUSE_INVALID_ARGUMENT for bfloat16, which numpy does not have; as `writeNewFile`
+ * @throws ERR_REPFUSE_INVALID_ARGUMENT for bfloat16 and float8, which numpy does not have; as `writeNewFile`
  */
 export async function writeNpz(
   target: string | URL,
@@ -26,7 +27,7 @@ export async function writeNpz(
     if (header !== undefined) return header;
     throw new RepfuseError(
       'ERR_REPFUSE_INVALID_ARGUMENT',
-      `Expected a type that numpy has for ${JSON.stringify(name)} in ${file} but received bfloat16: choose f32 or f16, or another format`,
+      `Expected a type that numpy has for ${JSON.stringify(name)} in ${file} but received ${torchName(dtype)}: choose f32 or f16, or another format`,
       { file, tensor: name },
     );
   });

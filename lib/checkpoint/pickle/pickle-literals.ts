@@ -23,10 +23,9 @@ export function decodeBytes(bytes: Uint8Array): string {
 
 /** Two's complement, little endian; no bytes are 0. */
 export function decodeInteger(digits: Uint8Array): number | bigint {
-  let value = 0n;
-  for (let i = digits.length - 1; i >= 0; i--) value = (value << 8n) | BigInt(digits[i]!);
-  if (digits.length > 0 && digits[digits.length - 1]! & 0x80) value -= 1n << BigInt(8 * digits.length);
-  return narrow(value);
+  if (digits.length === 0) return 0;
+  const value = BigInt(`0x${Buffer.from(digits).reverse().toString('hex')}`); // byte by byte would be quadratic
+  return narrow(BigInt.asIntN(8 * digits.length, value));
 }
 
 /** A number where that is exact. */

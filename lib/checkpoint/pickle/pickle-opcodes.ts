@@ -1,13 +1,5 @@
 import type { Machine } from './pickle';
-import {
-  decodeBytes,
-  makeFloat,
-  parseFloat64,
-  parseIndex,
-  parseInteger,
-  parseLiteral,
-  parseUnicode,
-} from './pickle-literals';
+import { makeFloat, parseFloat64, parseIndex, parseInteger, parseLiteral, parseUnicode } from './pickle-literals';
 import { PyTuple } from './python-values';
 
 /** What each opcode of protocols 0 to 5 does; the names are those of Python's pickletools. */
@@ -38,16 +30,16 @@ export const OPCODES: { readonly [opcode: number]: (m: Machine) => void } = {
   71: (m) => m.push(makeFloat(m.f64())), // BINFLOAT
   // Strings and bytes
   83: (m) => m.push(m.valid(parseLiteral(m.line()), 'a quoted string')), // STRING
-  84: (m) => m.push(decodeBytes(m.take(m.i32(), 'a string'))), // BINSTRING
-  85: (m) => m.push(decodeBytes(m.take(m.u8(), 'a string'))), // SHORT_BINSTRING
+  84: (m) => m.push(m.oldString(m.i32())), // BINSTRING
+  85: (m) => m.push(m.oldString(m.u8())), // SHORT_BINSTRING
   86: (m) => m.push(m.valid(parseUnicode(m.rawLine()), 'a unicode string')), // UNICODE
   88: (m) => m.push(m.text(m.u32())), // BINUNICODE
   140: (m) => m.push(m.text(m.u8())), // SHORT_BINUNICODE
   141: (m) => m.push(m.text(m.u64())), // BINUNICODE8
-  66: (m) => m.push(m.take(m.u32(), 'bytes')), // BINBYTES
-  67: (m) => m.push(m.take(m.u8(), 'bytes')), // SHORT_BINBYTES
-  142: (m) => m.push(m.take(m.u64(), 'bytes')), // BINBYTES8
-  150: (m) => m.push(m.take(m.u64(), 'bytes')), // BYTEARRAY8
+  66: (m) => m.push(m.data(m.u32())), // BINBYTES
+  67: (m) => m.push(m.data(m.u8())), // SHORT_BINBYTES
+  142: (m) => m.push(m.data(m.u64())), // BINBYTES8
+  150: (m) => m.push(m.data(m.u64())), // BYTEARRAY8
   // Tuples, lists, dicts, sets
   41: (m) => m.push(new PyTuple([])),
   133: (m) => m.push(new PyTuple([m.pop()])),

@@ -1,7 +1,7 @@
 import { RepfuseError } from '../../errors';
-import { decodeInteger, decodeUtf8 } from './pickle-literals';
+import { decodeBytes, decodeInteger, decodeUtf8 } from './pickle-literals';
 import { OPCODES } from './pickle-opcodes';
-import { PyGlobal, PyObject, PyTuple, type PyValue } from './python-values';
+import { PyData, PyGlobal, PyObject, PyTuple, type PyValue } from './python-values';
 
 /** What the reader of a format adds to the machine. Both return undefined for what they do not know. */
 export interface PickleHost {
@@ -9,6 +9,8 @@ export interface PickleHost {
   construct(name: string, args: readonly PyValue[]): PyValue | undefined;
   /** The value of a persistent id (torch: a storage). */
   persistent(id: PyValue): PyValue | undefined;
+  /** Takes the state of a value that `construct` made (BUILD), where it has any use for it. */
+  build?(target: PyValue, state: PyValue): void;
 }
 
 // Far above what checkpoints need, and low enough that no pickle can fill the heap.
@@ -16,6 +18,8 @@ const MAX_STACK = 1 << 20;
 const MAX_MEMO = 1 << 21;
 const MAX_OBJECTS = 1 << 20;
 const MAX_INTEGER_BYTES = 1 << 10;
+/** Protocol 0 has no other strings than lines. */
+const MAX_LINE = 1 << 28;
 
 /** Modules whose functions act when called: a pickle that calls one is an attack, whatever else the file holds. */
 const ACTING_MODULES =
@@ -34,22 +38,28 @@ const MARK = Symbol('mark');
  * @throws ERR_REPFUSE_PICKLE with the byte offset, also when the pickle calls a function that acts (os.system, eval, ...)
  */
 export function unpickle(bytes: Uint8Array, host: PickleHost): PyValue {
-  return new Machine(bytes, host).run();
+  const machine = new Machine(host, bytes.length);
+  machine.show(bytes, 0);
+  machine.run(Number.POSITIVE_INFINITY);
+  return machine.result!;
 }
 
-/** A pickle at the beginning of `bytes`, and how many of them it takes. An error for want of bytes has `details.truncated`. */
-export function unpickleFirst(
-  bytes: Uint8Array,
-  host: PickleHost,
-): { readonly value: PyValue; readonly length: number } {
-  const machine = new Machine(bytes, host);
-  const value = machine.run();
-  return { value, length: machine.position };
+/** More of the file has to be shown: where from, and how many bytes at least. Thrown before the opcode has changed anything. */
+class MoreBytes {
+  constructor(
+    readonly position: number,
+    readonly length: number,
+  ) {}
 }
 
-/** The state of one run; the opcodes act on it. */
+/** The state of one run; the opcodes act on it. It sees a window of the pickle at a time: every opcode reads before it acts. */
 export class Machine {
-  private readonly view: DataView;
+  /** What was pickled, once STOP is reached. */
+  result: PyValue | undefined;
+  private bytes: Uint8Array = new Uint8Array();
+  private view: DataView = new DataView(this.bytes.buffer);
+  /** Where the window begins in the file. */
+  private start: number;
   private at = 0;
   private opcodeAt = 0;
   private readonly stack: (PyValue | typeof MARK)[] = [];
@@ -57,38 +67,74 @@ export class Machine {
   private objects = 0;
 
   constructor(
-    private readonly bytes: Uint8Array,
     private readonly host: PickleHost,
+    /** Bytes of the file. */
+    private readonly size: number,
+    /** Strings of so many bytes stay in the file, as PyData. */
+    private readonly longest = Number.POSITIVE_INFINITY,
+    position = 0,
   ) {
+    this.start = position;
+  }
+
+  /** Bytes of the file that have been read. */
+  get position(): number {
+    return this.start + this.at;
+  }
+
+  /** Shows a part of the file: that which `run` asked for, or one that begins at `position`. */
+  show(bytes: Uint8Array, position: number): void {
+    this.at += this.start - position;
+    this.start = position;
+    this.bytes = bytes;
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
-  /** Bytes that have been read. */
-  get position(): number {
-    return this.at;
+  /** Runs so many opcodes. @returns what of the file has to be shown to go on; undefined at STOP, and where `opcodes` are done */
+  run(opcodes: number): MoreBytes | undefined {
+    try {
+      for (let done = 0; done < opcodes; done++) {
+        this.opcodeAt = this.at;
+        const opcode = this.u8('an opcode (the pickle has no STOP)');
+        if (opcode === 0x2e) {
+          this.result = this.pop(); // STOP
+          return undefined;
+        }
+        const action = OPCODES[opcode];
+        if (action === undefined) throw this.error(`opcode 0x${opcode.toString(16)} is not known`);
+        action(this);
+        if (this.stack.length > MAX_STACK) throw this.error(`the stack holds more than ${MAX_STACK} values`);
+      }
+    } catch (more) {
+      if (!(more instanceof MoreBytes)) throw more;
+      this.at = this.opcodeAt;
+      return more;
+    }
+    return undefined;
   }
 
-  run(): PyValue {
-    for (;;) {
-      this.opcodeAt = this.at;
-      const opcode = this.u8('an opcode (the pickle has no STOP)');
-      if (opcode === 0x2e) return this.pop(); // STOP
-      const action = OPCODES[opcode];
-      if (action === undefined) throw this.error(`opcode 0x${opcode.toString(16)} is not known`);
-      action(this);
-      if (this.stack.length > MAX_STACK) throw this.error(`the stack holds more than ${MAX_STACK} values`);
+  /** The key whose value is being read, of the innermost dict that is being filled. */
+  keyBeingRead(): string | undefined {
+    for (let i = this.stack.length - 1; i >= 0; i--) {
+      if (!(this.stack[i] instanceof Map)) continue;
+      let at = this.stack[i + 1] === MARK ? i + 2 : i + 1;
+      let key: string | undefined;
+      for (; typeof this.stack[at] === 'string'; at += 2) key = this.stack[at] as string;
+      if (key !== undefined) return key;
     }
+    return undefined;
   }
 
   error(problem: string): RepfuseError {
-    return new RepfuseError('ERR_REPFUSE_PICKLE', `Bad pickle at byte ${this.opcodeAt}: ${problem}`, {
-      offset: this.opcodeAt,
-    });
+    const offset = this.start + this.opcodeAt;
+    return new RepfuseError('ERR_REPFUSE_PICKLE', `Bad pickle at byte ${offset}: ${problem}`, { offset });
   }
 
-  private truncated(problem: string): RepfuseError {
-    const { code, message, details } = this.error(`truncated: ${problem}`);
-    return new RepfuseError(code, message, { ...details, truncated: true });
+  private truncated(what: string, needed: number, left: number): RepfuseError {
+    const { code, message, details } = this.error(
+      `truncated: ${what} goes beyond the end, ${Math.max(left, 0)} bytes are left`,
+    );
+    return new RepfuseError(code, message, { ...details, truncated: true, needed, left });
   }
 
   // Reading
@@ -98,10 +144,31 @@ export class Machine {
     return this.bytes.subarray(start, this.at);
   }
 
+  /** Bytes, or where they lie. */
+  data(count: number): Uint8Array | PyData {
+    return count < this.longest ? this.take(count, 'bytes') : this.leave(count, 'bytes', 'bytes');
+  }
+
+  /** Strings of Python 2: text, or bytes. */
+  oldString(count: number): string | PyData {
+    return count < this.longest ? decodeBytes(this.take(count, 'a string')) : this.leave(count, 'a string', 'bytes');
+  }
+
+  /** Passes over bytes, which need not be in the window. */
+  private leave(length: number, what: string, encoding: PyData['encoding']): PyData {
+    const offset = this.position;
+    const left = this.size - offset;
+    if (length > left) throw this.truncated(`${what} of length ${length}`, length, left);
+    this.at += length;
+    return new PyData(offset, length, encoding);
+  }
+
   /** Where so many bytes begin, now read. No view is made of them: most of a pickle is single bytes. */
   private skip(count: number, what: string): number {
     if (count < 0 || count > this.bytes.length - this.at) {
-      throw this.truncated(`${what} of length ${count} goes beyond the end`);
+      const left = this.size - this.position;
+      if (count < 0 || count > left) throw this.truncated(`${what} of length ${count}`, count, left);
+      throw new MoreBytes(this.start + this.opcodeAt, this.at - this.opcodeAt + count);
     }
     this.at += count;
     return this.at - count;
@@ -135,7 +202,13 @@ export class Machine {
 
   rawLine(): Uint8Array {
     const end = this.bytes.indexOf(0x0a, this.at);
-    if (end < 0) throw this.truncated('a line without end');
+    if (end < 0) {
+      const seen = this.bytes.length - this.at;
+      const left = this.size - this.position;
+      if (seen >= MAX_LINE) throw this.error(`a line of more than ${MAX_LINE} bytes`);
+      if (left <= seen) throw this.truncated('a line without end', seen + 1, seen);
+      throw new MoreBytes(this.start + this.opcodeAt, this.at - this.opcodeAt + 2 * seen + 64);
+    }
     const line = this.bytes.subarray(this.at, end);
     this.at = end + 1;
     return line;
@@ -145,7 +218,8 @@ export class Machine {
     return this.valid(decodeUtf8(this.rawLine()), 'UTF-8 text');
   }
 
-  text(length: number): string {
+  text(length: number): string | PyData {
+    if (length >= this.longest) return this.leave(length, 'a string', 'utf8');
     return this.valid(decodeUtf8(this.take(length, 'a string')), 'UTF-8 text');
   }
 
@@ -281,8 +355,9 @@ export class Machine {
   build(): void {
     const state = this.pop();
     const target = this.top();
-    // State of known values (an OrderedDict's attributes, hooks of a parameter) carries no weights.
+    // State of most known values (an OrderedDict's attributes, hooks of a parameter) carries no weights.
     if (target instanceof PyObject) target.state = state;
+    else this.host.build?.(target, state);
   }
 
   persist(id: PyValue): void {

@@ -24,6 +24,15 @@ export class PyObject {
   ) {}
 }
 
+/** A long string that stays in the file: where it lies, and how it is written there. */
+export class PyData {
+  constructor(
+    readonly offset: number,
+    readonly length: number,
+    readonly encoding: 'bytes' | 'utf8',
+  ) {}
+}
+
 export type PyDict = Map<PyValue, PyValue>;
 /** What a pickle can hold. Integers beyond 2^53 are bigint; other values that the host made are `object`. */
 export type PyValue =
@@ -35,6 +44,7 @@ export type PyValue =
   | Uint8Array
   | PyFloat
   | PyTuple
+  | PyData
   | PyGlobal
   | PyObject
   | PyValue[]

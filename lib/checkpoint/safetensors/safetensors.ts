@@ -1,16 +1,26 @@
 import { RepfuseError } from '../../errors';
-import { DTYPES, type DType, isDType } from '../../tensor/dtype';
+import { breathe } from '../../native/breathe';
+import { DTYPES, type DType, elementsOf, isDType } from '../../tensor/dtype';
 import { type RandomAccess, readBytes } from '../files/random-access';
+import { JsonProblem, jsonEntries, parseValue } from '../json-object';
 import type { StoredTensor } from '../stored-tensor';
 
+/** As the reference implementation has it. */
 const MAX_HEADER = 100_000_000;
-/** Objects and lists in a header: three a tensor are needed, and each costs far more memory than text. */
-const MAX_VALUES = 1 << 22;
+/** Types of the format that have several elements in a byte; they are left unread. */
+const PACKED: ReadonlyMap<string, number> = new Map([
+  ['F4', 4],
+  ['F6_E2M3', 6],
+  ['F6_E3M2', 6],
+]);
 
 /** Where one tensor lies; offsets count from the end of the header. */
 export interface SafetensorsEntry {
   readonly name: string;
-  readonly dtype: DType;
+  /** undefined for one that is not read. */
+  readonly dtype: DType | undefined;
+  /** As it stands in the file. */
+  readonly typeName: string;
   readonly shape: readonly number[];
   readonly begin: number;
   readonly end: number;
@@ -24,25 +34,27 @@ export interface SafetensorsHeader {
 }
 
 /**
- * Reads and checks a safetensors header: every size is checked before any memory is taken.
+ * Reads and checks a safetensors header: every size is checked before any memory is taken. Others have their turn meanwhile.
  *
- * @throws ERR_REPFUSE_FORMAT naming the tensor and field (`details.tensor`, `details.field`)
+ * @throws ERR_REPFUSE_FORMAT naming the tensor and field (`details.tensor`, `details.field`); ERR_REPFUSE_ABORTED
  */
-export async function readSafetensorsHeader(source: RandomAccess): Promise<SafetensorsHeader> {
+export async function readSafetensorsHeader(
+  source: RandomAccess,
+  signal?: AbortSignal | undefined,
+): Promise<SafetensorsHeader> {
   if (source.size < 8) throw bad(`the file of ${source.size} bytes is too short for a header length`);
   const prefix = new Uint8Array(8);
   await source.read(0, prefix);
   const length = new DataView(prefix.buffer).getBigUint64(0, true);
   if (length > BigInt(MAX_HEADER)) throw bad(`header length ${length} is too large (limit ${MAX_HEADER})`);
   const headerBytes = Number(length);
-  if (8 + headerBytes > source.size) throw bad(`truncated: header of ${headerBytes} bytes in a file of ${source.size}`);
+  if (8 + headerBytes > source.size) {
+    const left = source.size - 8;
+    throw bad(`truncated: its header takes ${headerBytes} bytes: ${left} are left`, { needed: headerBytes, left });
+  }
   const bytes = await readBytes(source, 8, headerBytes);
-  const header = parseHeader(decodeHeader(bytes));
+  const { entries, metadata } = await parseHeader(decodeHeader(bytes), signal);
   const dataStart = 8 + headerBytes;
-  const metadata = checkMetadata(header.__metadata__);
-  const entries = Object.keys(header)
-    .filter((name) => name !== '__metadata__')
-    .map((name) => checkEntry(name, header[name]));
   checkLayout(entries, source.size - dataStart);
   return { entries, metadata, dataStart };
 }
@@ -50,18 +62,28 @@ export async function readSafetensorsHeader(source: RandomAccess): Promise<Safet
 /** The tensors of a safetensors file, in the order of the header. @throws as `readSafetensorsHeader` */
 export async function readSafetensors(
   source: RandomAccess,
-): Promise<{ readonly tensors: Map<string, StoredTensor>; readonly metadata: Readonly<Record<string, string>> }> {
-  const { entries, metadata, dataStart } = await readSafetensorsHeader(source);
+  signal?: AbortSignal | undefined,
+): Promise<{
+  readonly tensors: Map<string, StoredTensor>;
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Those of types that are not read, and what they are. */
+  readonly unread: Map<string, string>;
+}> {
+  const { entries, metadata, dataStart } = await readSafetensorsHeader(source, signal);
   const tensors = new Map<string, StoredTensor>();
-  for (const { name, dtype, shape, begin, end } of entries) {
-    const { array, bytes: width } = DTYPES[dtype];
+  const unread = new Map<string, string>();
+  for (const { name, dtype, typeName, shape, begin, end } of entries) {
+    if (dtype === undefined) {
+      unread.set(name, `a tensor of type ${typeName}`);
+      continue;
+    }
     const read: StoredTensor['read'] = async (allocate) => {
       const bytes = await readBytes(source, dataStart + begin, end - begin, { allocate });
-      return new array(bytes.buffer, bytes.byteOffset, bytes.length / width);
+      return elementsOf(dtype, bytes.buffer, bytes.byteOffset, bytes.length);
     };
     tensors.set(name, { dtype, shape, exclusive: true, read });
   }
-  return { tensors, metadata };
+  return { tensors, metadata, unread };
 }
 
 function bad(problem: string, details: Record<string, unknown> = {}): RepfuseError {
@@ -85,68 +107,32 @@ function show(value: unknown): string {
   }
 }
 
-/** JSON.parse keeps the last of two equal names in silence, and gives `__proto__` a meaning; both are handled here. */
-function parseHeader(text: string): Record<string, unknown> {
+/** The entries of a header, checked one by one. */
+async function parseHeader(
+  text: string,
+  signal: AbortSignal | undefined,
+): Promise<Omit<SafetensorsHeader, 'dataStart'>> {
   if (!text.startsWith('{')) throw bad('the header is no JSON object', { field: 'header' });
-  const duplicate = duplicateKey(text);
-  let parsed: unknown;
+  const pause = breathe(signal);
+  const entries: SafetensorsEntry[] = [];
+  let metadata: SafetensorsHeader['metadata'] = {};
   try {
-    parsed = JSON.parse(text);
-  } catch (cause) {
-    throw new RepfuseError(
-      'ERR_REPFUSE_FORMAT',
-      `Bad safetensors file: the header is not JSON (${(cause as Error).message})`,
-      { field: 'header' },
-      { cause },
-    );
-  }
-  if (duplicate !== undefined) throw bad(`duplicate name ${show(duplicate)} in the header`, { tensor: duplicate });
-  // JSON.parse makes __proto__ an own property, so copying entries keeps it a mere name.
-  return Object.assign(Object.create(null), Object.fromEntries(Object.entries(parsed as object)));
-}
-
-/** The first key that an object of a JSON text has twice; undefined also for text that is not JSON. */
-function duplicateKey(text: string): string | undefined {
-  /** Keys of the objects around the cursor; undefined for a list. */
-  const open: (Set<string> | undefined)[] = [];
-  let values = 0;
-  let expectKey = false;
-  for (let i = 0; i < text.length; i++) {
-    const c = text[i]!;
-    if (c === '"') {
-      let end = i + 1;
-      while (end < text.length && text[end] !== '"') end += text[end] === '\\' ? 2 : 1;
-      if (expectKey) {
-        const key = parseString(text.slice(i, end + 1));
-        const keys = open.at(-1);
-        if (key === undefined || keys?.has(key)) return key;
-        keys?.add(key);
-        expectKey = false;
-      }
-      i = end;
-    } else if (c === '{' || c === '[') {
-      open.push(c === '{' ? new Set() : undefined);
-      expectKey = c === '{';
-      if (++values > MAX_VALUES) throw bad(`more than ${MAX_VALUES} values in the header`, { field: 'header' });
-    } else if (c === '}' || c === ']') {
-      open.pop();
-    } else if (c === ',') {
-      expectKey = open.at(-1) !== undefined;
+    for (const [name, value] of jsonEntries(text)) {
+      const parsed = parseValue(value);
+      if (name === '__metadata__') metadata = checkMetadata(parsed);
+      else entries.push(checkEntry(name, parsed));
+      await pause();
     }
+  } catch (cause) {
+    if (!(cause instanceof JsonProblem)) throw cause;
+    const { duplicate, message } = cause;
+    if (duplicate !== undefined) throw bad(`duplicate name ${show(duplicate)} in the header`, { tensor: duplicate });
+    throw bad(`the header is not JSON (${message})`, { field: 'header' });
   }
-  return undefined;
-}
-
-function parseString(literal: string): string | undefined {
-  try {
-    return JSON.parse(literal);
-  } catch {
-    return undefined;
-  }
+  return { entries, metadata };
 }
 
 function checkMetadata(value: unknown): Readonly<Record<string, string>> {
-  if (value === undefined) return {};
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw bad('__metadata__ is no object', { field: '__metadata__' });
   for (const [key, item] of Object.entries(value)) {
@@ -164,20 +150,21 @@ function checkEntry(name: string, value: unknown): SafetensorsEntry {
     bad(`tensor ${show(name)}: ${problem}`, { tensor: name, field: which });
   if (typeof value !== 'object' || value === null) throw field('its entry is no object', 'entry');
   const { dtype, shape, data_offsets: offsets } = value as Record<string, unknown>;
-  if (typeof dtype !== 'string' || !isDType(dtype)) throw field(`dtype ${show(dtype)} is not supported`, 'dtype');
+  const bits = typeof dtype !== 'string' ? undefined : isDType(dtype) ? 8 * DTYPES[dtype].bytes : PACKED.get(dtype);
+  if (typeof dtype !== 'string' || bits === undefined) throw field(`dtype ${show(dtype)} is not supported`, 'dtype');
   if (!Array.isArray(shape) || !shape.every(isSize))
     throw field(`shape ${show(shape)} is not a list of sizes (negative or not whole)`, 'shape');
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize) || offsets[0]! > offsets[1]!) {
     throw field(`offsets ${show(offsets)} are not a range (negative, not whole or reversed)`, 'data_offsets');
   }
   const [begin, end] = offsets as [number, number];
-  const bytes = shape.reduce((product: number, dim: number) => product * dim, DTYPES[dtype].bytes);
+  const bytes = shape.reduce((product: number, dim: number) => product * dim, bits) / 8;
   if (bytes !== end - begin)
     throw field(
       `shape ${show(shape)} of ${dtype} has a size of ${bytes} bytes but the offsets span ${end - begin}`,
       'shape',
     );
-  return { name, dtype, shape, begin, end };
+  return { name, dtype: isDType(dtype) ? dtype : undefined, typeName: dtype, shape, begin, end };
 }
 
 /** Tensors must cover the data section exactly: no overlap, no hole, nothing beyond, nothing left. */
@@ -195,10 +182,10 @@ function checkLayout(entries: readonly SafetensorsEntry[], dataBytes: number): v
         field: 'data_offsets',
       });
     if (end > dataBytes)
-      throw bad(`truncated: tensor ${show(name)} ends at byte ${end} of ${dataBytes} (out of bounds)`, {
-        tensor: name,
-        field: 'data_offsets',
-      });
+      throw bad(
+        `truncated: tensor ${show(name)} ends at byte ${end} of ${dataBytes} (out of bounds): it takes ${end - begin} bytes, ${Math.max(dataBytes - begin, 0)} are left`,
+        { tensor: name, field: 'data_offsets', needed: end - begin, left: Math.max(dataBytes - begin, 0) },
+      );
     at = end;
   }
   if (at !== dataBytes) throw bad(`${dataBytes - at} trailing bytes after the last tensor`, { offset: at });

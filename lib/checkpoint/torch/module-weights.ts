@@ -1,5 +1,7 @@
+import { RepfuseError } from '../../errors';
 import { className } from '../describe';
 import { PyFloat, PyObject, PyTuple, type PyValue } from '../pickle/python-values';
+import { shorten } from '../shorten';
 import { TorchTensor, UnsupportedTensor } from './torch-pickle';
 
 /** What a pickled torch.nn.Module says of itself beside its weights. */
@@ -23,8 +25,9 @@ export interface ModuleWeights {
   readonly modules: ReadonlyMap<string, ModuleAttributes>;
 }
 
-/** Deeper, or more modules, than any network. */
+/** Deeper than any network. */
 const MAX_DEPTH = 64;
+/** More than any network: a module that is reached by two paths counts twice, as it does in `state_dict()`. */
 const MAX_MODULES = 1 << 16;
 
 /** An object with the attributes of torch.nn.Module. */
@@ -32,12 +35,33 @@ export function isModule(value: PyValue): value is PyObject {
   return value instanceof PyObject && value.state instanceof Map && value.state.get('_modules') instanceof Map;
 }
 
-/** The weights of a pickled module, read off `_parameters`, `_buffers` and `_modules`; no class is imported, nothing is called. */
-export function moduleWeights(root: PyObject): ModuleWeights {
-  const tensors = new Map<string, TorchTensor | UnsupportedTensor>();
-  const modules = new Map<string, ModuleAttributes>();
-  const walk = (module: PyObject, prefix: string, depth: number): void => {
-    if (depth > MAX_DEPTH || modules.size >= MAX_MODULES) return;
+/** Reads the weights of the pickled modules of a file, which share one budget. */
+export class ModuleWalk {
+  private left = MAX_MODULES;
+
+  /**
+   * The weights of a module, read off `_parameters`, `_buffers` and `_modules`; no class is imported, nothing is called. What several
+   * names lead to has all of them, as in `state_dict()`.
+   *
+   * @throws ERR_REPFUSE_FORMAT for more modules, or deeper ones, than any network has
+   */
+  weightsOf(root: PyObject): ModuleWeights {
+    const tensors = new Map<string, TorchTensor | UnsupportedTensor>();
+    const modules = new Map<string, ModuleAttributes>();
+    this.walk(root, '', 0, tensors, modules);
+    return { tensors, modules };
+  }
+
+  private walk(
+    module: PyObject,
+    prefix: string,
+    depth: number,
+    tensors: Map<string, TorchTensor | UnsupportedTensor>,
+    modules: Map<string, ModuleAttributes>,
+  ): void {
+    if (depth > MAX_DEPTH) throw tooMany(`modules within each other (limit ${MAX_DEPTH})`, prefix);
+    if (--this.left < 0)
+      throw tooMany(`modules, each counted by every name that leads to it (limit ${MAX_MODULES})`, prefix);
     const state = module.state as Map<PyValue, PyValue>;
     modules.set(prefix.slice(0, -1), attributesOf(module, state));
     const hidden = state.get('_non_persistent_buffers_set');
@@ -50,11 +74,17 @@ export function moduleWeights(root: PyObject): ModuleWeights {
       }
     }
     for (const [name, child] of state.get('_modules') as Map<PyValue, PyValue>) {
-      if (typeof name === 'string' && isModule(child)) walk(child, `${prefix}${name}.`, depth + 1);
+      if (typeof name === 'string' && isModule(child))
+        this.walk(child, `${prefix}${name}.`, depth + 1, tensors, modules);
     }
-  };
-  walk(root, '', 0);
-  return { tensors, modules };
+  }
+}
+
+function tooMany(what: string, prefix: string): RepfuseError {
+  const path = prefix.slice(0, -1);
+  return new RepfuseError('ERR_REPFUSE_FORMAT', `Bad pickled network: too many ${what}, at ${shorten(path)}`, {
+    module: path,
+  });
 }
 
 function attributesOf(module: PyObject, state: ReadonlyMap<PyValue, PyValue>): ModuleAttributes {

@@ -1,16 +1,16 @@
 import { RepfuseError } from '../../errors';
+import { spendingLimit } from '../expansion';
 import { type RandomAccess, readBytes } from '../files/random-access';
-import { type PickleHost, unpickleFirst } from '../pickle/pickle';
+import type { PickleHost } from '../pickle/pickle';
 import { PyTuple, type PyValue } from '../pickle/python-values';
-import { expansionLimit } from '../zip/zip';
-import { storageWidth, TORCH_HOST, TorchStorage } from './torch-pickle';
+import { unpickleFile } from '../pickle/unpickle-file';
+import type { PickledFile } from '../pickled-weights';
+import { noting, storageWidth, TORCH_HOST, type TorchStorage } from './torch-pickle';
 import type { StorageReader } from './torch-tensor';
-import type { TorchFile } from './torch-zip';
 
 const MAGIC = '0x1950a86a20f9469cfc6c';
 const PROTOCOL = 1001;
-/** What is read of a pickle whose length nobody knows, at first and at most. */
-const FIRST_WINDOW = 1 << 16;
+/** What is read of a pickle whose length nobody knows, at most. */
 const MAX_PICKLE = 1 << 28;
 
 interface Record {
@@ -24,8 +24,8 @@ interface Record {
  *
  * @throws ERR_REPFUSE_FORMAT for a damaged file, ERR_REPFUSE_UNSUPPORTED_FORMAT for a big-endian one, ERR_REPFUSE_PICKLE
  */
-export async function openTorchLegacy(source: RandomAccess): Promise<TorchFile> {
-  const stream = new PickleStream(source);
+export async function openTorchLegacy(source: RandomAccess, signal?: AbortSignal | undefined): Promise<PickledFile> {
+  const stream = new PickleStream(source, signal);
   const magic = await stream.next(TORCH_HOST);
   const protocol = await stream.next(TORCH_HOST);
   if (typeof magic !== 'bigint' || `0x${magic.toString(16)}` !== MAGIC || protocol !== PROTOCOL)
@@ -41,51 +41,34 @@ export async function openTorchLegacy(source: RandomAccess): Promise<TorchFile> 
   const described = new Map<string, TorchStorage>();
   const root = await stream.next(noting(described));
   const keys = await stream.next(TORCH_HOST);
-  const records = await findRecords(source, stream.position, keys, described);
-  return { root, storages: storageReader(source, records) };
-}
-
-/** torch's vocabulary; what is said of each storage is noted. */
-function noting(described: Map<string, TorchStorage>): PickleHost {
-  return {
-    construct: TORCH_HOST.construct,
-    persistent(id) {
-      const storage = TORCH_HOST.persistent(id);
-      if (storage instanceof TorchStorage) described.set(storage.key, storage);
-      return storage;
-    },
-  };
+  const { records, cut } = await findRecords(source, stream.position, keys, described);
+  return { root, pickle: source, storages: storageReader(source, records, cut) };
 }
 
 /** Pickles that follow each other in a file. */
 class PickleStream {
   position = 0;
 
-  constructor(private readonly source: RandomAccess) {}
+  constructor(
+    private readonly source: RandomAccess,
+    private readonly signal: AbortSignal | undefined,
+  ) {}
 
   async next(host: PickleHost): Promise<PyValue> {
-    const left = this.source.size - this.position;
-    for (let window = FIRST_WINDOW; ; window *= 8) {
-      const size = Math.min(window, left, MAX_PICKLE);
-      try {
-        const { value, length } = unpickleFirst(await readBytes(this.source, this.position, size), host);
-        this.position += length;
-        return value;
-      } catch (error) {
-        const short = error instanceof RepfuseError && error.details.truncated === true;
-        if (!short || size === left || size === MAX_PICKLE) throw error;
-      }
-    }
+    const { position, signal } = this;
+    const { value, end } = await unpickleFile(this.source, host, { position, limit: MAX_PICKLE, signal });
+    this.position = end;
+    return value;
   }
 }
 
-/** Where the storages lie; every length is checked against what the pickle says and what the file holds. */
+/** Where the storages lie, and the first that is cut; every length is checked against what the pickle says and what the file holds. */
 async function findRecords(
   source: RandomAccess,
   start: number,
   keys: PyValue,
   described: ReadonlyMap<string, TorchStorage>,
-): Promise<Map<string, Record>> {
+): Promise<{ readonly records: Map<string, Record>; readonly cut: StorageReader['cut'] }> {
   const names = keys instanceof PyTuple ? keys.items : Array.isArray(keys) ? (keys as PyValue[]) : undefined;
   if (names === undefined) throw bad('the list of storages is none', { field: 'storages' });
   const records = new Map<string, Record>();
@@ -97,30 +80,37 @@ async function findRecords(
     const width = storageWidth(storage.className);
     if (width === undefined)
       throw bad(`storage ${storage.key} is of class ${storage.className}, of unknown size`, details);
-    if (at + 8 > source.size) throw bad(`truncated: storage ${storage.key} is missing at the end of the file`, details);
+    if (at + 8 > source.size) return { records, cut: cutOf(storage, width, 0) };
     const prefix = new Uint8Array(8);
     await source.read(at, prefix);
     const count = new DataView(prefix.buffer).getBigInt64(0, true);
     const bytes = Number(count) * width;
-    if (count < 0n || at + 8 + bytes > source.size) {
-      throw bad(`truncated: storage ${storage.key} of ${count} elements goes beyond the end of the file`, details);
-    }
     if (String(storage.count) !== count.toString())
       throw bad(`storage ${storage.key} has ${count} elements, other than its tensors say`, details);
+    const left = source.size - at - 8;
+    if (bytes > left) return { records, cut: cutOf(storage, width, left) };
     records.set(storage.key, { offset: at + 8, bytes });
     at += 8 + bytes;
   }
-  return records;
+  return { records, cut: undefined };
 }
 
-function storageReader(source: RandomAccess, records: ReadonlyMap<string, Record>): StorageReader {
+function cutOf({ key, count }: TorchStorage, width: number, left: number): StorageReader['cut'] {
+  return { key, needed: Number(count) * width, left };
+}
+
+function storageReader(
+  source: RandomAccess,
+  records: ReadonlyMap<string, Record>,
+  cut: StorageReader['cut'],
+): StorageReader {
   const loaded = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
-  let left = expansionLimit(source.size);
   const read: StorageReader['readInto'] = (key, allocate) => {
     const { offset, bytes } = records.get(key)!;
     return readBytes(source, offset, bytes, { allocate });
   };
   return {
+    cut,
     sizeOf: (key) => records.get(key)?.bytes,
     read(key) {
       const bytes = loaded.get(key) ?? read(key, undefined);
@@ -128,10 +118,7 @@ function storageReader(source: RandomAccess, records: ReadonlyMap<string, Record
       return bytes;
     },
     readInto: read,
-    reserve(bytes) {
-      left -= bytes;
-      return left >= 0;
-    },
+    reserve: spendingLimit(source.size),
   };
 }
 

@@ -1,4 +1,5 @@
 import { DTYPES, type DType } from '../../tensor/dtype';
+import { NUMPY_FILE_HOST, NUMPY_HOST } from '../numpy/numpy-pickle';
 import type { PickleHost } from '../pickle/pickle';
 import { PyGlobal, PyTuple, type PyValue } from '../pickle/python-values';
 
@@ -29,7 +30,11 @@ export class TorchTensor {
 
 /** A kind of tensor that this package does not read (quantised, sparse, on the meta device). */
 export class UnsupportedTensor {
-  constructor(readonly kind: string) {}
+  constructor(
+    readonly kind: string,
+    /** Made by a known function from arguments that it does not take. */
+    readonly damaged = false,
+  ) {}
 }
 
 const STORAGES: Readonly<Record<string, DType>> = {
@@ -43,6 +48,7 @@ const STORAGES: Readonly<Record<string, DType>> = {
   CharStorage: 'I8',
   ByteStorage: 'U8',
   BoolStorage: 'BOOL',
+  ComplexFloatStorage: 'C64',
 };
 
 const DTYPE_NAMES: Readonly<Record<string, DType>> = {
@@ -56,7 +62,26 @@ const DTYPE_NAMES: Readonly<Record<string, DType>> = {
   int8: 'I8',
   uint8: 'U8',
   bool: 'BOOL',
+  uint16: 'U16',
+  uint32: 'U32',
+  uint64: 'U64',
+  complex64: 'C64',
+  float8_e4m3fn: 'F8_E4M3',
+  float8_e5m2: 'F8_E5M2',
+  float8_e8m0fnu: 'F8_E8M0',
+  float8_e4m3fnuz: 'F8_E4M3FNUZ',
+  float8_e5m2fnuz: 'F8_E5M2FNUZ',
 };
+
+/** What torch calls a type (`torch.float32`, without its module). */
+export function torchName(dtype: DType): string {
+  return Object.keys(DTYPE_NAMES).find((name) => DTYPE_NAMES[name] === dtype)!;
+}
+
+/** The class of a type's storages; undefined for one that has none of its own. */
+export function storageClass(dtype: DType): string | undefined {
+  return Object.keys(STORAGES).find((name) => STORAGES[name] === dtype);
+}
 
 /** Bytes of an element of a storage class, also of those whose tensors are not read; undefined for one that is not known. */
 export function storageWidth(className: string): number | undefined {
@@ -65,12 +90,24 @@ export function storageWidth(className: string): number | undefined {
   return dtype === undefined ? OTHER_WIDTHS.get(name) : DTYPES[dtype].bytes;
 }
 
+/** Bytes of a storage, as the pickle claims; undefined where it says none. */
+export function storageBytes(storage: TorchStorage | undefined): number | undefined {
+  const width = storage === undefined ? undefined : storageWidth(storage.className);
+  const { count } = storage ?? {};
+  return width === undefined || !Number.isSafeInteger(count) || (count as number) < 0
+    ? undefined
+    : (count as number) * width;
+}
+
 const OTHER_WIDTHS: ReadonlyMap<string, number> = new Map([
-  ['ComplexFloatStorage', 8],
   ['ComplexDoubleStorage', 16],
   ['QInt8Storage', 1],
   ['QUInt8Storage', 1],
   ['QInt32Storage', 4],
+  ['QUInt4x2Storage', 1],
+  ['QUInt2x4Storage', 1],
+  ['UntypedStorage', 1],
+  ['storage.UntypedStorage', 1],
 ]);
 
 /** The dtype of a tensor, or undefined with the name that stands in the file. */
@@ -112,10 +149,14 @@ const TENSOR_BUILDER = /^torch\.(?:_utils|_tensor)\._rebuild_/;
 
 /** Teaches the pickle machine torch's vocabulary. */
 export const TORCH_HOST: PickleHost = {
+  ...NUMPY_HOST,
   construct: (name, args) =>
     CONSTRUCTORS.get(name)?.(args) ??
+    NUMPY_HOST.construct(name, args) ??
     // Never an inert object: a weight must not vanish among the things that are skipped.
-    (TENSOR_BUILDER.test(name) ? new UnsupportedTensor(`built by ${name}`) : undefined),
+    (TENSOR_BUILDER.test(name)
+      ? new UnsupportedTensor(`a tensor built by ${name}`, CONSTRUCTORS.has(name))
+      : undefined),
 
   /** `('storage', class, key, location, number of elements[, view])` */
   persistent(id) {
@@ -125,6 +166,28 @@ export const TORCH_HOST: PickleHost = {
     const begin = view instanceof PyTuple ? (view.items[1] ?? null) : 0;
     return new TorchStorage(type.name, key, count, begin);
   },
+};
+
+/** torch's vocabulary; what is said of each storage is noted. */
+export function noting(described: Map<string, TorchStorage>): PickleHost {
+  return {
+    ...TORCH_HOST,
+    persistent(id) {
+      const storage = TORCH_HOST.persistent(id);
+      if (storage instanceof TorchStorage) described.set(storage.key, storage);
+      return storage;
+    },
+  };
+}
+
+/** The vocabulary of a pickle that is no file of torch's: numpy's arrays; tensors of torch have their elements elsewhere. */
+export const BARE_HOST: PickleHost = {
+  ...TORCH_HOST,
+  construct: (name, args) =>
+    NUMPY_FILE_HOST.construct(name, args) ??
+    (TENSOR_BUILDER.test(name)
+      ? new UnsupportedTensor('a tensor of torch that pickle wrote without torch.save')
+      : TORCH_HOST.construct(name, args)),
 };
 
 /** A parameter is its tensor. */

@@ -1,15 +1,16 @@
 import { RepfuseError } from '../../errors';
 import { DTYPES, type DType } from '../../tensor/dtype';
 import { elementCount, formatShape } from '../../tensor/tensor';
-import { type Allocate, allocate } from '../files/random-access';
+import type { Allocate } from '../files/random-access';
+import { gather, isContiguous } from '../gather';
 import { PyTuple, type PyValue } from '../pickle/python-values';
-import type { StoredTensor } from '../stored-tensor';
+import { byteSize, MAX_RANK, type StoredTensor } from '../stored-tensor';
 import { TorchStorage, type TorchTensor, torchDType } from './torch-pickle';
-
-const MAX_RANK = 64;
 
 /** Where storages come from. */
 export interface StorageReader {
+  /** A storage that the file, cut short, does not have whole, with its bytes and those that are left. */
+  readonly cut?: { readonly key: string; readonly needed: number; readonly left: number } | undefined;
   /** Size in bytes; undefined if the file has no such storage. */
   sizeOf(key: string): number | undefined;
   /** The bytes, always the same memory for the same key. */
@@ -24,12 +25,13 @@ export interface StorageReader {
  * What the described tensors are once they are dense. Everything is checked before memory is taken. A contiguous window stays a
  * view of the storage's memory, so tensors that share a storage share an ArrayBuffer; any other is gathered into memory of its own.
  *
- * @throws ERR_REPFUSE_FORMAT, ERR_REPFUSE_UNSUPPORTED_FORMAT naming the tensor (`details.tensor`)
+ * @throws ERR_REPFUSE_FORMAT naming the tensor (`details.tensor`)
  */
 export function storedTensors(
   described: ReadonlyMap<string, TorchTensor>,
   storages: StorageReader,
 ): Map<string, StoredTensor> {
+  if (storages.cut !== undefined) throw cutShort(described, storages.cut);
   const windows = new Map([...described].map(([name, tensor]) => [name, check(name, tensor, storages)] as const));
   const users = new Map<string, number>();
   for (const { key } of windows.values()) users.set(key, (users.get(key) ?? 0) + 1);
@@ -45,12 +47,22 @@ function store(name: string, window: Window, alone: boolean, storages: StorageRe
   if (count === 0) return { dtype, shape, exclusive: true, read: async () => new array(0) };
   if (!isContiguous(shape, stride)) {
     if (!storages.reserve(count * width)) {
-      throw bad(name, 'shape', `shape ${formatShape(shape)} repeats its elements, and is too large for this file`);
+      throw badTensor(
+        name,
+        'shape',
+        `shape ${formatShape(shape)} repeats its elements, and is too large for this file`,
+      );
     }
     const read = async () => new array(gather(await storages.read(key), width, offset, shape, stride, count), 0, count);
     return { dtype, shape, exclusive: true, read };
   }
   const exclusive = alone && offset === 0 && count * width === storages.sizeOf(key);
+  if (!exclusive && !storages.reserve(count * width))
+    throw badTensor(
+      name,
+      'shape',
+      'the tensors of this file share their elements too often, and are too large for this file',
+    );
   return {
     dtype,
     shape,
@@ -62,8 +74,23 @@ function store(name: string, window: Window, alone: boolean, storages: StorageRe
   };
 }
 
-function bad(tensor: string, field: string, problem: string): RepfuseError {
+/** What is wrong with a described tensor. */
+export function badTensor(tensor: string, field: string, problem: string): RepfuseError {
   return new RepfuseError('ERR_REPFUSE_FORMAT', `Bad tensor ${JSON.stringify(tensor)}: ${problem}`, { tensor, field });
+}
+
+/** Names a tensor of the storage that is cut; it may be none of those that were asked for. */
+function cutShort(
+  described: ReadonlyMap<string, TorchTensor>,
+  { key, needed, left }: NonNullable<StorageReader['cut']>,
+): RepfuseError {
+  const [name] = [...described].find(([, { storage }]) => storage instanceof TorchStorage && storage.key === key) ?? [];
+  const what = name === undefined ? `storage ${key}` : `tensor ${JSON.stringify(name)} (storage ${key})`;
+  return new RepfuseError(
+    'ERR_REPFUSE_FORMAT',
+    `truncated: the file ends within ${what}, which takes ${needed} bytes: ${left} are left`,
+    { ...(name === undefined ? {} : { tensor: name }), entry: key, needed, left },
+  );
 }
 
 interface Window {
@@ -77,90 +104,49 @@ interface Window {
 
 function check(name: string, described: TorchTensor, storages: StorageReader): Window {
   const integer = (field: string, value: PyValue): number => {
-    if (typeof value === 'bigint') throw bad(name, field, `${field} ${value.toString().slice(0, 24)} is too large`);
-    if (typeof value !== 'number' || !Number.isSafeInteger(value)) throw bad(name, field, `${field} is no integer`);
-    if (value < 0) throw bad(name, field, `${field} ${value} is negative`);
+    if (typeof value === 'bigint')
+      throw badTensor(name, field, `${field} ${value.toString().slice(0, 24)} is too large`);
+    if (typeof value !== 'number' || !Number.isSafeInteger(value))
+      throw badTensor(name, field, `${field} is no integer`);
+    if (value < 0) throw badTensor(name, field, `${field} ${value} is negative`);
     return value;
   };
   const integers = (field: string, value: PyValue): number[] => {
     const items = value instanceof PyTuple ? value.items : Array.isArray(value) ? (value as PyValue[]) : undefined;
-    if (items === undefined) throw bad(name, field, `${field} is no tuple of integers`);
-    if (items.length > MAX_RANK) throw bad(name, field, `${field} has ${items.length} dimensions (limit ${MAX_RANK})`);
+    if (items === undefined) throw badTensor(name, field, `${field} is no tuple of integers`);
+    if (items.length > MAX_RANK)
+      throw badTensor(name, field, `${field} has ${items.length} dimensions (limit ${MAX_RANK})`);
     return items.map((item) => integer(field, item));
   };
 
-  const { dtype, name: dtypeName } = torchDType(described);
-  if (dtype === undefined) {
-    throw new RepfuseError(
-      'ERR_REPFUSE_UNSUPPORTED_FORMAT',
-      `Tensor ${JSON.stringify(name)} is of dtype ${dtypeName}, which is not supported`,
-      { tensor: name, field: 'dtype', received: dtypeName },
-    );
-  }
   const { storage } = described;
-  if (!(storage instanceof TorchStorage)) throw bad(name, 'storage', 'it has no storage');
+  if (!(storage instanceof TorchStorage)) throw badTensor(name, 'storage', 'it has no storage');
+  const { dtype } = torchDType(described);
+  if (dtype === undefined) throw badTensor(name, 'dtype', 'its type is not known');
   const { key } = storage;
   const offset = integer('offset', described.offset) + integer('offset', storage.begin);
   const shape = integers('shape', described.size);
   const stride = integers('stride', described.stride);
   if (shape.length !== stride.length) {
-    throw bad(name, 'stride', `shape ${formatShape(shape)} and stride ${formatShape(stride)} have different lengths`);
+    throw badTensor(
+      name,
+      'stride',
+      `shape ${formatShape(shape)} and stride ${formatShape(stride)} have different lengths`,
+    );
   }
   const bytes = storages.sizeOf(key);
-  if (bytes === undefined) throw bad(name, 'storage', `its storage data/${key} is missing from the file`);
+  if (bytes === undefined) throw badTensor(name, 'storage', `its storage data/${key} is missing from the file`);
 
-  // Products of integers are exact below 2^53 and stay above it once there, so that comparing them is safe.
   const { bytes: width } = DTYPES[dtype];
-  const extent = shape.reduce((product, dim) => product * Math.max(dim, 1), width);
-  if (extent > Number.MAX_SAFE_INTEGER) throw bad(name, 'shape', `shape ${formatShape(shape)} is too large`);
+  if (byteSize(shape, width) === undefined) throw badTensor(name, 'shape', `shape ${formatShape(shape)} is too large`);
   const last = shape.reduce((index, dim, axis) => index + (dim - 1) * stride[axis]!, offset);
   if (!shape.includes(0) && (last + 1) * width > bytes) {
-    throw bad(
+    throw badTensor(
       name,
       'stride',
       `shape ${formatShape(shape)}, stride ${formatShape(stride)} and offset ${offset} reach element ${last}, out of the ` +
-        `bounds of storage data/${key}, which holds ${Math.floor(bytes / width)}`,
+        `bounds of storage data/${key}, which holds ${Math.floor(bytes / width)}: ${(last + 1) * width} bytes are needed, ${bytes} left`,
     );
   }
   return { dtype, key, offset, shape, stride };
-}
-
-/** Row-major without gaps; the stride of an axis of one element does not matter. */
-function isContiguous(shape: readonly number[], stride: readonly number[]): boolean {
-  let expected = 1;
-  for (let axis = shape.length - 1; axis >= 0; axis--) {
-    if (shape[axis] !== 1 && stride[axis] !== expected) return false;
-    expected *= shape[axis]!;
-  }
-  return true;
-}
-
-/** Copies elements by their bit patterns (a NaN keeps its payload), last axis innermost. */
-function gather(
-  storage: Uint8Array<ArrayBuffer>,
-  width: number,
-  offset: number,
-  shape: readonly number[],
-  stride: readonly number[],
-  count: number,
-): ArrayBuffer {
-  const { buffer } = allocate(count * width);
-  const array = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array, 8: BigUint64Array }[width]!;
-  const source = new array(storage.buffer, storage.byteOffset, Math.floor(storage.byteLength / width));
-  const target = new array(buffer);
-  const rank = shape.length;
-  const columns = shape[rank - 1]!;
-  const step = stride[rank - 1]!;
-  const index = new Array<number>(rank).fill(0);
-  let from = offset;
-  for (let to = 0; to < count; ) {
-    for (let column = 0; column < columns; column++) target[to++] = source[from + column * step]!;
-    for (let axis = rank - 2; axis >= 0; axis--) {
-      from += stride[axis]!;
-      if (++index[axis]! < shape[axis]!) break;
-      from -= shape[axis]! * stride[axis]!;
-      index[axis] = 0;
-    }
-  }
-  return buffer;
 }

@@ -1,17 +1,13 @@
 import { RepfuseError } from '../../errors';
-import { unpickle } from '../pickle/pickle';
-import type { PyValue } from '../pickle/python-values';
-import { expansionLimit, type ZipArchive } from '../zip/zip';
+import { spendingLimit } from '../expansion';
+import { inMemory } from '../files/random-access';
+import { unpickleFile } from '../pickle/unpickle-file';
+import type { PickledFile } from '../pickled-weights';
+import type { ZipArchive } from '../zip/zip';
 import { TORCH_HOST } from './torch-pickle';
 import type { StorageReader } from './torch-tensor';
 
 const MAX_PICKLE = 1 << 28;
-
-export interface TorchFile {
-  /** What was saved: usually a dict. */
-  readonly root: PyValue;
-  readonly storages: StorageReader;
-}
 
 /**
  * Opens a zip checkpoint as `torch.save` writes it since 1.6: `<name>/data.pkl` beside one record a storage, `<name>/data/<key>`.
@@ -20,16 +16,23 @@ export interface TorchFile {
  * @throws ERR_REPFUSE_FORMAT for a damaged archive; ERR_REPFUSE_UNSUPPORTED_FORMAT for other zip files (TorchScript) and
  * big-endian ones; ERR_REPFUSE_PICKLE
  */
-export async function openTorchZip(zip: ZipArchive, fileBytes: number): Promise<TorchFile> {
+export async function openTorchZip(
+  zip: ZipArchive,
+  fileBytes: number,
+  signal?: AbortSignal | undefined,
+): Promise<PickledFile> {
   const root = findRoot(zip);
   if (zip.sizeOf(`${root}byteorder`) !== undefined) await checkByteOrder(zip, `${root}byteorder`);
   const pickleBytes = zip.sizeOf(`${root}data.pkl`)!;
   if (pickleBytes > MAX_PICKLE) {
     throw new RepfuseError('ERR_REPFUSE_FORMAT', `data.pkl of ${pickleBytes} bytes is too large (limit ${MAX_PICKLE})`);
   }
+  const pickle = inMemory(await zip.read(`${root}data.pkl`));
+  const { value } = await unpickleFile(pickle, TORCH_HOST, { signal });
   return {
-    root: unpickle(await zip.read(`${root}data.pkl`), TORCH_HOST),
-    storages: storageReader(zip, root, expansionLimit(fileBytes)),
+    root: value,
+    pickle,
+    storages: storageReader(zip, root, spendingLimit(fileBytes)),
   };
 }
 
@@ -60,10 +63,9 @@ async function checkByteOrder(zip: ZipArchive, name: string): Promise<void> {
   throw unsupported(`one whose byteorder is ${JSON.stringify(order)}`, 'only little endian is read');
 }
 
-function storageReader(zip: ZipArchive, root: string, limit: number): StorageReader {
+function storageReader(zip: ZipArchive, root: string, reserve: StorageReader['reserve']): StorageReader {
   const loaded = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
   const nameOf = (key: string) => `${root}data/${key}`;
-  let left = limit;
   return {
     sizeOf: (key) => zip.sizeOf(nameOf(key)),
     read(key) {
@@ -72,9 +74,6 @@ function storageReader(zip: ZipArchive, root: string, limit: number): StorageRea
       return bytes;
     },
     readInto: (key, into) => zip.read(nameOf(key), into),
-    reserve(bytes) {
-      left -= bytes;
-      return left >= 0;
-    },
+    reserve,
   };
 }

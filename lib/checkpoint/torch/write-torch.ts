@@ -1,27 +1,15 @@
-import type { DType } from '../../tensor/dtype';
+import { DTYPES } from '../../tensor/dtype';
 import { elementCount, type Tensor } from '../../tensor/tensor';
 import { writeNewFile } from '../files/new-file';
 import { pathOf } from '../files/source';
 import { bytesOf, inTurn, sourceOf, type TensorSource } from '../tensor-source';
 import type { WriteOptions } from '../write-checkpoint';
 import { ZipWriter } from '../zip/zip-writer';
+import { storageClass, torchName } from './torch-pickle';
 
 /** As torch.save aligns storages. */
 const ALIGNMENT = 64;
 const FOLDER = 'archive';
-
-const STORAGES: Readonly<Record<DType, string>> = {
-  F64: 'DoubleStorage',
-  F32: 'FloatStorage',
-  F16: 'HalfStorage',
-  BF16: 'BFloat16Storage',
-  I64: 'LongStorage',
-  I32: 'IntStorage',
-  I16: 'ShortStorage',
-  I8: 'CharStorage',
-  U8: 'ByteStorage',
-  BOOL: 'BoolStorage',
-};
 
 /**
  * Writes a state dict as `torch.save` does (zip format): an OrderedDict of dense CPU tensors, one storage each, made of nothing but what
@@ -54,24 +42,32 @@ export async function writeTorch(
 
 const ORDERED_DICT = Buffer.from('ccollections\nOrderedDict\n)R', 'latin1');
 
-/** Pickle protocol 2 of `OrderedDict` from name to `_rebuild_tensor_v2(storage, 0, shape, stride, False, OrderedDict())`. */
+/**
+ * Pickle protocol 2 of `OrderedDict` from name to `_rebuild_tensor_v2(storage, 0, shape, stride, False, OrderedDict())`; of types without
+ * storages of their own to `_rebuild_tensor_v3(..., type)` over an untyped one.
+ */
 function stateDictPickle(tensors: readonly { readonly name: string; readonly source: TensorSource }[]): Buffer {
-  const items = tensors.flatMap(({ name, source: { dtype, shape } }, index) => [
-    text(name),
-    opcodes('ctorch._utils\n_rebuild_tensor_v2\n(('),
-    text('storage'),
-    opcodes(`ctorch\n${STORAGES[dtype]}\n`),
-    text(String(index)),
-    text('cpu'),
-    integer(elementCount(shape)),
-    opcodes('tQ'),
-    integer(0),
-    tuple(shape),
-    tuple(stridesOf(shape)),
-    opcodes('\x89'),
-    ORDERED_DICT,
-    opcodes('tR'),
-  ]);
+  const items = tensors.flatMap(({ name, source: { dtype, shape } }, index) => {
+    const type = storageClass(dtype);
+    const count = elementCount(shape);
+    return [
+      text(name),
+      opcodes(`ctorch._utils\n_rebuild_tensor_v${type === undefined ? 3 : 2}\n((`),
+      text('storage'),
+      opcodes(type === undefined ? 'ctorch.storage\nUntypedStorage\n' : `ctorch\n${type}\n`),
+      text(String(index)),
+      text('cpu'),
+      integer(type === undefined ? count * DTYPES[dtype].bytes : count),
+      opcodes('tQ'),
+      integer(0),
+      tuple(shape),
+      tuple(stridesOf(shape)),
+      opcodes('\x89'),
+      ORDERED_DICT,
+      ...(type === undefined ? [opcodes(`ctorch\n${torchName(dtype)}\n`)] : []),
+      opcodes('tR'),
+    ];
+  });
   return Buffer.concat([opcodes('\x80\x02'), ORDERED_DICT, opcodes('('), ...items, opcodes('u.')]);
 }
 

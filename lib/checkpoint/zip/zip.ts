@@ -2,6 +2,8 @@ import { promisify } from 'node:util';
 import { constants, crc32, inflateRaw } from 'node:zlib';
 import { type Entry, fromRandomAccessReaderPromise, RandomAccessReader, type ZipFile } from 'yauzl';
 import { RepfuseError } from '../../errors';
+import { breathe } from '../../native/breathe';
+import { expansionLimit } from '../expansion';
 import { type Allocate, allocate, type RandomAccess, readBytes } from '../files/random-access';
 
 const MAX_ENTRIES = 100_000;
@@ -20,21 +22,13 @@ export interface ZipArchive {
 }
 
 /**
- * How many bytes a file may become in memory. Weights hardly shrink, so a file that grows more than this is an attack (a zip
- * bomb, a scalar expanded to a huge shape) and not a checkpoint.
- */
-export function expansionLimit(fileBytes: number): number {
-  return 64 * fileBytes + (1 << 26);
-}
-
-/**
  * Opens a zip archive: stored and deflated entries, zip64. Nothing is read but the directory.
  *
  * @throws ERR_REPFUSE_FORMAT for a damaged archive, one with too many entries or two of one name, or one whose entries claim
  * more bytes than the file can hold
  */
-export async function openZip(source: RandomAccess): Promise<ZipArchive> {
-  const { zip, entries } = await readDirectory(source);
+export async function openZip(source: RandomAccess, signal?: AbortSignal | undefined): Promise<ZipArchive> {
+  const { zip, entries } = await readDirectory(source, signal);
   const find = (name: string): Entry => {
     const entry = entries.get(name);
     if (entry === undefined) throw bad(`there is no entry ${name}`, { entry: name });
@@ -48,7 +42,11 @@ export async function openZip(source: RandomAccess): Promise<ZipArchive> {
   };
 }
 
-async function readDirectory(source: RandomAccess): Promise<{ zip: ZipFile; entries: Map<string, Entry> }> {
+async function readDirectory(
+  source: RandomAccess,
+  signal: AbortSignal | undefined,
+): Promise<{ zip: ZipFile; entries: Map<string, Entry> }> {
+  const pause = breathe(signal);
   const entries = new Map<string, Entry>();
   const reader = new Reader(source);
   try {
@@ -61,6 +59,7 @@ async function readDirectory(source: RandomAccess): Promise<{ zip: ZipFile; entr
       entries.set(entry.fileName, entry);
       compressed += entry.compressedSize;
       inflated += entry.uncompressedSize;
+      await pause();
     }
     // Entries that share bytes, or that inflate without end, are how zip bombs are made.
     if (compressed > source.size) throw bad(`its entries claim ${compressed} bytes of ${source.size}: they overlap`);

@@ -14,11 +14,14 @@ export interface TensorProblem {
 /**
  * Tensors that no block of the first file owns must be equal byte for byte, or rounded from each other; training tensors must be gone
  * from the second where it has the fused ones.
+ *
+ * @param leftOut tensors that the second file's format cannot hold
  */
 export async function compareOtherTensors(
   blocks: readonly DetectedBlock[],
   first: VerifiedFile,
   second: VerifiedFile,
+  leftOut: ReadonlySet<string> = new Set(),
 ): Promise<TensorProblem[]> {
   const fused = new Set(
     blocks.flatMap((block) => [first, second].flatMap(({ tensors }) => Object.values(fusedKeys(block, tensors)))),
@@ -29,7 +32,7 @@ export async function compareOtherTensors(
   );
   const others = new Set(
     [...first.tensors.keys(), ...second.tensors.keys()].filter(
-      (key) => !fused.has(key) && !train.has(key) && !alsoTrain.has(key),
+      (key) => !fused.has(key) && !train.has(key) && !alsoTrain.has(key) && !leftOut.has(key),
     ),
   );
   const problems: TensorProblem[] = [];

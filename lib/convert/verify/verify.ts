@@ -1,6 +1,8 @@
 import type { Source } from '../../checkpoint/files/source';
 import { type ReadCheckpointOptions, readCheckpoint } from '../../checkpoint/read-checkpoint';
 import type { Checkpoint } from '../../checkpoint/state-dict';
+import { torchName } from '../../checkpoint/torch/torch-pickle';
+import { canHold } from '../../checkpoint/write-checkpoint';
 import { RepfuseError } from '../../errors';
 import type { DetectedBlock } from '../../families';
 import { evaluateAsync, type Graph, readGraphMetadata } from '../../graph';
@@ -82,6 +84,11 @@ export async function verify(first: Source, second: Source, options: VerifyOptio
     { tensors: a.tensors, blocks: byPrefix(inFirst) },
     { tensors: b.tensors, blocks: byPrefix(inSecond) },
   ] as const;
+  const leftOut = b.format === 'npz' ? [...a.tensors].filter(([, { dtype }]) => !canHold('npz', dtype)) : [];
+  const uncompared = [
+    ...[...a.unread].map(([key, what]) => `${key} (${what})`),
+    ...leftOut.map(([key, { dtype }]) => `${key} (${torchName(dtype)}, which npz cannot hold)`),
+  ];
   const blocks: BlockVerification[] = [];
   for (const block of inFirst) {
     throwIfAborted(signal);
@@ -89,8 +96,8 @@ export async function verify(first: Source, second: Source, options: VerifyOptio
     blocks.push(await verifyBlock(block, ...files, options));
   }
   blocks.sort((x, y) => y.relative - x.relative || (x.prefix < y.prefix ? -1 : 1));
-  const otherTensors = await compareOtherTensors(inFirst, ...files);
-  const notes: string[] = [];
+  const otherTensors = await compareOtherTensors(inFirst, ...files, new Set(leftOut.map(([key]) => key)));
+  const notes = uncompared.length === 0 ? [] : [`not compared: ${uncompared.join(', ')}`];
   const bound = blocks.reduce((sum, block) => sum + block.bound, 0) || (options.tolerance ?? LEAST_BOUND);
   const network = await verifyNetwork(a, graph, b, bound, options, notes);
   onProgress?.({ phase: 'verify', done: inFirst.length, total: inFirst.length });
