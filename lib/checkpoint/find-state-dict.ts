@@ -16,6 +16,8 @@ export interface FoundStateDict {
   readonly tensors: ReadonlyMap<string, DescribedTensor>;
   readonly alternatives: readonly (readonly string[])[];
   readonly skipped: readonly SkippedEntry[];
+  /** Texts at the root and in `meta`, by their paths. */
+  readonly texts: ReadonlyMap<string, string>;
   /** Attributes of the modules of a pickled network, by path; empty for a state dict. */
   readonly modules: ReadonlyMap<string, ModuleAttributes>;
 }
@@ -70,7 +72,17 @@ export function findStateDict(root: PyValue, keyPath?: readonly string[]): Found
       if (!listed.has(JSON.stringify(path))) skipped.push({ path: path.join('.'), what: describe(value) });
     }
   }
-  return { keyPath: chosen.keyPath, tensors, alternatives, skipped, modules: chosen.modules };
+  return { keyPath: chosen.keyPath, tensors, alternatives, skipped, texts: textsOf(root), modules: chosen.modules };
+}
+
+function textsOf(root: PyValue, within = ''): Map<string, string> {
+  const texts = new Map<string, string>();
+  if (!(root instanceof Map)) return texts;
+  for (const [key, value] of root) {
+    if (typeof value === 'string') texts.set(within + keyText(key), value);
+    else if (within === '' && key === 'meta') for (const item of textsOf(value, 'meta.')) texts.set(...item);
+  }
+  return texts;
 }
 
 /** Whether a key path leads to averaged weights by its name. */

@@ -24,6 +24,7 @@ export function flatWeights(
     skipped: [],
     metadata: {},
     unread: new Map(),
+    texts: new Map(),
     modules: new Map(),
     ...about,
     names: [...tensors.keys()],

@@ -121,7 +121,7 @@ async function openCheckpoint(
   const { names, unread: unreadNames } = weights;
   const { kept, droppedPrefix, left } = selectKeys([...names, ...unreadNames.keys()], prefix);
   const stored = weights.store(names.filter((name) => kept.has(name)));
-  const { format, keyPath, alternatives, metadata, modules } = weights;
+  const { format, keyPath, alternatives, metadata, texts, modules } = weights;
   const whatIs = (name: string) => unreadNames.get(name) ?? weights.describe(name);
   const skipped = [
     ...weights.skipped,
@@ -141,6 +141,7 @@ async function openCheckpoint(
       metadata,
       skipped,
       unread: new Map(unread),
+      texts,
       modules: withoutPrefix(modules, droppedPrefix),
     },
     new Map([...stored].map(([name, tensor]) => [kept.get(name)!, tensor])),

@@ -40,6 +40,8 @@ export interface Checkpoint {
   readonly skipped: readonly SkippedEntry[];
   /** Tensors of types that are not read (quantised, sparse, ...) by name, with what they are; they are among `skipped` too. */
   readonly unread: ReadonlyMap<string, string>;
+  /** Texts beside the weights, by their paths, such as the configuration at `meta.cfg`: they may tell what network it is. */
+  readonly texts: ReadonlyMap<string, string>;
   /** What the modules of a pickled network say of themselves (eps, stride, ...), by dotted path; empty where the file has none. */
   readonly modules: ReadonlyMap<string, ModuleAttributes>;
 }

@@ -14,8 +14,8 @@ import { nearestOf } from '../options';
 /** What steers the search for blocks. */
 export interface FindOptions {
   /**
-   * BatchNorm eps of every block. Default 'auto': the graph's where there is one, or that of a pickled module, else by family and
-   * by path names that betray a descendant.
+   * BatchNorm eps of every block. Default 'auto': the graph's where there is one, or that of a pickled module, else the network's,
+   * where names or texts anywhere in the file show which it is, else the family's.
    */
   readonly eps?: number | 'auto' | undefined;
   /** Family rules. Default: all that repfuse knows. */
@@ -34,7 +34,7 @@ export const FIND_OPTIONS = ['eps', 'families', 'keyless', 'rules'] as const sat
 
 /** The blocks of a checkpoint. */
 export function findBlocks(
-  { tensors, unread, modules, format }: Pick<Checkpoint, 'tensors' | 'unread' | 'modules' | 'format'>,
+  { tensors, unread, modules, format, texts, metadata }: Omit<Checkpoint, 'file'>,
   graph: Graph | undefined,
   { eps, rules, families, keyless }: FindOptions,
 ): DetectedBlock[] {
@@ -47,6 +47,8 @@ export function findBlocks(
     unread,
     eps: eps === 'auto' ? undefined : eps,
     epsOf: (batchNorm) => ofGraph?.(batchNorm) ?? ofModule(batchNorm),
+    // What repfuse wrote itself names networks too.
+    texts: new Map([...texts, ...Object.entries(metadata).filter(([name]) => !name.startsWith('repfuse'))]),
     keysInOrder: format === 'torch-zip' || format === 'torch-legacy' || format === 'pickle',
     moduleAt: modules.size === 0 ? undefined : (path) => modules.get(path),
     families,

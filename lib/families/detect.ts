@@ -1,20 +1,16 @@
 import type { StateDict } from '../checkpoint/state-dict';
 import type { Branch, Stage } from '../ops';
 import { buildBranch, buildStage } from './branches';
+import { chooseEps, doubtfulEps, type EpsChoice, epsOfBlock, summarizeEps, type ToldEps } from './eps';
 import { fusedShape, kernelShape } from './fused-shape';
 import { KeyIndex } from './key-index';
 import { type KeylessAnswers, whatIsKeyless } from './keyless';
+import { NetworkEvidence, type NetworkFacts } from './network-evidence';
 import { type BlockCandidate, type BlockProblem, findProblem, unreadProblem, wrongOrder } from './problem';
 import type { FamilyRule } from './rule';
 import { FAMILY_RULES } from './rules';
 import { findSites, type Site } from './sites';
 import { type BlockKeys, expectedAfter, expectedBranches, isFound, possibleKeys, requiredKeys } from './stages';
-
-/** The eps that a block's BatchNorms are taken to have, and why. */
-export interface EpsChoice {
-  readonly value: number;
-  readonly source: string;
-}
 
 /** A re-parameterizable block found in a state dict. */
 export interface DetectedBlock {
@@ -60,10 +56,12 @@ export interface DetectOptions {
   readonly families?: readonly string[] | undefined;
   /** Branches without tensors, by the blocks' prefixes. */
   readonly keyless?: KeylessAnswers | undefined;
-  /** Overrides every family's eps. */
+  /** Overrides every other eps. */
   readonly eps?: number | undefined;
-  /** eps of a BatchNorm by its key prefix, where something tells it (a graph does); `eps` comes before it, the family's after. */
-  readonly epsOf?: ((batchNorm: string) => EpsChoice | undefined) | undefined;
+  /** eps of a BatchNorm by its key prefix, where something tells it (a graph does); `eps` comes before it, the network's after. */
+  readonly epsOf?: ToldEps | undefined;
+  /** Texts that lie beside the weights, by name, which may tell of the network and its eps. */
+  readonly texts?: ReadonlyMap<string, string> | undefined;
   /** The keys come in the order in which the network made its modules, as in torch files; safetensors files are sorted. */
   readonly keysInOrder?: boolean | undefined;
   /** What a pickled module tells: undefined where nothing is known of the module at this path. */
@@ -82,9 +80,11 @@ export interface ModuleEvidence {
  * is what its keys say. Each comes with its branches (stride 1, taps centred) or with the problem that keeps it from being fused.
  */
 export function detectBlocks(tensors: StateDict, options: DetectOptions = {}): DetectedBlock[] {
-  const { rules = FAMILY_RULES, families = [], unread = new Map() } = options;
+  const { rules = FAMILY_RULES, families = [], unread = new Map(), texts = new Map() } = options;
   const names = [...tensors.keys(), ...unread.keys()];
   const keys = new KeyIndex(names);
+  const networks = new NetworkEvidence(names, texts);
+  const search: Search = { tensors, keys, rules, options, networks };
   const claimed = new Set<string>();
   const found: DetectedBlock[] = [];
   // Training tensors first: deploy names are shared, and some training forms hold them too.
@@ -92,7 +92,8 @@ export function detectBlocks(tensors: StateDict, options: DetectOptions = {}): D
     for (const rule of rules) {
       if (!isLookedFor(rule, families, found)) continue;
       const blocks = findSites(keys, rule, form, claimed).flatMap((site) => {
-        const block = examine(tensors, keys, site, rules, options);
+        if (!isAllowed(site, search)) return [];
+        const block = examine(site, search);
         return rule.onlyIfComplete && provesNoBlock(block) ? [] : [block];
       });
       if (!blocks.some((block) => isSure(block, rule))) continue;
@@ -112,6 +113,12 @@ function isLookedFor(
 ): boolean {
   if (asked.includes(family)) return true;
   return !onRequest && (onlyBeside === undefined || found.some((block) => block.family === onlyBeside));
+}
+
+/** Whether the block may be of a family that is only looked for in its networks. */
+function isAllowed({ prefix, rule }: Site, { networks, options }: Search): boolean {
+  if (!rule.onlyInNetwork || options.families?.includes(rule.family)) return true;
+  return networks.at(prefix).families.includes(rule.family);
 }
 
 /** Whether a block lacks what its keys promise; a type that is not computed with is no such lack. */
@@ -138,13 +145,16 @@ function ownKeys({ trainKeys, deployKeys, problem }: DetectedBlock): string[] {
   return [...trainKeys, deployKeys.weight, deployKeys.bias, ...(problem?.tensors ?? [])];
 }
 
-function examine(
-  tensors: StateDict,
-  keys: KeyIndex,
-  { prefix, rule }: Site,
-  rules: readonly FamilyRule[],
-  options: DetectOptions,
-): DetectedBlock {
+/** A file that is searched, and what is known of it. */
+interface Search {
+  readonly tensors: StateDict;
+  readonly keys: KeyIndex;
+  readonly rules: readonly FamilyRule[];
+  readonly options: DetectOptions;
+  readonly networks: NetworkEvidence;
+}
+
+function examine({ prefix, rule }: Site, { tensors, keys, rules, options, networks }: Search): DetectedBlock {
   const own: BlockKeys = {
     has: (key) => keys.has(prefix + key),
     numbersOf: (key) => keys.numbersOf(prefix, key),
@@ -155,8 +165,8 @@ function examine(
   const after = expectedAfter(rule, own);
   const found = expected.filter((branch) => isFound(branch, own));
   const deployKeys = { weight: prefix + rule.deploy.weight, bias: prefix + rule.deploy.bias };
-  const choose = (batchNorm: string): EpsChoice =>
-    (options.eps === undefined && options.epsOf?.(prefix + batchNorm)) || chooseEps(rule, prefix, options.eps);
+  const network = networks.at(prefix);
+  const question = { rule, prefix, option: options.eps, told: options.epsOf, network };
   const batchNorms = [...found.flatMap(({ stages }) => stages), ...after].flatMap((stage) =>
     'batchNorm' in stage ? [stage.batchNorm] : [],
   );
@@ -174,7 +184,7 @@ function examine(
     weightShape: shape?.weightShape ?? [outChannels, inPerGroup, kh, kw],
     combine: rule.combine ?? ('sum' as const),
     after: [],
-    eps: summarize(batchNorms.map(choose)) ?? chooseEps(rule, prefix, options.eps),
+    eps: summarizeEps(batchNorms.map((batchNorm) => chooseEps(question, batchNorm))) ?? epsOfBlock(question),
   };
   const telling = found.some(({ stages }) => stages.flatMap(possibleKeys).length > 0);
   if (!telling) return { ...common, ...deployForm(rule, rules, keys, deployKeys, options.unread) };
@@ -200,7 +210,8 @@ function examine(
     findProblem(candidate, tensors, keys, options.unread) ??
     otherPadding(candidate, options) ??
     keyless.problem ??
-    doubtOf(rule, prefix, block, options) ??
+    doubtOf(rule, prefix, block, network, options) ??
+    doubtfulEps(question, batchNorms, uniqueTrainKeys) ??
     (options.keysInOrder ? wrongOrder(candidate, keys) : undefined);
   if (problem !== undefined) return { ...block, branches: [], groups: null, problem };
   const [top, left] = [Math.floor(kh / 2), Math.floor(kw / 2)];
@@ -212,7 +223,7 @@ function examine(
     groups: groups ?? 1,
     channels: shape === undefined || groups === null ? undefined : shape.block[1] * groups,
   } as const;
-  const epsOf = (key: string) => choose(key).value;
+  const epsOf = (batchNorm: string) => chooseEps(question, batchNorm).value;
   return {
     ...block,
     branches: expected.map((branch) => buildBranch(branch, tensors, prefix, geometry, epsOf)),
@@ -244,14 +255,15 @@ function leftoversOf({ leftovers = [] }: FamilyRule, prefix: string, keys: KeyIn
   );
 }
 
-/** What the rule leaves in doubt, unless the user, the path or the shape settles it. */
+/** What the rule leaves in doubt, unless the user, the network, the path or the shape settles it. */
 function doubtOf(
   { family, doubt }: FamilyRule,
   prefix: string,
   { outChannels, inPerGroup, trainKeys }: Pick<DetectedBlock, 'outChannels' | 'inPerGroup' | 'trainKeys'>,
+  network: NetworkFacts,
   { families = [] }: DetectOptions,
 ): BlockProblem | undefined {
-  if (doubt === undefined || families.includes(family)) return undefined;
+  if (doubt === undefined || [...families, ...network.families].includes(family)) return undefined;
   if (doubt.unlessPath !== undefined && new RegExp(doubt.unlessPath).test(prefix)) return undefined;
   if (doubt.unlessChannelsDiffer && outChannels !== inPerGroup) return undefined;
   const reason = `${doubt.because} (\`families\` ${family} settles it; \`keepBlocks\` leaves it)`;
@@ -288,17 +300,4 @@ function deployForm(
     ...block,
     problem: { kind: 'partial' as const, reason: `${weight} is missing beside ${bias}`, tensors: [weight] },
   };
-}
-
-function chooseEps(rule: FamilyRule, prefix: string, option: number | undefined): EpsChoice {
-  if (option !== undefined) return { value: option, source: 'option' };
-  const evidence = rule.epsEvidence?.find(({ pattern }) => new RegExp(pattern).test(prefix));
-  if (evidence !== undefined) return { value: evidence.eps, source: evidence.because };
-  return { value: rule.eps, source: `default of ${rule.family}` };
-}
-
-/** One choice for the report of a block. */
-function summarize([first, ...others]: readonly EpsChoice[]): EpsChoice | undefined {
-  if (first === undefined || others.every(({ value }) => value === first.value)) return first;
-  return { value: first.value, source: `${first.source}, differing by BatchNorm` };
 }

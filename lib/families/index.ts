@@ -1,4 +1,5 @@
-export { type DetectedBlock, type DetectOptions, detectBlocks, type EpsChoice, type ModuleEvidence } from './detect';
+export { type DetectedBlock, type DetectOptions, detectBlocks, type ModuleEvidence } from './detect';
+export type { EpsChoice } from './eps';
 export type { KeylessAnswers } from './keyless';
 export { parseRules } from './parse-rules';
 export type { BlockProblem } from './problem';

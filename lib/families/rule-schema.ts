@@ -55,6 +55,7 @@ export const RULE_SCHEMA = v.strictObject({
   without: v.optional(KEYS),
   path: v.optional(PATTERN),
   onlyBeside: v.optional(KEY),
+  onlyInNetwork: FLAG,
   onRequest: FLAG,
   onlyIfComplete: FLAG,
   inOrder: FLAG,

@@ -20,6 +20,8 @@ export interface FamilyRule {
   readonly path?: string;
   /** Only recognised in files where a block of this family was found (its keys alone prove too little), or when asked for. */
   readonly onlyBeside?: string;
+  /** Only recognised in a network that is known to have it (`NETWORKS`), or when asked for: its keys are those of another family. */
+  readonly onlyInNetwork?: boolean;
   /** Only looked for when asked for by name: what its keys mean is a matter of the network's code. */
   readonly onRequest?: boolean;
   /** Keys that prove little: only a block with all of its tensors, all of fitting shapes, is one. */
@@ -50,9 +52,9 @@ export interface FamilyRule {
   readonly deploy: { readonly weight: string; readonly bias: string };
   /** The deploy keys alone prove a converted block. False where an ordinary convolution looks the same. */
   readonly deployIsEvident: boolean;
-  /** BatchNorm eps of the published code; it is never stored in a state dict. */
+  /** BatchNorm eps of the published code, where nothing tells of the network's; it is never stored in a state dict. */
   readonly eps: number;
-  /** Paths that betray a descendant with another eps: a regular expression on the block's prefix. */
+  /** Paths that tell of another eps, whatever the network: regular expressions on the block's prefix. */
   readonly epsEvidence?: readonly { readonly pattern: string; readonly eps: number; readonly because: string }[];
   /** Beginnings of names that only this system uses: a tensor that begins so and that no branch takes is a branch unknown to the rule. */
   readonly ownNames?: readonly string[];

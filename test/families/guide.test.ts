@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { FAMILY_RULES } from '../../lib/families';
+import { NETWORKS } from '../../lib/families/network-rule';
 
 const ROOT = resolve(__dirname, '..', '..');
 const guide = readFileSync(resolve(ROOT, 'docs', 'families.md'), 'utf8');
@@ -14,6 +15,17 @@ describe('docs/families.md', () => {
       if (family !== 'conv-bn') expect([family, row.includes(source)]).toEqual([family, true]);
     }
   });
+
+  test.each(NETWORKS)(
+    'lists what shows $network, with its eps and what sets it',
+    ({ network, signs, eps, because, apart }) => {
+      const rows = guide.split('\n').filter((line) => line.startsWith(`| ${network} `));
+      const row = rows.find((line) => line.includes(`\`${signs[0]}\``)) ?? '';
+      expect(signs.filter((sign) => !row.includes(`\`${sign}\``))).toEqual([]);
+      expect(row).toContain(`| ${eps.toExponential()} | ${because}`);
+      for (const sign of apart?.signs ?? []) expect(row).toContain(`\`${sign}\``);
+    },
+  );
 
   test('shows the example as it is, and names every field of a rule', () => {
     const [, shown] = /```json\n([\s\S]*?)```/.exec(guide)!;

@@ -1,5 +1,4 @@
 import type { FamilyRule } from '../rule';
-import { YOLO_EPS } from './eps-evidence';
 
 /** A convolution and the BatchNorm that follows it, by their usual names. */
 const pair = (conv: string, batchNorm: string, deploy = conv, linear = false): FamilyRule => ({
@@ -21,7 +20,6 @@ const pair = (conv: string, batchNorm: string, deploy = conv, linear = false): F
   deploy: deploy === '' ? { weight: 'weight', bias: 'bias' } : { weight: `${deploy}.weight`, bias: `${deploy}.bias` },
   deployIsEvident: false,
   eps: 1e-5,
-  epsEvidence: YOLO_EPS,
 });
 
 /**

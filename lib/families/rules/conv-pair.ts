@@ -1,5 +1,4 @@
 import type { FamilyRule } from '../rule';
-import { YOLO_EPS } from './eps-evidence';
 
 /** A 3x3 and a 1x1 convolution called conv1 and conv2: parallel in these systems, one after the other in many networks. */
 const PAIR = {
@@ -9,7 +8,6 @@ const PAIR = {
   doubt: {
     because:
       'a 3x3 convolution conv1 and a 1x1 convolution conv2 are parallel in RT-DETR, PP-YOLOE, YOLOv9 and Ultralytics, but follow one another in other networks',
-    unlessPath: '(^|\\.)((pan|fpn)_blocks\\.\\d+\\.bottlenecks\\.\\d+\\.$|model\\.\\d+\\.)',
     unlessChannelsDiffer: true,
   },
   deploy: { weight: 'conv.weight', bias: 'conv.bias' },
@@ -65,7 +63,6 @@ export const REPCONV: FamilyRule = {
     { name: 'bn', role: 'identity', presence: 'optional', chains: [[{ batchNorm: 'bn' }]] },
   ],
   eps: 1e-5,
-  epsEvidence: YOLO_EPS,
 };
 
 /** Conv2 of Ultralytics: a 3x3 and a 1x1 convolution under one BatchNorm. */
@@ -125,6 +122,5 @@ export const REPOPT: FamilyRule = {
   deploy: { weight: 'conv.weight', bias: 'conv.bias' },
   deployIsEvident: false,
   eps: 1e-5,
-  epsEvidence: YOLO_EPS,
   ownNames: ['scale_'],
 };

@@ -1,5 +1,4 @@
 import type { BranchRule, FamilyRule } from '../rule';
-import { YOLO_EPS, YOLOV6_PATH } from './eps-evidence';
 
 /** What a QARepVGG block may add without any key: its input, and in the second version its input averaged. */
 const KEYLESS: readonly BranchRule[] = [
@@ -34,7 +33,6 @@ export const QAREPVGG: FamilyRule = {
   deploy: { weight: 'rbr_reparam.weight', bias: 'rbr_reparam.bias' },
   deployIsEvident: true,
   eps: 1e-5,
-  epsEvidence: YOLO_EPS,
   ownNames: ['rbr_'],
   conflicts: [SE_BETWEEN],
 };
@@ -54,7 +52,7 @@ export const YOLOV6_QAREPVGG: FamilyRule = {
   ...QAREPVGG,
   family: 'yolov6-qarepvgg',
   source: 'meituan/YOLOv6, layers/common.py (QARepVGGBlock, QARepVGGBlockV2)',
-  path: YOLOV6_PATH,
+  onlyInNetwork: true,
   after: [],
   eps: 1e-3,
   conflicts: [],

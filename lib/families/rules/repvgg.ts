@@ -1,5 +1,4 @@
 import type { BranchRule, FamilyRule } from '../rule';
-import { YOLO_EPS } from './eps-evidence';
 
 /** The authors' RepVGG and RepVGGplus (the same keys), and everything that kept their names. */
 export const REPVGG: FamilyRule = {
@@ -29,7 +28,6 @@ export const REPVGG: FamilyRule = {
     { reduce: 'se.down', expand: 'se.up', position: 'before-activation', reduction: 16 },
     { reduce: 'post_se.down', expand: 'post_se.up', position: 'after-activation', reduction: 4 },
   ],
-  epsEvidence: YOLO_EPS,
   ownNames: ['rbr_'],
 };
 
