@@ -79,11 +79,13 @@ export async function withInput<T>(
   const files = new OpenFiles();
   const freeBuffers = keepBuffers();
   const meter = new ReadMeter(signal, onProgress);
-  const open = async (from: Input) => paged(meter.observe(await files.open(from)));
+  const counted = (opened: RandomAccess) => paged(meter.observe(opened));
+  const open = async (from: Input) => counted(await files.open(from));
   try {
     throwIfAborted(signal);
-    const source = await open(input);
-    const kind: Kind = await sniff(source);
+    const opened = await files.open(input);
+    const kind: Kind = await sniff(opened);
+    const source = counted(opened);
     const checkpoint = async () => {
       const weights = await openWeights(source, kind, {
         keyPath: options.keyPath,
@@ -110,6 +112,11 @@ function besideOf({ path }: Input, name: string): Input {
     `Expected the path of an index, beside which ${quote(name)} lies, but received its bytes alone`,
     { name },
   );
+}
+
+/** What an input is, by its content. @throws as `withInput` */
+export async function kindOf(file: Source): Promise<OpenInput['kind']> {
+  return await withInput(file, {}, async ({ kind }) => kind);
 }
 
 async function openCheckpoint(

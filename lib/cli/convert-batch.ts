@@ -108,8 +108,10 @@ function formatResult({ name, status, output, milliseconds, report, error }: Bat
   const time = `${Math.round(milliseconds)} ms`;
   if (error !== undefined) return `${name}: ${status}: ${error.code}: ${error.message}`;
   if (report === undefined) return `${name}: ${status}`;
+  if (report.folded !== undefined)
+    return `${name}: ${status}: ${report.folded.length} convolutions folded -> ${output} (${time})`;
   const fused = report.blocks.filter(({ status: end }) => end === 'converted' || end === 'stale-placeholder').length;
-  const what = output === null ? 'no blocks' : `${fused} of ${report.blocks.length} blocks fused -> ${output}`;
+  const what = `${fused} of ${report.blocks.length} blocks fused -> ${output}`;
   return `${name}: ${status}: ${what} (${time})`;
 }
 

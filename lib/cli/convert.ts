@@ -1,11 +1,10 @@
 import { Command, Option } from 'commander';
-import { withInput } from '../checkpoint/read-checkpoint';
-import { type ConvertOptions, type ConvertProgress, convert, foldOnnx, type OutputOptions } from '../convert';
+import { type ConvertOptions, type ConvertProgress, type ConvertReport, convert, type OutputOptions } from '../convert';
 import { RepfuseError } from '../errors';
 import { formatReport } from './block-table';
 import { addBatchFlags, type BatchFlags, convertBatch } from './convert-batch';
 import { addFindFlags, type FindFlags, findOptions } from './find-flags';
-import { formatFolding } from './folding-table';
+import { formatFolding, isOnnxReport } from './folding-table';
 import { addGraphFlags, type GraphFlags, graphOptions } from './graph-flags';
 import { collect, keyPath, positiveInteger } from './options';
 import { ProgressDisplay } from './progress';
@@ -32,14 +31,14 @@ interface ConvertFlags extends FindFlags, GraphFlags, BatchFlags {
 
 export function convertCommand(session: Session): Command {
   const command = new Command('convert')
-    .description('Fuse the branches of every block of a checkpoint and write the deploy form.')
+    .description('Fuse the branches of every block of a checkpoint, or of an ONNX model, and write the deploy form.')
     .argument(
       '<files...>',
-      "training checkpoints: torch (.pth, .pt), safetensors or npz; patterns such as 'ckpts/**/*.pth' too; or an ONNX model",
+      "training checkpoints: torch (.pth, .pt), safetensors or npz; ONNX models; patterns such as 'ckpts/**/*.pth' too",
     )
     .option(
       '-o, --output <file>',
-      'file to write: .pth and .pt for torch, .npz, .onnx (with --graph or --arch), anything else safetensors',
+      'file to write: .safetensors, .pth or .pt for torch, .npz, .onnx (with --graph or --arch); or a folder',
     );
   addBatchFlags(command);
   return addGraphFlags(addFindFlags(command), 'the output becomes a model file that runs')
@@ -103,7 +102,6 @@ export function convertCommand(session: Session): Command {
         rules,
         arch,
         json: _,
-        grow: __,
         ...rest
       } = flags;
       const isBatch = outDir !== undefined;
@@ -118,46 +116,9 @@ export function convertCommand(session: Session): Command {
           ...(await graphOptions({ graph, arch })),
         };
         if (isBatch) await convertBatch(session, files, { ...options, outDir, jobs, resume, shard });
-        else if (await withInput(files[0]!, {}, async ({ kind }) => kind === 'onnx'))
-          await foldOne(session, files[0]!, output!, flags);
         else await convertOne(session, files[0]!, output!, options);
       });
     });
-}
-
-/** Flags that mean nothing for an ONNX model, which tells all of its branches itself. */
-const CHECKPOINT_FLAGS = [
-  'arch',
-  'dtype',
-  'eps',
-  'family',
-  'format',
-  'graph',
-  'keep',
-  'keyless',
-  'keyPath',
-  'keys',
-  'ranges',
-  'rules',
-] as const;
-
-async function foldOne(session: Session, file: string, output: string, flags: ConvertFlags): Promise<void> {
-  for (const flag of CHECKPOINT_FLAGS) {
-    if (flags[flag] === undefined) continue;
-    throw new RepfuseError('ERR_REPFUSE_INVALID_ARGUMENT', `Expected no ${flag} for ${file}, which is an ONNX model`, {
-      file,
-      option: flag,
-    });
-  }
-  const { force, durable, requireChange, grow, threads, verify } = flags;
-  const { signal } = session;
-  const report = await foldOnnx(file, output, { force, durable, requireChange, grow, threads, verify, signal });
-  if (session.json) session.jsonResult(report);
-  else session.result(formatFolding(report));
-  session.note(
-    report.output === null ? 'nothing was written' : `wrote ${report.output} in ${Math.round(report.milliseconds)} ms`,
-  );
-  if (report.verification?.equal === false) session.exitCode = EXIT.notEqual;
 }
 
 async function convertOne(session: Session, file: string, output: string, options: ConvertOptions): Promise<void> {
@@ -175,11 +136,13 @@ async function convertOne(session: Session, file: string, output: string, option
     })
     .finally(progress.end);
   if (session.json) session.jsonResult(report);
-  else session.result(formatReport(report));
-  session.note(
-    report.output === null ? 'nothing was written' : `wrote ${report.output} in ${Math.round(report.milliseconds)} ms`,
-  );
-  if (report.verification === null) return;
-  if (!session.json) session.result(formatVerification(report.verification));
-  if (!report.verification.equal) session.exitCode = EXIT.notEqual;
+  else session.result(formatConversion(report));
+  session.note(`wrote ${report.output} in ${Math.round(report.milliseconds)} ms`);
+  if (report.verification?.equal === false) session.exitCode = EXIT.notEqual;
+}
+
+function formatConversion(report: ConvertReport): string {
+  const { verification } = report;
+  if (isOnnxReport(report)) return formatFolding(report, verification);
+  return [formatReport(report), ...(verification === null ? [] : [formatVerification(verification)])].join('\n');
 }

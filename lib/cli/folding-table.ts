@@ -1,9 +1,51 @@
-import type { OnnxReport, OnnxValueCheck, OnnxVerification } from '../convert';
+import type { InspectReport, OnnxFacts, OnnxValue, OnnxValueCheck, OnnxVerification, VerifyReport } from '../convert';
 import { formatShape } from '../tensor/tensor';
-import { formatError, formatTable } from './table';
+import { formatCount, formatError, formatTable } from './table';
+
+/** A report on an ONNX model. */
+export type OnnxInspection = InspectReport & OnnxFacts;
+
+export function isOnnxReport(report: InspectReport): report is OnnxInspection {
+  return report.format === 'onnx';
+}
+
+/** What an ONNX model is, and what of it can be folded. */
+export function formatOnnx(report: OnnxInspection): string {
+  const { file, opset, inputs, outputs, operators } = report;
+  return [
+    `${file}: onnx, operators of version ${opset}`,
+    ...inputs.map((value) => `input ${describeValue(value)}`),
+    ...outputs.map((value) => `output ${describeValue(value)}`),
+    `nodes: ${operators.map(({ operator, count }) => `${count} ${operator}`).join(', ') || 'none'}`,
+    '',
+    formatRegions(report, 'foldable', null),
+    formatFigures(report),
+  ].join('\n');
+}
 
 /** What of an ONNX model was folded, and what was not. */
-export function formatFolding({ folded, kept, dead, nodes, convolutions, verification }: OnnxReport): string {
+export function formatFolding(report: OnnxInspection, verification: VerifyReport | null): string {
+  const checked = verification === null ? null : asOnnxVerification(verification);
+  const outputs = checked?.values.filter(({ of }) => of === 'output') ?? [];
+  return [
+    formatRegions(report, 'folded', checked),
+    ...outputs.map(({ value, folded: error }) => `output ${value} differs by ${formatError(error)} of its peak`),
+    formatFigures(report),
+    ...(checked === null ? [] : [formatVerdict(checked)]),
+  ].join('\n');
+}
+
+/** The verification of two ONNX models; null for one of anything else. */
+export function asOnnxVerification(report: VerifyReport): OnnxVerification | null {
+  return report.values === undefined ? null : (report as VerifyReport & OnnxVerification);
+}
+
+function formatRegions(
+  { folded }: OnnxFacts,
+  head: 'foldable' | 'folded',
+  verification: OnnxVerification | null,
+): string {
+  if (folded.length === 0) return `nothing is ${head}`;
   const errors = new Map(verification?.values.map(({ value, folded: error }) => [value, formatError(error)]));
   const rows = folded.map(({ output, from, kernel, groups }) => [
     output,
@@ -12,15 +54,32 @@ export function formatFolding({ folded, kept, dead, nodes, convolutions, verific
     groups,
     ...(verification === null ? [] : [errors.get(output) ?? '']),
   ]);
-  const head = ['value', 'folded', 'kernel', 'groups', ...(verification === null ? [] : ['differs by'])];
-  const outputs = verification?.values.filter(({ of }) => of === 'output') ?? [];
+  const columns = ['value', head, 'kernel', 'groups', ...(verification === null ? [] : ['differs by'])];
+  return `${formatTable(columns, rows)}\n`;
+}
+
+function formatFigures({
+  kept,
+  nodes,
+  convolutions,
+  batchNorms,
+  dead,
+  parameters,
+  bytes,
+  notes,
+}: OnnxInspection): string {
+  const change = ({ before, after }: { before: number; after: number }) =>
+    `${formatCount(before)} -> ${formatCount(after)}`;
   return [
-    ...(rows.length === 0 ? [] : [formatTable(head, rows), '']),
-    ...outputs.map(({ value, folded: error }) => `output ${value} differs by ${formatError(error)} of its peak`),
     ...kept.map(({ node, reason }) => `kept ${node}: ${reason}`),
     `${nodes.before} -> ${nodes.after} nodes, ${convolutions.before} -> ${convolutions.after} Conv${dead === 0 ? '' : `, ${dead} nodes that nobody reads left out`}`,
-    ...(verification === null ? [] : [formatVerdict(verification)]),
+    `BatchNormalizations ${change(batchNorms)}, parameters ${change(parameters)}, bytes ${change(bytes)}`,
+    ...notes.map((note) => `note: ${note}`),
   ].join('\n');
+}
+
+function describeValue({ name, type, shape }: OnnxValue): string {
+  return `${name}: ${type ?? 'no tensor'} ${shape === null ? 'of any shape' : `[${shape.map((size) => size ?? '?').join(', ')}]`}`;
 }
 
 /** `Add` and `Conv` nodes as `2 Conv, Add`. */
@@ -33,7 +92,8 @@ function countOperators(nodes: readonly string[]): string {
   return [...counts].map(([operator, count]) => (count === 1 ? operator : `${count} ${operator}`)).join(', ');
 }
 
-function formatVerdict({ input, values, bound, equal }: OnnxVerification): string {
+/** The verdict, with every value that differs. */
+export function formatVerdict({ input, values, bound, equal }: OnnxVerification): string {
   const worst = (of: OnnxValueCheck['of']) =>
     values.filter((value) => value.of === of).reduce((most, { folded }) => Math.max(most, folded), 0);
   const wrong = values

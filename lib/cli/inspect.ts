@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { type InspectReport, inspect } from '../convert';
 import { formatReport } from './block-table';
 import { addFindFlags, type FindFlags, findOptions } from './find-flags';
+import { formatOnnx, isOnnxReport } from './folding-table';
 import { addGraphFlags, type GraphFlags, graphOptions } from './graph-flags';
 import { keyPath } from './options';
 import { EXIT, type Session } from './session';
@@ -14,11 +15,11 @@ interface InspectFlags extends FindFlags, GraphFlags {
 
 export function inspectCommand(session: Session): Command {
   const command = new Command('inspect')
-    .description('Show the re-parameterizable blocks of a checkpoint: family, form, branches, parameters.')
-    .argument('<file>', 'checkpoint: torch (.pth, .pt), safetensors or npz');
+    .description('Show what of a checkpoint or an ONNX model can be fused: blocks, families, forms, parameters; nodes.')
+    .argument('<file>', 'checkpoint: torch (.pth, .pt), safetensors or npz; or an ONNX model');
   return addGraphFlags(addFindFlags(command), 'tells multiply-accumulates')
     .option('--key-path <path>', 'where the weights lie in the file, such as state_dict', keyPath)
-    .option('--check', 'fail (exit code 3) if a block is not in deploy form: for CI')
+    .option('--check', 'fail (exit code 3) if something is left to fuse: for CI')
     .option('--json', 'print the whole report as JSON')
     .addHelpText('after', '\nExample:\n  $ repfuse inspect test/fixtures/trained/digits-acnet.pth')
     .action(async (file: string, flags: InspectFlags) => {
@@ -31,12 +32,12 @@ export function inspectCommand(session: Session): Command {
           signal: session.signal,
         });
         if (session.json) session.jsonResult(report);
-        else session.result(formatReport(report));
+        else session.result(isOnnxReport(report) ? formatOnnx(report) : formatReport(report));
         if (flags.check && !isDeployed(report)) session.exitCode = EXIT.notEqual;
       });
     });
 }
 
-function isDeployed({ blocks }: InspectReport): boolean {
-  return blocks.every(({ status }) => status === 'already-deployed');
+function isDeployed({ blocks, folded = [] }: InspectReport): boolean {
+  return folded.length === 0 && blocks.every(({ status }) => status === 'already-deployed');
 }

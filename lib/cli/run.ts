@@ -1,6 +1,7 @@
 import { Command } from 'commander';
-import { writeSafetensors } from '../checkpoint/safetensors/write-safetensors';
+import { formatOfName, type OutputFormat, writeStateDict } from '../checkpoint/write-checkpoint';
 import { Engine, type Precision, readModel } from '../engine';
+import { RepfuseError } from '../errors';
 import { type Graph, normalizeInput } from '../graph';
 import { softmaxAsync } from '../ops';
 import { formatShape, type Tensor } from '../tensor/tensor';
@@ -36,7 +37,10 @@ export function runCommand(session: Session): Command {
   return addGraphFlags(command, 'where the file holds none')
     .requiredOption('--input <file>', 'images [N, C, H, W]: .npy, or safetensors')
     .option('--tensor <name>', 'which tensor of a safetensors input (default: the only one, or "input")')
-    .option('--output <file>', 'write the result as safetensors (tensor "output", or each output by its name)')
+    .option(
+      '--output <file>',
+      'write the result (tensor "output", or each output by its name): .safetensors, .npz, .pth',
+    )
     .option('--force', 'overwrite the output')
     .option('--raw', 'the input is normalised already')
     .option('--top <number>', 'classes to show of each image', positiveInteger, 1)
@@ -53,6 +57,7 @@ export function runCommand(session: Session): Command {
       session.json = flags.json === true;
       await session.run(async () => {
         const { signal } = session;
+        const format = flags.output === undefined ? undefined : formatOfTensors(flags.output);
         const { graph, tensors } = await readModel(model, { ...(await graphOptions(flags)), signal });
         const images = await readImages(flags.input, flags.tensor);
         const input = flags.raw === true ? images : normalizeInput(graph, images);
@@ -62,12 +67,24 @@ export function runCommand(session: Session): Command {
         );
         const outputs = await engine.runAll(input, { signal });
         const named = graph.outputs === undefined ? new Map([['output', [...outputs.values()][0]!]]) : outputs;
-        if (flags.output !== undefined) await writeSafetensors(flags.output, named, { force: flags.force, signal });
+        if (format !== undefined) await writeStateDict(flags.output!, format, named, { force: flags.force, signal });
         if (graph.outputs === undefined) await showOutput(session, named.get('output')!, graph, flags.top);
         else if (session.json) session.jsonResult({ outputs: Object.fromEntries([...named].map(valuesOf)) });
         else session.result([...named].map(([name, { shape }]) => `${name} ${formatShape(shape)}`).join('\n'));
       });
     });
+}
+
+function formatOfTensors(file: string): OutputFormat {
+  const format = formatOfName(file) ?? 'safetensors';
+  if (format !== 'onnx') return format;
+  throw new RepfuseError(
+    'ERR_REPFUSE_INVALID_ARGUMENT',
+    `Expected a file of tensors for the output but received ${file}`,
+    {
+      file,
+    },
+  );
 }
 
 async function showOutput(session: Session, output: Tensor, graph: Graph, top: number): Promise<void> {

@@ -1,26 +1,27 @@
-import { access, constants, stat } from 'node:fs/promises';
-import { basename, dirname } from 'node:path';
+import { basename } from 'node:path';
 import { version } from '../../package.json';
-import { expectAbsent } from '../checkpoint/files/new-file';
-import { type Input, inputOf, pathOf, type Source } from '../checkpoint/files/source';
+import { inputOf, pathOf, type Source } from '../checkpoint/files/source';
 import type { OpenCheckpoint } from '../checkpoint/open-checkpoint';
-import { withCheckpoint } from '../checkpoint/read-checkpoint';
+import { withInput } from '../checkpoint/read-checkpoint';
 import { writeSafetensors } from '../checkpoint/safetensors/write-safetensors';
 import type { TensorSource } from '../checkpoint/tensor-source';
 import { type OutputFormat, writeStateDict } from '../checkpoint/write-checkpoint';
 import { RepfuseError } from '../errors';
 import { deployGraph, exportOnnx, type Graph, graphMetadata, nodeKeys } from '../graph';
-import { checkOptions } from '../options';
+import { checkOptions, expectNone } from '../options';
 import type { Tensor } from '../tensor/tensor';
 import { deployTensors } from './deploy-tensors';
 import { checkFindOptions } from './find-blocks';
+import { checkFoldOptions, foldAndWrite } from './fold-onnx';
 import { BlockFusing, UnfusableBlock } from './fuse-blocks';
 import { startHashing } from './hash-file';
 import { checkValues, examine, INSPECT_OPTIONS, type InspectOptions } from './inspect';
 import { expectTensors } from './model-graph';
-import { checkOutputOptions, OUTPUT_OPTIONS, type OutputOptions, outputForm } from './output-form';
+import { checkForm, checkOutputOptions, OUTPUT_OPTIONS, type OutputOptions, outputForm } from './output-form';
+import { makeFolder, type OutputPlace, outputPlace } from './output-place';
 import type { BlockReport, ConvertReport } from './report';
 import type { OutputLosses } from './round-source';
+import { verifyFolding } from './verify/models';
 import { type VerifyReport, verify } from './verify/verify';
 
 export interface ConvertProgress {
@@ -45,12 +46,14 @@ export interface ConvertOptions extends Omit<InspectOptions, 'onProgress'>, Outp
   readonly ranges?: boolean | undefined;
   /** Throw ERR_REPFUSE_NO_BLOCKS if no block was fused. Default false. */
   readonly requireChange?: boolean | undefined;
+  /** ONNX: merge even where one convolution costs more than its parts did. Default false. */
+  readonly grow?: boolean | undefined;
   readonly threads?: number | undefined;
   readonly onProgress?: ((progress: ConvertProgress) => void) | undefined;
 }
 
 /**
- * Converts a checkpoint to its deploy form: every block's branches fused into one convolution, exactly (float64 inside, rounded
+ * Converts a file: an ONNX model as `foldOnnx` does, and a checkpoint to its deploy form: every block's branches fused into one convolution, exactly (float64 inside, rounded
  * once), all other tensors byte for byte unless another type is asked for, written to a temporary file that is then renamed. With a
  * graph the output is a model file (safetensors), which `evaluate` and `repfuse run` can run.
  *
@@ -58,7 +61,10 @@ export interface ConvertOptions extends Omit<InspectOptions, 'onProgress'>, Outp
  * its source. If any block cannot be fused, nothing is written. Blocks are read, fused and written one after the other: memory for
  * a few of the largest is all that is taken.
  *
- * @returns what became of every block; `output` is null when there was nothing to convert
+ * Which of the two a file is shows its content. Where nothing is to be fused the output is a copy.
+ *
+ * @param output a file, or a folder, where it gets the input's name with the ending of its format
+ * @returns what became of every block, or of an ONNX model's nodes
  * @throws ERR_REPFUSE_BLOCK listing every block that is partial, ambiguous or unsupported (`keepBlocks` settles one);
  *   ERR_REPFUSE_EXISTS; ERR_REPFUSE_RANGE for a value that the output's type cannot hold; ERR_REPFUSE_NO_BLOCKS (`requireChange`); ERR_REPFUSE_GRAPH; ERR_REPFUSE_INVALID_ARGUMENT;
  *   the errors of `readCheckpoint`; the signal's reason: no file is then half written, but one that was being verified stays
@@ -70,77 +76,108 @@ export async function convert(
 ): Promise<ConvertReport> {
   const output = pathOf(target, 'output');
   checkOptions('convert', options, CONVERT_OPTIONS);
-  checkConvertOptions(output, options);
+  checkConvertOptions(options);
   const started = performance.now();
-  await checkOutput(inputOf(input, 'input'), output, options.force === true);
-  const report = await fuseAndWrite(input, output, options);
+  const report = await withInput(input, options, async (opened) => {
+    const { kind, name } = opened;
+    const place = await outputPlace(inputOf(input), output, kind, options);
+    if (kind === 'checkpoint') {
+      expectNone({ grow: options.grow }, `${name}, which is no ONNX model`, name);
+      return await fuseAndWrite(input, await opened.checkpoint(), place, options);
+    }
+    const given = Object.fromEntries(CHECKPOINT_OPTIONS.map((option) => [option, options[option]]));
+    expectNone(given, `${name}, an ONNX model, which tells all of its branches itself`, name);
+    return await foldAndWrite(input, opened.source, place, options);
+  });
   // The tensors are gone by now: verification has two files to read.
-  const verification =
-    options.verify === true && report.output !== null ? await verifyOutput(input, output, options) : null;
+  const verification = options.verify === true ? await verifyOutput(input, report, options) : null;
   return { ...report, milliseconds: performance.now() - started, verification };
 }
 
+/** Options that mean nothing for an ONNX model. */
+export const CHECKPOINT_OPTIONS = [
+  'arch',
+  'dtype',
+  'eps',
+  'families',
+  'format',
+  'graph',
+  'keepBlocks',
+  'keyless',
+  'keyPath',
+  'keys',
+  'prefix',
+  'ranges',
+  'rules',
+] as const satisfies readonly (keyof ConvertOptions)[];
+
 /** @throws ERR_REPFUSE_INVALID_ARGUMENT for an option that is none of its kind */
-export function checkConvertOptions(output: string, options: ConvertOptions): void {
+export function checkConvertOptions(options: ConvertOptions): void {
   checkFindOptions(options);
-  checkOutputOptions(output, options, options.graph !== undefined || options.arch !== undefined);
+  checkOutputOptions(options, options.graph !== undefined || options.arch !== undefined);
+  checkFoldOptions(options);
 }
 
 async function fuseAndWrite(
   source: Source,
-  output: string,
+  opened: OpenCheckpoint,
+  place: OutputPlace,
   options: ConvertOptions,
 ): Promise<Omit<ConvertReport, 'milliseconds' | 'verification'>> {
   const input = inputOf(source).name;
-  return await withCheckpoint(source, options, async (opened) => {
-    const { found, graph, report } = examine(opened, options);
-    if (report.blocks.some(isProblem)) {
-      const blocks: BlockReport[] = [];
-      for (const item of found) blocks.push(await checkValues(item, opened)); // all problems are told at once
-      refuseProblems(blocks, input, options);
-    }
-    const converted = found.filter((item) => item.report.status === 'convertible');
-    if (options.requireChange === true && converted.length === 0) {
-      throw new RepfuseError('ERR_REPFUSE_NO_BLOCKS', `Expected blocks to fuse in ${input} but 0 blocks were folded`, {
-        file: input,
-      });
-    }
-    if (found.length === 0 && !asksForFile(options)) return { ...report, output: null, sha256: null };
-
-    const form = outputForm(output, options);
-    const deployed =
-      graph &&
-      deployGraph(
-        graph,
-        converted.map(({ block }) => ({ ...block, deployKeys: form.keysOf(block) })),
-      );
-    const fusing = new BlockFusing(found, opened, form, options);
-    fusing.tell(converted[0]?.block.prefix ?? '');
-    const losses: OutputLosses = { flushed: 0, leftOut: [] };
-    const tensors = deployTensors(opened, found, fusing, form, losses, options.threads);
-    if (deployed !== undefined) expectTensors(deployed, tensors);
-    const about = provenance(input, report.blocks, deployed);
-    const writing =
-      form.format === 'onnx'
-        ? writeAsOnnx(output, deployed!, tensors, options)
-        : write(source, output, form.format, tensors, opened, about, options);
-    const sha256 = await writing.catch(async (error) => {
-      if (error instanceof UnfusableBlock) refuseProblems(await fusing.reports(), input, options);
-      throw error;
+  const { found, graph, report } = examine(opened, options);
+  const leftOut = checkForm(place, options, options.graph !== undefined || options.arch !== undefined, graph);
+  if (report.blocks.some(isProblem)) {
+    const blocks: BlockReport[] = [];
+    for (const item of found) blocks.push(await checkValues(item, opened)); // all problems are told at once
+    refuseProblems(blocks, input, options);
+  }
+  const converted = found.filter((item) => item.report.status === 'convertible');
+  if (options.requireChange === true && converted.length === 0) {
+    throw new RepfuseError('ERR_REPFUSE_NO_BLOCKS', `Expected blocks to fuse in ${input} but 0 blocks were folded`, {
+      file: input,
     });
-    return {
-      ...report,
-      ...withLosses(report.notes, losses, form.format),
-      blocks: await fusing.reports(),
-      output,
-      sha256,
-    };
+  }
+  const form = outputForm(place.format, options);
+  const deployed =
+    graph &&
+    deployGraph(
+      graph,
+      converted.map(({ block }) => ({ ...block, deployKeys: form.keysOf(block) })),
+    );
+  const fusing = new BlockFusing(found, opened, form, options);
+  fusing.tell(converted[0]?.block.prefix ?? '');
+  const losses: OutputLosses = { flushed: 0, leftOut: [] };
+  const tensors = deployTensors(opened, found, fusing, form, losses, options.threads);
+  if (deployed !== undefined) expectTensors(deployed, tensors);
+  if (place.newFolder !== undefined) await makeFolder(place.newFolder);
+  const { file: output } = place;
+  const about = provenance(input, report.blocks, deployed);
+  const writing =
+    form.format === 'onnx'
+      ? writeAsOnnx(output, deployed!, tensors, options)
+      : write(source, output, form.format, tensors, opened, about, options);
+  const sha256 = await writing.catch(async (error) => {
+    if (error instanceof UnfusableBlock) refuseProblems(await fusing.reports(), input, options);
+    throw error;
   });
+  const notes = [...report.notes, ...outputNotes(converted.length, leftOut, losses, form.format)];
+  return { ...report, notes, blocks: await fusing.reports(), output, sha256 };
 }
 
-/** Without blocks a file is written only where it would differ from the input by what was asked for. */
-function asksForFile({ graph, arch, format, dtype }: ConvertOptions): boolean {
-  return graph !== undefined || arch !== undefined || format !== undefined || dtype !== undefined;
+/** What is to be said of the output: that it is a copy, what it has no place for, what a type of less range took away. */
+function outputNotes(
+  fused: number,
+  graphLeftOut: string | undefined,
+  { flushed, leftOut }: OutputLosses,
+  format: string,
+): string[] {
+  const notes: string[] = [];
+  if (fused === 0) notes.push('nothing was to be fused: the output is a copy of the weights');
+  if (graphLeftOut !== undefined) notes.push(graphLeftOut);
+  if (flushed > 0) notes.push(`${flushed} values other than 0 became 0: they are too small for the output's type`);
+  if (leftOut.length > 0) notes.push(`left out, as ${format} cannot hold their type: ${leftOut.join(', ')}`);
+  return notes;
 }
 
 /** Writes the output. Where it has a place for the digest of the input that is computed meanwhile, and put in last. @returns the digest */
@@ -198,42 +235,13 @@ export const CONVERT_OPTIONS = [
   ...OUTPUT_OPTIONS,
   'durable',
   'force',
+  'grow',
   'hash',
   'ranges',
   'requireChange',
   'threads',
   'verify',
 ] as const satisfies readonly (keyof ConvertOptions)[];
-
-/** What a type of less range took away, or a format that lacks a type, is said. */
-function withLosses(
-  notes: readonly string[],
-  { flushed, leftOut }: OutputLosses,
-  format: string,
-): Pick<ConvertReport, 'notes'> {
-  const more: string[] = [];
-  if (flushed > 0) more.push(`${flushed} values other than 0 became 0: they are too small for the output's type`);
-  if (leftOut.length > 0) more.push(`left out, as ${format} cannot hold their type: ${leftOut.join(', ')}`);
-  return { notes: [...notes, ...more] };
-}
-
-/** What would make the writing fail in the end is told before the work. */
-async function checkOutput(input: Input, output: string, force: boolean): Promise<void> {
-  if (!force) await expectAbsent(output);
-  const folder = dirname(output);
-  await access(folder, constants.W_OK).catch((cause) => {
-    throw new RepfuseError('ERR_REPFUSE_FILE', `Cannot write ${output}: ${cause.message}`, { file: output }, { cause });
-  });
-  if (input.path === undefined) return;
-  const [from, to] = await Promise.all([input.path, output].map((file) => stat(file).catch(() => undefined)));
-  if (from !== undefined && to !== undefined && from.dev === to.dev && from.ino === to.ino) {
-    throw new RepfuseError(
-      'ERR_REPFUSE_INVALID_ARGUMENT',
-      `Expected an output other than the input but received ${output} for both`,
-      { file: output },
-    );
-  }
-}
 
 function isProblem({ status }: BlockReport): boolean {
   return status === 'partial' || status === 'ambiguous' || status === 'unsupported';
@@ -271,7 +279,12 @@ function provenance(input: string, blocks: readonly BlockReport[], graph: Graph 
   };
 }
 
-async function verifyOutput(input: Source, output: string, options: ConvertOptions): Promise<VerifyReport> {
+async function verifyOutput(
+  input: Source,
+  { output, folded }: Pick<ConvertReport, 'output' | 'folded'>,
+  options: ConvertOptions,
+): Promise<VerifyReport> {
+  if (folded !== undefined) return await verifyFolding(input, output, folded, options);
   const { arch, eps, families, graph, keyless, keyPath, prefix, rules, signal, threads, onProgress } = options;
   return await verify(input, output, {
     arch,

@@ -1,11 +1,17 @@
-import { resolve } from 'node:path';
+import { writeNewFile } from '../checkpoint/files/new-file';
+import { type RandomAccess, readBytes } from '../checkpoint/files/random-access';
 import { inputOf, pathOf, type Source } from '../checkpoint/files/source';
+import { withInput } from '../checkpoint/read-checkpoint';
 import { RepfuseError } from '../errors';
 import type { FoldOptions, FoldReport } from '../onnx';
 import { checkOptions, expectBoolean } from '../options';
+import type { ConvertOptions, ConvertProgress } from './convert';
+import { describeOnnx, onnxNotes } from './describe-onnx';
+import { makeFolder, type OutputPlace, outputPlace } from './output-place';
+import type { ConvertReport, InspectReport } from './report';
 import { type OnnxVerification, verifyOnnx } from './verify/onnx';
 
-export interface FoldOnnxOptions extends FoldOptions {
+export interface FoldOnnxOptions extends Omit<FoldOptions, 'plan'> {
   /** Overwrite an existing output. Default false. */
   readonly force?: boolean | undefined;
   /** Wait until the output is on the disk. Default false. */
@@ -22,48 +28,110 @@ export interface FoldOnnxOptions extends FoldOptions {
 
 export interface OnnxReport extends FoldReport {
   readonly input: string;
-  /** null where there was nothing to fold: then nothing was written. */
-  readonly output: string | null;
+  /** A copy where there was nothing to fold. */
+  readonly output: string;
   readonly milliseconds: number;
+  /** null where it was not asked for, or nothing was folded. */
   readonly verification: OnnxVerification | null;
 }
 
 /**
  * Folds an ONNX model: every chain and sum of affine operators on one value becomes one Conv (see `foldGraph`), everything else stays as it is.
- * External data become part of the output.
+ * External data become part of the output. `convert` does the same, of whatever it is given.
  *
  * @returns what was folded, and what was not, with the reason
  * @throws as `readOnnx`, `foldGraph` and `writeOnnx`; ERR_REPFUSE_NO_BLOCKS (`requireChange`)
  */
-export async function foldOnnx(
-  source: Source,
-  target: string | URL,
-  options: FoldOnnxOptions = {},
-): Promise<OnnxReport> {
-  const { name: input, path } = inputOf(source, 'input');
+export async function foldOnnx(from: Source, target: string | URL, options: FoldOnnxOptions = {}): Promise<OnnxReport> {
+  const { name: input } = inputOf(from, 'input');
   const output = pathOf(target, 'output');
   checkOptions('foldOnnx', options, ['durable', 'force', 'grow', 'requireChange', 'signal', 'threads', 'verify']);
-  const { durable, force, requireChange, verify, ...rest } = options;
-  for (const [name, value] of Object.entries({ durable, force, requireChange, verify, grow: options.grow }))
-    expectBoolean(value, name, false);
-  if (path !== undefined && resolve(path) === resolve(output)) {
-    throw new RepfuseError(
-      'ERR_REPFUSE_INVALID_ARGUMENT',
-      `Expected an output other than the input but received ${output} for both`,
-      { file: output },
-    );
-  }
+  checkFoldOptions(options);
   const started = performance.now();
-  // Protobuf takes 40 ms to load, as long as a small checkpoint to convert.
-  const { foldGraph, readOnnx, writeOnnx } = require('../onnx') as typeof import('../onnx');
-  const { model, report } = await foldGraph(await readOnnx(source, { signal: options.signal }), rest);
-  if (requireChange === true && report.folded.length === 0)
-    throw new RepfuseError('ERR_REPFUSE_NO_BLOCKS', `Expected something to fold in ${input} but found nothing`, {
-      file: input,
-    });
-  if (report.folded.length > 0) await writeOnnx(output, model, { force, durable, signal: options.signal });
-  const written = report.folded.length > 0;
-  const verification = verify === true && written ? await verifyOnnx(source, output, report.folded, options) : null;
+  const report = await withInput(from, { signal: options.signal }, async ({ kind, source }) => {
+    if (kind !== 'onnx')
+      throw new RepfuseError('ERR_REPFUSE_FORMAT', `Expected an ONNX model for ${input} but received a checkpoint`, {
+        file: input,
+      });
+    return await foldAndWrite(from, source, await outputPlace(inputOf(from), output, kind, options), options);
+  });
+  const { folded, kept, dead, nodes, convolutions } = report;
+  const verification =
+    options.verify === true && folded.length > 0 ? await verifyOnnx(from, report.output, folded, options) : null;
   const milliseconds = performance.now() - started;
-  return { input, output: written ? output : null, ...report, milliseconds, verification };
+  return { input, output: report.output, folded, kept, dead, nodes, convolutions, milliseconds, verification };
+}
+
+/** @throws ERR_REPFUSE_INVALID_ARGUMENT for an option that is none of its kind */
+export function checkFoldOptions({ durable, force, requireChange, verify, grow }: FoldOnnxOptions): void {
+  for (const [name, value] of Object.entries({ durable, force, requireChange, verify, grow }))
+    expectBoolean(value, name, false);
+}
+
+/** What a model is and what of it can be folded; needs no native addon. */
+export async function inspectOnnx(from: Source, source: RandomAccess, options: FoldOptions): Promise<InspectReport> {
+  // Protobuf takes 40 ms to load, as long as a small checkpoint to convert.
+  const { foldGraph, readOnnx } = require('../onnx') as typeof import('../onnx');
+  const model = await readOnnx(from, { source, signal: options.signal });
+  const facts = describeOnnx(model, await foldGraph(model, { ...options, plan: true }));
+  return {
+    file: inputOf(from).name,
+    ...NO_CHECKPOINT,
+    ...facts,
+    batchNormsLeft: facts.batchNorms.after,
+    notes: onnxNotes(facts),
+  };
+}
+
+/** Of a report on a checkpoint, what a model has nothing of. */
+const NO_CHECKPOINT = {
+  format: 'onnx',
+  keyPath: [],
+  droppedPrefix: '',
+  alternatives: [],
+  blocks: [],
+  otherTensors: 0,
+  macs: null,
+  skipped: [],
+} as const;
+
+/** A report on a model that was folded. */
+export type FoldedOnnx = Omit<ConvertReport, 'milliseconds' | 'verification'> & FoldReport;
+
+/** Folds a model that is open; where nothing can be folded the output is a copy. */
+export async function foldAndWrite(
+  from: Source,
+  source: RandomAccess,
+  { file: output, newFolder }: OutputPlace,
+  { force, durable, requireChange, grow, threads, signal, onProgress = () => {} }: ConvertOptions,
+): Promise<FoldedOnnx> {
+  const { foldGraph, readOnnx, writeOnnx } = require('../onnx') as typeof import('../onnx');
+  const file = inputOf(from).name;
+  const model = await readOnnx(from, { source, signal });
+  const tell = (phase: ConvertProgress['phase'], done: 0 | 1) => onProgress({ phase, done, total: 1 });
+  tell('fuse', 0);
+  const result = await foldGraph(model, { grow, threads, signal });
+  tell('fuse', 1);
+  const { folded } = result.report;
+  if (requireChange === true && folded.length === 0)
+    throw new RepfuseError('ERR_REPFUSE_NO_BLOCKS', `Expected something to fold in ${file} but found nothing`, {
+      file,
+    });
+  if (newFolder !== undefined) await makeFolder(newFolder);
+  tell('write', 0);
+  const settings = { force, durable, signal };
+  if (folded.length > 0 || (model.external ?? 0) > 0) await writeOnnx(output, result.model, settings);
+  else await writeNewFile(output, settings, async (sink) => sink.write(await readBytes(source, 0, source.size)));
+  tell('write', 1);
+  const facts = describeOnnx(model, result);
+  const copied = folded.length > 0 ? [] : ['nothing was to be folded: the output is a copy'];
+  return {
+    file,
+    ...NO_CHECKPOINT,
+    ...facts,
+    batchNormsLeft: facts.batchNorms.after,
+    notes: [...onnxNotes(facts), ...copied],
+    output,
+    sha256: null,
+  };
 }

@@ -6,7 +6,15 @@ export type { FindOptions } from './find-blocks';
 export { type FoldOnnxOptions, foldOnnx, type OnnxReport } from './fold-onnx';
 export { type InspectOptions, inspect } from './inspect';
 export type { OutputOptions } from './output-form';
-export type { BlockReport, BlockStatus, ConvertReport, InspectReport, Range } from './report';
+export type {
+  BlockReport,
+  BlockStatus,
+  ConvertReport,
+  InspectReport,
+  OnnxFacts,
+  OnnxValue,
+  Range,
+} from './report';
 export type { TensorProblem } from './verify/compare-tensors';
 export type { OnnxValueCheck, OnnxVerification } from './verify/onnx';
 export {

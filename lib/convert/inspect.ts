@@ -1,15 +1,16 @@
 import type { Source } from '../checkpoint/files/source';
 import { isAveraged } from '../checkpoint/find-state-dict';
 import type { OpenCheckpoint } from '../checkpoint/open-checkpoint';
-import { type ReadCheckpointOptions, withCheckpoint } from '../checkpoint/read-checkpoint';
+import { type ReadCheckpointOptions, withInput } from '../checkpoint/read-checkpoint';
 import type { Checkpoint, StateDict } from '../checkpoint/state-dict';
 import { RepfuseError } from '../errors';
 import type { DetectedBlock } from '../families';
 import type { Graph } from '../graph';
 import { type GraphOptions, graphFor } from '../nets/graph-for';
-import { checkOptions, nearestOf } from '../options';
+import { checkOptions, expectNone, nearestOf } from '../options';
 import { countBatchNorms, countParameters, describeBlock, valueProblem } from './describe-block';
 import { checkFindOptions, FIND_OPTIONS, type FindOptions, findBlocks } from './find-blocks';
+import { inspectOnnx } from './fold-onnx';
 import { macsOf } from './model-graph';
 import type { BlockReport, InspectReport } from './report';
 
@@ -32,8 +33,9 @@ export interface Examination {
 }
 
 /**
- * Tells what a checkpoint holds: every re-parameterizable block at any prefix, its family, form and branches, parameters before
- * and after fusing, and what else is in the file. Reads only; works without the native addon.
+ * Tells what a file holds. Of a checkpoint: every re-parameterizable block at any prefix, its family, form and branches, parameters
+ * before and after fusing, and what else is there. Of an ONNX model: what could be folded and what could not, and why, its operators,
+ * inputs and outputs. Reads only; works without the native addon.
  *
  * @throws the errors of `readCheckpoint`; ERR_REPFUSE_GRAPH; ERR_REPFUSE_INVALID_ARGUMENT for an option that is none, or a block
  *   to keep that the file does not have
@@ -41,7 +43,13 @@ export interface Examination {
 export async function inspect(file: Source, options: InspectOptions = {}): Promise<InspectReport> {
   checkOptions('inspect', options, INSPECT_OPTIONS);
   checkFindOptions(options);
-  return await withCheckpoint(file, options, async (opened) => {
+  return await withInput(file, options, async (input) => {
+    if (input.kind === 'onnx') {
+      const { signal, onProgress: _, ...given } = options;
+      expectNone(given, `${input.name}, an ONNX model, which tells all of its branches itself`, input.name);
+      return await inspectOnnx(file, input.source, { signal });
+    }
+    const opened = await input.checkpoint();
     const { found, report } = examine(opened, options);
     const blocks: BlockReport[] = [];
     for (const item of found) blocks.push(await checkValues(item, opened));

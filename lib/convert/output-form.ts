@@ -1,13 +1,17 @@
-import { formatOfName, type OutputFormat } from '../checkpoint/write-checkpoint';
+import type { OutputFormat } from '../checkpoint/write-checkpoint';
 import { RepfuseError } from '../errors';
 import type { DetectedBlock } from '../families';
+import type { Graph } from '../graph';
 import { expectChoice } from '../options';
 import { DTYPES, type DType } from '../tensor/dtype';
 import type { FloatType } from '../tensor/round';
 
 /** How an output is stored. */
 export interface OutputOptions {
-  /** Default: by the name of the output: `.pth` and `.pt` torch, `.npz` npz, `.onnx` ONNX (which needs the graph), anything else safetensors. */
+  /**
+   * Default: by the name of the output: `.safetensors`, `.pth` and `.pt` torch, `.npz`, `.onnx` (which needs the graph); safetensors where
+   * it has no ending or is a folder. With a format the name may be any.
+   */
   readonly format?: OutputFormat | 'onnx' | undefined;
   /**
    * Type of floating-point tensors: `'f32'`, `'f16'` or `'bf16'` for all of them, rounded once (fused ones from float64); `'keep'`: fused
@@ -36,10 +40,7 @@ export interface OutputForm {
   keysOf(block: DetectedBlock): DetectedBlock['deployKeys'];
 }
 
-export function outputForm(
-  file: string,
-  { format = /\.onnx$/i.test(file) ? 'onnx' : formatOfName(file), dtype, keys }: OutputOptions,
-): OutputForm {
+export function outputForm(format: OutputForm['format'], { dtype, keys }: OutputOptions): OutputForm {
   const all = dtype === undefined || dtype === 'keep' ? undefined : (dtype.toUpperCase() as FloatType);
   return {
     format,
@@ -49,19 +50,45 @@ export function outputForm(
   };
 }
 
-/** @throws ERR_REPFUSE_INVALID_ARGUMENT for an option that is none of its kind, or a graph for a format that holds none */
-export function checkOutputOptions(file: string, options: OutputOptions, hasGraph: boolean): void {
-  const { dtype, format, keys } = options;
+/**
+ * @param asked a graph or the name of a network was given
+ * @throws ERR_REPFUSE_INVALID_ARGUMENT for an option that is none of its kind, or a format that holds no graph
+ */
+export function checkOutputOptions({ dtype, format, keys }: OutputOptions, asked: boolean): void {
   expectChoice(dtype, 'dtype', ['f32', 'f16', 'bf16', 'keep']);
   expectChoice(format, 'format', ['safetensors', 'torch', 'npz', 'onnx']);
   expectChoice(keys, 'keys', ['native', 'plain']);
-  const { format: asked } = outputForm(file, options);
+  if (asked && (format === 'torch' || format === 'npz'))
+    throw new RepfuseError(
+      'ERR_REPFUSE_INVALID_ARGUMENT',
+      `Expected safetensors or onnx for \`format\`, a model file with its graph, but received ${format}`,
+      { option: 'format' },
+    );
+}
+
+/**
+ * What of the network a file of this format can hold, before any work.
+ *
+ * @param asked a graph or the name of a network was given: the output is to hold it
+ * @param graph the network's, where there is one
+ * @returns a note of what is left out
+ * @throws ERR_REPFUSE_INVALID_ARGUMENT where that is what was asked for
+ */
+export function checkForm(
+  { file, format }: { readonly file: string; readonly format: OutputForm['format'] },
+  { dtype }: OutputOptions,
+  asked: boolean,
+  graph: Graph | undefined,
+): string | undefined {
   const refuse = (expected: string, received: string) => {
     throw new RepfuseError('ERR_REPFUSE_INVALID_ARGUMENT', `Expected ${expected} but received ${received}`, { file });
   };
-  if (hasGraph && asked !== 'safetensors' && asked !== 'onnx')
-    refuse(`safetensors for ${file}, a model file with its graph,`, asked);
-  if (asked !== 'onnx') return;
-  if (!hasGraph) refuse(`a graph or arch for ${file}, an ONNX model,`, 'none');
-  if (dtype === 'f16' || dtype === 'bf16') refuse(`float32 for ${file}, an ONNX model,`, dtype);
+  if (format === 'onnx') {
+    if (graph === undefined) refuse(`\`graph\` or \`arch\` for ${file}, an ONNX model,`, 'none');
+    if (dtype === 'f16' || dtype === 'bf16') refuse(`float32 for ${file}, an ONNX model,`, dtype);
+  } else if (format !== 'safetensors' && graph !== undefined) {
+    if (asked) refuse(`safetensors for ${file}, a model file with its graph,`, format);
+    return `the network's graph is left out: a ${format} file has no place for it`;
+  }
+  return undefined;
 }

@@ -1,5 +1,6 @@
 import type { CheckpointFormat, SkippedEntry } from '../checkpoint/state-dict';
 import type { EpsChoice } from '../families';
+import type { FoldReport } from '../onnx';
 import type { VerifyReport } from './verify/verify';
 
 /** How a block ends; `convertible` is what an inspection says of one that would be `converted`. */
@@ -48,21 +49,42 @@ export interface BlockReport {
   readonly weightRange?: { readonly before: Range; readonly after: Range };
 }
 
-/** What `inspect` and `convert` found in a file. */
-export interface InspectReport {
+/** An input or output of an ONNX model. */
+export interface OnnxValue {
+  readonly name: string;
+  /** `float32`; null for what is no tensor. */
+  readonly type: string | null;
+  /** A size, the name of one that is open, or null; null as a whole where the model does not tell. */
+  readonly shape: readonly (number | string | null)[] | null;
+}
+
+/** What only an ONNX model tells; in an inspection what folding would make of it. */
+export interface OnnxFacts extends FoldReport {
+  readonly opset: number;
+  readonly inputs: readonly OnnxValue[];
+  readonly outputs: readonly OnnxValue[];
+  /** Nodes by operator, the most frequent first. */
+  readonly operators: readonly { readonly operator: string; readonly count: number }[];
+  readonly batchNorms: { readonly before: number; readonly after: number };
+  readonly parameters: { readonly before: number; readonly after: number };
+  readonly bytes: { readonly before: number; readonly after: number };
+}
+
+/** What `inspect` and `convert` found in a file. Of an ONNX model there are no blocks, but `OnnxFacts`. */
+export interface InspectReport extends Partial<Omit<OnnxFacts, 'parameters' | 'bytes'>> {
   readonly file: string;
-  readonly format: CheckpointFormat;
+  readonly format: CheckpointFormat | 'onnx';
   readonly keyPath: readonly string[];
   readonly droppedPrefix: string;
   readonly alternatives: readonly (readonly string[])[];
   readonly blocks: readonly BlockReport[];
-  /** Tensors that belong to no block. */
+  /** Tensors that belong to no block; of an ONNX model 0. */
   readonly otherTensors: number;
-  /** BatchNorms with running statistics that belong to no block. */
+  /** BatchNorms with running statistics that belong to no block; of an ONNX model those that are not folded. */
   readonly batchNormsLeft: number;
   /** Learnable parameters of the whole network. */
   readonly parameters: { readonly before: number; readonly after: number };
-  /** Bytes of all tensors, fused weights in float32. */
+  /** Bytes of all tensors, fused weights in float32; of an ONNX model those of its constants. */
   readonly bytes: { readonly before: number; readonly after: number };
   /** Multiply-accumulates of one image, where the file or the options have a graph with an input shape. */
   readonly macs: { readonly before: number; readonly after: number } | null;
@@ -72,8 +94,8 @@ export interface InspectReport {
 }
 
 export interface ConvertReport extends InspectReport {
-  /** The file written, or null if there was nothing to convert. */
-  readonly output: string | null;
+  /** The file written; a copy where nothing was to be fused. */
+  readonly output: string;
   /** SHA-256 of the input in hexadecimal, as it is in the output's metadata; null where it is not. */
   readonly sha256: string | null;
   readonly milliseconds: number;

@@ -14,15 +14,16 @@ import { dtypeOf } from './values';
  * Reads the tensors that a graph keeps in other files, and makes them its own: regular files of the model's folder, links resolved. A range that
  * several tensors refer to is read once, and is theirs together.
  *
+ * @returns how many there are
  * @throws ERR_REPFUSE_FORMAT naming model, tensor and field; ERR_REPFUSE_FILE for a file that cannot be read; ERR_REPFUSE_ABORTED
  */
 export async function loadExternalData(
   graph: Graph,
   { name: model, path }: Input,
   signal?: AbortSignal,
-): Promise<void> {
+): Promise<number> {
   const external = [...tensorsOf(graph)].filter(({ dataLocation }) => dataLocation === Tensor_Location.EXTERNAL);
-  if (external.length === 0) return;
+  if (external.length === 0) return 0;
   if (path === undefined) {
     throw new RepfuseError(
       'ERR_REPFUSE_FILE',
@@ -43,6 +44,7 @@ export async function loadExternalData(
     else others.push(tensor);
   }
   for (const [file, its] of tensors) await loadFile(file, its, model, signal);
+  return external.length;
 }
 
 /** The tensors of a graph and of the graphs inside its nodes. */

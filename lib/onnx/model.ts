@@ -23,6 +23,8 @@ export interface OnnxModel {
   readonly proto: Model & { graph: Graph };
   /** Version of the operator set of the default domain. */
   readonly opset: number;
+  /** Tensors that its file kept in other files, if it was read from one. */
+  readonly external?: number;
 }
 
 /**
@@ -40,8 +42,7 @@ export async function readOnnx(
   if (source.size > MOST_BYTES) throw tooLarge(input.name, source.size);
   const metered = new ReadMeter(signal, undefined).observe(source);
   const model = parseOnnx(await readBytes(metered, 0, source.size), input.name);
-  await loadExternalData(model.proto.graph, input, signal);
-  return model;
+  return { ...model, external: await loadExternalData(model.proto.graph, input, signal) };
 }
 
 /**

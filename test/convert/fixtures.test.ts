@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readCheckpoint } from '../../lib/checkpoint/read-checkpoint';
@@ -179,7 +179,7 @@ describe('checkpoints/bad, what conversion must notice', () => {
         return error.message.replaceAll(input, '');
       },
     );
-    expect(() => readFileSync(output)).toThrow('ENOENT');
+    expect(existsSync(output)).toBe(name === 'no-blocks'); // then a copy, and a note
     for (const part of manifest.error_names_all ?? []) expect(outcome).toContain(part);
     expect(manifest.error_mentions_any.some((word: string) => outcome.toLowerCase().includes(word.toLowerCase()))).toBe(
       true,

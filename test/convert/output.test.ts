@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { convert, evaluate, parseGraph, readCheckpoint, readModel, verify } from '../../lib';
 import { writeSafetensors } from '../../lib/checkpoint/safetensors/write-safetensors';
 import type { StateDict } from '../../lib/checkpoint/state-dict';
@@ -22,7 +22,8 @@ describe('format', () => {
     ['out.pth', undefined, 'torch-zip'],
     ['OUT.PT', undefined, 'torch-zip'],
     ['out.npz', undefined, 'npz'],
-    ['out.bin', undefined, 'safetensors'],
+    ['out', undefined, 'safetensors'],
+    ['epoch_12.5', undefined, 'safetensors'],
     ['out.pth', 'safetensors', 'safetensors'],
     ['out.bin', 'torch', 'torch-zip'],
   ] as const)('%s with format %s is %s, with the same tensors', async (name, format, read) => {
@@ -47,11 +48,52 @@ describe('format', () => {
     expect(error).toMatchObject({ code: 'ERR_REPFUSE_INVALID_ARGUMENT', message: expect.stringContaining('out.pth') });
   });
 
-  test('a file without blocks is only written anew when a format or a type is asked for', async () => {
+  test('of a file without blocks the output is a copy of the weights, and a note says so', async () => {
     const input = await write('in', new Map([['w', Tensor.f32([2], [1, 2])]]));
-    expect((await convert(input, path('a.pth'))).output).toBeNull();
-    expect((await convert(input, path('b.pth'), { format: 'torch' })).output).toBe(path('b.pth'));
-    expect(await tensorsOf(path('b.pth'))).toEqual(await tensorsOf(input));
+    const { output, notes } = await convert(input, path('a.pth'), { verify: true });
+    expect([output, notes.join()]).toEqual([path('a.pth'), expect.stringContaining('the output is a copy')]);
+    expect((await readCheckpoint(path('a.pth'))).format).toBe('torch-zip');
+    expect(await tensorsOf(path('a.pth'))).toEqual(await tensorsOf(input));
+  });
+
+  test.each(['out.bin', 'out.ckpt', 'out.txt', 'out.v2', 'out.pth.tar'])('%s tells no format', async (name) => {
+    const error = await refusal(convert(ACNET, path(name)));
+    expect(error).toMatchObject({
+      code: 'ERR_REPFUSE_INVALID_ARGUMENT',
+      message: expect.stringMatching(/ends in \.safetensors, \.pth, \.pt, \.npz, \.onnx .*\(`format` settles it/),
+    });
+    expect(names()).toEqual([]);
+    expect((await convert(ACNET, path(name), { format: 'torch' })).output).toBe(path(name));
+  });
+
+  test('a network that has no place in the output is told: refused where it was asked for', async () => {
+    const graph = { ...readManifest('trained', 'digits-acnet').train_graph, inputShape: [1, 8, 8] };
+    expect(await refusal(convert(ACNET, path('out.onnx')))).toMatchObject({
+      code: 'ERR_REPFUSE_INVALID_ARGUMENT',
+      message: expect.stringContaining('Expected `graph` or `arch`'),
+    });
+    await convert(ACNET, path('model'), { graph });
+    expect((await convert(path('model'), path('plain.pth'))).notes.join()).toContain("the network's graph is left out");
+    expect((await convert(path('model'), path('out.onnx'))).output).toBe(path('out.onnx'));
+    expect(names()).toEqual(['model', 'out.onnx', 'plain.pth']);
+  });
+
+  test('a folder is a place: the name is the input’s, with the ending of the format', async () => {
+    mkdirSync(path('there'));
+    expect((await convert(ACNET, path('there'))).output).toBe(path('there/digits-acnet.safetensors'));
+    expect((await convert(ACNET, `${path('new/deep')}/`, { format: 'torch' })).output).toBe(
+      path('new/deep/digits-acnet.pth'),
+    );
+    // Never the input itself, whatever is asked for.
+    const own = await convert(ACNET, path('own.safetensors'));
+    for (const output of [path('.'), own.output]) {
+      const error = await refusal(convert(own.output, output, { force: true }));
+      expect(error).toMatchObject({ message: expect.stringContaining('other than the input') });
+    }
+    expect(await refusal(convert(ACNET, path('there')))).toMatchObject({ code: 'ERR_REPFUSE_EXISTS' });
+    // A conversion that fails makes no folder.
+    await refusal(convert(fixturePath('checkpoints/bad', 'missing-branch.pth'), `${path('failed')}/`));
+    expect(existsSync(path('failed'))).toBe(false);
   });
 });
 

@@ -91,6 +91,7 @@ test('networks that are plain already load, and have nothing to convert', async 
     expect(tensors.size).toBeGreaterThan(10);
     expect(tensors.get('backbone.0.0.weight')!.shape.slice(2)).toEqual([3, 3]);
     const report = await convert(published(name), folder.path(name));
-    expect(report).toMatchObject({ output: null, blocks: [] });
+    expect(report).toMatchObject({ output: folder.path(name), blocks: [] });
+    expect((await readCheckpoint(report.output)).tensors).toEqual(tensors);
   }
 });

@@ -1,11 +1,19 @@
-import { access, constants, mkdir } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { keepBuffers } from '../../checkpoint/files/buffer-pool';
 import { type ErrorCode, RepfuseError } from '../../errors';
 import { throwIfAborted } from '../../native/call';
 import { checkOptions, expectInteger } from '../../options';
-import { CONVERT_OPTIONS, type ConvertOptions, type ConvertProgress, checkConvertOptions, convert } from '../convert';
+import {
+  CHECKPOINT_OPTIONS,
+  CONVERT_OPTIONS,
+  type ConvertOptions,
+  type ConvertProgress,
+  checkConvertOptions,
+  convert,
+} from '../convert';
 import { startHashing } from '../hash-file';
+import { makeFolder } from '../output-place';
 import type { ConvertReport } from '../report';
 import { Journal } from './journal';
 import { type BatchItem, planBatch, type Shard } from './plan';
@@ -30,8 +38,8 @@ export interface BatchResult {
   /** Below the folder that all files have in common. */
   readonly name: string;
   /**
-   * `unchanged`: there was nothing to convert, and nothing was written. `skipped`: an earlier run has done it. `unequal`: written, but
-   * its verification fails.
+   * `unchanged`: nothing was to be fused, the output is a copy. `skipped`: an earlier run has done it. `unequal`: written, but its
+   * verification fails.
    */
   readonly status: 'converted' | 'unchanged' | 'skipped' | 'unequal' | 'failed';
   readonly output: string | null;
@@ -45,7 +53,7 @@ export interface BatchResult {
 }
 
 /**
- * Converts many checkpoints, as `convert` does each, and hands out what became of them as they end. One file's failure does not stop the
+ * Converts many files, checkpoints and ONNX models, as `convert` does each, and hands out what became of them as they end. One file's failure does not stop the
  * others. Memory is that of `jobs` conversions, however many files there are. `report.jsonl` in `outDir` (of a shard
  * `report.<index>-of-<count>.jsonl`) gets a line of JSON for each file.
  *
@@ -62,7 +70,7 @@ export async function* convertAll(
   checkOptions('convertAll', options, CONVERT_ALL_OPTIONS);
   expectInteger(jobs, 'jobs');
   checkShard(shard);
-  checkConvertOptions(outDir, { format: 'safetensors', ...each });
+  checkConvertOptions(each);
   const items = await planBatch(files, outDir, each.format, shard);
   await makeFolder(outDir);
   const journal = await Journal.open(join(outDir, reportName(shard)), fingerprint(each));
@@ -120,19 +128,6 @@ function checkShard(shard: Shard | undefined): void {
   );
 }
 
-async function makeFolder(folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true })
-    .then(() => access(folder, constants.W_OK))
-    .catch((cause: Error) => {
-      throw new RepfuseError(
-        'ERR_REPFUSE_FILE',
-        `Cannot write ${folder}: ${cause.message}`,
-        { file: folder },
-        { cause },
-      );
-    });
-}
-
 function reportName(shard: Shard | undefined): string {
   return shard === undefined ? 'report.jsonl' : `report.${shard.index}-of-${shard.count}.jsonl`;
 }
@@ -151,6 +146,7 @@ function fingerprint({
   dtype,
   format,
   keys,
+  grow,
 }: ConvertOptions): string {
   return JSON.stringify({
     eps,
@@ -165,6 +161,7 @@ function fingerprint({
     dtype,
     format,
     keys,
+    grow,
   });
 }
 
@@ -194,10 +191,13 @@ async function convertOne(
     await mkdir(dirname(output), { recursive: true });
     // What lies there is of the run that is resumed, or of another version of the input.
     const force = options.force === true || earlier?.exists === true;
-    const [report, digest] = await convertAndHash(item, { ...options, force });
+    const { own, others } = optionsFor(item, { ...options, force });
+    const [made, digest] = await convertAndHash(item, own);
+    const notes = others.map((option) => `\`${option}\` means nothing for ${KINDS[item.kind]}`);
+    const report = { ...made, notes: [...made.notes, ...notes] };
     const sha256 = report.sha256 ?? digest;
     const equal = report.verification?.equal ?? true;
-    const status = report.output === null ? 'unchanged' : equal ? 'converted' : 'unequal';
+    const status = !equal ? 'unequal' : isChanged(report) ? 'converted' : 'unchanged';
     return result({ status, output: report.output, sha256, report });
   } catch (error) {
     throwIfAborted(options.signal);
@@ -208,6 +208,28 @@ async function convertOne(
     return result({ status: 'failed', output: null, sha256: null, error: { code, message, details } });
   }
 }
+
+function isChanged({ blocks, folded = [] }: ConvertReport): boolean {
+  return folded.length > 0 || blocks.some(({ status }) => status === 'converted' || status === 'stale-placeholder');
+}
+
+const KINDS: Readonly<Record<BatchItem['kind'], string>> = { checkpoint: 'a checkpoint', onnx: 'an ONNX model' };
+
+/**
+ * The options that concern a file, and the names of the others: what steers the search for blocks means nothing for an ONNX model, and
+ * `grow` nothing for a checkpoint.
+ */
+function optionsFor(
+  { kind }: BatchItem,
+  options: ConvertOptions,
+): { readonly own: ConvertOptions; readonly others: readonly string[] } {
+  const foreign: readonly (keyof ConvertOptions)[] = kind === 'onnx' ? FOREIGN_TO_ONNX : ['grow'];
+  const own = Object.entries(options).filter(([name]) => !foreign.includes(name as keyof ConvertOptions));
+  return { own: Object.fromEntries(own), others: foreign.filter((name) => options[name] !== undefined) };
+}
+
+/** A type or format that an ONNX model cannot have is refused, file by file. */
+const FOREIGN_TO_ONNX = CHECKPOINT_OPTIONS.filter((name) => name !== 'dtype' && name !== 'format');
 
 /** Converts a file, and hashes it meanwhile where the conversion does not. */
 async function convertAndHash(

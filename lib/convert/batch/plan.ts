@@ -1,8 +1,9 @@
 import { stat } from 'node:fs/promises';
-import { basename, dirname, join, relative, resolve, sep } from 'node:path';
-import { formatOfName } from '../../checkpoint/write-checkpoint';
+import { dirname, join, relative, resolve, sep } from 'node:path';
+import { kindOf } from '../../checkpoint/read-checkpoint';
 import { RepfuseError } from '../../errors';
 import type { OutputForm } from '../output-form';
+import { outputName } from '../output-place';
 
 /** One file of a batch. */
 export interface BatchItem {
@@ -11,6 +12,7 @@ export interface BatchItem {
   /** Below the folder that all files have in common, with `/`: its name in reports. */
   readonly name: string;
   readonly output: string;
+  readonly kind: 'checkpoint' | 'onnx';
   /** Bytes; 0 where it cannot be looked at, which converting it will tell. */
   readonly size: number;
 }
@@ -37,14 +39,16 @@ export async function planBatch(
   const paths = [...byPath.keys()].sort();
   const base = commonFolder(paths);
   const outputs = new Map<string, string>();
-  const planned = paths.map((path) => {
+  const kinds = await kindsOf(paths);
+  const planned = paths.map((path, position) => {
     const below = relative(base, path);
-    const output = join(outDir, outputName(below, format));
+    const kind = kinds[position]!;
+    const output = join(outDir, outputName(below, kind, format));
     const other = outputs.get(resolve(output));
     if (other !== undefined) throw clash(`${output} would be the output of both ${other} and ${path}`);
     if (byPath.has(resolve(output))) throw clash(`the output of ${path} would be another input, ${output}`);
     outputs.set(resolve(output), path);
-    return { file: byPath.get(path)!, name: below.split(sep).join('/'), output };
+    return { file: byPath.get(path)!, name: below.split(sep).join('/'), output, kind };
   });
   const own = planned.filter((_, position) => position % shard.count === shard.index);
   return await Promise.all(
@@ -56,6 +60,19 @@ export async function planBatch(
       ),
     })),
   );
+}
+
+/** Files that are looked at at a time. */
+const AT_A_TIME = 16;
+
+/** What each file is by its content; what cannot be opened is told when it is converted. */
+async function kindsOf(paths: readonly string[]): Promise<BatchItem['kind'][]> {
+  const kinds: BatchItem['kind'][] = [];
+  for (let i = 0; i < paths.length; i += AT_A_TIME) {
+    const some = paths.slice(i, i + AT_A_TIME).map((path) => kindOf(path).catch(() => 'checkpoint' as const));
+    kinds.push(...(await Promise.all(some)));
+  }
+  return kinds;
 }
 
 function clash(problem: string): RepfuseError {
@@ -70,18 +87,4 @@ function commonFolder(paths: readonly string[]): string {
     return Math.min(shared, differing === -1 ? first.length : differing);
   }, first.length);
   return first.slice(0, length).join(sep) || sep;
-}
-
-/** Endings of checkpoint names. Of any other name nothing is cut off: `epoch_12.5` is no `.5` file. */
-const ENDING = /(\.safetensors\.index\.json|\.pth\.tar|\.(pth|pt|ckpt|bin|pkl|tar|model|npz|safetensors))$/i;
-const ENDINGS: Readonly<Record<OutputForm['format'], string>> = {
-  safetensors: '.safetensors',
-  torch: '.pth',
-  npz: '.npz',
-  onnx: '.onnx',
-};
-
-function outputName(below: string, format: OutputForm['format'] = formatOfName('')): string {
-  const name = basename(below);
-  return join(dirname(below), name.replace(ENDING, '') + ENDINGS[format]);
 }

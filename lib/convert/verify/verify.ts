@@ -14,6 +14,7 @@ import { elementCount, formatShape, Tensor } from '../../tensor/tensor';
 import { checkFindOptions, FIND_OPTIONS, type FindOptions, findBlocks } from '../find-blocks';
 import { compareOtherTensors, type TensorProblem } from './compare-tensors';
 import { differenceOf, peakOf } from './difference';
+import type { OnnxVerification } from './onnx';
 import { type BlockVerification, problemOf, verifyBlock } from './verify-block';
 
 /** `graph` and `arch` are those of the first file. */
@@ -44,7 +45,8 @@ export interface NetworkVerification {
   readonly problem?: string;
 }
 
-export interface VerifyReport {
+/** Of two checkpoints, or of anything else, then without blocks; of two ONNX models with what only those tell. */
+export interface VerifyReport extends Partial<Omit<OnnxVerification, 'equal'>> {
   readonly equal: boolean;
   /** The option: what every block's `relative` may be; null where each block has its own bound. */
   readonly tolerance: number | null;

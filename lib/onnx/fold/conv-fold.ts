@@ -1,16 +1,7 @@
 import { create } from '@bufbuild/protobuf';
-import {
-  AffineConv,
-  addBranches,
-  appendStages,
-  concatOutputs,
-  fromBranch,
-  identity,
-  materializeAsync,
-} from '../../algebra';
+import { AffineConv, addBranches, appendStages, concatOutputs, fromBranch, identity } from '../../algebra';
 import { RepfuseError } from '../../errors';
 import { breathe } from '../../native/breathe';
-import { throwIfAborted } from '../../native/call';
 import type { Padding4 } from '../../ops/geometry';
 import type { Tensor } from '../../tensor/tensor';
 import { type AffineStep, affineStep, type Known } from '../affine';
@@ -27,6 +18,7 @@ import { FreshNames, valuesRead, type Wiring } from '../wiring';
 import type { Worlds } from '../worlds';
 import { type Border, findBorders } from './borders';
 import type { Folded, FoldedRegion, FoldOptions } from './fold';
+import { fuseWeights } from './fuse-weights';
 import { hasFrame, MOST_NODES, NO_FRAME, nodesOf, type Pending } from './pending';
 import { isSumOfValues, reassociateSums } from './reassociate';
 
@@ -300,17 +292,7 @@ class Folder {
 
   /** The convolution that a map is, its weights among the initializers. */
   private async evaluate({ value, pending }: Merged, initializer: Graph['initializer']) {
-    const { threads, signal } = this.options;
-    const fused = await materializeAsync(pending.conv, { threads, signal }).catch((error) => {
-      throwIfAborted(signal);
-      if (!(error instanceof RepfuseError)) throw error;
-      throw new RepfuseError(
-        error.code,
-        `${describeNode(pending.node)}: ${error.message}`,
-        { ...error.details, node: pending.node.name },
-        { cause: error },
-      );
-    });
+    const fused = await fuseWeights(() => pending.conv, pending.node, this.options);
     const name = this.names.take(`${pending.node.name || value}_fused`);
     const add = (role: string, tensor: Tensor) => {
       const proto = protoOf(this.names.take(`${name}.${role}`), tensor);

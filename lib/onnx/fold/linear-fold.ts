@@ -1,6 +1,4 @@
-import { fromBranch, materializeAsync } from '../../algebra';
-import { RepfuseError } from '../../errors';
-import { throwIfAborted } from '../../native/call';
+import { fromBranch } from '../../algebra';
 import type { Stage } from '../../ops';
 import { Tensor } from '../../tensor/tensor';
 import { affineStep, type ConstantValues } from '../affine';
@@ -14,6 +12,7 @@ import { protoOf, transposed } from '../values';
 import { FreshNames, type Wiring } from '../wiring';
 import type { Worlds } from '../worlds';
 import type { Folded, FoldedRegion, FoldOptions, FoldReport } from './fold';
+import { fuseWeights } from './fuse-weights';
 import { isSumOfValues } from './reassociate';
 
 /** The weight of a linear operator as that of a convolution: output channels first, and how to turn it back. */
@@ -83,21 +82,14 @@ export async function foldLinear(model: OnnxModel, fixed: FixedConstants, option
   return { model: { ...model, proto }, folded, kept: kept satisfies FoldReport['kept'] };
 }
 
-async function fuse(
+function fuse(
   { weight, bias, groups }: Linear,
   stages: readonly Stage[],
   node: Node,
-  { threads, signal }: FoldOptions,
-) {
+  options: FoldOptions,
+): ReturnType<typeof fuseWeights> {
   const conv: Stage = { kind: 'conv2d', weight, bias, stride: [1, 1], padding: [0, 0, 0, 0], dilation: [1, 1], groups };
-  try {
-    const fused = fromBranch({ name: describeNode(node), stages: [conv, ...stages] });
-    return await materializeAsync(fused, { threads, signal });
-  } catch (error) {
-    throwIfAborted(signal);
-    if (!(error instanceof RepfuseError)) throw error;
-    throw new RepfuseError(error.code, `${describeNode(node)}: ${error.message}`, error.details, { cause: error });
-  }
+  return fuseWeights(() => fromBranch({ name: describeNode(node), stages: [conv, ...stages] }), node, options);
 }
 
 /** What makes a value by a matrix or a transposed convolution, with the bias that is added to a product of matrices. */
