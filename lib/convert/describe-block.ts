@@ -37,7 +37,8 @@ export function describeBlock(
   const warning = warningOf(batchNorms, smallest, eps.value);
   return {
     prefix: block.prefix,
-    family: block.family,
+    family: block.shortFamily,
+    ...(block.family === block.shortFamily ? {} : { mayBe: block.family.split(' or ') }),
     form: block.form,
     status,
     ...(reason === undefined ? {} : { reason }),

@@ -4,7 +4,7 @@ import type { OpenCheckpoint } from '../checkpoint/open-checkpoint';
 import { type ReadCheckpointOptions, withInput } from '../checkpoint/read-checkpoint';
 import type { Checkpoint, StateDict } from '../checkpoint/state-dict';
 import { RepfuseError } from '../errors';
-import type { DetectedBlock } from '../families';
+import { type DetectedBlock, FAMILY_RULES } from '../families';
 import type { Graph } from '../graph';
 import { type GraphOptions, graphFor } from '../nets/graph-for';
 import { checkOptions, expectNone, nearestOf } from '../options';
@@ -13,6 +13,7 @@ import { checkFindOptions, FIND_OPTIONS, type FindOptions, findBlocks } from './
 import { inspectOnnx } from './fold-onnx';
 import { macsOf } from './model-graph';
 import type { BlockReport, InspectReport } from './report';
+import { unrecognisedUnits } from './unrecognised';
 
 export interface InspectOptions extends FindOptions, GraphOptions, ReadCheckpointOptions {
   /** Prefixes of blocks to leave as they are: what settles a block that cannot be fused. */
@@ -89,7 +90,8 @@ export function examine({ checkpoint }: OpenCheckpoint, options: InspectOptions)
   const inBlocks = new Set(
     detected.flatMap(({ trainKeys, deployKeys }) => [...trainKeys, deployKeys.weight, deployKeys.bias]),
   );
-  const batchNormsLeft = countBatchNorms([...tensors.keys()].filter((key) => !inBlocks.has(key)));
+  const others = [...tensors.keys()].filter((key) => !inBlocks.has(key));
+  const batchNormsLeft = countBatchNorms(others);
   return {
     graph,
     found,
@@ -100,7 +102,7 @@ export function examine({ checkpoint }: OpenCheckpoint, options: InspectOptions)
       droppedPrefix: checkpoint.droppedPrefix,
       alternatives: checkpoint.alternatives,
       blocks: reports,
-      otherTensors: [...tensors.keys()].filter((key) => !inBlocks.has(key)).length,
+      otherTensors: others.length,
       ...parametersOf(tensors, found, reports),
       macs: macsOf(
         graph,
@@ -109,7 +111,10 @@ export function examine({ checkpoint }: OpenCheckpoint, options: InspectOptions)
       ),
       skipped: checkpoint.skipped,
       batchNormsLeft,
-      notes: notesOf(reports, checkpoint, batchNormsLeft, options),
+      notes: [
+        ...notesOf(reports, checkpoint, batchNormsLeft, options),
+        ...unrecognisedNotes(unrecognisedUnits(others, options.rules ?? FAMILY_RULES)),
+      ],
     },
   };
 }
@@ -189,4 +194,12 @@ function notesOf(
       `another set of weights lies at ${path.join('.')}${asked === undefined ? ' (choose it with `keyPath`)' : ''}`,
     );
   return notes;
+}
+
+function unrecognisedNotes(units: readonly string[]): string[] {
+  if (units.length === 0) return [];
+  const more = units.length > 8 ? ` and ${units.length - 8} more` : '';
+  return [
+    `named like a deploy form, but of no system that is known, and left as they are: ${units.slice(0, 8).join(', ')}${more}`,
+  ];
 }

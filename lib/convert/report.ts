@@ -25,6 +25,8 @@ export interface BlockReport {
   /** Dotted path, '' at the root. */
   readonly prefix: string;
   readonly family: string;
+  /** Of a deploy form that several systems share: their families. */
+  readonly mayBe?: readonly string[];
   /** The form in which the file holds it. */
   readonly form: 'train' | 'deploy' | 'mixed';
   /** What it became; in an inspection what would become of it. */

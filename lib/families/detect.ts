@@ -16,7 +16,10 @@ import { type BlockKeys, expectedAfter, expectedBranches, isFound, possibleKeys,
 export interface DetectedBlock {
   /** Dotted path of the block, '' at the root; that of its convolution where several share a path. */
   readonly prefix: string;
+  /** Of a deploy form all that it may be of, joined by ` or `. */
   readonly family: string;
+  /** One word: the family, or of those that a deploy form may be of the one that the others took its keys from. */
+  readonly shortFamily: string;
   /** `mixed`: training tensors beside a complete deploy form. */
   readonly form: 'train' | 'deploy' | 'mixed';
   /** The training branches, in the order in which they are summed; empty in deploy form or with a problem. */
@@ -201,6 +204,7 @@ function examine({ prefix, rule }: Site, { tensors, keys, rules, options, networ
   const block = {
     ...common,
     family: rule.family,
+    shortFamily: rule.family,
     form: deployComplete ? ('mixed' as const) : ('train' as const),
     branchNames: found.map(({ name }) => name),
     trainKeys: uniqueTrainKeys,
@@ -288,11 +292,18 @@ function deployForm(
   { weight, bias }: DetectedBlock['deployKeys'],
   unread: DetectOptions['unread'],
 ) {
-  const families = rules
-    .filter(({ deploy, deployIsEvident }) => deployIsEvident && deploy.weight === rule.deploy.weight)
-    .map((other) => other.family);
-  const family = [...new Set(families)].join(' or ') || rule.family;
-  const block = { family, form: 'deploy' as const, branches: [], branchNames: [], trainKeys: [], groups: null };
+  const alike = rules.filter(({ deploy, deployIsEvident }) => deployIsEvident && deploy.weight === rule.deploy.weight);
+  const family = [...new Set(alike.map((other) => other.family))].join(' or ') || rule.family;
+  const { family: shortFamily } = alike.find(({ namesDeployForm }) => namesDeployForm) ?? alike[0] ?? rule;
+  const block = {
+    family,
+    shortFamily,
+    form: 'deploy' as const,
+    branches: [],
+    branchNames: [],
+    trainKeys: [],
+    groups: null,
+  };
   const problem = unreadProblem([weight, bias], unread);
   if (problem !== undefined) return { ...block, problem };
   if (keys.has(weight)) return block;

@@ -67,6 +67,7 @@ export const RULE_SCHEMA = v.strictObject({
   after: v.optional(STAGES),
   deploy: v.strictObject({ weight: KEY, bias: KEY }),
   deployIsEvident: v.boolean(),
+  namesDeployForm: FLAG,
   eps: EPS,
   epsEvidence: v.optional(v.array(v.strictObject({ pattern: PATTERN, eps: EPS, because: TEXT }))),
   ownNames: v.optional(KEYS),

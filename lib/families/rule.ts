@@ -52,6 +52,8 @@ export interface FamilyRule {
   readonly deploy: { readonly weight: string; readonly bias: string };
   /** The deploy keys alone prove a converted block. False where an ordinary convolution looks the same. */
   readonly deployIsEvident: boolean;
+  /** Its name stands for the deploy form in reports, where others took its deploy keys over. */
+  readonly namesDeployForm?: boolean;
   /** BatchNorm eps of the published code, where nothing tells of the network's; it is never stored in a state dict. */
   readonly eps: number;
   /** Paths that tell of another eps, whatever the network: regular expressions on the block's prefix. */

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { convert, inspect, readCheckpoint } from '../../lib';
+import { convert, inspect, readCheckpoint, Tensor, writeSafetensors } from '../../lib';
 import type { StateDict } from '../../lib/checkpoint/state-dict';
 import { peakError } from '../support/compare';
 import { FIXTURES } from '../support/fixtures';
@@ -115,6 +115,24 @@ test("YOLOv6's QARepVGG keeps every BatchNorm of a sum in its deploy form", asyn
   for (const block of ['backbone.stem', 'backbone.ERBlock_2.0', 'neck.Rep_p4.conv1'])
     for (const name of ['weight', 'bias', 'running_mean', 'running_var'])
       expect(tensors.get(`${block}.bn.${name}`)).toEqual(before.tensors.get(`${block}.bn.${name}`));
+});
+
+test('the family of a deploy form is one word, and those that share it are listed', async () => {
+  const { blocks } = await inspect(reported('qa.safetensors'));
+  for (const { family, mayBe } of blocks) {
+    expect(family).toBe('repvgg');
+    expect(mayBe).toEqual(expect.arrayContaining(['repvgg', 'yolov6-qarepvgg', 'yolov7', 'yolo-nas']));
+  }
+});
+
+test('a unit named like a deploy form that is none is mentioned', async () => {
+  const { tensors } = await readCheckpoint(reported('qa.safetensors'));
+  const file = folder.path('unit.safetensors');
+  const unit = ['weight', 'bias'].map((name) => [`neck.x.rbr_reparam.pw.${name}`, Tensor.f32([1])] as const);
+  await writeSafetensors(file, new Map([...tensors, ...unit]));
+  const mentioned = (notes: readonly string[]) => notes.filter((note) => note.includes('neck.x.rbr_reparam.pw'));
+  expect(mentioned((await inspect(file)).notes)).toHaveLength(1);
+  expect((await inspect(reported('qa.safetensors'))).notes.join()).not.toContain('named like a deploy form');
 });
 
 /** Weight and bias of a 3x3 convolution in float64. */

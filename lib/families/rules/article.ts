@@ -56,6 +56,7 @@ export const ARTICLE_REPVGG: FamilyRule = {
   ],
   deploy: { weight: 'brb_rep.weight', bias: 'brb_rep.bias' },
   deployIsEvident: true,
+  namesDeployForm: true,
   eps: 1e-5,
   ownNames: ['brb_'],
   leftovers: ['id_tensor'],

@@ -22,6 +22,7 @@ export const MOBILEONE: FamilyRule = {
   ],
   deploy: { weight: 'reparam_conv.weight', bias: 'reparam_conv.bias' },
   deployIsEvident: true,
+  namesDeployForm: true,
   eps: 1e-5,
   ownNames: ['rbr_'],
   leftovers: ['id_tensor'],

@@ -22,6 +22,7 @@ export const REPVGG: FamilyRule = {
   ],
   deploy: { weight: 'rbr_reparam.weight', bias: 'rbr_reparam.bias' },
   deployIsEvident: true,
+  namesDeployForm: true,
   eps: 1e-5,
   leftovers: ['id_tensor'],
   squeezeExcite: [
@@ -88,6 +89,7 @@ export const REPVGG_ALPHA: FamilyRule = {
       ? { ...branch, chains: branch.chains.map((chain) => [...chain, { scale: 'alpha', zeroIsOne: true }]) }
       : branch,
   ),
+  namesDeployForm: false,
   eps: 1e-3,
 };
 
@@ -164,6 +166,7 @@ export const MM_REPVGG: FamilyRule = {
   ],
   deploy: { weight: 'branch_reparam.weight', bias: 'branch_reparam.bias' },
   deployIsEvident: true,
+  namesDeployForm: true,
   eps: 1e-5,
   ownNames: ['branch_'],
 };
