@@ -93,19 +93,24 @@ function countOperators(nodes: readonly string[]): string {
 }
 
 /** The verdict, with every value that differs. */
-export function formatVerdict({ input, values, bound, equal }: OnnxVerification): string {
-  const worst = (of: OnnxValueCheck['of']) =>
-    values.filter((value) => value.of === of).reduce((most, { folded }) => Math.max(most, folded), 0);
+export function formatVerdict({ input, notRun, values, equal }: OnnxVerification): string {
+  const [outputs, regions] = (['output', 'region'] as const).map((of) => values.filter((value) => value.of === of));
+  const worst = (checks: readonly OnnxValueCheck[]) => checks.reduce((most, { folded }) => Math.max(most, folded), 0);
   const wrong = values
     .filter((value) => !value.equal)
-    .map(
-      ({ value, of, given, folded }) =>
-        `NOT EQUAL: ${of} ${value} differs by ${formatError(folded)} of the peak, of the given model by ${formatError(given)}`,
+    .map(({ value, of, given, folded, bound, problem }) =>
+      problem === undefined
+        ? `NOT EQUAL: ${of} ${value} differs by ${formatError(folded)} ${MEASURES[of]}, of the given model by ${formatError(given)}, bound ${formatError(bound)}`
+        : `NOT EQUAL: ${of} ${value} was not compared: ${problem}`,
     );
-  const verdict = equal ? 'equal' : 'NOT EQUAL';
-  const regions = values.filter(({ of }) => of === 'region').length;
+  const whole =
+    notRun === null
+      ? `outputs for ${formatShape(input)} differ by ${formatError(worst(outputs!))} ${MEASURES.output}`
+      : `the whole models were not run (${notRun})`;
   return [
     ...wrong,
-    `${verdict}: outputs for ${formatShape(input)} differ by ${formatError(worst('output'))} of the peak, ${regions} values inside by ${formatError(worst('region'))}, bound ${formatError(bound)}`,
+    `${equal ? 'equal' : 'NOT EQUAL'}: ${whole}, ${regions!.length} regions by ${formatError(worst(regions!))} ${MEASURES.region}`,
   ].join('\n');
 }
+
+const MEASURES = { output: 'of the peak', region: 'of the sum of their terms' } as const;

@@ -17,9 +17,8 @@ export interface FoldOnnxOptions extends Omit<FoldOptions, 'plan'> {
   /** Wait until the output is on the disk. Default false. */
   readonly durable?: boolean | undefined;
   /**
-   * Run both models in the engine on seeded images, and compare their outputs and what every folded region makes with what the given model's
-   * operators make one by one. Default false.
-   * Only models that repfuse runs can be verified: others throw ERR_REPFUSE_GRAPH after the output has been written.
+   * Compare every folded region with the operators that it stands for, and the outputs of the whole models where repfuse runs them
+   * (see `OnnxVerification`), after the output has been written. Default false.
    */
   readonly verify?: boolean | undefined;
   /** Throw ERR_REPFUSE_NO_BLOCKS if nothing was folded. Default false. */
