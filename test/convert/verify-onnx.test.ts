@@ -68,7 +68,7 @@ async function spoil(
   const { graph } = proto;
   const one = graph.initializer.find(({ name }) => initializer(name))!;
   const tensor = tensorOf(one)!;
-  const other = protoOf(one.name, Tensor.f32(tensor.shape, toFloat64(tensor).map(change)));
+  const other = protoOf(one.name, Tensor.f32(tensor.shape, [...toFloat64(tensor)].map(change)));
   const listed = graph.initializer.map((each) => (each === one ? other : each));
   const spoiled = path('spoiled.onnx');
   const changedProto = changed(proto, { graph: changed(graph, { initializer: listed }) }) as OnnxModel['proto'];
