@@ -78,7 +78,7 @@ async function compareRegion(
     const probe = probeFor(first, second, nodes, node);
     const given = first.read(nodes, probe, node);
     const folded = second.read([node], probe, node);
-    const bound = ROUNDING * (1 + depthOf(given.graph));
+    const bound = ROUNDING * (2 + depthOf(given.graph)); // those of the given form, the folded one, and its weights
     const errors = await compareOn(await imagesFor(given, probe, run), given, folded, run);
     return { value, of: 'region', ...errors, bound, equal: errors.folded <= bound };
   } catch (error) {
