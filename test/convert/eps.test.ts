@@ -117,6 +117,11 @@ test("YOLOv6's QARepVGG keeps every BatchNorm of a sum in its deploy form", asyn
       expect(tensors.get(`${block}.bn.${name}`)).toEqual(before.tensors.get(`${block}.bn.${name}`));
 });
 
+test('texts beside the weights of a torch file are read with it', async () => {
+  const { texts } = await readCheckpoint(reported('mmyolo_yolov6s.pth'));
+  expect([...texts]).toEqual([['meta.mmyolo_version', '0.6.0']]);
+});
+
 test('the family of a deploy form is one word, and those that share it are listed', async () => {
   const { blocks } = await inspect(reported('qa.safetensors'));
   for (const { family, mayBe } of blocks) {
