@@ -46,7 +46,7 @@ function describeObject(value: object): string {
   if (types.isMap(value)) return `a Map of ${value.size}`;
   if (types.isSet(value)) return `a Set of ${value.size}`;
   for (const [name, is] of Object.entries(KINDS)) if (is(value)) return name;
-  if (isTensorLike(value)) return `Tensor ${describeArray(value.shape)} ${value.dtype.toLowerCase()}`;
+  if (isTensorLike(value)) return describeTensor(value);
   const name = classOf(value);
   if (name === 'Object') return Object.keys(value).length === 0 ? 'an empty object' : 'an object';
   return name === undefined ? 'an object' : `an object of class ${name}`;
@@ -67,9 +67,21 @@ function describeArray(items: readonly unknown[]): string {
 }
 
 /** Its class is in another room, and may be that of another copy of this package. */
-function isTensorLike(value: object): value is { readonly dtype: string; readonly shape: readonly unknown[] } {
+function isTensorLike(value: object): value is TensorLike {
   const { dtype, shape } = value as { dtype?: unknown; shape?: unknown };
   return typeof dtype === 'string' && /^[A-Z0-9]{2,4}$/.test(dtype) && Array.isArray(shape) && 'data' in value;
+}
+
+interface TensorLike {
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  readonly data: unknown;
+}
+
+function describeTensor({ dtype, shape, data }: TensorLike): string {
+  const count = shape.reduce((product, dim) => product * dim, 1);
+  const isWhole = types.isTypedArray(data) && data.length === count;
+  return `Tensor ${describeArray(shape)} ${dtype.toLowerCase()}${isWhole ? '' : ' whose elements are gone (its buffer was detached or resized)'}`;
 }
 
 function classOf(value: object): string | undefined {

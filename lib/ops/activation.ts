@@ -1,76 +1,90 @@
+import { checkOptions } from '../arguments/check';
 import { RepfuseError } from '../errors';
 import { formatShape, Tensor } from '../tensor/tensor';
-import { type AsyncOpOptions, expectF32, type OpOptions, type PreparedOp, prepare, run, runAsync } from './run';
+import {
+  ASYNC_OP_OPTIONS,
+  type AsyncOpOptions,
+  expectF32,
+  OP_OPTIONS,
+  type OpOptions,
+  type PreparedOp,
+  prepare,
+  run,
+  runAsync,
+} from './run';
 
 type Unary = (input: Tensor, options?: OpOptions) => Tensor;
 type UnaryAsync = (input: Tensor, options?: OpOptions & AsyncOpOptions) => Promise<Tensor>;
 
 /** max(x, 0) of a tensor of any shape. */
-export const relu: Unary = (input, options = {}) => run(prepareUnary('relu', input, options));
+export const relu: Unary = (input, options) => runUnary('relu', input, options);
 /** `relu` on the pool. */
-export const reluAsync: UnaryAsync = (input, options = {}) => startUnary('relu', input, options);
+export const reluAsync: UnaryAsync = (input, options) => startUnary('relu', input, options);
 /** 1 / (1 + exp(-x)), in float64, of a tensor of any shape. */
-export const sigmoid: Unary = (input, options = {}) => run(prepareUnary('sigmoid', input, options));
+export const sigmoid: Unary = (input, options) => runUnary('sigmoid', input, options);
 /** `sigmoid` on the pool. */
-export const sigmoidAsync: UnaryAsync = (input, options = {}) => startUnary('sigmoid', input, options);
+export const sigmoidAsync: UnaryAsync = (input, options) => startUnary('sigmoid', input, options);
 /** x * sigmoid(x), in float64, of a tensor of any shape. */
-export const silu: Unary = (input, options = {}) => run(prepareUnary('silu', input, options));
+export const silu: Unary = (input, options) => runUnary('silu', input, options);
 /** `silu` on the pool. */
-export const siluAsync: UnaryAsync = (input, options = {}) => startUnary('silu', input, options);
+export const siluAsync: UnaryAsync = (input, options) => startUnary('silu', input, options);
 /** x * clamp(x + 3, 0, 6) / 6, in float64, of a tensor of any shape. */
-export const hardswish: Unary = (input, options = {}) => run(prepareUnary('hardswish', input, options));
+export const hardswish: Unary = (input, options) => runUnary('hardswish', input, options);
 /** `hardswish` on the pool. */
-export const hardswishAsync: UnaryAsync = (input, options = {}) => startUnary('hardswish', input, options);
+export const hardswishAsync: UnaryAsync = (input, options) => startUnary('hardswish', input, options);
 
 /** Softmax along axis 1 (channels), in float64. [N, C] or [N, C, ...]. @throws ERR_REPFUSE_SHAPE */
 export function softmax(input: Tensor, options: OpOptions = {}): Tensor {
-  return run(prepareSoftmax(input, options));
+  return run(prepareSoftmax(input, checkOptions('softmax', OP_OPTIONS, options)));
 }
 
 /** `softmax` on the pool. */
 export async function softmaxAsync(input: Tensor, options: OpOptions & AsyncOpOptions = {}): Promise<Tensor> {
-  return runAsync(prepareSoftmax(input, options), options);
+  const checked = checkOptions('softmaxAsync', ASYNC_OP_OPTIONS, options);
+  return runAsync(prepareSoftmax(input, checked), checked);
 }
 
 /** a + b of tensors of one shape. @throws ERR_REPFUSE_SHAPE */
 export function add(a: Tensor, b: Tensor, options: OpOptions = {}): Tensor {
-  return run(prepareAdd(a, b, options));
+  return run(prepareAdd(a, b, checkOptions('add', OP_OPTIONS, options)));
 }
 
 /** `add` on the pool. */
 export async function addAsync(a: Tensor, b: Tensor, options: OpOptions & AsyncOpOptions = {}): Promise<Tensor> {
-  return runAsync(prepareAdd(a, b, options), options);
+  const checked = checkOptions('addAsync', ASYNC_OP_OPTIONS, options);
+  return runAsync(prepareAdd(a, b, checked), checked);
 }
 
-function prepareUnary(
-  operator: 'relu' | 'sigmoid' | 'silu' | 'hardswish',
-  input: Tensor,
-  options: OpOptions,
-): PreparedOp {
-  expectF32(input, 'input', input.shape?.length);
+type UnaryOperator = 'relu' | 'sigmoid' | 'silu' | 'hardswish';
+
+function prepareUnary(operator: UnaryOperator, input: Tensor, options: OpOptions): PreparedOp {
+  expectF32(input, 'input');
   return prepare(operator, { count: input.size, input: input.data }, Tensor.f32(input.shape), options);
 }
 
+function runUnary(operator: UnaryOperator, input: Tensor, options: OpOptions | undefined): Tensor {
+  return run(prepareUnary(operator, input, checkOptions(operator, OP_OPTIONS, options)));
+}
+
 async function startUnary(
-  operator: 'relu' | 'sigmoid' | 'silu' | 'hardswish',
+  operator: UnaryOperator,
   input: Tensor,
-  options: OpOptions & AsyncOpOptions,
+  options: (OpOptions & AsyncOpOptions) | undefined,
 ): Promise<Tensor> {
-  return runAsync(prepareUnary(operator, input, options), options);
+  const checked = checkOptions(`${operator}Async`, ASYNC_OP_OPTIONS, options);
+  return runAsync(prepareUnary(operator, input, checked), checked);
 }
 
 function prepareSoftmax(input: Tensor, options: OpOptions): PreparedOp {
-  const [outer, channels, ...rest] = expectF32(input, 'input', Math.max(2, input.shape?.length)).shape as [
-    number,
-    number,
-  ];
+  const { length } = expectF32(input, 'input').shape;
+  const [outer, channels, ...rest] = expectF32(input, 'input', Math.max(2, length)).shape as [number, number];
   const inner = (rest as number[]).reduce((product, dim) => product * dim, 1);
   return prepare('softmax', { outer, channels, inner, input: input.data }, Tensor.f32(input.shape), options);
 }
 
 function prepareAdd(a: Tensor, b: Tensor, options: OpOptions): PreparedOp {
-  expectF32(a, 'a', a.shape?.length);
-  expectF32(b, 'b', b.shape?.length);
+  expectF32(a, 'a');
+  expectF32(b, 'b');
   if (formatShape(a.shape) !== formatShape(b.shape)) {
     throw new RepfuseError(
       'ERR_REPFUSE_SHAPE',

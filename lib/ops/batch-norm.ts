@@ -1,7 +1,31 @@
+import { checkArgument, checkOptions } from '../arguments/check';
+import {
+  listOf,
+  membersOf,
+  missable,
+  nullish,
+  number,
+  optional,
+  optionsOf,
+  unchecked,
+  value,
+} from '../arguments/schemas';
+import { show } from '../arguments/show';
 import { RepfuseError } from '../errors';
 import { toFloat64 } from '../tensor/half';
+import { TENSOR } from '../tensor/schemas';
 import { formatShape, isPerChannel, Tensor } from '../tensor/tensor';
-import { type AsyncOpOptions, type OpOptions, type PreparedOp, prepare, run, runAsync, sizesOf } from './run';
+import {
+  ASYNC_OP_OPTIONS,
+  type AsyncOpOptions,
+  OP_OPTIONS,
+  type OpOptions,
+  type PreparedOp,
+  prepare,
+  run,
+  runAsync,
+  sizesOf,
+} from './run';
 
 /** Running statistics and affine parameters of a BatchNorm in evaluation: missing weight is 1, missing bias 0. All [C], or [1, C, 1, 1] and its like. */
 export interface BatchNorm {
@@ -12,6 +36,16 @@ export interface BatchNorm {
   /** Added to the variance, inside the root, once. Not stored in state dicts. */
   readonly eps: number;
 }
+
+/** Members that are missing are told by what needs them. */
+export const BATCH_NORM_MEMBERS = {
+  runningMean: missable(TENSOR),
+  runningVar: missable(TENSOR),
+  weight: nullish(TENSOR),
+  bias: nullish(TENSOR),
+  eps: unchecked<number>(),
+} as const;
+export const BATCH_NORM = membersOf<BatchNorm>()(BATCH_NORM_MEMBERS);
 
 /** y = x * scale + shift in float64, per channel. */
 export interface ChannelAffine {
@@ -36,9 +70,13 @@ export function batchNormAffine(bn: BatchNorm): ChannelAffine {
     );
   }
   if (!(Number.isFinite(bn.eps) && bn.eps >= 0)) {
-    throw new RepfuseError('ERR_REPFUSE_NOT_FUSABLE', `Expected a finite eps of at least 0 but received ${bn.eps}`, {
-      tensor: 'eps',
-    });
+    throw new RepfuseError(
+      'ERR_REPFUSE_NOT_FUSABLE',
+      `Expected a finite eps of at least 0 but received ${show(bn.eps)}`,
+      {
+        tensor: 'eps',
+      },
+    );
   }
   const channels = bn.runningVar.size;
   const mean = channelValues(bn.runningMean, 'running_mean', channels);
@@ -91,7 +129,7 @@ function channelValues(tensor: Tensor, name: string, channels: number): Float64A
  * @throws as `batchNormAffine`
  */
 export function batchNorm(input: Tensor, bn: BatchNorm, options: OpOptions = {}): Tensor {
-  return run(prepareBatchNorm(input, bn, options));
+  return run(prepareBatchNorm(input, bn, checkOptions('batchNorm', OP_OPTIONS, options)));
 }
 
 /** `batchNorm` on the pool. */
@@ -100,7 +138,8 @@ export async function batchNormAsync(
   bn: BatchNorm,
   options: OpOptions & AsyncOpOptions = {},
 ): Promise<Tensor> {
-  return runAsync(prepareBatchNorm(input, bn, options), options);
+  const checked = checkOptions('batchNormAsync', ASYNC_OP_OPTIONS, options);
+  return runAsync(prepareBatchNorm(input, bn, checked), checked);
 }
 
 /** How raw pixels become a network's input, per channel: (x * scale - mean) / std; mean defaults to 0, std to 1. */
@@ -110,12 +149,17 @@ export interface PixelNormalization {
   readonly std?: readonly number[];
 }
 
+const NONZERO = value<number>('a finite number other than 0', (given) => Number.isFinite(given) && given !== 0);
+const PIXEL_NORMALIZATION = optionsOf<PixelNormalization>()({
+  scale: NONZERO,
+  mean: optional(listOf(number())),
+  std: optional(listOf(NONZERO)),
+});
+
 /** (x * scale - mean) / std in float64, rounded once. [N, C, H, W] -> the same. @throws ERR_REPFUSE_SHAPE */
-export function normalizePixels(
-  input: Tensor,
-  { scale, mean, std }: PixelNormalization,
-  options: OpOptions = {},
-): Tensor {
+export function normalizePixels(input: Tensor, normalization: PixelNormalization, options: OpOptions = {}): Tensor {
+  const { scale, mean, std } = checkArgument('normalization', PIXEL_NORMALIZATION, normalization);
+  const checked = checkOptions('normalizePixels', OP_OPTIONS, options);
   const [batch, channels, height, width] = sizesOf(input);
   for (const [name, values] of Object.entries({ mean, std })) {
     if (values !== undefined && values.length !== channels) {
@@ -132,12 +176,12 @@ export function normalizePixels(
     shift: new Float64Array(channels),
   };
   const sizes = { batch, channels, size: height * width };
-  return run(prepare('normalize', { ...sizes, input: input.data, ...args }, Tensor.f32(input.shape), options));
+  return run(prepare('normalize', { ...sizes, input: input.data, ...args }, Tensor.f32(input.shape), checked));
 }
 
 function prepareBatchNorm(input: Tensor, bn: BatchNorm, options: OpOptions): PreparedOp {
   const [batch, channels, height, width] = sizesOf(input);
-  const { scale, shift, mean } = batchNormAffine(bn);
+  const { scale, shift, mean } = batchNormAffine(checkArgument('bn', BATCH_NORM, bn));
   if (scale.length !== channels) {
     throw new RepfuseError(
       'ERR_REPFUSE_SHAPE',

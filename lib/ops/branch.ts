@@ -1,13 +1,15 @@
+import { checkArgument, checkOptions } from '../arguments/check';
 import { RepfuseError } from '../errors';
 import { DTYPES } from '../tensor/dtype';
 import { toFloat64 } from '../tensor/half';
 import { formatShape, Tensor } from '../tensor/tensor';
 import { type BatchNorm, batchNorm, batchNormAffine, batchNormAsync } from './batch-norm';
+import { BRANCH, CONV_STAGE, SCALE_STAGE } from './branch-schema';
 import { conv2d, conv2dAsync } from './conv2d';
 import { padBorder, padBorderAsync } from './frame';
-import type { Padding4 } from './geometry';
+import { CHANNELS, type Padding4 } from './geometry';
 import { avgPool2d, avgPool2dAsync } from './pool';
-import type { AsyncOpOptions, OpOptions } from './run';
+import { ASYNC_OP_OPTIONS, type AsyncOpOptions, expectF32, expectShape, OP_OPTIONS, type OpOptions } from './run';
 
 /** Plain convolution stage: weight OIHW [O, I/groups, kh, kw] (or a linear layer's [O, I], which is 1x1), bias [O]. */
 export interface ConvStage {
@@ -75,27 +77,29 @@ export interface Branch {
  * @param input [N, C, H, W]
  * @throws as the operators
  */
-export function runBranch({ stages }: Branch, input: Tensor, options: OpOptions = {}): Tensor {
-  let x = input;
+export function runBranch(branch: Branch, input: Tensor, options: OpOptions = {}): Tensor {
+  const { stages } = checkArgument('branch', BRANCH, branch);
+  const checked = checkOptions('runBranch', OP_OPTIONS, options);
+  let x = expectF32(input, 'input', 4);
   stages.forEach((stage, index) => {
     switch (stage.kind) {
       case 'conv2d':
-        x = conv2d(x, stageWeight(stage), stageBias(stage), { ...options, ...geometryOf(stage) });
+        x = conv2d(x, stageWeight(stage), stageBias(stage), { ...checked, ...geometryOf(stage) });
         break;
       case 'batch_norm':
-        x = batchNorm(x, stage, options);
+        x = batchNorm(x, stage, checked);
         break;
       case 'pad_border':
-        x = padBorder(x, zeroResponse(stages.slice(0, index), x.shape[1]!), stage.padding, options);
+        x = padBorder(x, zeroResponse(stages.slice(0, index), x.shape[1]!), stage.padding, checked);
         break;
       case 'avg_pool2d':
-        x = avgPool2d(x, { ...options, ...stage });
+        x = avgPool2d(x, { ...checked, ...windowOf(stage) });
         break;
       case 'scale':
-        x = batchNorm(x, scaleAsBatchNorm(stage, x.shape[1]!), options);
+        x = batchNorm(x, scaleAsBatchNorm(stage, x.shape[1]!), checked);
         break;
       case 'bias':
-        x = batchNorm(x, biasAsBatchNorm(stage.bias), options);
+        x = batchNorm(x, biasAsBatchNorm(stage.bias), checked);
     }
   });
   return x;
@@ -103,30 +107,32 @@ export function runBranch({ stages }: Branch, input: Tensor, options: OpOptions 
 
 /** `runBranch` on the pool. */
 export async function runBranchAsync(
-  { stages }: Branch,
+  branch: Branch,
   input: Tensor,
   options: OpOptions & AsyncOpOptions = {},
 ): Promise<Tensor> {
-  let x = input;
+  const { stages } = checkArgument('branch', BRANCH, branch);
+  const checked = checkOptions('runBranchAsync', ASYNC_OP_OPTIONS, options);
+  let x = expectF32(input, 'input', 4);
   for (const [index, stage] of stages.entries()) {
     switch (stage.kind) {
       case 'conv2d':
-        x = await conv2dAsync(x, stageWeight(stage), stageBias(stage), { ...options, ...geometryOf(stage) });
+        x = await conv2dAsync(x, stageWeight(stage), stageBias(stage), { ...checked, ...geometryOf(stage) });
         break;
       case 'batch_norm':
-        x = await batchNormAsync(x, stage, options);
+        x = await batchNormAsync(x, stage, checked);
         break;
       case 'pad_border':
-        x = await padBorderAsync(x, zeroResponse(stages.slice(0, index), x.shape[1]!), stage.padding, options);
+        x = await padBorderAsync(x, zeroResponse(stages.slice(0, index), x.shape[1]!), stage.padding, checked);
         break;
       case 'avg_pool2d':
-        x = await avgPool2dAsync(x, { ...options, ...stage });
+        x = await avgPool2dAsync(x, { ...checked, ...windowOf(stage) });
         break;
       case 'scale':
-        x = await batchNormAsync(x, scaleAsBatchNorm(stage, x.shape[1]!), options);
+        x = await batchNormAsync(x, scaleAsBatchNorm(stage, x.shape[1]!), checked);
         break;
       case 'bias':
-        x = await batchNormAsync(x, biasAsBatchNorm(stage.bias), options);
+        x = await batchNormAsync(x, biasAsBatchNorm(stage.bias), checked);
     }
   }
   return x;
@@ -147,12 +153,17 @@ export function inputChannels({ stages }: Branch): number | undefined {
   return undefined;
 }
 
+function windowOf({ kernel, stride, padding, countIncludePad }: Extract<Stage, { kind: 'avg_pool2d' }>) {
+  return { kernel, stride, padding, countIncludePad };
+}
+
 /** The kernel that a stage convolves with: the stored one, plus the identity where only the difference is stored. */
 export function stageWeight(stage: ConvStage): Tensor {
-  const { groups, plusIdentity = false } = stage;
+  const { groups, plusIdentity = false } = checkArgument('stage', CONV_STAGE, stage);
   const weight = storedKernel(stage);
   if (!plusIdentity) return weight;
-  const perGroup = weight.shape[1]!;
+  const perGroup = expectF32(weight, 'weight', 4).shape[1]!;
+  expectShape(weight, 'weight', [perGroup * groups, perGroup, 1, 1]);
   const data = Float32Array.from(weight.data as Float32Array);
   for (let channel = 0; channel < perGroup * groups; channel++) {
     const index = channel * perGroup + (channel % perGroup);
@@ -190,10 +201,9 @@ function zeroResponse(stages: readonly Stage[], channels: number): Tensor {
 }
 
 /** The factor of each channel. @throws ERR_REPFUSE_SHAPE unless the tensor holds one value or one per channel */
-export function scaleFactors(
-  { scale, row, negative = false, zeroIsOne = false }: ScaleStage,
-  channels: number,
-): Float64Array {
+export function scaleFactors(stage: ScaleStage, channels: number): Float64Array {
+  const { scale, row, negative = false, zeroIsOne = false } = checkArgument('stage', SCALE_STAGE, stage);
+  checkArgument('channels', CHANNELS, channels);
   const all = scale === null ? Float64Array.of(1) : toFloat64(scale);
   const stored = row === undefined ? all : all.subarray(row * channels, (row + 1) * channels);
   if (stored.length !== 1 && stored.length !== channels) {

@@ -1,7 +1,8 @@
+import { checkOptions } from '../arguments/check';
+import { integer, oneOf, optional, optionsOf, SIGNAL, THREADS } from '../arguments/schemas';
 import { RepfuseError } from '../errors';
-import { expectChoice } from '../options';
 import { formatShape, Tensor } from '../tensor/tensor';
-import { type Padding, type Pair, toPadding4, toPair, windowCount } from './geometry';
+import { PADDING, PAIR, type Padding, type Pair, toPadding4, toPair, windowCount } from './geometry';
 import {
   type AsyncOpOptions,
   expectF32,
@@ -29,6 +30,18 @@ export interface Conv2dOptions extends OpOptions {
   readonly activation?: 'none' | 'relu' | undefined;
 }
 
+const ENTRIES = {
+  threads: optional(THREADS),
+  stride: optional(PAIR),
+  padding: optional(PADDING),
+  paddingMode: optional(oneOf(['zeros'])),
+  dilation: optional(PAIR),
+  groups: optional(integer()),
+  activation: optional(oneOf(['none', 'relu'])),
+} as const;
+const OPTIONS = optionsOf<Conv2dOptions>()(ENTRIES);
+const ASYNC_OPTIONS = optionsOf<Conv2dOptions & AsyncOpOptions>()({ ...ENTRIES, signal: optional(SIGNAL) });
+
 /**
  * 2-D cross-correlation, as PyTorch's `conv2d`: y[n, o] = sum over (i, u, v) of weight[o, i, u, v] * x[n, i, ...] + bias[o].
  *
@@ -42,7 +55,7 @@ export interface Conv2dOptions extends OpOptions {
  * @throws ERR_REPFUSE_SHAPE, ERR_REPFUSE_INVALID_ARGUMENT
  */
 export function conv2d(input: Tensor, weight: Tensor, bias?: Tensor | null, options: Conv2dOptions = {}): Tensor {
-  return run(prepareConv2d(input, weight, bias, options));
+  return run(prepareConv2d(input, weight, bias, checkOptions('conv2d', OPTIONS, options)));
 }
 
 /** `conv2d` on the pool. */
@@ -52,7 +65,8 @@ export async function conv2dAsync(
   bias?: Tensor | null,
   options: Conv2dOptions & AsyncOpOptions = {},
 ): Promise<Tensor> {
-  return runAsync(prepareConv2d(input, weight, bias, options), options);
+  const checked = checkOptions('conv2dAsync', ASYNC_OPTIONS, options);
+  return runAsync(prepareConv2d(input, weight, bias, checked), checked);
 }
 
 function prepareConv2d(
@@ -64,11 +78,10 @@ function prepareConv2d(
   const [batch, inChannels, height, width] = sizesOf(input);
   const [outChannels, inPerGroup, kh, kw] = expectF32(weight, 'weight', 4).shape as [number, number, number, number];
   const { groups = 1, activation = 'none' } = options;
-  expectChoice(options.paddingMode, 'paddingMode', ['zeros']);
-  const stride = toPair(options.stride ?? 1, 'stride');
-  const dilation = toPair(options.dilation ?? 1, 'dilation');
+  const stride = toPair(options.stride ?? 1);
+  const dilation = toPair(options.dilation ?? 1);
   const padding = toPadding4(options.padding ?? 0);
-  if (!Number.isSafeInteger(groups) || groups < 1 || outChannels % groups !== 0) {
+  if (outChannels % groups !== 0) {
     throw new RepfuseError(
       'ERR_REPFUSE_INVALID_ARGUMENT',
       `Expected a divisor of the ${outChannels} output channels for groups but received ${groups}`,
@@ -78,12 +91,6 @@ function prepareConv2d(
     throw new RepfuseError(
       'ERR_REPFUSE_SHAPE',
       `Expected ${inPerGroup * groups} input channels for weight ${formatShape(weight.shape)} in ${groups} groups but received ${inChannels}`,
-    );
-  }
-  if (activation !== 'none' && activation !== 'relu') {
-    throw new RepfuseError(
-      'ERR_REPFUSE_INVALID_ARGUMENT',
-      `Expected none or relu for activation but received ${activation}`,
     );
   }
   if (bias != null) expectShape(bias, 'bias', [outChannels]);

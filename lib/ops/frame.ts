@@ -1,9 +1,12 @@
+import { checkArgument, checkOptions } from '../arguments/check';
 import { RepfuseError } from '../errors';
 import { formatShape, Tensor } from '../tensor/tensor';
-import { type Padding, type Padding4, toPadding4 } from './geometry';
+import { PADDING, type Padding, type Padding4, toPadding4 } from './geometry';
 import {
+  ASYNC_OP_OPTIONS,
   type AsyncOpOptions,
   expectShape,
+  OP_OPTIONS,
   type OpOptions,
   type PreparedOp,
   prepare,
@@ -20,7 +23,7 @@ import {
  * @throws ERR_REPFUSE_SHAPE, ERR_REPFUSE_INVALID_ARGUMENT
  */
 export function padBorder(input: Tensor, values: Tensor, padding: Padding, options: OpOptions = {}): Tensor {
-  return run(preparePad(input, values, padding, options));
+  return run(preparePad(input, values, padding, checkOptions('padBorder', OP_OPTIONS, options)));
 }
 
 /** `padBorder` on the pool. */
@@ -30,12 +33,13 @@ export async function padBorderAsync(
   padding: Padding,
   options: OpOptions & AsyncOpOptions = {},
 ): Promise<Tensor> {
-  return runAsync(preparePad(input, values, padding, options), options);
+  const checked = checkOptions('padBorderAsync', ASYNC_OP_OPTIONS, options);
+  return runAsync(preparePad(input, values, padding, checked), checked);
 }
 
 /** Drops rows and columns at the edges: `sides` as a padding, all at least 0. @throws ERR_REPFUSE_SHAPE */
 export function crop(input: Tensor, sides: Padding, options: OpOptions = {}): Tensor {
-  return run(prepareCrop(input, sides, options));
+  return run(prepareCrop(input, sides, checkOptions('crop', OP_OPTIONS, options)));
 }
 
 /** `crop` on the pool. */
@@ -44,7 +48,8 @@ export async function cropAsync(
   sides: Padding,
   options: OpOptions & AsyncOpOptions = {},
 ): Promise<Tensor> {
-  return runAsync(prepareCrop(input, sides, options), options);
+  const checked = checkOptions('cropAsync', ASYNC_OP_OPTIONS, options);
+  return runAsync(prepareCrop(input, sides, checked), checked);
 }
 
 /** `padBorder` whose sides may also be negative, which crop. */
@@ -91,7 +96,7 @@ function prepareFrame(input: Tensor, fill: Tensor, padding: readonly number[], o
 }
 
 function nonNegative(padding: Padding, name: string): readonly number[] {
-  const sides = toPadding4(padding, name);
+  const sides = toPadding4(checkArgument(name, PADDING, padding));
   if (sides.some((side) => side < 0)) {
     throw new RepfuseError(
       'ERR_REPFUSE_INVALID_ARGUMENT',

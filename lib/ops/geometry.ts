@@ -1,4 +1,4 @@
-import { RepfuseError } from '../errors';
+import { integer, type Schema, value } from '../arguments/schemas';
 
 /** `[vertical, horizontal]`, or one number for both, as PyTorch's options take. */
 export type Pair = number | readonly [number, number];
@@ -7,28 +7,47 @@ export type Padding4 = readonly [number, number, number, number];
 /** One number, `[vertical, horizontal]` (PyTorch's words), or every side. Negative values crop the input. */
 export type Padding = Pair | Padding4;
 
-/** `[vertical, horizontal]` of an option. @throws ERR_REPFUSE_INVALID_ARGUMENT unless integers of at least `minimum`. */
-export function toPair(value: Pair, name: string, minimum = 1): readonly [number, number] {
-  const pair: readonly number[] = typeof value === 'number' ? [value, value] : value;
-  if (pair.length !== 2 || !pair.every((v) => Number.isSafeInteger(v) && v >= minimum)) {
-    throw new RepfuseError(
-      'ERR_REPFUSE_INVALID_ARGUMENT',
-      `Expected an integer of at least ${minimum}, or two, for ${name} but received ${JSON.stringify(value)}`,
-    );
-  }
-  return pair as readonly [number, number];
+/** Far beyond any image, and exact when multiplied by another. */
+const LARGEST = 2 ** 24;
+
+function isListOf(list: unknown, lengths: readonly number[], least: number): boolean {
+  return Array.isArray(list) && lengths.includes(list.length) && list.every((item) => isWithin(item, least));
 }
 
-/** `[top, left, bottom, right]` of a padding option. @throws ERR_REPFUSE_INVALID_ARGUMENT unless 1, 2 or 4 integers. */
-export function toPadding4(value: Padding, name = 'padding'): Padding4 {
-  const sides: readonly number[] = typeof value === 'number' ? [value, value] : value;
-  if (![2, 4].includes(sides.length) || !sides.every((v) => Number.isSafeInteger(v))) {
-    throw new RepfuseError(
-      'ERR_REPFUSE_INVALID_ARGUMENT',
-      `Expected an integer, two or four for ${name} but received ${JSON.stringify(value)}`,
-    );
-  }
-  const [top, left, bottom = top, right = left] = sides as [number, number, number?, number?];
+function isWithin(item: unknown, least: number): boolean {
+  return Number.isSafeInteger(item) && (item as number) >= least && (item as number) <= LARGEST;
+}
+
+/** Of channels, and groups of them. */
+export const CHANNELS = integer(1, LARGEST);
+
+/** Of kernels, strides and dilations. */
+export const PAIR: Schema<Pair> = value(
+  'an integer of at least 1, or two',
+  (pair) => isWithin(pair, 1) || isListOf(pair, [2], 1),
+);
+
+export const PADDING: Schema<Padding> = value(
+  'an integer, two or four',
+  (padding) => isWithin(padding, -LARGEST) || isListOf(padding, [2, 4], -LARGEST),
+);
+
+/** Of a checked branch: every side. */
+export const PADDING4: Schema<Padding4> = value('four integers', (padding) => isListOf(padding, [4], -LARGEST));
+export const TWO: Schema<readonly [number, number]> = value('two integers of at least 1', (pair) =>
+  isListOf(pair, [2], 1),
+);
+
+/** `[vertical, horizontal]` of a checked option. */
+export function toPair(pair: Pair): readonly [number, number] {
+  return typeof pair === 'number' ? [pair, pair] : pair;
+}
+
+/** `[top, left, bottom, right]` of a checked padding. */
+export function toPadding4(padding: Padding): Padding4 {
+  const [top, left, bottom = top, right = left] = (
+    typeof padding === 'number' ? [padding, padding] : padding
+  ) as readonly [number, number, number?, number?];
   return [top, left, bottom, right];
 }
 

@@ -1,9 +1,12 @@
+import { checkOptions } from '../arguments/check';
 import { RepfuseError } from '../errors';
 import { formatShape, Tensor } from '../tensor/tensor';
 import {
+  ASYNC_OP_OPTIONS,
   type AsyncOpOptions,
   expectF32,
   expectShape,
+  OP_OPTIONS,
   type OpOptions,
   type PreparedOp,
   prepare,
@@ -21,7 +24,7 @@ import {
  * @throws ERR_REPFUSE_SHAPE, ERR_REPFUSE_INVALID_ARGUMENT
  */
 export function linear(input: Tensor, weight: Tensor, bias?: Tensor | null, options: OpOptions = {}): Tensor {
-  return run(prepareLinear(input, weight, bias, options));
+  return run(prepareLinear(input, weight, bias, checkOptions('linear', OP_OPTIONS, options)));
 }
 
 /** `linear` on the pool. */
@@ -31,7 +34,8 @@ export async function linearAsync(
   bias?: Tensor | null,
   options: OpOptions & AsyncOpOptions = {},
 ): Promise<Tensor> {
-  return runAsync(prepareLinear(input, weight, bias, options), options);
+  const checked = checkOptions('linearAsync', ASYNC_OP_OPTIONS, options);
+  return runAsync(prepareLinear(input, weight, bias, checked), checked);
 }
 
 function prepareLinear(input: Tensor, weight: Tensor, bias: Tensor | null | undefined, options: OpOptions): PreparedOp {

@@ -1,7 +1,19 @@
+import { checkOptions } from '../arguments/check';
+import { BOOLEAN, integer, optional, optionsOf, SIGNAL, THREADS } from '../arguments/schemas';
 import { RepfuseError } from '../errors';
 import { Tensor } from '../tensor/tensor';
-import { type Padding, type Pair, toPadding4, toPair } from './geometry';
-import { type AsyncOpOptions, type OpOptions, type PreparedOp, prepare, run, runAsync, sizesOf } from './run';
+import { PADDING, PAIR, type Padding, type Pair, toPadding4, toPair } from './geometry';
+import {
+  ASYNC_OP_OPTIONS,
+  type AsyncOpOptions,
+  OP_OPTIONS,
+  type OpOptions,
+  type PreparedOp,
+  prepare,
+  run,
+  runAsync,
+  sizesOf,
+} from './run';
 
 export interface MaxPool2dOptions extends OpOptions {
   readonly kernel: Pair;
@@ -22,18 +34,34 @@ export interface AvgPool2dOptions extends MaxPool2dOptions {
   readonly divisorOverride?: number | undefined;
 }
 
+const WINDOW = {
+  threads: optional(THREADS),
+  kernel: PAIR,
+  stride: optional(PAIR),
+  padding: optional(PADDING),
+  dilation: optional(PAIR),
+  ceilMode: optional(BOOLEAN),
+} as const;
+const MEAN = { ...WINDOW, countIncludePad: optional(BOOLEAN), divisorOverride: optional(integer()) } as const;
+const ASYNC = { signal: optional(SIGNAL) } as const;
+const MAX_POOL = optionsOf<MaxPool2dOptions>()(WINDOW);
+const MAX_POOL_ASYNC = optionsOf<MaxPool2dOptions & AsyncOpOptions>()({ ...WINDOW, ...ASYNC });
+const AVG_POOL = optionsOf<AvgPool2dOptions>()(MEAN);
+const AVG_POOL_ASYNC = optionsOf<AvgPool2dOptions & AsyncOpOptions>()({ ...MEAN, ...ASYNC });
+
 /**
  * Largest value of each window; padding counts as minus infinity. [N, C, H, W] -> [N, C, H', W'].
  *
  * @throws ERR_REPFUSE_SHAPE, ERR_REPFUSE_INVALID_ARGUMENT
  */
 export function maxPool2d(input: Tensor, options: MaxPool2dOptions): Tensor {
-  return run(prepareWindowPool('maxPool2d', input, options, {}));
+  return run(prepareWindowPool('maxPool2d', input, checkOptions('maxPool2d', MAX_POOL, options), {}));
 }
 
 /** `maxPool2d` on the pool of threads. */
 export async function maxPool2dAsync(input: Tensor, options: MaxPool2dOptions & AsyncOpOptions): Promise<Tensor> {
-  return runAsync(prepareWindowPool('maxPool2d', input, options, {}), options);
+  const checked = checkOptions('maxPool2dAsync', MAX_POOL_ASYNC, options);
+  return runAsync(prepareWindowPool('maxPool2d', input, checked, {}), checked);
 }
 
 /**
@@ -42,32 +70,28 @@ export async function maxPool2dAsync(input: Tensor, options: MaxPool2dOptions & 
  * @throws ERR_REPFUSE_SHAPE, ERR_REPFUSE_INVALID_ARGUMENT
  */
 export function avgPool2d(input: Tensor, options: AvgPool2dOptions): Tensor {
-  return run(prepareAvgPool(input, options));
+  return run(prepareAvgPool(input, checkOptions('avgPool2d', AVG_POOL, options)));
 }
 
 /** `avgPool2d` on the pool of threads. */
 export async function avgPool2dAsync(input: Tensor, options: AvgPool2dOptions & AsyncOpOptions): Promise<Tensor> {
-  return runAsync(prepareAvgPool(input, options), options);
+  const checked = checkOptions('avgPool2dAsync', AVG_POOL_ASYNC, options);
+  return runAsync(prepareAvgPool(input, checked), checked);
 }
 
 /** Mean of each map, summed in float64. [N, C, H, W] -> [N, C, 1, 1]. @throws ERR_REPFUSE_SHAPE */
 export function globalAvgPool(input: Tensor, options: OpOptions = {}): Tensor {
-  return run(prepareGlobalPool(input, options));
+  return run(prepareGlobalPool(input, checkOptions('globalAvgPool', OP_OPTIONS, options)));
 }
 
 /** `globalAvgPool` on the pool of threads. */
 export async function globalAvgPoolAsync(input: Tensor, options: OpOptions & AsyncOpOptions = {}): Promise<Tensor> {
-  return runAsync(prepareGlobalPool(input, options), options);
+  const checked = checkOptions('globalAvgPoolAsync', ASYNC_OP_OPTIONS, options);
+  return runAsync(prepareGlobalPool(input, checked), checked);
 }
 
 function prepareAvgPool(input: Tensor, options: AvgPool2dOptions): PreparedOp {
   const { countIncludePad = true, divisorOverride = 0 } = options;
-  if (!Number.isSafeInteger(divisorOverride) || divisorOverride < 0 || options.divisorOverride === 0) {
-    throw new RepfuseError(
-      'ERR_REPFUSE_INVALID_ARGUMENT',
-      `Expected a positive integer for divisorOverride but received ${options.divisorOverride}`,
-    );
-  }
   return prepareWindowPool('avgPool2d', input, options, { countIncludePad, divisor: divisorOverride });
 }
 
@@ -78,10 +102,10 @@ function prepareWindowPool(
   extra: Record<string, unknown>,
 ): PreparedOp {
   const [batch, channels, height, width] = sizesOf(input);
-  const kernel = toPair(options.kernel, 'kernel');
-  const stride = toPair(options.stride ?? kernel, 'stride');
+  const kernel = toPair(options.kernel);
+  const stride = toPair(options.stride ?? kernel);
   const padding = toPadding4(options.padding ?? 0);
-  const dilation = toPair(options.dilation ?? 1, 'dilation');
+  const dilation = toPair(options.dilation ?? 1);
   const ceilMode = options.ceilMode ?? false;
   const reach = kernel.map((size, axis) => (size - 1) * dilation[axis]! + 1) as [number, number];
   const outSize = [

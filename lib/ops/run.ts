@@ -1,8 +1,10 @@
+import { optional, optionsOf, SIGNAL, THREADS } from '../arguments/schemas';
+import { show } from '../arguments/show';
 import { RepfuseError } from '../errors';
 import type { NativeArguments, NativeOperator } from '../native/addon';
 import { callNative, callNativeAsync } from '../native/call';
 import { resolveThreads } from '../native/threads';
-import { formatShape, type Tensor } from '../tensor/tensor';
+import { formatShape, isTensor, type Tensor } from '../tensor/tensor';
 
 /** Options of every operator. */
 export interface OpOptions {
@@ -15,6 +17,12 @@ export interface AsyncOpOptions {
   /** Rejects with the signal's reason; work already begun stops between two shares. */
   readonly signal?: AbortSignal | undefined;
 }
+
+export const OP_OPTIONS = optionsOf<OpOptions>()({ threads: optional(THREADS) });
+export const ASYNC_OP_OPTIONS = optionsOf<OpOptions & AsyncOpOptions>()({
+  threads: optional(THREADS),
+  signal: optional(SIGNAL),
+});
 
 /** A checked call: what to run, on which arguments, into which tensor. */
 export interface PreparedOp {
@@ -45,18 +53,20 @@ export async function runAsync({ operator, args, output }: PreparedOp, { signal 
   return output;
 }
 
-/** @throws ERR_REPFUSE_INVALID_ARGUMENT unless a float32 tensor; ERR_REPFUSE_SHAPE unless of `rank` axes, none empty. */
-export function expectF32(tensor: Tensor, name: string, rank: number): Tensor {
-  if (tensor?.dtype !== 'F32') {
+/** @throws ERR_REPFUSE_INVALID_ARGUMENT unless a float32 tensor; ERR_REPFUSE_SHAPE unless of `rank` axes (default: any), none empty. */
+export function expectF32(tensor: Tensor, name: string, rank?: number): Tensor {
+  if (!isTensor(tensor) || tensor.dtype !== 'F32') {
     throw new RepfuseError(
       'ERR_REPFUSE_INVALID_ARGUMENT',
-      `Expected a float32 tensor for ${name} but received ${tensor?.dtype ?? typeof tensor}`,
+      `Expected a float32 Tensor for ${name} but received ${show(tensor)}`,
+      { argument: name },
     );
   }
-  if (tensor.shape.length !== rank || tensor.shape.includes(0)) {
+  if (tensor.shape.length !== (rank ?? tensor.shape.length) || tensor.shape.includes(0)) {
     throw new RepfuseError(
       'ERR_REPFUSE_SHAPE',
-      `Expected ${rank} non-empty axes for ${name} but received ${formatShape(tensor.shape)}`,
+      `Expected ${rank === undefined ? 'no empty axis' : `${rank} non-empty axes`} for ${name} but received ${formatShape(tensor.shape)}`,
+      { argument: name },
     );
   }
   return tensor;

@@ -66,6 +66,6 @@ export function elementsOf(dtype: DType, buffer: ArrayBufferLike, byteOffset: nu
   return new array(buffer, byteOffset, bytes / width);
 }
 
-export function isDType(name: string): name is DType {
-  return Object.hasOwn(DTYPES, name);
+export function isDType(name: unknown): name is DType {
+  return typeof name === 'string' && Object.hasOwn(DTYPES, name);
 }

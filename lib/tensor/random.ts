@@ -1,3 +1,5 @@
+import { newFloat32Array } from './tensor';
+
 const { imul } = Math;
 
 /**
@@ -16,7 +18,7 @@ export function seededUniform(seed: number): () => number {
 
 /** `count` float32 values, uniform in [low, high). */
 export function uniformValues(uniform: () => number, count: number, low: number, high: number): Float32Array {
-  const values = new Float32Array(count);
+  const values = newFloat32Array(count);
   for (let i = 0; i < count; i++) values[i] = low + (high - low) * uniform(); // Float32Array.from takes ten times as long
   return values;
 }

@@ -1,5 +1,7 @@
+import { types } from 'node:util';
+import { show } from '../arguments/show';
 import { RepfuseError } from '../errors';
-import { DTYPES, type DType, type TensorData } from './dtype';
+import { DTYPES, type DType, isDType, type TensorData } from './dtype';
 
 /** Number of elements of a shape; 1 for the empty shape (a scalar). */
 export function elementCount(shape: readonly number[]): number {
@@ -24,8 +26,9 @@ export interface Float16Elements {
   readonly length: number;
 }
 
-function isFloat16Array(data: TensorData | Float16Elements): data is Float16Elements {
-  return data?.[Symbol.toStringTag] === 'Float16Array';
+/** By tag, not instanceof: the array may come from another realm (a vm context, jest). */
+function isArrayOf(name: string, data: unknown): boolean {
+  return types.isTypedArray(data) && data[Symbol.toStringTag] === name;
 }
 
 /** The same memory as bit patterns. */
@@ -44,40 +47,30 @@ export class Tensor {
 
   /**
    * @param data not copied; F16 also takes a Float16Array, where Node has it
-   * @throws ERR_REPFUSE_SHAPE if `data` does not hold exactly the elements of `shape`.
+   * @throws ERR_REPFUSE_SHAPE if `data` does not hold exactly the elements of `shape`; ERR_REPFUSE_INVALID_ARGUMENT
    */
   constructor(dtype: DType, shape: readonly number[], data: TensorData | Float16Elements) {
-    const elements = dtype === 'F16' && isFloat16Array(data) ? bitsOf(data) : (data as TensorData);
-    if (!shape.every((dim) => Number.isSafeInteger(dim) && dim >= 0)) {
+    if (!isDType(dtype)) throw invalid(`one of ${Object.keys(DTYPES).join(', ')} for dtype`, dtype);
+    const dims = checkedShape(shape);
+    const { name } = DTYPES[dtype].array;
+    const isHalf = dtype === 'F16' && isArrayOf('Float16Array', data);
+    if (!isHalf && !isArrayOf(name, data)) throw invalid(`${name} for ${dtype} data`, data);
+    const elements = isHalf ? bitsOf(data as Float16Elements) : (data as TensorData);
+    if (elements.length !== elementCount(dims)) {
       throw new RepfuseError(
         'ERR_REPFUSE_SHAPE',
-        `Expected non-negative integers for shape but received ${formatShape(shape)}`,
-      );
-    }
-    // By tag, not instanceof: the array may come from another realm (a vm context, jest).
-    if (elements?.[Symbol.toStringTag] !== DTYPES[dtype].array.name) {
-      throw new RepfuseError(
-        'ERR_REPFUSE_INVALID_ARGUMENT',
-        `Expected ${DTYPES[dtype].array.name} for ${dtype} data but received ${elements?.constructor?.name ?? typeof elements}`,
-      );
-    }
-    if (elements.length !== elementCount(shape)) {
-      throw new RepfuseError(
-        'ERR_REPFUSE_SHAPE',
-        `Expected ${elementCount(shape)} elements for shape ${formatShape(shape)} but received ${elements.length}`,
+        `Expected ${elementCount(dims)} elements for shape ${formatShape(dims)} but received ${elements.length}`,
       );
     }
     this.dtype = dtype;
-    this.shape = Object.freeze([...shape]);
+    this.shape = Object.freeze(dims);
     this.data = elements;
   }
 
-  /** A float32 tensor over `data` (not copied), or over a new zeroed array. */
-  static f32(
-    shape: readonly number[],
-    data: Float32Array | readonly number[] = new Float32Array(elementCount(shape)),
-  ): Tensor {
-    return new Tensor('F32', shape, data instanceof Float32Array ? data : Float32Array.from(data));
+  /** A float32 tensor over `data` (not copied if it is a Float32Array), or over a new zeroed array. @throws as the constructor */
+  static f32(shape: readonly number[], data?: Float32Array | readonly number[]): Tensor {
+    if (data === undefined) return new Tensor('F32', shape, newFloat32Array(elementCount(checkedShape(shape))));
+    return new Tensor('F32', shape, types.isFloat32Array(data) ? data : toFloat32Array(data));
   }
 
   get size(): number {
@@ -86,5 +79,63 @@ export class Tensor {
 
   get bytes(): number {
     return this.size * DTYPES[this.dtype].bytes;
+  }
+}
+
+/** A zeroed array. @throws ERR_REPFUSE_SHAPE where there is no memory for it */
+export function newFloat32Array(length: number): Float32Array<ArrayBuffer> {
+  try {
+    return new Float32Array(length);
+  } catch (cause) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_SHAPE',
+      `Expected a size that fits into memory but received ${length} elements`,
+      { elements: length },
+      { cause },
+    );
+  }
+}
+
+function toFloat32Array(data: unknown): Float32Array {
+  const numbers = copyOf(data);
+  if (!numbers?.every((item) => typeof item === 'number'))
+    throw invalid('a Float32Array or an array of numbers for data', data);
+  return Float32Array.from(numbers as number[]);
+}
+
+/** A copy of a shape. @throws ERR_REPFUSE_INVALID_ARGUMENT, ERR_REPFUSE_SHAPE */
+function checkedShape(shape: readonly number[]): readonly number[] {
+  const dims = copyOf(shape);
+  if (dims === undefined) throw invalid('an array of integers for shape', shape);
+  if (dims.every((dim) => Number.isSafeInteger(dim) && (dim as number) >= 0)) return dims as number[];
+  throw new RepfuseError('ERR_REPFUSE_SHAPE', `Expected non-negative integers for shape but received ${show(dims)}`);
+}
+
+/** The items of an array, each read once; undefined for what is none, or cannot be read. */
+function copyOf(list: unknown): unknown[] | undefined {
+  try {
+    return Array.isArray(list) ? [...list] : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function invalid(expected: string, received: unknown): RepfuseError {
+  return new RepfuseError('ERR_REPFUSE_INVALID_ARGUMENT', `Expected ${expected} but received ${show(received)}`);
+}
+
+/** Whether a value is a tensor whose elements are there: of whatever copy of this package, but whole. */
+export function isTensor(value: unknown): value is Tensor {
+  try {
+    const { dtype, shape, data, size } = value as Partial<Tensor>;
+    if (!isDType(dtype) || !Array.isArray(shape)) return false;
+    let count = 1;
+    for (const dim of shape) {
+      if (!Number.isSafeInteger(dim) || dim < 0) return false;
+      count *= dim;
+    }
+    return isArrayOf(DTYPES[dtype].array.name, data) && data!.length === count && size === count;
+  } catch {
+    return false; // what throws when it is looked at
   }
 }
