@@ -1,10 +1,27 @@
+import { checkArgument, checkOptions } from '../arguments/check';
+import { membersOf, optional } from '../arguments/schemas';
 import { RepfuseError } from '../errors';
-import { type Padding, type Pair, toPadding4, toPair } from '../ops/geometry';
-import { AffineConv, type ConvGeometry, excess, paddingOf } from './affine-conv';
+import { PADDING, PAIR, type Padding, type Pair, TWO, toPadding4, toPair } from '../ops/geometry';
+import {
+  AFFINE_CONV,
+  AFFINE_CONVS,
+  type AffineConv,
+  affineConv,
+  type ConvGeometry,
+  excess,
+  paddingOf,
+} from './affine-conv';
 import { type Axes, type Chain, finestGroups } from './chain';
 
 /** Kernel, padding and dilation: the grid of taps that a convolution reads around each output pixel. */
 export type Grid = Pick<ConvGeometry, 'kernel' | 'padding' | 'dilation'>;
+
+export interface AddOptions {
+  /** `[height, width]`: branches need to agree on the output size for this input only. */
+  readonly inputSize?: Axes | undefined;
+}
+
+const ADD_OPTIONS = membersOf<AddOptions>()({ inputSize: optional(TWO) });
 
 /**
  * Transforms II and VI: parallel convolutions of one input are the convolution with the sum of their weights and biases.
@@ -12,13 +29,11 @@ export type Grid = Pick<ConvGeometry, 'kernel' | 'padding' | 'dilation'>;
  * (k, p, d) reads input pixel `y S - p + i d`, so it lands on tap `(P - p + i d) / D` of the grid (K, P, D). Branches of
  * unequal groups meet in the finest grouping that all fit, a dense kernel at worst.
  *
- * @param options.inputSize `[height, width]`: branches need to agree on the output size for this input only.
  * @throws ERR_REPFUSE_SHAPE for unequal channels or strides, or output sizes that differ (`pBefore + pAfter - d (k - 1)`).
  */
-export function addBranches(
-  convs: readonly AffineConv[],
-  options: { readonly inputSize?: Axes | undefined } = {},
-): AffineConv {
+export function addBranches(branches: readonly AffineConv[], options: AddOptions = {}): AffineConv {
+  const convs = checkArgument('convs', AFFINE_CONVS, branches);
+  const { inputSize } = checkOptions('addBranches', ADD_OPTIONS, options);
   const [first] = convs;
   if (first === undefined) {
     throw new RepfuseError('ERR_REPFUSE_INVALID_ARGUMENT', 'Expected at least one branch to add but received none');
@@ -41,8 +56,8 @@ export function addBranches(
   const groups = convs.every((conv) => conv.groups === first.groups)
     ? first.groups
     : finestGroups(chains, outChannels, inChannels);
-  return new AffineConv(
-    { outChannels, inChannels, stride, groups, ...commonGrid(convs, options.inputSize) },
+  return affineConv(
+    { outChannels, inChannels, stride, groups, ...commonGrid(convs, inputSize) },
     { chains, bias, biasTerms: convs.flatMap((conv) => conv.value.biasTerms) },
   );
 }
@@ -122,21 +137,25 @@ export function greatestCommonDivisor(a: number, b: number): number {
   return b === 0 ? a : greatestCommonDivisor(b, a % b);
 }
 
+/** As PyTorch's options. */
+export interface TargetGrid {
+  readonly kernel: Pair;
+  readonly padding: Padding;
+  readonly dilation?: Pair | undefined;
+}
+
+const TARGET_GRID = membersOf<TargetGrid>()({ kernel: PAIR, padding: PADDING, dilation: optional(PAIR) });
+
 /**
  * Transform VI: the same convolution on another grid of taps, absent taps being zero. Dilation defaults to the convolution's own.
  *
  * @throws ERR_REPFUSE_INEXACT if a tap would fall between or beyond those of the grid, or the output size would change.
  */
-export function alignTo(
-  conv: AffineConv,
-  grid: { readonly kernel: Pair; readonly padding: Padding; readonly dilation?: Pair },
-): AffineConv {
-  const target = {
-    kernel: toPair(grid.kernel, 'kernel'),
-    padding: toPadding4(grid.padding),
-    dilation: toPair(grid.dilation ?? conv.dilation, 'dilation'),
-  };
-  const aligned = new AffineConv({ ...conv, ...target }, conv.value);
+export function alignTo(given: AffineConv, grid: TargetGrid): AffineConv {
+  const conv = checkArgument('conv', AFFINE_CONV, given);
+  const { kernel, padding, dilation = conv.dilation } = checkArgument('grid', TARGET_GRID, grid);
+  const target = { kernel: toPair(kernel), padding: toPadding4(padding), dilation: toPair(dilation) };
+  const aligned = affineConv({ ...conv, ...target }, conv.value);
   for (const axis of [0, 1]) {
     if (excess(aligned, axis) !== excess(conv, axis)) {
       throw new RepfuseError(

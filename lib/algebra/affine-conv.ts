@@ -1,4 +1,7 @@
-import { type Padding4, windowCount } from '../ops/geometry';
+import { checkArgument } from '../arguments/check';
+import { listOf, type Schema, value } from '../arguments/schemas';
+import { RepfuseError } from '../errors';
+import { type Padding4, TWO, windowCount } from '../ops/geometry';
 import type { Axes, BiasTerm, Chain } from './chain';
 
 export interface ConvGeometry {
@@ -22,6 +25,8 @@ export interface ConvValue {
   readonly biasTerms: readonly BiasTerm[];
 }
 
+const MAKER = Symbol('the maker of AffineConvs');
+
 /**
  * One convolution with bias, as an unevaluated description: the operations of this room check that a rewrite is exact and
  * rewrite the description; `materialize` alone computes. It refers to the weight tensors it was made of (biases and
@@ -37,9 +42,17 @@ export class AffineConv implements ConvGeometry {
   readonly groups: number;
   /** @internal */
   readonly value: ConvValue;
+  /** Only what the constructor made has it. */
+  readonly #isWhole = true;
 
   /** @internal Made by `conv`, `identity`, `averagePool` and the operations on them. */
-  constructor(geometry: ConvGeometry, value: ConvValue) {
+  constructor(geometry: ConvGeometry, value: ConvValue, maker: symbol) {
+    if (maker !== MAKER) {
+      throw new RepfuseError(
+        'ERR_REPFUSE_INVALID_ARGUMENT',
+        'Expected conv, identity or averagePool for making an AffineConv but its constructor was called',
+      );
+    }
     this.outChannels = geometry.outChannels;
     this.inChannels = geometry.inChannels;
     this.kernel = geometry.kernel;
@@ -50,14 +63,28 @@ export class AffineConv implements ConvGeometry {
     this.value = value;
   }
 
-  /** Height and width of the output for an input of `[height, width]`. */
+  /** @internal */
+  static isOne(this: void, given: unknown): boolean {
+    return typeof given === 'object' && given !== null && #isWhole in given;
+  }
+
+  /** Height and width of the output for an input of `[height, width]`. @throws ERR_REPFUSE_INVALID_ARGUMENT */
   outputSize(input: Axes): [number, number] {
+    const size = checkArgument('input', TWO, input);
     return [0, 1].map((axis) => {
       const [before, after] = paddingOf(this, axis);
-      return windowCount(input[axis]!, this.kernel[axis]!, this.stride[axis]!, before, after, this.dilation[axis]!);
+      return windowCount(size[axis]!, this.kernel[axis]!, this.stride[axis]!, before, after, this.dilation[axis]!);
     }) as [number, number];
   }
 }
+
+/** An AffineConv of this room. */
+export function affineConv(geometry: ConvGeometry, value: ConvValue): AffineConv {
+  return new AffineConv(geometry, value, MAKER);
+}
+
+export const AFFINE_CONV: Schema<AffineConv> = value('an AffineConv', AffineConv.isOne);
+export const AFFINE_CONVS = listOf(AFFINE_CONV);
 
 /** Padding before and after along axis 0 (vertical) or 1 (horizontal). */
 export function paddingOf({ padding }: { readonly padding: Padding4 }, axis: number): [before: number, after: number] {

@@ -1,5 +1,7 @@
+import { checkOptions } from '../arguments/check';
+import { BOOLEAN, membersOf, nullish, optional, value } from '../arguments/schemas';
 import { RepfuseError } from '../errors';
-import { type Padding, type Pair, toPadding4, toPair } from '../ops/geometry';
+import { CHANNELS, PADDING, PAIR, type Padding, type Pair, TWO, toPadding4, toPair } from '../ops/geometry';
 import type { AffineConv } from './affine-conv';
 import { paddingOf } from './affine-conv';
 import type { Axes } from './chain';
@@ -23,6 +25,21 @@ export interface AveragePoolOptions {
   readonly allowInexactBorder?: boolean | undefined;
 }
 
+const OPTIONS = membersOf<AveragePoolOptions>()({
+  channels: CHANNELS,
+  kernel: PAIR,
+  stride: optional(PAIR),
+  padding: optional(PADDING),
+  countIncludePad: optional(BOOLEAN),
+  ceilMode: optional(BOOLEAN),
+  divisorOverride: nullish(
+    value<number>('a finite number other than 0', (given) => Number.isFinite(given) && given !== 0),
+  ),
+  groups: optional(CHANNELS),
+  inputSize: optional(TWO),
+  allowInexactBorder: optional(BOOLEAN),
+});
+
 /**
  * Transform V: average pooling is the depthwise convolution whose taps are `1 / (kh kw)` (Ding et al., CVPR 2021, equation 7).
  *
@@ -30,18 +47,13 @@ export interface AveragePoolOptions {
  *   alike, or `allowInexactBorder`), or a partial window of `ceilMode`; ERR_REPFUSE_SHAPE, ERR_REPFUSE_INVALID_ARGUMENT.
  */
 export function averagePool(options: AveragePoolOptions): AffineConv {
-  const { channels, countIncludePad = true, ceilMode = false, divisorOverride, inputSize } = options;
-  const kernel = toPair(options.kernel, 'kernel');
-  const stride = toPair(options.stride ?? kernel, 'stride');
-  const padding = toPadding4(options.padding ?? 0);
-  if (divisorOverride === 0 || (divisorOverride && !Number.isFinite(divisorOverride))) {
-    throw new RepfuseError(
-      'ERR_REPFUSE_INVALID_ARGUMENT',
-      `Expected a finite number other than 0 for divisorOverride but received ${divisorOverride}`,
-    );
-  }
+  const checked = checkOptions('averagePool', OPTIONS, options);
+  const { channels, countIncludePad = true, ceilMode = false, divisorOverride, inputSize } = checked;
+  const kernel = toPair(checked.kernel);
+  const stride = toPair(checked.stride ?? kernel);
+  const padding = toPadding4(checked.padding ?? 0);
   const padded = padding.some((p) => p > 0);
-  if (!countIncludePad && padded && !divisorOverride && !options.allowInexactBorder) {
+  if (!countIncludePad && padded && !divisorOverride && !checked.allowInexactBorder) {
     throw new RepfuseError(
       'ERR_REPFUSE_INEXACT',
       `Expected padding that counts, or none, for average pooling but received countIncludePad false with padding ${JSON.stringify(padding)}: windows at the border divide by less (allowInexactBorder accepts that)`,
@@ -62,5 +74,5 @@ export function averagePool(options: AveragePoolOptions): AffineConv {
   }
   const divisor = divisorOverride ?? kernel[0] * kernel[1];
   const name = `average pooling ${kernel[0]}x${kernel[1]}`;
-  return depthwise(name, channels, kernel, 1 / divisor, options.groups ?? channels, { stride, padding });
+  return depthwise(name, channels, kernel, 1 / divisor, checked.groups ?? channels, { stride, padding });
 }

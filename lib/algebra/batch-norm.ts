@@ -1,9 +1,21 @@
+import { checkArgument, checkOptions } from '../arguments/check';
+import { membersOf, optional, TEXT, value } from '../arguments/schemas';
+import { show } from '../arguments/show';
 import { RepfuseError } from '../errors';
 import type { BatchNorm } from '../ops';
-import type { Tensor } from '../tensor/tensor';
-import { AffineConv } from './affine-conv';
+import { BATCH_NORM } from '../ops/batch-norm';
+import { TENSOR } from '../tensor/schemas';
+import { isTensor, type Tensor } from '../tensor/tensor';
+import { AFFINE_CONV, type AffineConv, affineConv } from './affine-conv';
 import type { Factor } from './chain';
 import { channelVector, finiteVector } from './channel-vector';
+
+export interface NamedOptions {
+  /** For messages. */
+  readonly name?: string | undefined;
+}
+
+const NAMED = membersOf<NamedOptions>()({ name: optional(TEXT) });
 
 /**
  * Transform I: a convolution followed by a BatchNorm in evaluation, `y = (x - mean) / sqrt(var + eps) * gamma + beta`, is the
@@ -13,9 +25,10 @@ import { channelVector, finiteVector } from './channel-vector';
  * @throws ERR_REPFUSE_NOT_FUSABLE without running statistics, or where `var + eps <= 0`; ERR_REPFUSE_NOT_FINITE;
  *   ERR_REPFUSE_SHAPE unless every vector has one value per output channel.
  */
-export function foldBatchNorm(conv: AffineConv, bn: BatchNorm, options: { readonly name?: string } = {}): AffineConv {
-  const { name = 'the BatchNorm' } = options;
-  const channels = conv.outChannels;
+export function foldBatchNorm(conv: AffineConv, batchNorm: BatchNorm, options: NamedOptions = {}): AffineConv {
+  const { name = 'the BatchNorm' } = checkOptions('foldBatchNorm', NAMED, options);
+  const channels = checkArgument('conv', AFFINE_CONV, conv).outChannels;
+  const bn = checkArgument('bn', BATCH_NORM, batchNorm);
   const { runningMean, runningVar, eps } = bn;
   // A caller without types may well pass a GroupNorm, or a BatchNorm that tracks nothing.
   if (!runningMean || !runningVar) {
@@ -26,10 +39,14 @@ export function foldBatchNorm(conv: AffineConv, bn: BatchNorm, options: { readon
     );
   }
   if (typeof eps !== 'number' || !Number.isFinite(eps)) {
-    throw new RepfuseError('ERR_REPFUSE_INVALID_ARGUMENT', `Expected a finite eps for ${name} but received ${eps}`, {
-      name,
-      eps,
-    });
+    throw new RepfuseError(
+      'ERR_REPFUSE_INVALID_ARGUMENT',
+      `Expected a finite eps for ${name} but received ${show(eps)}`,
+      {
+        name,
+        eps,
+      },
+    );
   }
   const mean = channelVector(runningMean, channels, `${name} running_mean`);
   const variance = channelVector(runningVar, channels, `${name} running_var`);
@@ -55,18 +72,20 @@ function noVariance(tensor: Tensor, name: string, channel: number, variance: num
   );
 }
 
+const TENSOR_OR_NUMBER = value<Tensor | number>(
+  'a Tensor or a number',
+  (given) => typeof given === 'number' || isTensor(given),
+);
+
 /**
  * Homogeneity: weight and bias times one factor per output channel, or one number for all. A layer scale, or the alpha of a branch.
  *
  * @throws ERR_REPFUSE_SHAPE, ERR_REPFUSE_NOT_FINITE.
  */
-export function scale(
-  conv: AffineConv,
-  perChannel: Tensor | number,
-  options: { readonly name?: string } = {},
-): AffineConv {
-  const { name = 'the scale' } = options;
-  const channels = conv.outChannels;
+export function scale(conv: AffineConv, perChannel: Tensor | number, options: NamedOptions = {}): AffineConv {
+  const { name = 'the scale' } = checkOptions('scale', NAMED, options);
+  const channels = checkArgument('conv', AFFINE_CONV, conv).outChannels;
+  checkArgument('perChannel', TENSOR_OR_NUMBER, perChannel);
   const values =
     typeof perChannel === 'number'
       ? finiteVector(new Float64Array(channels).fill(perChannel), name, {})
@@ -79,8 +98,10 @@ export function scale(
  *
  * @throws ERR_REPFUSE_SHAPE, ERR_REPFUSE_NOT_FINITE.
  */
-export function shift(conv: AffineConv, perChannel: Tensor, options: { readonly name?: string } = {}): AffineConv {
-  const values = new Float64Array(channelVector(perChannel, conv.outChannels, options.name ?? 'the bias'));
+export function shift(conv: AffineConv, perChannel: Tensor, options: NamedOptions = {}): AffineConv {
+  const { name = 'the bias' } = checkOptions('shift', NAMED, options);
+  const { outChannels } = checkArgument('conv', AFFINE_CONV, conv);
+  const values = new Float64Array(channelVector(checkArgument('perChannel', TENSOR, perChannel), outChannels, name));
   return affine(conv, new Float64Array(conv.outChannels).fill(1), values);
 }
 
@@ -93,7 +114,7 @@ function affine(conv: AffineConv, scale: Float64Array, shift: Float64Array | nul
   const { chains, bias, biasTerms } = conv.value;
   const moved = shift ?? new Float64Array(scale.length);
   for (let i = 0; i < moved.length; i++) moved[i]! += bias[i]! * scale[i]!;
-  return new AffineConv(conv, { chains: chains.map(scaleFirst), bias: moved, biasTerms: biasTerms.map(scaleFirst) });
+  return affineConv(conv, { chains: chains.map(scaleFirst), bias: moved, biasTerms: biasTerms.map(scaleFirst) });
 }
 
 /** The part of `scale` that falls on the factor's channels, times its own. */

@@ -1,7 +1,9 @@
+import { checkArgument, checkOptions } from '../arguments/check';
+import { BOOLEAN, membersOf, oneOf, optional } from '../arguments/schemas';
 import { RepfuseError } from '../errors';
 import type { Padding4 } from '../ops/geometry';
 import { greatestCommonDivisor } from './add';
-import { AffineConv, axes, type ConvValue, paddingOf } from './affine-conv';
+import { AFFINE_CONV, type AffineConv, affineConv, axes, type ConvValue, paddingOf } from './affine-conv';
 import { type Axes, type Chain, type Factor, finestGroups } from './chain';
 
 export interface ComposeOptions {
@@ -14,6 +16,11 @@ export interface ComposeOptions {
   readonly allowInexactBorder?: boolean | undefined;
 }
 
+const OPTIONS = membersOf<ComposeOptions>()({
+  border: optional(oneOf(['zero', 'bias'])),
+  allowInexactBorder: optional(BOOLEAN),
+});
+
 /**
  * Transform III: a convolution of the output of another is one convolution, its kernel the convolution of both kernels, its
  * bias that of the second plus the first's seen through the second (Ding et al., CVPR 2021, equation 5). Strides multiply,
@@ -23,13 +30,16 @@ export interface ComposeOptions {
  * @throws ERR_REPFUSE_INEXACT where it is not exact; ERR_REPFUSE_SHAPE unless the second's inputs are the first's outputs.
  */
 export function composeSequential(first: AffineConv, second: AffineConv, options: ComposeOptions = {}): AffineConv {
+  checkArgument('first', AFFINE_CONV, first);
+  checkArgument('second', AFFINE_CONV, second);
+  const { border = 'zero', allowInexactBorder } = checkOptions('composeSequential', OPTIONS, options);
   if (second.inChannels !== first.outChannels) {
     throw new RepfuseError(
       'ERR_REPFUSE_SHAPE',
       `Expected ${first.outChannels} input channels for the second convolution but received ${second.inChannels}`,
     );
   }
-  if (!options.allowInexactBorder) checkBorder(first, second.padding, options.border ?? 'zero');
+  if (!allowInexactBorder) checkBorder(first, second.padding, border);
   const { outChannels } = second;
   const { inChannels } = first;
   const outer = spread(second.value, first.stride);
@@ -40,7 +50,7 @@ export function composeSequential(first: AffineConv, second: AffineConv, options
   ]);
   const dilation = axes((axis) => composedDilation(first, second, axis));
   const span = (conv: AffineConv, axis: number) => conv.dilation[axis]! * (conv.kernel[axis]! - 1);
-  return new AffineConv(
+  return affineConv(
     {
       outChannels,
       inChannels,
@@ -72,7 +82,7 @@ export function padInput(conv: AffineConv, padding: Padding4): AffineConv {
     offset: axes((axis) => chain.offset[axis]! - padding[axis]!),
   }));
   const total = conv.padding.map((own, side) => own + padding[side]!) as unknown as Padding4;
-  return new AffineConv({ ...conv, padding: total }, { ...conv.value, chains });
+  return affineConv({ ...conv, padding: total }, { ...conv.value, chains });
 }
 
 /** Padding of the input that moves the first window where a padding of the output begins. */

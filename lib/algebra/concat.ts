@@ -1,7 +1,16 @@
+import { checkArgument, checkOptions } from '../arguments/check';
+import { membersOf, oneOf, optional } from '../arguments/schemas';
 import { RepfuseError } from '../errors';
 import { commonGrid } from './add';
-import { AffineConv } from './affine-conv';
+import { AFFINE_CONVS, type AffineConv, affineConv } from './affine-conv';
 import { type BiasTerm, type Chain, type Factor, finestGroups } from './chain';
+
+export interface ConcatOptions {
+  /** Whether all read the same input (default), or each the next of its channels. */
+  readonly input?: 'shared' | 'split' | undefined;
+}
+
+const OPTIONS = membersOf<ConcatOptions>()({ input: optional(oneOf(['shared', 'split'])) });
 
 /**
  * Transform IV: convolutions whose outputs are concatenated along channels are one convolution with the concatenated kernels
@@ -11,11 +20,9 @@ import { type BiasTerm, type Chain, type Factor, finestGroups } from './chain';
  *
  * @throws ERR_REPFUSE_SHAPE for unequal strides or output sizes, or unequal input channels with a shared input.
  */
-export function concatOutputs(
-  convs: readonly AffineConv[],
-  options: { readonly input?: 'shared' | 'split' } = {},
-): AffineConv {
-  const { input = 'shared' } = options;
+export function concatOutputs(parts: readonly AffineConv[], options: ConcatOptions = {}): AffineConv {
+  const convs = checkArgument('convs', AFFINE_CONVS, parts);
+  const { input = 'shared' } = checkOptions('concatOutputs', OPTIONS, options);
   const [first] = convs;
   if (first === undefined) {
     throw new RepfuseError(
@@ -47,7 +54,7 @@ export function concatOutputs(
   if (input === 'shared') inChannels = first.inChannels;
   const outChannels = bias.length;
   const groups = convs.length === 1 ? first.groups : finestGroups(chains, outChannels, inChannels);
-  return new AffineConv(
+  return affineConv(
     { outChannels, inChannels, stride: first.stride, groups, ...grid },
     { chains, bias: Float64Array.from(bias), biasTerms },
   );

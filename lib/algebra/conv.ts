@@ -1,8 +1,11 @@
+import { checkArgument, checkOptions } from '../arguments/check';
+import { membersOf, nullish, optional, TEXT } from '../arguments/schemas';
 import { RepfuseError } from '../errors';
-import { type Padding, type Pair, toPadding4, toPair } from '../ops/geometry';
+import { CHANNELS, PADDING, PAIR, type Padding, type Pair, toPadding4, toPair } from '../ops/geometry';
 import { DTYPES } from '../tensor/dtype';
+import { TENSOR } from '../tensor/schemas';
 import { formatShape, type Tensor } from '../tensor/tensor';
-import { AffineConv } from './affine-conv';
+import { type AffineConv, affineConv } from './affine-conv';
 import type { Axes, Factor, Kernel } from './chain';
 import { channelVector } from './channel-vector';
 
@@ -15,6 +18,15 @@ export interface ConvOptions {
   readonly name?: string | undefined;
 }
 
+const BIAS = nullish(TENSOR);
+const OPTIONS = membersOf<ConvOptions>()({
+  stride: optional(PAIR),
+  padding: optional(PADDING),
+  dilation: optional(PAIR),
+  groups: optional(CHANNELS),
+  name: optional(TEXT),
+});
+
 /**
  * A convolution as it stands: weight OIHW `[O, I / groups, kh, kw]` of any floating type, bias `[O]` or none (zeros).
  *
@@ -22,7 +34,10 @@ export interface ConvOptions {
  *   is looked at when the result is materialized).
  */
 export function conv(weight: Tensor, bias: Tensor | null | undefined, options: ConvOptions = {}): AffineConv {
-  const { groups = 1, name = `a weight of shape ${formatShape(weight.shape)}` } = options;
+  checkArgument('weight', TENSOR, weight);
+  checkArgument('bias', BIAS, bias);
+  const checked = checkOptions('conv', OPTIONS, options);
+  const { groups = 1, name = `a weight of shape ${formatShape(weight.shape)}` } = checked;
   const [outChannels, inPerGroup, height, width] = weight.shape as [number, number, number, number];
   if (weight.shape.length !== 4 || weight.size === 0) {
     throw new RepfuseError(
@@ -38,7 +53,7 @@ export function conv(weight: Tensor, bias: Tensor | null | undefined, options: C
       { tensor: weight, name, dtype: weight.dtype },
     );
   }
-  if (!Number.isSafeInteger(groups) || groups < 1 || outChannels % groups !== 0) {
+  if (outChannels % groups !== 0) {
     throw new RepfuseError(
       'ERR_REPFUSE_SHAPE',
       `Expected groups that divide ${outChannels} output channels for ${name} but received ${groups}`,
@@ -47,7 +62,7 @@ export function conv(weight: Tensor, bias: Tensor | null | undefined, options: C
   }
   const kernel: Kernel = { name, tensor: weight, value: 1, outChannels, inPerGroup, size: [height, width], groups };
   const values = bias ? new Float64Array(channelVector(bias, outChannels, `the bias of ${name}`)) : null;
-  return fromKernel(kernel, values, groups, options);
+  return fromKernel(kernel, values, groups, checked);
 }
 
 /**
@@ -57,6 +72,8 @@ export function conv(weight: Tensor, bias: Tensor | null | undefined, options: C
  * @throws ERR_REPFUSE_SHAPE unless `groups` divides `channels`.
  */
 export function identity(channels: number, groups = 1): AffineConv {
+  checkArgument('channels', CHANNELS, channels);
+  checkArgument('groups', CHANNELS, groups);
   return depthwise(`the identity of ${channels} channels`, channels, [1, 1], 1, groups, {});
 }
 
@@ -69,10 +86,10 @@ export function depthwise(
   groups: number,
   options: ConvOptions,
 ): AffineConv {
-  if (![channels, groups].every((n) => Number.isSafeInteger(n) && n > 0) || channels % groups !== 0) {
+  if (channels % groups !== 0) {
     throw new RepfuseError(
       'ERR_REPFUSE_SHAPE',
-      `Expected positive channels and groups that divide them for ${name} but received ${channels} and ${groups}`,
+      `Expected groups that divide the channels for ${name} but received ${channels} and ${groups}`,
       { name, channels, groups },
     );
   }
@@ -81,13 +98,13 @@ export function depthwise(
 }
 
 function fromKernel(kernel: Kernel, bias: Float64Array | null, groups: number, options: ConvOptions): AffineConv {
-  const stride = toPair(options.stride ?? 1, 'stride');
+  const stride = toPair(options.stride ?? 1);
   const padding = toPadding4(options.padding ?? 0);
-  const dilation = toPair(options.dilation ?? 1, 'dilation');
+  const dilation = toPair(options.dilation ?? 1);
   const factor: Factor = { kernel, scale: null, outBegin: 0, inBegin: 0, step: dilation };
   const inChannels = kernel.inPerGroup * kernel.groups;
   const { outChannels, size } = kernel;
-  return new AffineConv(
+  return affineConv(
     { outChannels, inChannels, kernel: size, stride, padding, dilation, groups },
     {
       chains: [{ factors: [factor], offset: [-padding[0], -padding[1]] }],

@@ -1,3 +1,5 @@
+import { checkArgument, checkOptions } from '../arguments/check';
+import { BOOLEAN, membersOf, oneOf, optional } from '../arguments/schemas';
 import { RepfuseError } from '../errors';
 import {
   type Branch,
@@ -8,10 +10,12 @@ import {
   scaleFactors,
   storedKernel,
 } from '../ops';
-import type { Padding4 } from '../ops/geometry';
+import { geometryOf, windowOf } from '../ops/branch';
+import { BRANCH, BRANCHES, STAGES } from '../ops/branch-schema';
+import { CHANNELS, type Padding4 } from '../ops/geometry';
 import { formatShape, Tensor } from '../tensor/tensor';
 import { addBranches } from './add';
-import { AffineConv } from './affine-conv';
+import { AFFINE_CONV, type AffineConv, affineConv } from './affine-conv';
 import { averagePool } from './average-pool';
 import { foldBatchNorm, scale, shift } from './batch-norm';
 import { fitsGroups } from './chain';
@@ -28,6 +32,15 @@ export interface FromBranchOptions {
   readonly allowInexactBorder?: boolean | undefined;
 }
 
+type AppendOptions = Pick<FromBranchOptions, 'allowInexactBorder'>;
+
+const APPEND_OPTIONS = membersOf<AppendOptions>()({ allowInexactBorder: optional(BOOLEAN) });
+const OPTIONS = membersOf<FromBranchOptions>()({
+  groups: optional(CHANNELS),
+  channels: optional(CHANNELS),
+  allowInexactBorder: optional(BOOLEAN),
+});
+
 const NO_PADDING: Padding4 = [0, 0, 0, 0];
 
 /**
@@ -36,9 +49,9 @@ const NO_PADDING: Padding4 = [0, 0, 0, 0];
  * @throws ERR_REPFUSE_INEXACT, ERR_REPFUSE_NOT_FUSABLE, ERR_REPFUSE_NOT_FINITE, ERR_REPFUSE_SHAPE as the operations do, naming
  *   branch and stage; ERR_REPFUSE_INVALID_ARGUMENT if nothing tells the channels.
  */
-export function fromBranch(branch: Branch, options: FromBranchOptions = {}): AffineConv {
-  const { allowInexactBorder } = options;
-  const channels = options.channels ?? inputChannels(branch);
+export function fromBranch(given: Branch, options: FromBranchOptions = {}): AffineConv {
+  const branch = checkArgument('branch', BRANCH, given);
+  const { allowInexactBorder, channels = inputChannels(branch), groups } = checkOptions('fromBranch', OPTIONS, options);
   if (channels === undefined) {
     throw new RepfuseError(
       'ERR_REPFUSE_INVALID_ARGUMENT',
@@ -47,7 +60,7 @@ export function fromBranch(branch: Branch, options: FromBranchOptions = {}): Aff
     );
   }
   const fused = append(undefined, channels, branch, allowInexactBorder);
-  return regroup(fused, options.groups, branch.name);
+  return regroup(fused, groups, branch.name);
 }
 
 /** Branches that work on one input, and what becomes of their outputs. */
@@ -59,21 +72,28 @@ export interface BranchSum {
   readonly after?: readonly Stage[];
 }
 
+const BRANCH_SUM = membersOf<BranchSum>()({
+  branches: BRANCHES,
+  combine: optional(oneOf(['sum', 'concat', 'split'])),
+  after: optional(STAGES),
+});
+
 /**
  * The one convolution that parallel branches are, with the affine stages after them.
  *
  * @param options as for `fromBranch`, of every branch
  * @throws as `fromBranch`, `addBranches` and `concatOutputs`
  */
-export function fromBranches(
-  { branches, combine = 'sum', after = [] }: BranchSum,
-  options: FromBranchOptions = {},
-): AffineConv {
+export function fromBranches(sum: BranchSum, options: FromBranchOptions = {}): AffineConv {
+  const { branches, combine = 'sum', after = [] } = checkArgument('sum', BRANCH_SUM, sum);
+  checkOptions('fromBranches', OPTIONS, options);
   const own = combine === 'split' ? { ...options, channels: undefined } : options;
   const parts = branches.map((branch) => fromBranch(branch, own));
   const input = combine === 'split' ? 'split' : 'shared';
   const joined = combine === 'sum' ? addBranches(parts) : concatOutputs(parts, { input });
-  return after.length === 0 ? joined : appendStages(joined, { name: 'after the branches', stages: after }, options);
+  return after.length === 0
+    ? joined
+    : append(joined, joined.outChannels, { name: 'after the branches', stages: after }, options.allowInexactBorder);
 }
 
 /**
@@ -81,12 +101,10 @@ export function fromBranches(
  *
  * @throws as `fromBranch`
  */
-export function appendStages(
-  conv: AffineConv,
-  branch: Branch,
-  { allowInexactBorder }: Pick<FromBranchOptions, 'allowInexactBorder'> = {},
-): AffineConv {
-  return append(conv, conv.outChannels, branch, allowInexactBorder);
+export function appendStages(conv: AffineConv, branch: Branch, options: AppendOptions = {}): AffineConv {
+  const { outChannels } = checkArgument('conv', AFFINE_CONV, conv);
+  const { allowInexactBorder } = checkOptions('appendStages', APPEND_OPTIONS, options);
+  return append(conv, outChannels, checkArgument('branch', BRANCH, branch), allowInexactBorder);
 }
 
 /** Stages put after a convolution; after nothing, which is the identity, where it is undefined. */
@@ -122,7 +140,7 @@ function append(
         const next =
           stage.kind === 'conv2d'
             ? convOf(stage, name)
-            : averagePool({ ...stage, channels: fused?.outChannels ?? channels, allowInexactBorder });
+            : averagePool({ ...windowOf(stage), channels: fused?.outChannels ?? channels, allowInexactBorder });
         // Zeros of its own around the frame make it another border than the frame's.
         const border = next.padding.some((p) => p > 0) ? 'zero' : 'bias';
         const padded = padInput(next, frame);
@@ -155,7 +173,7 @@ function scaleBy(fused: AffineConv, stage: ScaleStage, name: string): AffineConv
 }
 
 function convOf(stage: ConvStage, name: string): AffineConv {
-  const stored = conv(storedKernel(stage), stage.bias, { ...stage, name: `${name} weight` });
+  const stored = conv(storedKernel(stage), stage.bias, { ...geometryOf(stage), name: `${name} weight` });
   if (!stage.plusIdentity) return stored;
   if (stored.inChannels !== stored.outChannels || stored.kernel[0] !== 1 || stored.kernel[1] !== 1) {
     throw new RepfuseError(
@@ -171,12 +189,12 @@ function convOf(stage: ConvStage, name: string): AffineConv {
 function regroup(fused: AffineConv, groups: number | undefined, name: string): AffineConv {
   if (groups === undefined || groups === fused.groups) return fused;
   const { outChannels, inChannels, value } = fused;
-  if (!Number.isSafeInteger(groups) || groups < 1 || !fitsGroups(value.chains, outChannels, inChannels, groups)) {
+  if (!fitsGroups(value.chains, outChannels, inChannels, groups)) {
     throw new RepfuseError(
       'ERR_REPFUSE_SHAPE',
       `Expected groups into which the ${inChannels} -> ${outChannels} channels of ${name} fit but received ${groups}`,
       { name, groups },
     );
   }
-  return new AffineConv({ ...fused, groups }, value);
+  return affineConv({ ...fused, groups }, value);
 }

@@ -1,7 +1,10 @@
+import { types } from 'node:util';
+import { checkArgument, checkOptions } from '../arguments/check';
+import { membersOf, oneOf, optional, SIGNAL, THREADS, value } from '../arguments/schemas';
 import { callNative, callNativeAsync, throwIfAborted } from '../native/call';
 import { resolveThreads } from '../native/threads';
-import { elementCount, Tensor } from '../tensor/tensor';
-import type { AffineConv } from './affine-conv';
+import { elementCount, newFloat32Array, Tensor } from '../tensor/tensor';
+import { AFFINE_CONV, type AffineConv } from './affine-conv';
 import { largestBranch } from './largest-branch';
 import { planOf } from './plan';
 
@@ -27,6 +30,22 @@ export interface MaterializeOptions {
   readonly threads?: number | undefined;
 }
 
+type AsyncMaterializeOptions = MaterializeOptions & { readonly signal?: AbortSignal | undefined };
+
+const ENTRIES = {
+  into: optional(
+    value<'largest-branch' | Float32Array>(
+      "'largest-branch' or a Float32Array",
+      (given) => given === 'largest-branch' || types.isFloat32Array(given),
+    ),
+  ),
+  check: optional(oneOf(['before', 'during'])),
+  rounding: optional(oneOf(['nearest', 'odd'])),
+  threads: optional(THREADS),
+} as const;
+const OPTIONS = membersOf<MaterializeOptions>()(ENTRIES);
+const ASYNC_OPTIONS = membersOf<AsyncMaterializeOptions>()({ ...ENTRIES, signal: optional(SIGNAL) });
+
 export interface Materialized {
   /** F32 OIHW `[outChannels, inChannels / groups, kh, kw]`. */
   readonly weight: Tensor;
@@ -48,7 +67,7 @@ export interface Materialized {
  *   see `check`, which may also leave the tensor at fault unnamed where it was overwritten).
  */
 export function materialize(conv: AffineConv, options: MaterializeOptions = {}): Materialized {
-  const call = prepare(conv, options);
+  const call = prepare(conv, checkOptions('materialize', OPTIONS, options));
   try {
     callNative('fuse', call.args);
   } catch (error) {
@@ -61,26 +80,25 @@ export function materialize(conv: AffineConv, options: MaterializeOptions = {}):
  * `materialize` on the thread pool. With `into: 'largest-branch'` the tensors are used where they lie: leave them alone until
  * the promise settles. Aborting stops it, unless it writes in place and has begun.
  */
-export async function materializeAsync(
-  conv: AffineConv,
-  options: MaterializeOptions & { readonly signal?: AbortSignal | undefined } = {},
-): Promise<Materialized> {
-  const call = prepare(conv, options);
+export async function materializeAsync(conv: AffineConv, options: AsyncMaterializeOptions = {}): Promise<Materialized> {
+  const { signal, ...rest } = checkOptions('materializeAsync', ASYNC_OPTIONS, options);
+  const call = prepare(conv, rest);
   try {
-    await callNativeAsync('fuse', call.args, { signal: options.signal, borrow: call.inPlace });
+    await callNativeAsync('fuse', call.args, { signal, borrow: call.inPlace });
   } catch (error) {
-    throwIfAborted(options.signal);
+    throwIfAborted(signal);
     throw call.named(error);
   }
   return call.result();
 }
 
 function prepare(conv: AffineConv, { into, check, rounding, threads }: MaterializeOptions) {
+  checkArgument('conv', AFFINE_CONV, conv);
   const shape = [conv.outChannels, conv.inChannels / conv.groups, ...conv.kernel];
   const size = elementCount(shape);
   const own = into === 'largest-branch' ? largestBranch(conv, size) : undefined;
   const target = own ?? (into === 'largest-branch' ? undefined : into);
-  const weight = target ?? new Float32Array(size);
+  const weight = target ?? newFloat32Array(size);
   const bias = new Float32Array(conv.outChannels);
   const stats = new Float64Array(1);
   const checkDuring = (check ?? (target === undefined ? 'during' : 'before')) === 'during';

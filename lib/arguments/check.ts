@@ -33,7 +33,7 @@ export function checkOptions<T extends object>(owner: string, schema: Schema<T>,
   if (known !== undefined && path.length === 1) {
     const nearest = nearestOf(option, known);
     throw refused(
-      `Expected an option of ${owner} but received ${isPlainName(option) ? option : show(option)}${suggestion(option, known)}`,
+      `Expected an option of ${owner} but received ${isPlainName(option) ? option : show(option)}${nearest === undefined ? ` (there are ${known.join(', ')})` : suggestion(option, known)}`,
       { option, ...(nearest === undefined ? {} : { nearest }) },
     );
   }
@@ -41,6 +41,12 @@ export function checkOptions<T extends object>(owner: string, schema: Schema<T>,
   throw refused(`Expected ${expected} for ${name}${formatPath(path.slice(1))} but received ${show(received)}`, {
     option,
   });
+}
+
+/** The options of a call that cannot do without. @throws as `checkOptions` */
+export function checkRequiredOptions<T extends object>(owner: string, schema: Schema<T>, options: unknown): T {
+  if (options !== undefined) return checkOptions(owner, schema, options);
+  throw refused(`Expected an object for the options of ${owner} but received undefined`, {});
 }
 
 interface Issue {

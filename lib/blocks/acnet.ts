@@ -1,6 +1,7 @@
+import { checkRequiredOptions } from '../arguments/check';
+import { oneOf, optional, optionsOf } from '../arguments/schemas';
 import { ACNET } from '../families/rules/acnet';
 import { planBranches } from '../families/stages';
-import { checkOptions, expectChoice } from '../options';
 import { ReparameterizableBlock } from './block';
 import { BLOCK_OPTIONS, type BlockOptions, resolveGeometry } from './geometry';
 
@@ -9,6 +10,11 @@ export interface ACNetBlockOptions extends BlockOptions {
   readonly activation?: 'none' | 'relu' | undefined;
 }
 
+const OPTIONS = optionsOf<ACNetBlockOptions>()({
+  ...BLOCK_OPTIONS,
+  activation: optional(oneOf(['none', 'relu'])),
+});
+
 /**
  * ACNet's asymmetric convolution block: KxK, Kx1 and 1xK convolutions, each with BN, summed.
  * Source: Ding et al., ACNet: Strengthening the Kernel Skeletons, ICCV 2019, section 3.2. Dilation and padding below K // 2 are
@@ -16,12 +22,12 @@ export interface ACNetBlockOptions extends BlockOptions {
  */
 export class ACNetBlock extends ReparameterizableBlock {
   /** @throws ERR_REPFUSE_INVALID_ARGUMENT */
-  constructor(options: ACNetBlockOptions) {
-    checkOptions('ACNetBlock', options, [...BLOCK_OPTIONS, 'activation']);
+  constructor(given: ACNetBlockOptions) {
+    const options = checkRequiredOptions('ACNetBlock', OPTIONS, given);
     super(options, resolveGeometry(options), {
       rule: ACNET,
       branches: planBranches(ACNET, { main: 1, vertical: 1, horizontal: 1 }),
-      activation: expectChoice(options.activation, 'activation', ['none', 'relu']),
+      activation: options.activation ?? 'none',
     });
   }
 }

@@ -1,34 +1,32 @@
+import { checkArgument, checkOptions } from '../arguments/check';
+import { optionsOf } from '../arguments/schemas';
 import type { FamilyRule } from '../families/rule';
 import { ARTICLE_ACNET, ARTICLE_REPVGG } from '../families/rules/article';
 import { type BranchCounts, planBranches } from '../families/stages';
 import type { OpOptions } from '../ops';
-import { checkOptions } from '../options';
+import { CHANNELS } from '../ops/geometry';
 import { ReparameterizableBlock } from './block';
-import { type BlockOptions, keepsShape, resolveGeometry } from './geometry';
+import { BLOCK_OPTIONS, type BlockOptions, keepsShape, resolveGeometry } from './geometry';
 
 /** Options of the article's blocks, under its names (in camel case). Its use_se did nothing and is left out. */
 export type ArticleBlockOptions = Pick<BlockOptions, 'kernelSize' | 'stride' | 'groups' | 'deploy' | 'eps' | 'seed'>;
 
-const ARTICLE_OPTIONS: readonly (keyof ArticleBlockOptions)[] = [
-  'kernelSize',
-  'stride',
-  'groups',
-  'deploy',
-  'eps',
-  'seed',
-];
+const { kernelSize, stride, groups, deploy, eps, seed } = BLOCK_OPTIONS;
+const ARTICLE_OPTIONS = optionsOf<ArticleBlockOptions>()({ kernelSize, stride, groups, deploy, eps, seed });
 
 /** What the article's two blocks share: ReLU(sum of branches), and the names. docs/article-differences.md tells the rest. */
 abstract class ArticleBlock extends ReparameterizableBlock {
   protected constructor(
     name: string,
     channels: readonly [inputChannel: number, outputChannel: number],
-    options: ArticleBlockOptions,
+    given: ArticleBlockOptions,
     rule: FamilyRule,
     counts: BranchCounts,
   ) {
-    checkOptions(name, options, ARTICLE_OPTIONS);
-    const block = { ...options, inChannels: channels[0], outChannels: channels[1] };
+    const options = checkOptions(name, ARTICLE_OPTIONS, given);
+    const inChannels = checkArgument('inputChannel', CHANNELS, channels[0]);
+    const outChannels = checkArgument('outputChannel', CHANNELS, channels[1]);
+    const block = { ...options, inChannels, outChannels };
     const geometry = resolveGeometry(block);
     const identity = keepsShape(block, geometry) ? (counts.identity ?? 0) : 0;
     super(block, geometry, { rule, branches: planBranches(rule, { ...counts, identity }), activation: 'relu' });

@@ -1,5 +1,8 @@
 import { fromBranches, materialize } from '../algebra';
+import { checkArgument, checkOptions } from '../arguments/check';
+import { BOOLEAN, integer, membersOf, optional } from '../arguments/schemas';
 import type { StateDict } from '../checkpoint/state-dict';
+import { RepfuseError } from '../errors';
 import { type BlockGeometry, buildBranch } from '../families/branches';
 import {
   type AsyncOpOptions,
@@ -16,7 +19,8 @@ import {
   squeezeExcite,
   squeezeExciteAsync,
 } from '../ops';
-import { expectBoolean, expectInteger } from '../options';
+import { ASYNC_OP_OPTIONS, OP_OPTIONS } from '../ops/run';
+import { checkTensors } from '../tensor/schemas';
 import type { Tensor } from '../tensor/tensor';
 import {
   type BlockDefinition,
@@ -29,13 +33,15 @@ import {
 import { resolveEps } from './eps';
 import type { BlockOptions } from './geometry';
 import { initialTensors, roughStatistics } from './initialize';
-import { copyTensor, type LoadStateDictOptions, takeTensors } from './load-state-dict';
+import { copyTensor, LOAD_STATE_DICT_OPTIONS, type LoadStateDictOptions, takeTensors } from './load-state-dict';
 
 export interface StateDictOptions {
   /** The block's own tensors instead of copies: a later `switchToDeploy` overwrites one of them. Default false. */
   readonly borrow?: boolean | undefined;
 }
 
+const STATE_DICT_OPTIONS = membersOf<StateDictOptions>()({ borrow: optional(BOOLEAN) });
+const SEED = integer(0);
 const STATISTICS: readonly string[] = ['mean', 'var', 'counter'];
 
 /**
@@ -53,6 +59,12 @@ export abstract class ReparameterizableBlock {
 
   /** @throws ERR_REPFUSE_INVALID_ARGUMENT */
   protected constructor(options: BlockOptions, geometry: BlockGeometry, structure: BlockStructure) {
+    if (new.target === ReparameterizableBlock) {
+      throw new RepfuseError(
+        'ERR_REPFUSE_INVALID_ARGUMENT',
+        'Expected a kind of block, such as RepVGGBlock, but received what all have in common',
+      );
+    }
     const { inChannels, outChannels } = options;
     this.definition = {
       squeezeExcite: null,
@@ -61,11 +73,11 @@ export abstract class ReparameterizableBlock {
       inChannels,
       outChannels,
       geometry,
-      affine: expectBoolean(options.affine, 'affine', true),
+      affine: options.affine ?? true,
       epsOf: resolveEps(options.eps ?? 1e-5, structure.branches),
     };
-    this.isDeployed = expectBoolean(options.deploy, 'deploy', false);
-    this.tensors = initialTensors(this.specs(), expectInteger(options.seed ?? 0, 'seed', 0));
+    this.isDeployed = options.deploy ?? false;
+    this.tensors = initialTensors(this.specs(), options.seed ?? 0);
   }
 
   /** Whether the block is one plain convolution. */
@@ -104,7 +116,8 @@ export abstract class ReparameterizableBlock {
    * @returns [N, outChannels, H', W']
    * @throws ERR_REPFUSE_SHAPE and the errors of `batchNorm`
    */
-  forward(input: Tensor, options: OpOptions = {}): Tensor {
+  forward(input: Tensor, given: OpOptions = {}): Tensor {
+    const options = checkOptions('forward', OP_OPTIONS, given);
     const { activation, squeezeExcite: se } = this.definition;
     let y = this.forwardLinear(input, options);
     if (se?.position === 'before-activation') y = squeezeExcite(y, this.squeezeExcite(), options);
@@ -113,7 +126,8 @@ export abstract class ReparameterizableBlock {
   }
 
   /** `forward` on the pool: the event loop stays free. */
-  async forwardAsync(input: Tensor, options: OpOptions & AsyncOpOptions = {}): Promise<Tensor> {
+  async forwardAsync(input: Tensor, given: OpOptions & AsyncOpOptions = {}): Promise<Tensor> {
+    const options = checkOptions('forwardAsync', ASYNC_OP_OPTIONS, given);
     const { activation, squeezeExcite: se } = this.definition;
     const weights = se === null ? null : this.squeezeExcite();
     let y = await this.forwardLinearAsync(input, options);
@@ -123,7 +137,8 @@ export abstract class ReparameterizableBlock {
   }
 
   /** The affine part alone: the sum of the branches, or the fused convolution. */
-  forwardLinear(input: Tensor, options: OpOptions = {}): Tensor {
+  forwardLinear(input: Tensor, given: OpOptions = {}): Tensor {
+    const options = checkOptions('forwardLinear', OP_OPTIONS, given);
     if (this.isDeployed)
       return conv2d(input, this.fused('weight'), this.fused('bias'), { ...options, ...this.definition.geometry });
     let sum: Tensor | undefined;
@@ -135,7 +150,8 @@ export abstract class ReparameterizableBlock {
   }
 
   /** `forwardLinear` on the pool. */
-  async forwardLinearAsync(input: Tensor, options: OpOptions & AsyncOpOptions = {}): Promise<Tensor> {
+  async forwardLinearAsync(input: Tensor, given: OpOptions & AsyncOpOptions = {}): Promise<Tensor> {
+    const options = checkOptions('forwardLinearAsync', ASYNC_OP_OPTIONS, given);
     if (this.isDeployed) {
       return conv2dAsync(input, this.fused('weight'), this.fused('bias'), { ...options, ...this.definition.geometry });
     }
@@ -159,7 +175,8 @@ export abstract class ReparameterizableBlock {
    *
    * @throws ERR_REPFUSE_NOT_FUSABLE, ERR_REPFUSE_NOT_FINITE
    */
-  switchToDeploy({ threads }: OpOptions = {}): void {
+  switchToDeploy(options: OpOptions = {}): void {
+    const { threads } = checkOptions('switchToDeploy', OP_OPTIONS, options);
     if (this.isDeployed) return;
     const sum = fromBranches(this);
     const into = this.passesUnderWay === 0 ? 'largest-branch' : undefined;
@@ -171,7 +188,8 @@ export abstract class ReparameterizableBlock {
   }
 
   /** The tensors of the present form, under the authors' key names. Copies, unless `borrow`. */
-  stateDict({ borrow = false }: StateDictOptions = {}): StateDict {
+  stateDict(options: StateDictOptions = {}): StateDict {
+    const { borrow = false } = checkOptions('stateDict', STATE_DICT_OPTIONS, options);
     return new Map([...this.tensors].map(([key, tensor]) => [key, borrow ? tensor : copyTensor(tensor)]));
   }
 
@@ -183,11 +201,14 @@ export abstract class ReparameterizableBlock {
    *   ERR_REPFUSE_INVALID_ARGUMENT (types) naming the tensor. The block is then as it was.
    */
   loadStateDict(stateDict: StateDict, options: LoadStateDictOptions = {}): void {
-    this.tensors = takeTensors(stateDict, this.specs(), this.definition.rule, options);
+    const tensors = checkTensors('stateDict', stateDict);
+    const checked = checkOptions('loadStateDict', LOAD_STATE_DICT_OPTIONS, options);
+    this.tensors = takeTensors(tensors, this.specs(), this.definition.rule, checked);
   }
 
   /** Replaces every BatchNorm's statistics and affine parameters by seeded rough ones, as if trained; none in deploy form. */
   randomizeStatistics(seed: number): void {
+    checkArgument('seed', SEED, seed);
     for (const [key, tensor] of roughStatistics(this.specs(), seed)) this.tensors.set(key, tensor);
   }
 

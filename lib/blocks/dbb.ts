@@ -1,7 +1,9 @@
+import { checkRequiredOptions } from '../arguments/check';
+import { oneOf, optional, optionsOf } from '../arguments/schemas';
 import { RepfuseError } from '../errors';
 import { DBB } from '../families/rules/dbb';
 import { planBranches } from '../families/stages';
-import { checkOptions, expectChoice, expectInteger } from '../options';
+import { CHANNELS } from '../ops/geometry';
 import { ReparameterizableBlock } from './block';
 import { BLOCK_OPTIONS, type BlockOptions, resolveGeometry } from './geometry';
 
@@ -12,6 +14,12 @@ export interface DiverseBranchBlockOptions extends BlockOptions {
   readonly activation?: 'none' | 'relu' | undefined;
 }
 
+const OPTIONS = optionsOf<DiverseBranchBlockOptions>()({
+  ...BLOCK_OPTIONS,
+  internalChannels: optional(CHANNELS),
+  activation: optional(oneOf(['none', 'relu'])),
+});
+
 /**
  * Diverse Branch Block: KxK, 1x1, 1x1 then average pooling, 1x1 then KxK, each with its BatchNorms, summed. Depthwise blocks
  * (groups = outChannels) have no 1x1 branch and pool their input as it is. No dilation: pooling has none.
@@ -19,8 +27,8 @@ export interface DiverseBranchBlockOptions extends BlockOptions {
  */
 export class DiverseBranchBlock extends ReparameterizableBlock {
   /** @throws ERR_REPFUSE_INVALID_ARGUMENT */
-  constructor(options: DiverseBranchBlockOptions) {
-    checkOptions('DiverseBranchBlock', options, [...BLOCK_OPTIONS, 'internalChannels', 'activation']);
+  constructor(given: DiverseBranchBlockOptions) {
+    const options = checkRequiredOptions('DiverseBranchBlock', OPTIONS, given);
     const geometry = resolveGeometry(options);
     const { inChannels, outChannels } = options;
     const { groups, dilation } = geometry;
@@ -29,10 +37,7 @@ export class DiverseBranchBlock extends ReparameterizableBlock {
     if (depthwise && inChannels !== outChannels) {
       throw refused(`${outChannels}, as many as outChannels in a depthwise block,`, 'inChannels', inChannels);
     }
-    const internalChannels = expectInteger(
-      options.internalChannels ?? (depthwise ? 2 * inChannels : inChannels),
-      'internalChannels',
-    );
+    const { internalChannels = depthwise ? 2 * inChannels : inChannels } = options;
     if (internalChannels % groups !== 0) {
       throw refused(`a multiple of ${groups} groups`, 'internalChannels', internalChannels);
     }
@@ -45,7 +50,7 @@ export class DiverseBranchBlock extends ReparameterizableBlock {
         // difference to the identity, which takes as many channels on both sides.
         { average: depthwise ? 1 : 0, sequential: internalChannels === inChannels ? 0 : 1 },
       ),
-      activation: expectChoice(options.activation, 'activation', ['none', 'relu']),
+      activation: options.activation ?? 'none',
       internalChannels,
     });
   }

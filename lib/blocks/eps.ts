@@ -1,35 +1,37 @@
+import * as v from 'valibot';
+import { checkArgument } from '../arguments/check';
+import { number, recordOf, type Schema, unchecked } from '../arguments/schemas';
+import { quote } from '../arguments/show';
+import { suggestion } from '../arguments/suggest';
 import { RepfuseError } from '../errors';
 import type { EpsOf } from '../families/branches';
 import type { PlannedBranch } from '../families/stages';
-import { nearestOf } from '../options';
 
 /** BatchNorm eps: one value, or one by the BatchNorm's key prefix (`rbr_dense.bn`). */
 export type Eps = number | Readonly<Record<string, number>>;
 
+const EPS_VALUE = number(0);
+/** Which BatchNorms there are is not known yet. */
+export const EPS: Schema<Eps> = v.union(
+  [EPS_VALUE, recordOf(unchecked<number>())],
+  'a finite number of at least 0, or one for each BatchNorm',
+);
+
 /** @throws ERR_REPFUSE_INVALID_ARGUMENT for a value below 0, a BatchNorm without a value, a name that is none. */
 export function resolveEps(eps: Eps, branches: readonly PlannedBranch[]): EpsOf {
-  if (typeof eps === 'number') {
-    checkEps(eps, 'eps');
-    return () => eps;
-  }
+  if (typeof eps === 'number') return () => eps;
   const batchNorms = branches.flatMap(({ stages }) =>
     stages.flatMap((stage) => ('batchNorm' in stage ? [stage.batchNorm] : [])),
   );
-  for (const name of batchNorms) checkEps(eps[name], `eps of ${name}`);
+  for (const name of batchNorms)
+    checkArgument(`eps of ${name}`, EPS_VALUE, Object.hasOwn(eps, name) ? eps[name] : undefined);
   for (const name of Object.keys(eps)) {
     if (batchNorms.includes(name)) continue;
     throw new RepfuseError(
       'ERR_REPFUSE_INVALID_ARGUMENT',
-      `Expected a BatchNorm of the block for eps but received ${name}: did you mean ${nearestOf(name, batchNorms)}?`,
+      `Expected a BatchNorm of the block for eps but received ${quote(name)}${suggestion(name, batchNorms)}`,
+      { option: 'eps' },
     );
   }
   return (name) => eps[name]!;
-}
-
-function checkEps(value: number | undefined, name: string): void {
-  if (typeof value === 'number' && Number.isFinite(value) && value >= 0) return;
-  throw new RepfuseError(
-    'ERR_REPFUSE_INVALID_ARGUMENT',
-    `Expected a finite number of at least 0 for ${name} but received ${value}`,
-  );
 }

@@ -1,8 +1,8 @@
+import { BOOLEAN, integer, optional } from '../arguments/schemas';
 import { RepfuseError } from '../errors';
 import type { BlockGeometry } from '../families/branches';
-import { type Padding, type Pair, toPadding4, toPair } from '../ops/geometry';
-import { expectInteger } from '../options';
-import type { Eps } from './eps';
+import { CHANNELS, PADDING, PAIR, type Padding, type Pair, toPadding4, toPair } from '../ops/geometry';
+import { EPS, type Eps } from './eps';
 
 /** Options that every block shares, in PyTorch's words. */
 export interface BlockOptions {
@@ -28,40 +28,39 @@ export interface BlockOptions {
   readonly seed?: number | undefined;
 }
 
-export const BLOCK_OPTIONS: readonly (keyof BlockOptions)[] = [
-  'inChannels',
-  'outChannels',
-  'kernelSize',
-  'stride',
-  'padding',
-  'dilation',
-  'groups',
-  'affine',
-  'eps',
-  'deploy',
-  'seed',
-];
+/** Their schemas. */
+export const BLOCK_OPTIONS = {
+  inChannels: CHANNELS,
+  outChannels: CHANNELS,
+  kernelSize: optional(PAIR),
+  stride: optional(PAIR),
+  padding: optional(PADDING),
+  dilation: optional(PAIR),
+  groups: optional(CHANNELS),
+  affine: optional(BOOLEAN),
+  eps: optional(EPS),
+  deploy: optional(BOOLEAN),
+  seed: optional(integer(0)),
+} as const;
 
 /** @throws ERR_REPFUSE_INVALID_ARGUMENT */
 export function resolveGeometry(options: BlockOptions): BlockGeometry {
-  const inChannels = expectInteger(options.inChannels, 'inChannels');
-  const outChannels = expectInteger(options.outChannels, 'outChannels');
-  const groups = expectInteger(options.groups ?? 1, 'groups');
+  const { inChannels, outChannels, groups = 1 } = options;
   if (inChannels % groups !== 0 || outChannels % groups !== 0) {
     throw new RepfuseError(
       'ERR_REPFUSE_INVALID_ARGUMENT',
       `Expected a divisor of ${inChannels} and ${outChannels} channels for groups but received ${groups}`,
     );
   }
-  const kernel = toPair(options.kernelSize ?? 3, 'kernelSize');
+  const kernel = toPair(options.kernelSize ?? 3);
   if (kernel.some((size) => size % 2 === 0)) {
     throw new RepfuseError(
       'ERR_REPFUSE_INVALID_ARGUMENT',
       `Expected an odd kernelSize, which has a centre, but received ${kernel.join('x')}`,
     );
   }
-  const stride = toPair(options.stride ?? 1, 'stride');
-  const dilation = toPair(options.dilation ?? 1, 'dilation');
+  const stride = toPair(options.stride ?? 1);
+  const dilation = toPair(options.dilation ?? 1);
   const same = [0, 1].map((axis) => (dilation[axis]! * (kernel[axis]! - 1)) / 2) as [number, number];
   return { kernel, stride, padding: toPadding4(options.padding ?? same), dilation, groups };
 }

@@ -1,3 +1,4 @@
+import { BOOLEAN, membersOf, optional, TEXT } from '../arguments/schemas';
 import type { StateDict } from '../checkpoint/state-dict';
 import { RepfuseError } from '../errors';
 import type { FamilyRule } from '../families/rule';
@@ -11,6 +12,11 @@ export interface LoadStateDictOptions {
   /** Use the tensors as they are instead of copying them: `switchToDeploy` may then overwrite them. Default false. */
   readonly borrow?: boolean | undefined;
 }
+
+export const LOAD_STATE_DICT_OPTIONS = membersOf<LoadStateDictOptions>()({
+  prefix: optional(TEXT),
+  borrow: optional(BOOLEAN),
+});
 
 /** How many keys a message lists before it only counts the rest; `details` holds all. */
 const LISTED_KEYS = 12;

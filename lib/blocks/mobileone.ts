@@ -1,6 +1,7 @@
+import { checkRequiredOptions } from '../arguments/check';
+import { BOOLEAN, integer, oneOf, optional, optionsOf } from '../arguments/schemas';
 import { MOBILEONE, TIMM_MOBILEONE } from '../families/rules/mobileone';
 import { planBranches } from '../families/stages';
-import { checkOptions, expectBoolean, expectChoice, expectInteger } from '../options';
 import { ReparameterizableBlock } from './block';
 import { BLOCK_OPTIONS, type BlockOptions, keepsShape, resolveGeometry } from './geometry';
 
@@ -13,25 +14,32 @@ export interface MobileOneBlockOptions extends BlockOptions {
   readonly naming?: 'apple' | 'timm' | undefined;
 }
 
+const OPTIONS = optionsOf<MobileOneBlockOptions>()({
+  ...BLOCK_OPTIONS,
+  numConvBranches: optional(integer(1, 1000)),
+  useSe: optional(BOOLEAN),
+  naming: optional(oneOf(['apple', 'timm'])),
+});
+
 /**
  * MobileOne: a 1x1 + BN if K > 1, BN of the input where the shape is kept, and several KxK + BN; summed, then ReLU.
  * Source: Vasu et al., MobileOne: An Improved One Millisecond Mobile Backbone, CVPR 2023, section 3.3.
  */
 export class MobileOneBlock extends ReparameterizableBlock {
   /** @throws ERR_REPFUSE_INVALID_ARGUMENT */
-  constructor(options: MobileOneBlockOptions) {
-    checkOptions('MobileOneBlock', options, [...BLOCK_OPTIONS, 'numConvBranches', 'useSe', 'naming']);
+  constructor(given: MobileOneBlockOptions) {
+    const options = checkRequiredOptions('MobileOneBlock', OPTIONS, given);
     const geometry = resolveGeometry(options);
-    const rule = { apple: MOBILEONE, timm: TIMM_MOBILEONE }[expectChoice(options.naming, 'naming', ['apple', 'timm'])];
+    const rule = { apple: MOBILEONE, timm: TIMM_MOBILEONE }[options.naming ?? 'apple'];
     super(options, geometry, {
       rule,
       branches: planBranches(rule, {
-        main: expectInteger(options.numConvBranches ?? 1, 'numConvBranches'),
+        main: options.numConvBranches ?? 1,
         pointwise: Math.max(...geometry.kernel) > 1 ? 1 : 0,
         identity: keepsShape(options, geometry) ? 1 : 0,
       }),
       activation: 'relu',
-      squeezeExcite: expectBoolean(options.useSe, 'useSe', false) ? rule.squeezeExcite![0]! : null,
+      squeezeExcite: options.useSe ? rule.squeezeExcite![0]! : null,
     });
   }
 }

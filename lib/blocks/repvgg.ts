@@ -1,8 +1,9 @@
+import { checkRequiredOptions } from '../arguments/check';
+import { BOOLEAN, oneOf, optional, optionsOf } from '../arguments/schemas';
 import { RepfuseError } from '../errors';
 import type { FamilyRule } from '../families/rule';
 import { REPVGG, TIMM_REPVGG } from '../families/rules/repvgg';
 import { planBranches } from '../families/stages';
-import { checkOptions, expectBoolean, expectChoice } from '../options';
 import { ReparameterizableBlock } from './block';
 import { BLOCK_OPTIONS, type BlockOptions, keepsShape, resolveGeometry } from './geometry';
 
@@ -15,16 +16,23 @@ export interface RepVGGBlockOptions extends BlockOptions {
   readonly naming?: 'authors' | 'timm' | undefined;
 }
 
+const OPTIONS = optionsOf<RepVGGBlockOptions>()({
+  ...BLOCK_OPTIONS,
+  useSe: optional(BOOLEAN),
+  usePostSe: optional(BOOLEAN),
+  naming: optional(oneOf(['authors', 'timm'])),
+});
+
 /**
  * RepVGG: KxK + BN, 1x1 + BN and, where the shape is kept, BN of the input itself; summed, then ReLU.
  * Source: Ding et al., RepVGG: Making VGG-style ConvNets Great Again, CVPR 2021, section 3.3.
  */
 export class RepVGGBlock extends ReparameterizableBlock {
   /** @throws ERR_REPFUSE_INVALID_ARGUMENT */
-  constructor(options: RepVGGBlockOptions) {
-    checkOptions('RepVGGBlock', options, [...BLOCK_OPTIONS, 'useSe', 'usePostSe', 'naming']);
+  constructor(given: RepVGGBlockOptions) {
+    const options = checkRequiredOptions('RepVGGBlock', OPTIONS, given);
     const geometry = resolveGeometry(options);
-    const rule = { authors: REPVGG, timm: TIMM_REPVGG }[expectChoice(options.naming, 'naming', ['authors', 'timm'])];
+    const rule = { authors: REPVGG, timm: TIMM_REPVGG }[options.naming ?? 'authors'];
     super(options, geometry, {
       rule,
       branches: planBranches(rule, { main: 1, pointwise: 1, identity: keepsShape(options, geometry) ? 1 : 0 }),
@@ -35,8 +43,7 @@ export class RepVGGBlock extends ReparameterizableBlock {
 }
 
 function squeezeExciteOf(options: RepVGGBlockOptions, { family, squeezeExcite = [] }: FamilyRule) {
-  const before = expectBoolean(options.useSe, 'useSe', false);
-  const after = expectBoolean(options.usePostSe, 'usePostSe', false);
+  const { useSe: before = false, usePostSe: after = false } = options;
   if (!before && !after) return null;
   const found = squeezeExcite.find(({ position }) => position === `${before ? 'before' : 'after'}-activation`);
   if (found === undefined || (before && after)) {

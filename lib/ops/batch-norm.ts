@@ -1,15 +1,5 @@
 import { checkArgument, checkOptions } from '../arguments/check';
-import {
-  listOf,
-  membersOf,
-  missable,
-  nullish,
-  number,
-  optional,
-  optionsOf,
-  unchecked,
-  value,
-} from '../arguments/schemas';
+import { listOf, membersOf, missable, nullish, number, optional, unchecked, value } from '../arguments/schemas';
 import { show } from '../arguments/show';
 import { RepfuseError } from '../errors';
 import { toFloat64 } from '../tensor/half';
@@ -150,7 +140,7 @@ export interface PixelNormalization {
 }
 
 const NONZERO = value<number>('a finite number other than 0', (given) => Number.isFinite(given) && given !== 0);
-const PIXEL_NORMALIZATION = optionsOf<PixelNormalization>()({
+const PIXEL_NORMALIZATION = membersOf<PixelNormalization>()({
   scale: NONZERO,
   mean: optional(listOf(number())),
   std: optional(listOf(NONZERO)),

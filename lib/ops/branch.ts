@@ -138,12 +138,14 @@ export async function runBranchAsync(
   return x;
 }
 
-function geometryOf({ stride, padding, dilation, groups }: ConvStage) {
+/** The options of a convolution that a stage has. */
+export function geometryOf({ stride, padding, dilation, groups }: ConvStage) {
   return { stride, padding, dilation, groups };
 }
 
 /** Input channels of a branch, by the first stage whose tensors tell them. */
-export function inputChannels({ stages }: Branch): number | undefined {
+export function inputChannels(branch: Branch): number | undefined {
+  const { stages } = checkArgument('branch', BRANCH, branch);
   for (const stage of stages) {
     if (stage.kind === 'conv2d') return (stage.weight.shape[1] ?? 0) * stage.groups;
     if (stage.kind === 'batch_norm') return stage.runningMean?.size;
@@ -153,7 +155,8 @@ export function inputChannels({ stages }: Branch): number | undefined {
   return undefined;
 }
 
-function windowOf({ kernel, stride, padding, countIncludePad }: Extract<Stage, { kind: 'avg_pool2d' }>) {
+/** Those of an average pooling. */
+export function windowOf({ kernel, stride, padding, countIncludePad }: Extract<Stage, { kind: 'avg_pool2d' }>) {
   return { kernel, stride, padding, countIncludePad };
 }
 
@@ -178,9 +181,16 @@ function stageBias({ bias }: ConvStage): Tensor | null {
 }
 
 /** The stored kernel, OIHW: a linear layer's weight as that of a 1x1 convolution, taps as a depthwise kernel. */
-export function storedKernel({ weight, taps }: ConvStage): Tensor {
+export function storedKernel(stage: ConvStage): Tensor {
+  const { weight, taps } = checkArgument('stage', CONV_STAGE, stage);
   const { dtype, shape, data } = weight;
   if (taps === undefined) return shape.length === 2 ? new Tensor(dtype, [...shape, 1, 1], data) : weight;
+  if (shape.length < 2) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_SHAPE',
+      `Expected taps [..., height, width] for weight but received ${formatShape(shape)}`,
+    );
+  }
   const [height, width] = shape.slice(-2) as [number, number];
   const kernels = new DTYPES[dtype].array(taps * height * width);
   for (let i = 0; i < kernels.length; i++) kernels[i] = data[i % data.length]!;

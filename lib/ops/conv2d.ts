@@ -1,5 +1,5 @@
 import { checkOptions } from '../arguments/check';
-import { integer, oneOf, optional, optionsOf, SIGNAL, THREADS } from '../arguments/schemas';
+import { integer, membersOf, oneOf, optional, SIGNAL, THREADS } from '../arguments/schemas';
 import { RepfuseError } from '../errors';
 import { formatShape, Tensor } from '../tensor/tensor';
 import { PADDING, PAIR, type Padding, type Pair, toPadding4, toPair, windowCount } from './geometry';
@@ -39,8 +39,8 @@ const ENTRIES = {
   groups: optional(integer()),
   activation: optional(oneOf(['none', 'relu'])),
 } as const;
-const OPTIONS = optionsOf<Conv2dOptions>()(ENTRIES);
-const ASYNC_OPTIONS = optionsOf<Conv2dOptions & AsyncOpOptions>()({ ...ENTRIES, signal: optional(SIGNAL) });
+const OPTIONS = membersOf<Conv2dOptions>()(ENTRIES);
+const ASYNC_OPTIONS = membersOf<Conv2dOptions & AsyncOpOptions>()({ ...ENTRIES, signal: optional(SIGNAL) });
 
 /**
  * 2-D cross-correlation, as PyTorch's `conv2d`: y[n, o] = sum over (i, u, v) of weight[o, i, u, v] * x[n, i, ...] + bias[o].

@@ -23,7 +23,7 @@ export const CHANNELS = integer(1, LARGEST);
 
 /** Of kernels, strides and dilations. */
 export const PAIR: Schema<Pair> = value(
-  'an integer of at least 1, or two',
+  'an integer of at least 1, or two,',
   (pair) => isWithin(pair, 1) || isListOf(pair, [2], 1),
 );
 

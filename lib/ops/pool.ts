@@ -1,5 +1,5 @@
 import { checkOptions } from '../arguments/check';
-import { BOOLEAN, integer, optional, optionsOf, SIGNAL, THREADS } from '../arguments/schemas';
+import { BOOLEAN, integer, membersOf, optional, SIGNAL, THREADS } from '../arguments/schemas';
 import { RepfuseError } from '../errors';
 import { Tensor } from '../tensor/tensor';
 import { PADDING, PAIR, type Padding, type Pair, toPadding4, toPair } from './geometry';
@@ -44,10 +44,10 @@ const WINDOW = {
 } as const;
 const MEAN = { ...WINDOW, countIncludePad: optional(BOOLEAN), divisorOverride: optional(integer()) } as const;
 const ASYNC = { signal: optional(SIGNAL) } as const;
-const MAX_POOL = optionsOf<MaxPool2dOptions>()(WINDOW);
-const MAX_POOL_ASYNC = optionsOf<MaxPool2dOptions & AsyncOpOptions>()({ ...WINDOW, ...ASYNC });
-const AVG_POOL = optionsOf<AvgPool2dOptions>()(MEAN);
-const AVG_POOL_ASYNC = optionsOf<AvgPool2dOptions & AsyncOpOptions>()({ ...MEAN, ...ASYNC });
+const MAX_POOL = membersOf<MaxPool2dOptions>()(WINDOW);
+const MAX_POOL_ASYNC = membersOf<MaxPool2dOptions & AsyncOpOptions>()({ ...WINDOW, ...ASYNC });
+const AVG_POOL = membersOf<AvgPool2dOptions>()(MEAN);
+const AVG_POOL_ASYNC = membersOf<AvgPool2dOptions & AsyncOpOptions>()({ ...MEAN, ...ASYNC });
 
 /**
  * Largest value of each window; padding counts as minus infinity. [N, C, H, W] -> [N, C, H', W'].

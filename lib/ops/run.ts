@@ -1,4 +1,4 @@
-import { optional, optionsOf, SIGNAL, THREADS } from '../arguments/schemas';
+import { membersOf, optional, SIGNAL, THREADS } from '../arguments/schemas';
 import { show } from '../arguments/show';
 import { RepfuseError } from '../errors';
 import type { NativeArguments, NativeOperator } from '../native/addon';
@@ -18,8 +18,8 @@ export interface AsyncOpOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-export const OP_OPTIONS = optionsOf<OpOptions>()({ threads: optional(THREADS) });
-export const ASYNC_OP_OPTIONS = optionsOf<OpOptions & AsyncOpOptions>()({
+export const OP_OPTIONS = membersOf<OpOptions>()({ threads: optional(THREADS) });
+export const ASYNC_OP_OPTIONS = membersOf<OpOptions & AsyncOpOptions>()({
   threads: optional(THREADS),
   signal: optional(SIGNAL),
 });
@@ -58,7 +58,7 @@ export function expectF32(tensor: Tensor, name: string, rank?: number): Tensor {
   if (!isTensor(tensor) || tensor.dtype !== 'F32') {
     throw new RepfuseError(
       'ERR_REPFUSE_INVALID_ARGUMENT',
-      `Expected a float32 Tensor for ${name} but received ${show(tensor)}`,
+      `Expected a float32 tensor for ${name} but received ${isTensor(tensor) ? tensor.dtype : show(tensor)}`,
       { argument: name },
     );
   }

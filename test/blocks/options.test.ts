@@ -33,14 +33,20 @@ describe('an option that does not exist', () => {
     ['RepVGGBlock', 'strid', 'stride'],
     ['RepVGGBlock', 'use_se', 'useSe'],
     ['ACNetBlock', 'dialation', 'dilation'],
-    ['DiverseBranchBlock', 'internal_channels_1x1_3x3', 'internalChannels'],
+    ['DiverseBranchBlock', 'internal_channels', 'internalChannels'],
     ['MobileOneBlock', 'num_conv_branches', 'numConvBranches'],
     ['MobileOneBlock', 'Groups', 'groups'],
     ['ACNet', 'kernel_size', 'kernelSize'],
-    ['RepBlock', 'padding', ''],
   ])('%s: %s is refused, the nearest is named', (block, name, nearest) => {
     expect(() => CREATE[block]!({ [name]: 1 })).toThrow(refused(block, name, `did you mean ${nearest}`));
   });
+});
+
+test('what is more than two letters off is no suggestion: the options are listed', () => {
+  expect(() => CREATE.RepBlock!({ padding: 1 })).toThrow(
+    'Expected an option of RepBlock but received padding (there are kernelSize, stride, groups, deploy, eps, seed)',
+  );
+  expect(() => CREATE.DiverseBranchBlock!({ internal_channels_1x1_3x3: 1 })).not.toThrow('did you mean');
 });
 
 describe('a value that no block can have', () => {

@@ -71,7 +71,7 @@ test('what is no float32 image is refused with the shape or type at fault', () =
   refuse(image, { groups: 3 }, /divisor of the 4 output channels for groups but received 3/);
   refuse(image, { stride: 0 }, /at least 1, or two, for stride but received 0/);
   refuse(image, { padding: 0.5 }, /for padding but received 0.5/);
-  refuse(image, { activation: 'gelu' }, /none or relu for activation but received gelu/);
+  refuse(image, { activation: 'gelu' }, /none or relu for activation but received "gelu"/);
   refuse(image, { threads: 65 }, /from 1 to 64 for threads but received 65/);
 });
 
