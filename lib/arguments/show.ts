@@ -69,7 +69,7 @@ function describeArray(items: readonly unknown[]): string {
 /** Its class is in another room, and may be that of another copy of this package. */
 function isTensorLike(value: object): value is TensorLike {
   const { dtype, shape } = value as { dtype?: unknown; shape?: unknown };
-  return typeof dtype === 'string' && /^[A-Z0-9]{2,4}$/.test(dtype) && Array.isArray(shape) && 'data' in value;
+  return typeof dtype === 'string' && /^[A-Z0-9_]{2,12}$/.test(dtype) && Array.isArray(shape) && 'data' in value;
 }
 
 interface TensorLike {
