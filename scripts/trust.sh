@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The long checks, outside .ci/run: the native tests under AddressSanitizer with UndefinedBehaviorSanitizer, and under ThreadSanitizer;
-# 10,000 random graphs in the engine and by evaluate.
+# 10,000 random graphs in the engine and by evaluate, 10,000 ONNX models whose constants are computed, rightly or not.
 # Ends with `N passed, N failed`.
 set -u
 cd "$(dirname "$0")/.."
@@ -22,5 +22,7 @@ check address-undefined 'address,undefined -fno-sanitize-recover=all' ASAN_OPTIO
 check thread thread TSAN_OPTIONS=halt_on_error=1:allocator_may_return_null=1 '-EngineConvTest.*'
 printf '\n== random graphs\n'
 if REPFUSE_RANDOM_GRAPHS=10000 npx jest test/engine/random-graphs.test.ts; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+printf '\n== graphs of constants\n'
+if REPFUSE_CONSTANT_GRAPHS=10000 npx jest test/onnx/constant-graphs.test.ts; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" = 0 ]

@@ -120,11 +120,11 @@ interface AxisGrid {
 function axisGrid(convs: readonly AffineConv[], axis: number): AxisGrid {
   const firsts = convs.map((conv) => -paddingOf(conv, axis)[0]);
   const lasts = convs.map((conv, i) => firsts[i]! + conv.dilation[axis]! * (conv.kernel[axis]! - 1));
-  const low = Math.min(...firsts);
-  const high = Math.max(...lasts);
+  const low = firsts.reduce((least, first) => Math.min(least, first));
+  const high = lasts.reduce((most, last) => Math.max(most, last));
   const distances = convs.map((conv) => (conv.kernel[axis]! > 1 ? conv.dilation[axis]! : 0));
   const dilation = [...distances, ...firsts.map((first) => first - low)].reduce(greatestCommonDivisor);
-  const smallest = Math.min(...convs.map((conv) => excess(conv, axis)));
+  const smallest = convs.reduce((least, conv) => Math.min(least, excess(conv, axis)), Number.POSITIVE_INFINITY);
   return {
     kernel: dilation === 0 ? 1 : (high - low) / dilation + 1,
     dilation: dilation === 0 ? convs[0]!.dilation[axis]! : dilation,

@@ -101,7 +101,7 @@ export function detectBlocks(tensors: StateDict, options: DetectOptions = {}): D
       });
       if (!blocks.some((block) => isSure(block, rule))) continue;
       for (const block of blocks) for (const key of ownKeys(block)) claimed.add(key);
-      found.push(...blocks);
+      for (const block of blocks) found.push(block);
     }
   }
   return inFileOrder(found, names);

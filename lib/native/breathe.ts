@@ -7,7 +7,7 @@ const MILLISECONDS = 20;
 /**
  * A pause for long work in JavaScript, to be awaited between its steps: it lets the event loop turn where that has not for a while.
  *
- * @throws ERR_REPFUSE_ABORTED once the signal has fired
+ * @throws the signal's reason once it has fired
  */
 export function breathe(signal: AbortSignal | undefined): () => Promise<void> | undefined {
   let last = performance.now();

@@ -15,7 +15,7 @@ import { dtypeOf } from './values';
  * several tensors refer to is read once, and is theirs together.
  *
  * @returns how many there are
- * @throws ERR_REPFUSE_FORMAT naming model, tensor and field; ERR_REPFUSE_FILE for a file that cannot be read; ERR_REPFUSE_ABORTED
+ * @throws ERR_REPFUSE_FORMAT naming model, tensor and field; ERR_REPFUSE_FILE for a file that cannot be read; the signal's reason
  */
 export async function loadExternalData(
   graph: Graph,

@@ -38,7 +38,7 @@ export class FixedConstants {
     this.work = this.evaluateAll(graph);
   }
 
-  /** Evaluates all, so that nothing that is asked later takes long. @throws as `get`; ERR_REPFUSE_ABORTED */
+  /** Evaluates all, so that nothing that is asked later takes long. @throws as `get`; the signal's reason */
   async prepare(signal?: AbortSignal): Promise<void> {
     const pause = breathe(signal);
     await pause();

@@ -31,7 +31,7 @@ export interface OnnxModel {
  * Reads a model, with the tensors that it keeps in other files of its folder.
  *
  * @param options.source the file, where it is open
- * @throws ERR_REPFUSE_ABORTED; ERR_REPFUSE_FILE; ERR_REPFUSE_FORMAT naming the file; ERR_REPFUSE_GRAPH for nodes in an impossible order; ERR_REPFUSE_UNSUPPORTED_FORMAT for an operator set that is too old or too new
+ * @throws the signal's reason; ERR_REPFUSE_FILE; ERR_REPFUSE_FORMAT naming the file; ERR_REPFUSE_GRAPH for nodes in an impossible order; ERR_REPFUSE_UNSUPPORTED_FORMAT for an operator set that is too old or too new
  */
 export async function readOnnx(
   from: Source,
@@ -99,11 +99,17 @@ function decode(bytes: Uint8Array, file: string): Model {
  *
  * @throws ERR_REPFUSE_EXISTS, ERR_REPFUSE_FILE; ERR_REPFUSE_RANGE beyond the 2 GiB that protobuf can hold; the signal's reason
  */
-export async function writeOnnx(file: string, { proto }: OnnxModel, options: NewFileOptions = {}): Promise<void> {
+export async function writeOnnx(
+  file: string,
+  { proto, opset }: OnnxModel,
+  options: NewFileOptions = {},
+): Promise<void> {
   // Tensors may lie in one memory, in the file each has its own.
   const data = [...tensorsOf(proto.graph)].reduce((sum, { rawData }) => sum + rawData.length, 0);
   if (data > MOST_BYTES) throw tooLarge(file, data);
-  checkOrder(proto.graph, file); // what is written can be read
+  // What is written can be read.
+  checkOrder(proto.graph, file);
+  checkArity(proto.graph, opset, file);
   const bytes = toBinary(ModelSchema, proto);
   if (bytes.length > MOST_BYTES) throw tooLarge(file, bytes.length);
   await writeNewFile(file, options, (sink) => sink.write(bytes));

@@ -1,6 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { RepfuseError } from '../errors';
 import { DTYPES, type DType } from '../tensor/dtype';
+import { toFloat32 } from '../tensor/half';
 import { boundedCount } from '../tensor/shape-rules';
 import { formatShape, Tensor } from '../tensor/tensor';
 import { MOST_RANK } from './evaluation/budget';
@@ -92,10 +93,10 @@ export function numbersOf({ data }: Tensor): number[] {
   return Array.from(data as ArrayLike<number | bigint>, Number);
 }
 
-/** A float32 matrix, its rows as columns. */
-export function transposed({ shape, data }: Tensor): Tensor {
-  const [rows, columns] = shape as [number, number];
-  const from = data as Float32Array;
+/** A matrix as float32, its rows as columns. @throws ERR_REPFUSE_INVALID_ARGUMENT for one of integers */
+export function transposed(tensor: Tensor): Tensor {
+  const [rows, columns] = tensor.shape as [number, number];
+  const from = toFloat32(tensor);
   const out = new Float32Array(from.length);
   for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) out[j * rows + i] = from[i * columns + j]!;
   return Tensor.f32([columns, rows], out);

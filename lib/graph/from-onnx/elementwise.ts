@@ -141,7 +141,7 @@ function pushBinary(reader: Reader, id: string, name: BinaryFunction, first: str
     [first, second, false],
     [second, first, true],
   ] as const) {
-    const constant = reader.constant(other);
+    const constant = reader.operand(other);
     if (constant === undefined) continue;
     const key = reader.set(other, constant);
     const order = constant_first ? { constant_first } : {};

@@ -207,6 +207,14 @@ export class Reader {
     return value === '' ? undefined : this.worlds.get(value);
   }
 
+  /** A constant that is computed with: float32 knows integers no better than other numbers, so none of those. */
+  operand(value: string): Tensor | undefined {
+    const constant = this.constant(value);
+    if (constant !== undefined && !DTYPES[constant.dtype].floating)
+      throw unusable(`its input ${JSON.stringify(value)} is of ${constant.dtype}, which is not computed with`);
+    return constant;
+  }
+
   /** Numbers known before the network runs: of an input, else of an attribute. */
   integers(node: Node, index: number, attribute: string): readonly number[] | undefined {
     const name = node.input[index] ?? '';
@@ -240,7 +248,7 @@ export class Reader {
   /** Adds a node whose inputs are named as the model names them. */
   push(node: GraphNode): void {
     const inputs = node.inputs.map((input) => {
-      const constant = this.shapes[0].has(this.value(input)) ? undefined : this.constant(input);
+      const constant = this.shapes[0].has(this.value(input)) ? undefined : this.operand(input);
       if (constant === undefined) return this.value(input);
       this.add({ id: input, op: 'constant', inputs: [], tensor: this.set(input, constant) });
       return input;
@@ -262,7 +270,7 @@ export class Reader {
 
   /** The key of a constant input, which becomes a weight. */
   weight(node: Node, index: number, key = node.input[index]!): string {
-    const tensor = this.constant(node.input[index] ?? '');
+    const tensor = this.operand(node.input[index] ?? '');
     if (tensor === undefined) throw refused(node, `its input ${JSON.stringify(node.input[index])} is no constant`);
     return this.set(key, tensor);
   }

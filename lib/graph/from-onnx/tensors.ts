@@ -141,7 +141,7 @@ export const TENSOR_OPERATORS: Readonly<Record<string, Take>> = {
   },
   MatMul(reader, node) {
     const [first, second] = node.input as [string, string];
-    const weight = reader.constant(second);
+    const weight = reader.operand(second);
     if (weight?.shape.length === 2 && reader.constant(first) === undefined && reader.rank(first) === 2) {
       const key = reader.set(`${node.output[0]}.weight`, transposed(weight));
       reader.push({ ...about(node, 'linear'), weight: key, bias: null });
@@ -190,7 +190,7 @@ function takeGemm(reader: Reader, node: Node): void {
   const [alpha, beta] = [floatOf(node, 'alpha', 1), floatOf(node, 'beta', 1)];
   const [transA, transB] = [intOf(node, 'transA', 0) !== 0, intOf(node, 'transB', 0) !== 0];
   const id = node.output[0]!;
-  const weight = reader.constant(b);
+  const weight = reader.operand(b);
   const bias = c === '' ? undefined : reader.constant(c);
   const out = weight?.shape[transB ? 0 : 1];
   const isLayer = weight?.shape.length === 2 && !transA && alpha === 1 && reader.constant(a) === undefined;
