@@ -44,15 +44,20 @@ export function selectKeys(names: readonly string[], prefix?: string): SelectedK
     : { kept: withoutPrefix(names, ''), droppedPrefix: '', left: [] };
 }
 
-function wrapperPrefix(names: readonly string[]): string {
-  let prefix = '';
-  for (;;) {
-    const longer = WRAPPER_PREFIXES.map((wrapper) => prefix + wrapper).find((candidate) =>
-      names.every((name) => name.startsWith(candidate)),
-    );
-    if (names.length === 0 || longer === undefined) return prefix;
-    prefix = longer;
+/** The longest run of wrappers that all names begin with. */
+function wrapperPrefix([first, ...others]: readonly string[]): string {
+  let shared = first === undefined ? 0 : first.length;
+  for (const name of others) {
+    let same = 0;
+    while (same < shared && name.charCodeAt(same) === first!.charCodeAt(same)) same++;
+    shared = same;
   }
+  let end = 0;
+  for (let wrapper: string | undefined = ''; wrapper !== undefined && end + wrapper.length <= shared; ) {
+    end += wrapper.length;
+    wrapper = WRAPPER_PREFIXES.find((candidate) => first?.startsWith(candidate, end));
+  }
+  return first?.slice(0, end) ?? '';
 }
 
 function withoutPrefix(names: readonly string[], prefix: string): Map<string, string> {

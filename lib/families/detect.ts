@@ -6,6 +6,7 @@ import { fusedShape, kernelShape } from './fused-shape';
 import { KeyIndex } from './key-index';
 import { type KeylessAnswers, whatIsKeyless } from './keyless';
 import { NetworkEvidence, type NetworkFacts } from './network-evidence';
+import { patternOf } from './patterns';
 import { type BlockCandidate, type BlockProblem, findProblem, unreadProblem, wrongOrder } from './problem';
 import type { FamilyRule } from './rule';
 import { FAMILY_RULES } from './rules';
@@ -268,7 +269,7 @@ function doubtOf(
   { families = [] }: DetectOptions,
 ): BlockProblem | undefined {
   if (doubt === undefined || [...families, ...network.families].includes(family)) return undefined;
-  if (doubt.unlessPath !== undefined && new RegExp(doubt.unlessPath).test(prefix)) return undefined;
+  if (doubt.unlessPath !== undefined && patternOf(doubt.unlessPath).test(prefix)) return undefined;
   if (doubt.unlessChannelsDiffer && outChannels !== inPerGroup) return undefined;
   const reason = `${doubt.because} (\`families\` ${family} settles it; \`keepBlocks\` leaves it)`;
   return { kind: 'ambiguous', reason, tensors: trainKeys };

@@ -1,4 +1,5 @@
 import type { NetworkFacts } from './network-evidence';
+import { patternOf } from './patterns';
 import type { BlockProblem } from './problem';
 import type { FamilyRule } from './rule';
 
@@ -35,7 +36,7 @@ export function epsOfBlock({ rule, prefix, option, network }: EpsQuestion): EpsC
 }
 
 function ownEvidence({ epsEvidence = [] }: FamilyRule, prefix: string): EpsChoice | undefined {
-  const evidence = epsEvidence.find(({ pattern }) => new RegExp(pattern).test(prefix));
+  const evidence = epsEvidence.find(({ pattern }) => patternOf(pattern).test(prefix));
   return evidence && { value: evidence.eps, source: evidence.because };
 }
 

@@ -69,14 +69,24 @@ function answerFor(path: string, answers: KeylessAnswers): Answer | undefined {
   const exact = Object.hasOwn(answers, path) ? answers[path] : undefined;
   if (exact !== undefined) return { names: exact, exact: true };
   const pattern = Object.keys(answers)
-    .filter((glob) => glob.includes('*') && globPattern(glob).test(path))
+    .filter((glob) => glob.includes('*') && matchesGlob(glob, path))
     .sort((a, b) => b.length - a.length)[0];
   return pattern === undefined ? undefined : { names: answers[pattern]!, exact: false };
 }
 
-function globPattern(glob: string): RegExp {
-  const parts = glob.split('*').map((text) => text.replace(/[\\^$.+?()[\]{}|]/g, '\\$&'));
-  return new RegExp(`^${parts.join('.*')}$`, 's');
+/** Whether a path is what a text says in which `*` stands for any text, in one pass. */
+function matchesGlob(glob: string, path: string): boolean {
+  const [start = '', ...parts] = glob.split('*');
+  const end = parts.pop();
+  if (end === undefined) return path === start;
+  if (!path.startsWith(start)) return false;
+  let at = start.length;
+  for (const part of parts) {
+    const found = path.indexOf(part, at);
+    if (found < 0) return false;
+    at = found + part.length;
+  }
+  return path.length - end.length >= at && path.endsWith(end);
 }
 
 /** What the pickled modules say: a keyless branch is a submodule, and none of them can be there with a stride. */

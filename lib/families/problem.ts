@@ -63,7 +63,8 @@ function conflict({ rule, prefix }: BlockCandidate, keys: KeyIndex): BlockProble
 }
 
 function resolve(prefix: string, key: string): string {
-  return key.startsWith('../') ? resolve(prefix.replace(/[^.]*\.$/, ''), key.slice(3)) : prefix + key;
+  if (!key.startsWith('../')) return prefix + key;
+  return resolve(prefix.slice(0, prefix.lastIndexOf('.', prefix.length - 2) + 1), key.slice(3));
 }
 
 /** Tensors among those of the branches that no stage takes: the block is of another make than it seems. */

@@ -1,10 +1,20 @@
 import * as v from 'valibot';
+import { patternOf } from './patterns';
 
-const KEY = v.pipe(v.string(), v.minLength(1), v.maxLength(1000));
+const KEY = v.pipe(
+  v.string(),
+  v.minLength(1),
+  v.maxLength(1000),
+  v.check(isKey, 'Expected a key whose placeholders differ and have something other than digits between them'),
+);
 const KEYS = v.pipe(v.array(KEY), v.maxLength(100));
 const TEXT = v.pipe(v.string(), v.maxLength(10_000));
 const EPS = v.pipe(v.number(), v.finite(), v.minValue(0));
-const PATTERN = v.pipe(TEXT, v.check(isPattern, 'Expected a regular expression'));
+const PATTERN = v.pipe(
+  v.string(),
+  v.maxLength(1000),
+  v.check(isPattern, 'Expected a regular expression that RE2 takes (no lookaround, no backreferences)'),
+);
 const SIZE = v.union([v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(10_000)), KEY]);
 const FLAG = v.optional(v.boolean());
 
@@ -88,9 +98,16 @@ export const RULE_SCHEMA = v.strictObject({
   ),
 });
 
+/** Keys become regular expressions: numbers side by side could be told apart in very many ways. */
+function isKey(text: string): boolean {
+  const names = text.match(/\{[a-z]\}/g) ?? [];
+  return new Set(names).size === names.length && !/\{[a-z]\}(?:\d|\{[a-z]\})/.test(text);
+}
+
 function isPattern(text: string): boolean {
   try {
-    return new RegExp(text) instanceof RegExp;
+    patternOf(text);
+    return true;
   } catch {
     return false;
   }

@@ -1,4 +1,5 @@
 import type { KeyIndex } from './key-index';
+import { patternOf } from './patterns';
 import { fillPlaceholders, placeholderPattern } from './placeholders';
 import type { FamilyRule } from './rule';
 import { requiredKeys } from './stages';
@@ -26,7 +27,7 @@ export function findSites(
   const suffixes = suffixesOf(rule, form);
   if (suffixes.length === 0) return [];
   const pattern = new RegExp(`^((?:.*\\.)?)(?:${suffixes.map(suffixPattern).join('|')})$`, 's');
-  const path = rule.path === undefined ? undefined : new RegExp(rule.path);
+  const path = rule.path === undefined ? undefined : patternOf(rule.path);
   const sites = new Map<string, Site>();
   for (const key of new Set(suffixes.flatMap((suffix) => keys.endingLike(suffix)))) {
     if (claimed.has(key)) continue;

@@ -10,3 +10,14 @@ export async function refusal(work: Promise<unknown>): Promise<RepfuseError> {
   expect(ERROR_CODES).toHaveProperty(error.code);
   return error;
 }
+
+/** The RepfuseError that a call throws; anything else fails the test. */
+export function refusalOf(call: () => unknown): RepfuseError {
+  try {
+    call();
+  } catch (error) {
+    expect((error as RepfuseError).name).toBe('RepfuseError');
+    return error as RepfuseError;
+  }
+  throw new Error('it was accepted');
+}
