@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError } from 'commander';
+import { printable } from '../arguments/show';
 import { Engine, type EngineStep, type Model, measurePrecision, type Precision, readModel } from '../engine';
 import { normalizeInput } from '../graph';
 import { seededUniform, uniformValues } from '../tensor/random';
@@ -49,11 +50,11 @@ export function benchCommand(session: Session): Command {
         if (flags.precision === 'all') {
           const report = { file, ...(await measurePrecision(model, input, { runs, threads, signal })) };
           if (session.json) session.jsonResult(report);
-          else session.result(formatPrecision(report));
+          else session.result(formatPrecision(printable(report)));
         } else {
           const report = { file, ...(await bench(model, input, { ...flags, precision: flags.precision }, signal)) };
           if (session.json) session.jsonResult(report);
-          else session.result(formatBench(report));
+          else session.result(formatBench(printable(report)));
         }
       });
     });

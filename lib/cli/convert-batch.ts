@@ -1,11 +1,12 @@
 import { existsSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
+import { printable } from '../arguments/show';
 import { type BatchResult, type ConvertAllOptions, convertAll, type Shard } from '../convert';
 import { RepfuseError } from '../errors';
 import { positiveInteger } from './options';
 import { ProgressDisplay } from './progress';
-import { EXIT, type Session } from './session';
+import { EXIT, messageOf, type Session } from './session';
 
 /** Flags of `convert` for many files. */
 export interface BatchFlags {
@@ -104,9 +105,10 @@ async function expandPatterns(patterns: readonly string[], outDir: string): Prom
   return files;
 }
 
-function formatResult({ name, status, output, milliseconds, report, error }: BatchResult): string {
+function formatResult({ name: file, status, output: written, milliseconds, report, error }: BatchResult): string {
+  const [name, output] = [printable(file), printable(written)];
   const time = `${Math.round(milliseconds)} ms`;
-  if (error !== undefined) return `${name}: ${status}: ${error.code}: ${error.message}`;
+  if (error !== undefined) return `${name}: ${status}: ${error.code}: ${messageOf(error)}`;
   if (report === undefined) return `${name}: ${status}`;
   if (report.folded !== undefined)
     return `${name}: ${status}: ${report.folded.length} convolutions folded -> ${output} (${time})`;

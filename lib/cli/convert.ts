@@ -1,4 +1,5 @@
 import { Command, Option } from 'commander';
+import { printable } from '../arguments/show';
 import { type ConvertOptions, type ConvertProgress, type ConvertReport, convert, type OutputOptions } from '../convert';
 import { RepfuseError } from '../errors';
 import { formatReport } from './block-table';
@@ -136,8 +137,8 @@ async function convertOne(session: Session, file: string, output: string, option
     })
     .finally(progress.end);
   if (session.json) session.jsonResult(report);
-  else session.result(formatConversion(report));
-  session.note(`wrote ${report.output} in ${Math.round(report.milliseconds)} ms`);
+  else session.result(formatConversion(printable(report)));
+  session.note(`wrote ${printable(report.output)} in ${Math.round(report.milliseconds)} ms`);
   if (report.verification?.equal === false) session.exitCode = EXIT.notEqual;
 }
 

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { printable } from '../arguments/show';
 import { type InspectReport, inspect } from '../convert';
 import { formatReport } from './block-table';
 import { addFindFlags, type FindFlags, findOptions } from './find-flags';
@@ -32,7 +33,10 @@ export function inspectCommand(session: Session): Command {
           signal: session.signal,
         });
         if (session.json) session.jsonResult(report);
-        else session.result(isOnnxReport(report) ? formatOnnx(report) : formatReport(report));
+        else {
+          const shown = printable(report);
+          session.result(isOnnxReport(shown) ? formatOnnx(shown) : formatReport(shown));
+        }
         if (flags.check && !isDeployed(report)) session.exitCode = EXIT.notEqual;
       });
     });

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
 import { version } from '../../package.json';
+import { printableLines } from '../arguments/show';
 import { benchCommand } from './bench';
 import { buildNativeCommand } from './build-native';
 import { convertCommand } from './convert';
@@ -32,8 +33,18 @@ async function main(): Promise<number> {
   program.hook('preAction', (_, { options }) => {
     session.flags = new Set(options.map(({ long }) => (long ?? '').slice(2)));
   });
+  const output = {
+    writeOut: (text: string) => process.stdout.write(printableLines(text)),
+    writeErr: (text: string) => process.stderr.write(printableLines(text)),
+    // Of line breaks those of commander's own stay: at the end, and before a suggestion.
+    outputError: (text: string, write: (text: string) => void) =>
+      write(text.replace(/\n(?!\(Did you mean |$)/g, '\\u000a')),
+  };
   for (const command of [program, ...program.commands])
-    command.exitOverride().showHelpAfterError('(repfuse --help shows the commands and options)');
+    command
+      .configureOutput(output)
+      .exitOverride()
+      .showHelpAfterError('(repfuse --help shows the commands and options)');
   try {
     await program.parseAsync();
   } catch (error) {
@@ -54,7 +65,7 @@ main().then(
     process.exitCode = code;
   },
   (error) => {
-    process.stderr.write(`${(error as Error).stack}\n`);
+    process.stderr.write(`${printableLines(String((error as Error).stack))}\n`);
     process.exitCode = EXIT.failed;
   },
 );

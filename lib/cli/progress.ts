@@ -1,3 +1,4 @@
+import { printable } from '../arguments/show';
 import type { BatchProgress } from '../convert';
 
 interface Step {
@@ -57,7 +58,7 @@ export class ProgressDisplay {
   private draw(verb: string, share: number, what: string): void {
     const filled = Math.round(share * BAR);
     const bar = `[${'#'.repeat(filled)}${'.'.repeat(BAR - filled)}]`;
-    const text = `${verb.padEnd(9)} ${bar} ${String(Math.round(share * 100)).padStart(3)}% ${what}`;
+    const text = `${verb.padEnd(9)} ${bar} ${String(Math.round(share * 100)).padStart(3)}% ${printable(what)}`;
     // A line that wraps could not be redrawn.
     const line = text.slice(0, (this.screen.columns || 80) - 1).trimEnd();
     if (line !== this.line) this.screen.write(`${CLEAR_LINE}${line}`);

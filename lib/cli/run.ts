@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { printable } from '../arguments/show';
 import { formatOfName, type OutputFormat, writeStateDict } from '../checkpoint/write-checkpoint';
 import { Engine, type Precision, readModel } from '../engine';
 import { RepfuseError } from '../errors';
@@ -70,7 +71,8 @@ export function runCommand(session: Session): Command {
         if (format !== undefined) await writeStateDict(flags.output!, format, named, { force: flags.force, signal });
         if (graph.outputs === undefined) await showOutput(session, named.get('output')!, graph, flags.top);
         else if (session.json) session.jsonResult({ outputs: Object.fromEntries([...named].map(valuesOf)) });
-        else session.result([...named].map(([name, { shape }]) => `${name} ${formatShape(shape)}`).join('\n'));
+        else
+          session.result([...named].map(([name, { shape }]) => `${printable(name)} ${formatShape(shape)}`).join('\n'));
       });
     });
 }
@@ -90,7 +92,7 @@ function formatOfTensors(file: string): OutputFormat {
 async function showOutput(session: Session, output: Tensor, graph: Graph, top: number): Promise<void> {
   const classes = await guess(output, graph, top);
   if (session.json) session.jsonResult({ ...valuesOf(['output', output])[1], classes });
-  else session.result(classes === null ? `output ${formatShape(output.shape)}` : formatClasses(classes));
+  else session.result(classes === null ? `output ${formatShape(output.shape)}` : formatClasses(printable(classes)));
 }
 
 function valuesOf([name, { shape, data }]: readonly [string, Tensor]) {

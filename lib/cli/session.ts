@@ -1,3 +1,4 @@
+import { printable, printableLines } from '../arguments/show';
 import { RepfuseError } from '../errors';
 import { spellOptions } from './spelling';
 
@@ -38,9 +39,9 @@ export class Session {
     this.controller.abort(new RepfuseError('ERR_REPFUSE_ABORTED', 'The operation was interrupted'));
   };
 
-  /** A result, on stdout. */
+  /** A result, on stdout. Names of files and tensors come from somebody else: a terminal sees no control characters of theirs. */
   result(text: string): void {
-    process.stdout.write(`${this.spell(text)}\n`);
+    process.stdout.write(`${printableLines(this.spell(text))}\n`);
   }
 
   /** A result for machines. JSON has neither infinities nor 64-bit integers: those become strings. */
@@ -52,7 +53,7 @@ export class Session {
 
   /** Anything that is no result, on stderr. */
   note(text: string): void {
-    process.stderr.write(`${this.spell(text)}\n`);
+    process.stderr.write(`${printableLines(this.spell(text))}\n`);
   }
 
   private spell(text: string, option?: unknown): string {
@@ -66,11 +67,19 @@ export class Session {
     } catch (error) {
       if (!(error instanceof RepfuseError)) throw error;
       const { code, details } = error;
-      const message = this.spell(error.message, details.option);
+      const message = this.spell(messageOf(error), details.option);
       this.exitCode = code === 'ERR_REPFUSE_ABORTED' ? EXIT.interrupted : EXIT.failed;
       if (this.json) this.jsonResult({ error: { code, message, details } });
       if (this.exitCode !== EXIT.interrupted) this.note(`${code}: ${message}`);
       else this.note(`interrupted: ${details.output === undefined ? 'nothing was written' : message}`);
     }
   }
+}
+
+/** Errors whose messages are lists, the names in them on one line each. */
+const LISTS: readonly string[] = ['ERR_REPFUSE_BLOCK', 'ERR_REPFUSE_NO_NATIVE'];
+
+/** The message of an error for people: a line break in a name cannot make it look like two. */
+export function messageOf({ code, message }: Pick<RepfuseError, 'message'> & { readonly code: string }): string {
+  return LISTS.includes(code) ? message : printable(message);
 }

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { printable } from '../arguments/show';
 import { type VerifyReport, verify } from '../convert';
 import { addFindFlags, type FindFlags, findOptions } from './find-flags';
 import { addGraphFlags, type GraphFlags, graphOptions } from './graph-flags';
@@ -47,7 +48,7 @@ export function verifyCommand(session: Session): Command {
           onProgress: progress.update,
         }).finally(progress.end);
         if (session.json) session.jsonResult(report);
-        else session.result(formatVerification(report));
+        else session.result(formatVerification(printable(report)));
         if (!report.equal) session.exitCode = EXIT.notEqual;
       });
     });

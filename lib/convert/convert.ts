@@ -1,5 +1,6 @@
 import { basename } from 'node:path';
 import { version } from '../../package.json';
+import { printable } from '../arguments/show';
 import { inputOf, pathOf, type Source } from '../checkpoint/files/source';
 import type { OpenCheckpoint } from '../checkpoint/open-checkpoint';
 import { withInput } from '../checkpoint/read-checkpoint';
@@ -256,8 +257,10 @@ function refuseProblems(reports: readonly BlockReport[], file: string, { keepBlo
   throw new RepfuseError(
     'ERR_REPFUSE_BLOCK',
     [
-      `${file}: ${blocks.length} of its blocks cannot be fused, nothing was written${advice}:`,
-      ...blocks.map(({ prefix, status, reason }) => `  ${prefix || '(root)'}: ${status}: ${reason}`),
+      `${printable(file)}: ${blocks.length} of its blocks cannot be fused, nothing was written${advice}:`,
+      ...blocks.map(
+        ({ prefix, status, reason }) => `  ${printable(prefix) || '(root)'}: ${status}: ${printable(reason)}`,
+      ),
     ].join('\n'),
     { file, blocks },
   );

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import {
   copyFileSync,
   existsSync,
@@ -10,6 +11,7 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { convert, convertAll, readCheckpoint } from '../../lib';
+import { temporaryOf, underway } from '../../lib/checkpoint/files/temporaries';
 import type { BatchProgress, BatchResult, ConvertAllOptions } from '../../lib/convert';
 import { fixturePath } from '../support/fixtures';
 import { refusal } from '../support/refusal';
@@ -116,6 +118,58 @@ describe('resume', () => {
     const report = readFileSync(path('out/report.jsonl'), 'utf8');
     writeFileSync(path('out/report.jsonl'), report.slice(0, report.indexOf('\n') - 5)); // the output is there, its line is not
     expect(await statuses(files)).toEqual(['converted', 'converted']);
+  });
+
+  test('a last line that was torn takes no other with it; one that only lacks its end counts', async () => {
+    const files = await inputs('in/a', 'in/b', 'in/ü');
+    expect(await statuses(files)).toEqual(['converted', 'converted', 'converted']);
+    const report = path('out/report.jsonl');
+    const whole = readFileSync(report);
+    writeFileSync(report, whole.subarray(0, -1));
+    expect(await statuses(files)).toEqual(['skipped', 'skipped', 'skipped']);
+    for (const cut of [2, 40, whole.length - whole.indexOf(0xc3) - 1]) {
+      writeFileSync(report, whole.subarray(0, -cut)); // the last one in the middle of a letter
+      expect((await statuses(files)).filter((status) => status === 'converted').length).toBe(1);
+      expect(lines(report).length).toBe(3); // each is JSON
+      expect(await statuses(files)).toEqual(['skipped', 'skipped', 'skipped']);
+    }
+    writeFileSync(report, Buffer.concat([whole, Buffer.alloc(500)])); // as after a loss of power
+    expect(await statuses(files)).toEqual(['skipped', 'skipped', 'skipped']);
+    expect(readFileSync(report)).toEqual(whole);
+  });
+
+  test('a run that was killed before its first line is resumed', async () => {
+    const files = await inputs('in/a');
+    const [result] = await all(files);
+    writeFileSync(path('out/report.jsonl'), '');
+    expect(await statuses(files)).toEqual(['converted']);
+    expect(result!.output).toBe(path('out/a.safetensors'));
+  });
+
+  test('what killed runs left is gone, what running ones write is not', async () => {
+    const files = await inputs('in/a', 'in/x/b');
+    await all(files);
+    const dead = spawnSync(process.execPath, ['-e', '']).pid;
+    const named = (file: string, pid: number) => {
+      const [, start, , end] = /^(.*-)([0-9a-z]+)(-[0-9a-f]+\.tmp)$/.exec(temporaryOf(file))!;
+      return `${start}${pid.toString(36)}${end}`;
+    };
+    const left = [named(path('out/a.safetensors'), dead), named(path('out/x/b.safetensors'), process.pid)];
+    const running = temporaryOf(path('out/a.safetensors'));
+    underway.add(running);
+    const others = [
+      running,
+      named(path('out/a.safetensors'), process.ppid),
+      named(path('out/other.safetensors'), dead),
+      path('out/.a.safetensors.tmp'),
+      path('out/.a.safetensors.0123456789ab.tmp'),
+    ];
+    for (const file of [...left, ...others]) writeFileSync(file, 'half');
+    expect(await statuses(files)).toEqual(['skipped', 'skipped']);
+    underway.delete(running);
+    expect(left.filter(existsSync)).toEqual([]);
+    expect(others.filter(existsSync)).toEqual(others);
+    for (const file of others) rmSync(file);
   });
 
   test('without it nothing is overwritten', async () => {

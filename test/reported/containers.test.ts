@@ -108,7 +108,7 @@ describe('types that are not computed with', () => {
       expect((await inspect(path('b.pth'))).blocks).toMatchObject([
         { prefix: 'a', status: 'unsupported', reason: expect.stringMatching(/^a\.rbr_dense\.conv\.weight is /) },
       ]);
-      const error = await refusal(convert(path('b.pth'), path('b.out')));
+      const error = await refusal(convert(path('b.pth'), path('b.out.pth')));
       expect(error.code).toBe('ERR_REPFUSE_BLOCK');
     },
   );

@@ -1,8 +1,7 @@
-import { randomBytes } from 'node:crypto';
 import { type FileHandle, link, lstat, open, rename, unlink } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
 import { RepfuseError } from '../../errors';
 import { throwIfAborted } from '../../native/call';
+import { temporaryOf, underway } from './temporaries';
 
 /** Bytes between two looks at the signal. */
 const CHUNK = 1 << 24;
@@ -38,7 +37,21 @@ export async function writeNewFile(
   body: (sink: Sink) => Promise<void>,
 ): Promise<void> {
   if (!force) await expectAbsent(file);
-  const temporary = join(dirname(file), `.${basename(file)}.${randomBytes(6).toString('hex')}.tmp`);
+  const temporary = temporaryOf(file);
+  underway.add(temporary);
+  try {
+    await writeAndPublish(temporary, file, { force, durable, signal, onBytes }, body);
+  } finally {
+    underway.delete(temporary);
+  }
+}
+
+async function writeAndPublish(
+  temporary: string,
+  file: string,
+  { force, durable, signal, onBytes }: NewFileOptions & { onBytes?: ((written: number) => void) | undefined },
+  body: (sink: Sink) => Promise<void>,
+): Promise<void> {
   const handle = await open(temporary, 'wx').catch(cannotWrite(file));
   try {
     try {
@@ -50,7 +63,7 @@ export async function writeNewFile(
       await handle.close();
     }
     throwIfAborted(signal);
-    await publish(temporary, file, force);
+    await publish(temporary, file, force === true);
   } catch (error) {
     await unlink(temporary).catch(() => {});
     throw error;

@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { keepBuffers } from '../../checkpoint/files/buffer-pool';
+import { removeLeftovers } from '../../checkpoint/files/temporaries';
 import { type ErrorCode, RepfuseError } from '../../errors';
 import { throwIfAborted } from '../../native/call';
 import { checkOptions, expectInteger } from '../../options';
@@ -73,7 +74,9 @@ export async function* convertAll(
   checkConvertOptions(each);
   const items = await planBatch(files, outDir, each.format, shard);
   await makeFolder(outDir);
+  throwIfAborted(signal);
   const journal = await Journal.open(join(outDir, reportName(shard)), fingerprint(each));
+  if (resume) await removeLeftovers(items.map(({ output }) => output));
   const pace = new Pace(items, onProgress);
 
   const stop = new AbortController();

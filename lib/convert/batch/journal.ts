@@ -1,4 +1,5 @@
-import { appendFile, readFile, stat } from 'node:fs/promises';
+import { appendFile, readFile, stat, truncate } from 'node:fs/promises';
+import { printableLines } from '../../arguments/show';
 import { RepfuseError } from '../../errors';
 import type { BatchResult } from './convert-all';
 import type { BatchItem } from './plan';
@@ -21,14 +22,29 @@ export class Journal {
     readonly exists: boolean,
   ) {}
 
-  /** @throws ERR_REPFUSE_FILE for a report that is there and cannot be read */
+  /**
+   * Opens a report, or begins one. A last line that a killed run has not written to its end is taken away, so that the next one begins
+   * on a line of its own.
+   *
+   * @throws ERR_REPFUSE_FILE for one that cannot be read, or written
+   */
   static async open(file: string, options: string): Promise<Journal> {
-    const text = await readFile(file, 'utf8').catch((cause: NodeJS.ErrnoException) => {
+    const bytes = await readFile(file).catch((cause: NodeJS.ErrnoException) => {
       if (cause.code === 'ENOENT') return undefined;
       throw new RepfuseError('ERR_REPFUSE_FILE', `Cannot read ${file}: ${cause.message}`, { file }, { cause });
     });
-    const entries = (text ?? '').split('\n').flatMap(parseEntry);
-    return new Journal(file, options, new Map(entries.map((entry) => [entry.name, entry])), text !== undefined);
+    const earlier = new Map<string, JournalEntry>();
+    let end = 0;
+    for (let start = 0; bytes !== undefined && start < bytes.length; start = end) {
+      const at = bytes.indexOf(NEWLINE, start);
+      end = at < 0 ? bytes.length : at + 1;
+      const entry = parseEntry(bytes.toString('utf8', start, end));
+      if (entry !== undefined) earlier.set(entry.name, entry);
+      if (at < 0) await mend(file, start, entry !== undefined);
+    }
+    // A run that is killed before its first file has ended has begun too.
+    if (bytes === undefined) await written(file, appendFile(file, ''));
+    return new Journal(file, options, earlier, bytes !== undefined);
   }
 
   /** What was written about a file the last time, if that was a success with the same options whose output is still there. */
@@ -54,15 +70,21 @@ export class Journal {
             () => null,
           );
     const entry: JournalEntry = { ...result, options: this.options, outputBytes };
-    await appendFile(this.file, `${JSON.stringify(entry, plain)}\n`).catch((cause: Error) => {
-      throw new RepfuseError(
-        'ERR_REPFUSE_FILE',
-        `Cannot write ${this.file}: ${cause.message}`,
-        { file: this.file },
-        { cause },
-      );
-    });
+    await written(this.file, appendFile(this.file, `${printableLines(JSON.stringify(entry, plain))}\n`));
   }
+}
+
+const NEWLINE = 0x0a;
+
+/** Ends a last line that is whole, or takes away one that is not. */
+async function mend(file: string, start: number, isWhole: boolean): Promise<void> {
+  await written(file, isWhole ? appendFile(file, '\n') : truncate(file, start));
+}
+
+async function written(file: string, work: Promise<void>): Promise<void> {
+  await work.catch((cause: Error) => {
+    throw new RepfuseError('ERR_REPFUSE_FILE', `Cannot write ${file}: ${cause.message}`, { file }, { cause });
+  });
 }
 
 /** JSON has neither infinities nor 64-bit integers: those become strings. */
@@ -71,11 +93,11 @@ function plain(_: string, value: unknown): unknown {
 }
 
 /** A line that was cut off by a crash, or is none of ours, is passed over: the file is then converted again. */
-function parseEntry(line: string): JournalEntry[] {
+function parseEntry(line: string): JournalEntry | undefined {
   try {
     const entry = JSON.parse(line) as JournalEntry;
-    return typeof entry === 'object' && entry !== null && typeof entry.name === 'string' ? [entry] : [];
+    return typeof entry === 'object' && entry !== null && typeof entry.name === 'string' ? entry : undefined;
   } catch {
-    return [];
+    return undefined;
   }
 }

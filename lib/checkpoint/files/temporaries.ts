@@ -1,0 +1,48 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { readdir, unlink } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+
+/** Of this machine: the process numbers of another say nothing here. */
+const HOST = createHash('sha256').update(hostname()).digest('hex').slice(0, 4);
+const TEMPORARY = /^\.(.+)\.([0-9a-f]{4})-([0-9a-z]{1,8})-[0-9a-f]{8}\.tmp$/s;
+/** Those that this process is writing. */
+export const underway = new Set<string>();
+
+/** A new name beside a file, which says whose it is: machine and process. */
+export function temporaryOf(file: string): string {
+  const name = basename(file);
+  return join(dirname(file), `.${name}.${HOST}-${process.pid.toString(36)}-${randomBytes(4).toString('hex')}.tmp`);
+}
+
+/**
+ * Removes the temporary files of these files that a process of this machine left, which runs no more: one that was killed cannot do
+ * it itself. What cannot be removed stays.
+ */
+export async function removeLeftovers(files: readonly string[]): Promise<void> {
+  const folders = new Map<string, Set<string>>();
+  for (const file of files) {
+    const names = folders.get(dirname(file)) ?? new Set();
+    folders.set(dirname(file), names.add(basename(file)));
+  }
+  for (const [folder, names] of folders) {
+    for (const entry of await readdir(folder).catch(() => [])) {
+      const [, name, host, pid] = TEMPORARY.exec(entry) ?? [];
+      if (name === undefined || !names.has(name) || host !== HOST) continue;
+      const path = join(folder, entry);
+      const writer = Number.parseInt(pid!, 36);
+      // A process may have the number of one that was killed: in containers they often do.
+      if (writer === process.pid ? underway.has(path) : isRunning(writer)) continue;
+      await unlink(path).catch(() => {});
+    }
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH'; // it runs, and is somebody else's
+  }
+}
