@@ -41,10 +41,10 @@ test('convolutions of different sizes joined along channels, then a BatchNorm: o
   const expected = net.batchNorm(concatenated(parts), 'bn');
   const file = folder.path('joined');
   await writeSafetensors(file, new Map([...net.tensors].map(([key, tensor]) => [`neck.${key}`, tensor])));
-  const report = await convert(file, `${file}.out`, { rules: parseRules(JOINED), verify: true });
+  const report = await convert(file, `${file}.out.safetensors`, { rules: parseRules(JOINED), verify: true });
   expect(report.blocks).toMatchObject([{ family: 'joined', kernel: [9, 3, 3, 3], status: 'converted' }]);
   expect(report.verification).toMatchObject({ equal: true });
-  const { tensors } = await readCheckpoint(`${file}.out`);
+  const { tensors } = await readCheckpoint(`${file}.out.safetensors`);
   expect([...tensors.keys()].sort()).toEqual(['neck.conv.bias', 'neck.conv.weight']);
   const weight = tensors.get('neck.conv.weight')!;
   const got = referenceConv2d({

@@ -39,7 +39,7 @@ const nas: Forward = (net, x) =>
 async function converted(tensors: ReadonlyMap<string, Tensor>, options: ConvertOptions = {}) {
   const file = folder.path(`${files++}`);
   await writeSafetensors(file, tensors);
-  const report = await convert(file, `${file}.out`, options);
+  const report = await convert(file, `${file}.out.safetensors`, options);
   return { report, tensors: (await readCheckpoint(report.output ?? file)).tensors };
 }
 
