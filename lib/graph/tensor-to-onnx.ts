@@ -19,6 +19,8 @@ const NEWER_RESIZE = 18;
 /** @throws ERR_REPFUSE_GRAPH for what ONNX cannot say */
 export function tensorToOnnx(node: TensorNode | FlattenNode | SoftmaxNode, opset: number): OnnxOperator {
   const [x, other] = node.inputs as [string, string | undefined];
+  // To ONNX no axes are all of them.
+  if ('axes' in node && node.axes.length === 0) return { opType: 'Identity', inputs: [x] };
   switch (node.op) {
     case 'tanh':
       return { opType: 'Tanh', inputs: [x] };
@@ -85,7 +87,7 @@ function resizeToOnnx(node: ResizeNode, opset: number): OnnxOperator {
   const { scales, sizes, crop, aspect, antialias } = node;
   if (node.inputs.length > 1) throw unwritable(node, 'a size that is that of another value by one operator');
   const bySizes = sizes.every((size) => size > 0);
-  if (!bySizes && !scales.every((scale) => scale > 0))
+  if (!bySizes && (sizes.some((size) => size > 0) || !scales.every((scale) => scale > 0)))
     throw unwritable(node, 'a size of one axis and a scale of another');
   if (opset < NEWER_RESIZE && (antialias || aspect !== 'stretch' || node.coordinates === 'half_pixel_symmetric'))
     throw unwritable(node, `such a Resize before opset ${NEWER_RESIZE}`);

@@ -337,7 +337,7 @@ class Maker {
     reshape: (_, shape) => {
       if (shape.length === 0) return { shape: [1, 1, 1, 1] };
       if (this.chance(0.4)) return { shape: [0, -1] };
-      if (this.chance(0.4)) return { shape: [...shape.slice(0, -2), -1] };
+      if (this.chance(0.4)) return { shape: shape.length < 3 ? [-1] : [0, ...shape.slice(1, -2), -1] };
       if (shape.length < 4) return { shape: [...shape, ...Array<number>(4 - shape.length).fill(1)] };
       return { shape: [shape[0]!, shape[1]!, shape[3]!, shape[2]!] };
     },

@@ -28,10 +28,7 @@ export const ELEMENTWISE_OPERATORS: Readonly<Record<string, Take>> = {
     if (min === 0 && max === null) reader.push(about(node, 'relu'));
     else reader.push({ ...about(node, 'clip'), min, max });
   },
-  PRelu(reader, node) {
-    const constant = reader.weight(node, 1);
-    reader.push({ ...about(node, 'binary'), function: 'prelu', constant });
-  },
+  PRelu: (reader, node) => takeBinary(reader, node, 'prelu'),
   Add(reader, node) {
     const zero = withConstant(reader, node);
     // Exporters begin a sum of branches with 0.

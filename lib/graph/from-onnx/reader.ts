@@ -185,6 +185,7 @@ export class Reader {
 
   /** Shapes of a value in both worlds. */
   sizes(value: string): readonly [Sizes, Sizes] {
+    if (!this.shapes[0].has(this.value(value))) this.addConstant(value);
     const [first, second] = this.shapes.map((shapes) => shapes.get(this.value(value)));
     if (first === undefined || second === undefined)
       throw unusable(`nothing that is run makes its input ${JSON.stringify(value)}`);
@@ -247,13 +248,14 @@ export class Reader {
 
   /** Adds a node whose inputs are named as the model names them. */
   push(node: GraphNode): void {
-    const inputs = node.inputs.map((input) => {
-      const constant = this.shapes[0].has(this.value(input)) ? undefined : this.operand(input);
-      if (constant === undefined) return this.value(input);
-      this.add({ id: input, op: 'constant', inputs: [], tensor: this.set(input, constant) });
-      return input;
-    });
-    this.add({ ...node, inputs } as GraphNode);
+    for (const input of node.inputs) this.sizes(input);
+    this.add({ ...node, inputs: node.inputs.map((input) => this.value(input)) } as GraphNode);
+  }
+
+  /** A constant that is asked for as a value of the network becomes one. */
+  private addConstant(value: string): void {
+    const constant = this.operand(value);
+    if (constant !== undefined) this.add({ id: value, op: 'constant', inputs: [], tensor: this.set(value, constant) });
   }
 
   private add(node: GraphNode): void {

@@ -224,6 +224,7 @@ class Folder {
   private after(before: Pending, node: Node, step: AffineStep): Omit<Pending, 'size' | 'node' | 'parts'> | undefined {
     const { source } = before;
     if (step.kind === 'zeros') {
+      if (cropsBefore(before, step.padding)) return undefined;
       const frame = before.frame.map((side, i) => side + step.padding[i]!) as unknown as Padding4;
       return { source, conv: before.conv, frame, cost: before.cost };
     }
@@ -232,7 +233,7 @@ class Folder {
     let { stages } = step;
     if (hasFrame(before)) {
       // The zeros become padding of the convolution that follows; before anything else they stay what they are.
-      if (stage?.kind !== 'conv2d') return undefined;
+      if (stage?.kind !== 'conv2d' || cropsBefore(before, stage.padding)) return undefined;
       const padding = stage.padding.map((side, i) => side + before.frame[i]!) as unknown as Padding4;
       stages = [{ ...stage, padding }];
     }
@@ -329,6 +330,11 @@ class Folder {
  * place lie between two roundings of one number.
  */
 const BORDER_ULPS = 8 * 2 ** -24;
+
+/** Whether zeros would come where a Pad has cropped: they do not stand for what was there. */
+function cropsBefore({ frame }: Pending, padding: Padding4): boolean {
+  return frame.some((side, i) => side < 0 && padding[i]! > 0);
+}
 
 /** A map that is to become a Conv. */
 class Merged {
