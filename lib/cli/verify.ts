@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { printable } from '../arguments/show';
 import { type VerifyReport, verify } from '../convert';
 import { addFindFlags, type FindFlags, findOptions } from './find-flags';
+import { asOnnxVerification, formatVerdict } from './folding-table';
 import { addGraphFlags, type GraphFlags, graphOptions } from './graph-flags';
 import { keyPath, nonNegativeNumber, positiveInteger } from './options';
 import { ProgressDisplay } from './progress';
@@ -18,9 +19,9 @@ interface VerifyFlags extends FindFlags, GraphFlags {
 
 export function verifyCommand(session: Session): Command {
   const command = new Command('verify')
-    .description('Compare two checkpoints of a network, in any form: block by block, on seeded inputs.')
-    .argument('<first>', 'checkpoint, usually the training form')
-    .argument('<second>', 'checkpoint, usually its deploy form');
+    .description('Compare two files of a network, checkpoints or ONNX models, in any form, on seeded inputs.')
+    .argument('<first>', 'checkpoint or ONNX model, usually the training form')
+    .argument('<second>', 'checkpoint or ONNX model, usually its deploy form');
   return addGraphFlags(addFindFlags(command), 'compares end to end too')
     .option('--key-path <path>', 'where the weights lie in the first file', keyPath)
     .option(
@@ -56,10 +57,14 @@ export function verifyCommand(session: Session): Command {
 
 /** Worst block first, then the verdict. */
 export function formatVerification(report: VerifyReport): string {
+  const models = asOnnxVerification(report);
+  if (models !== null) return [...report.notes.map((note) => `note: ${note}`), formatVerdict(models)].join('\n');
   const { blocks, otherTensors, network, equal, notes } = report;
-  const rows = blocks.map(({ prefix, family, relative, bound, maxAbsolute, at, equal: same, problem }) => [
+  const isBeside = blocks.some(({ beside }) => beside !== undefined);
+  const rows = blocks.map(({ prefix, family, relative, bound, maxAbsolute, at, equal: same, problem, beside }) => [
     prefix || '(root)',
     family,
+    ...(isBeside ? [beside ?? '-'] : []),
     problem === undefined ? formatError(relative) : '-',
     problem === undefined ? formatError(bound) : '-',
     problem === undefined ? formatError(maxAbsolute) : '-',
@@ -69,7 +74,22 @@ export function formatVerification(report: VerifyReport): string {
   const lines =
     rows.length === 0
       ? []
-      : [formatTable(['block', 'family', 'error/peak', 'bound', 'error', 'largest at', 'verdict'], rows), ''];
+      : [
+          formatTable(
+            [
+              'block',
+              'family',
+              ...(isBeside ? ['beside'] : []),
+              'error/peak',
+              'bound',
+              'error',
+              'largest at',
+              'verdict',
+            ],
+            rows,
+          ),
+          '',
+        ];
   for (const { key, problem } of otherTensors) lines.push(`${key}: ${problem}`);
   if (network !== null) {
     const { problem, relative, bound, equal: same } = network;
@@ -82,13 +102,15 @@ export function formatVerification(report: VerifyReport): string {
   return lines.join('\n');
 }
 
-function agreement({ blocks }: VerifyReport): string {
+function agreement({ blocks, network }: VerifyReport): string {
+  if (blocks.length === 0 && network !== null) return 'equal: the outputs of both networks agree';
   if (blocks.length === 0) return 'equal: no blocks, and every tensor is the same';
   return 'equal: the error of every block is within its bound (running statistics, float32)';
 }
 
-function disagreement({ blocks, otherTensors }: VerifyReport): string {
+function disagreement({ blocks, network }: VerifyReport): string {
   const worst = blocks.find((block) => !block.equal);
   if (worst !== undefined) return `worst block ${worst.prefix || '(root)'}`;
-  return otherTensors.length > 0 ? 'tensors outside the blocks differ' : 'the networks differ end to end';
+  if (network?.equal === false) return 'the networks differ end to end';
+  return 'tensors outside the blocks differ';
 }

@@ -1,24 +1,53 @@
 import type { Source } from '../../checkpoint/files/source';
-import type { FoldedRegion } from '../../onnx';
+import type { FoldedRegion, OnnxModel } from '../../onnx';
+import type { VerifiedModel } from './checkpoint-model';
+import { compareNetworks } from './networks';
 import { type OnnxVerification, verifyOnnx } from './onnx';
 import type { VerifyOptions, VerifyReport } from './verify';
-
-type Settings = Pick<VerifyOptions, 'threads' | 'signal' | 'onProgress'>;
 
 /** A model beside what it was folded to, region by region. @throws as `verifyOnnx` */
 export async function verifyFolding(
   given: Source,
-  folded: string,
+  folded: Source,
   regions: readonly FoldedRegion[],
-  { threads, signal, onProgress }: Settings,
+  { threads, signal, onProgress }: Pick<VerifyOptions, 'threads' | 'signal' | 'onProgress'>,
 ): Promise<VerifyReport> {
   onProgress?.({ phase: 'verify', done: 0, total: 1 });
-  const report = reportOf(await verifyOnnx(given, folded, regions, { threads, signal }));
+  const report = reportOf(await verifyOnnx(given, folded, regions, { threads, signal }), undefined);
   onProgress?.({ phase: 'verify', done: 1, total: 1 });
   return report;
 }
 
-/** What a verification of two models has in common with one of checkpoints. */
-function reportOf(verification: OnnxVerification): VerifyReport {
-  return { tolerance: null, blocks: [], network: null, otherTensors: [], notes: [], ...verification };
+/**
+ * Two models of one network, in any forms: their outputs, and what the second makes otherwise than the first of values that both have. Outputs
+ * of other names are compared in their order.
+ *
+ * @throws as `verifyOnnx`
+ */
+export async function verifyModels(
+  first: VerifiedModel & { readonly source: Source },
+  second: VerifiedModel & { readonly source: Source },
+  options: VerifyOptions,
+): Promise<VerifyReport> {
+  const { threads, signal, tolerance } = options;
+  const [names, others] = [first, second].map(({ model }) => outputNames(model));
+  if (names!.length === others!.length && names!.every((name) => others!.includes(name)))
+    return reportOf(await verifyOnnx(first.source, second.source, [], { threads, signal }), tolerance);
+  const network = await compareNetworks(await first.graph(), await second.graph(), options);
+  const notes = [`the outputs have other names and were compared in their order: ${names} and ${others}`];
+  return { ...NOTHING, tolerance: tolerance ?? null, equal: network.equal, network, notes };
+}
+
+function outputNames({ proto }: OnnxModel): string[] {
+  return proto.graph.output.map(({ name }) => name);
+}
+
+const NOTHING = { blocks: [], network: null, otherTensors: [], notes: [] } as const;
+
+/** What a verification of two models has in common with one of checkpoints; a tolerance takes the place of every bound. */
+function reportOf(verification: OnnxVerification, tolerance: number | undefined): VerifyReport {
+  const report = { ...NOTHING, tolerance: tolerance ?? null, ...verification };
+  if (tolerance === undefined) return report;
+  const values = verification.values.map((check) => ({ ...check, bound: tolerance, equal: check.folded <= tolerance }));
+  return { ...report, bound: tolerance, values, equal: values.every(({ equal }) => equal) };
 }

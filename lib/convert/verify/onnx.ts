@@ -56,7 +56,7 @@ const SIZE = 64;
  */
 export async function verifyOnnx(
   given: Source,
-  folded: string,
+  folded: Source,
   regions: readonly FoldedRegion[],
   options: FoldOptions,
 ): Promise<OnnxVerification> {
@@ -143,7 +143,7 @@ function movedByRounding(tensors: ReadModel['tensors']): ReadModel['tensors'] {
 }
 
 /** Two images, or one where the model takes no more. */
-function imagesFor({ graph, tensors }: ReadModel): readonly number[] {
+export function imagesFor({ graph, tensors }: Pick<ReadModel, 'graph' | 'tensors'>): readonly number[] {
   const image = graph.inputShape ?? [channelCounts(graph, tensors).get(graph.input)!, SIZE, SIZE];
   try {
     inferShapes(graph, [IMAGES, ...image], tensors);

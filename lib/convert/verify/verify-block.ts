@@ -19,6 +19,8 @@ export interface BlockVerification {
   readonly bound: number;
   /** [image, channel, row, column] of the largest difference. */
   readonly at: readonly number[];
+  /** The node of an ONNX model that it was compared with. */
+  readonly beside?: string;
   /** Why no comparison was possible; the errors are then Infinity. */
   readonly problem?: string;
 }

@@ -1,23 +1,25 @@
 import type { Source } from '../../checkpoint/files/source';
-import { type ReadCheckpointOptions, readCheckpoint } from '../../checkpoint/read-checkpoint';
+import { type ReadCheckpointOptions, withInput } from '../../checkpoint/read-checkpoint';
 import type { Checkpoint } from '../../checkpoint/state-dict';
 import { torchName } from '../../checkpoint/torch/torch-pickle';
 import { canHold } from '../../checkpoint/write-checkpoint';
 import { RepfuseError } from '../../errors';
 import type { DetectedBlock } from '../../families';
-import { evaluateAsync, type Graph, readGraphMetadata } from '../../graph';
+import { evaluateAsync, type Graph, readGraphMetadata, readOnnxModel } from '../../graph';
 import { throwIfAborted } from '../../native/call';
 import { type GraphOptions, graphFor } from '../../nets/graph-for';
-import { checkOptions } from '../../options';
+import { checkOptions, expectNone } from '../../options';
 import { seededUniform, uniformValues } from '../../tensor/random';
 import { elementCount, formatShape, Tensor } from '../../tensor/tensor';
 import { checkFindOptions, FIND_OPTIONS, type FindOptions, findBlocks } from '../find-blocks';
+import { type VerifiedModel, verifyCheckpointModel } from './checkpoint-model';
 import { compareOtherTensors, type TensorProblem } from './compare-tensors';
 import { differenceOf, peakOf } from './difference';
+import { verifyModels } from './models';
 import type { OnnxVerification } from './onnx';
 import { type BlockVerification, problemOf, verifyBlock } from './verify-block';
 
-/** `graph` and `arch` are those of the first file. */
+/** `graph` and `arch` are those of the first file, or of the checkpoint beside an ONNX model. */
 export interface VerifyOptions extends FindOptions, GraphOptions, Omit<ReadCheckpointOptions, 'onProgress'> {
   /** Bound on the error of every block relative to the peak. Default: what rounding makes of a block of its size and type. */
   readonly tolerance?: number | undefined;
@@ -60,7 +62,7 @@ export interface VerifyReport extends Partial<Omit<OnnxVerification, 'equal'>> {
 }
 
 /**
- * Compares two checkpoints of one network, in any form: a training checkpoint with its deploy form, or two of either. Each block of the
+ * Compares two files of one network, checkpoints or ONNX models (see `verifyModels` and `verifyCheckpointModel`), in any form. Two checkpoints: a training checkpoint with its deploy form, or two of either. Each block of the
  * first runs as it stands there (the branches with their running statistics, never batch statistics) against the second's, on seeded
  * images, borders and strides included. The verdict is on max |difference| / peak, so that a network scaled by 1000 gets the same one.
  * Tensors outside the blocks must be equal byte for byte, or be the same values rounded to another floating-point type.
@@ -75,10 +77,43 @@ export async function verify(first: Source, second: Source, options: VerifyOptio
   const { signal, onProgress } = options;
   checkTolerance(options.tolerance);
   checkFindOptions(options);
-  const { keyPath, prefix } = options;
   onProgress?.({ phase: 'verify', done: 0, total: 1 }); // how many blocks there are shows only once the file is read
-  const a = await readCheckpoint(first, { keyPath, prefix, signal });
-  const b = await readCheckpoint(second, { signal });
+  const a = await readEither(first, options);
+  const b = await readEither(second, a.kind === 'onnx' ? options : { signal });
+  if (a.kind === 'onnx' && b.kind === 'onnx') {
+    const { signal: _, seed: __, threads: ___, tolerance: ____, onProgress: _____, ...given } = options;
+    expectNone(given, `${a.file} and ${b.file}, ONNX models, which tell all themselves`, a.file);
+    const report = await verifyModels({ ...a, source: first }, { ...b, source: second }, options);
+    onProgress?.({ phase: 'verify', done: 1, total: 1 });
+    return report;
+  }
+  if (a.kind === 'checkpoint' && b.kind === 'checkpoint') return await verifyCheckpoints(a, b, options);
+  const [checkpoint, model] = (a.kind === 'checkpoint' ? [a, b] : [b, a]) as [ReadFile, VerifiedModel];
+  return await verifyCheckpointModel(checkpoint, graphFor(checkpoint, options), model, options);
+}
+
+type ReadFile = Checkpoint & { readonly kind: 'checkpoint' };
+
+/** A file, whatever it is. `keyPath` and `prefix` are of a checkpoint. */
+async function readEither(
+  file: Source,
+  { keyPath, prefix, signal }: Pick<VerifyOptions, 'keyPath' | 'prefix' | 'signal'>,
+): Promise<ReadFile | (VerifiedModel & { readonly kind: 'onnx' })> {
+  return await withInput(file, { keyPath, prefix, signal }, async ({ kind, name, source, checkpoint }) => {
+    if (kind === 'onnx') {
+      // Protobuf takes 40 ms to load.
+      const { readOnnx } = require('../../onnx') as typeof import('../../onnx');
+      const model = await readOnnx(file, { source, signal });
+      return { kind, file: name, model, graph: () => readOnnxModel(file, { signal }) };
+    }
+    const opened = await checkpoint();
+    await opened.load(opened.tensors.keys());
+    return { kind, ...opened.checkpoint };
+  });
+}
+
+async function verifyCheckpoints(a: Checkpoint, b: Checkpoint, options: VerifyOptions): Promise<VerifyReport> {
+  const { signal, onProgress } = options;
   const graph = graphFor(a, options);
   const [inFirst, inSecond] = [findBlocks(a, graph, options), findBlocks(b, readGraphMetadata(b.metadata), options)];
   const byPrefix = (found: readonly DetectedBlock[]) => new Map(found.map((block) => [block.prefix, block]));
