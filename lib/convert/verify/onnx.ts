@@ -39,6 +39,13 @@ export interface OnnxVerification {
   readonly equal: boolean;
 }
 
+export interface VerifyOnnxOptions extends Pick<FoldOptions, 'threads' | 'signal'> {
+  /** One bound for all values, in place of their own. */
+  readonly tolerance?: number | undefined;
+  /** Of the images. Default 1. */
+  readonly seed?: number | undefined;
+}
+
 /** Of the peak: what rounding makes of networks of a hundred layers stays a tenth below, a wrong weight is a thousand times larger. */
 const BOUND = 2e-5;
 /** Where values cancel: of what the given model's own outputs move when its weights do by a unit in the last place. */
@@ -58,7 +65,7 @@ export async function verifyOnnx(
   given: Source,
   folded: Source,
   regions: readonly FoldedRegion[],
-  options: FoldOptions,
+  options: VerifyOnnxOptions,
 ): Promise<OnnxVerification> {
   // Protobuf takes 40 ms to load.
   const { compareRegions } = require('./onnx-regions') as typeof import('./onnx-regions');
@@ -70,15 +77,20 @@ export async function verifyOnnx(
   const missed = regions.filter(({ node, output }) => made.has(node) && !compared.has(output));
   const whole = await compareWhole(given, folded, options);
   const outputs = new Set(whole.checks.map(({ value }) => value));
-  const values = [
+  const found = [
     ...whole.checks,
     ...checks.filter(({ value, equal }) => !equal || !outputs.has(value)),
     ...missed.map(({ output }) => unknown(output, 'nothing in the given model makes it of the same source')),
   ];
+  const { tolerance } = options;
+  const values =
+    tolerance === undefined
+      ? found
+      : found.map((check) => ({ ...check, bound: tolerance, equal: check.folded <= tolerance }));
   const isExplained = whole.notRun === null || unexplained.length === 0;
   const notRun = isExplained ? whole.notRun : `${whole.notRun}; not compared: ${unexplained.join(', ')}`;
   const equal = isExplained && values.every((check) => check.equal);
-  return { input: whole.input, notRun, bound: BOUND, values, equal };
+  return { input: whole.input, notRun, bound: tolerance ?? BOUND, values, equal };
 }
 
 function unknown(value: string, problem: string): OnnxValueCheck {
@@ -92,7 +104,11 @@ interface Whole {
   readonly checks: readonly OnnxValueCheck[];
 }
 
-async function compareWhole(given: Source, folded: string, { threads, signal }: FoldOptions): Promise<Whole> {
+async function compareWhole(
+  given: Source,
+  folded: Source,
+  { seed = 1, threads, signal }: VerifyOnnxOptions,
+): Promise<Whole> {
   let before: ReadModel;
   let outputs: readonly string[];
   let input: Tensor;
@@ -101,7 +117,7 @@ async function compareWhole(given: Source, folded: string, { threads, signal }: 
     before = await readOnnxModel(given, { signal });
     outputs = outputsOf(before.graph);
     const shape = imagesFor(before);
-    input = Tensor.f32(shape, uniformValues(seededUniform(1), elementCount(shape), -1, 1));
+    input = Tensor.f32(shape, uniformValues(seededUniform(seed), elementCount(shape), -1, 1));
     reference = await evaluateValues(before.graph, before.tensors, input, outputs, { threads, signal });
   } catch (error) {
     if (!(error instanceof RepfuseError) || error.code !== 'ERR_REPFUSE_GRAPH') throw error;
