@@ -122,7 +122,8 @@ function composedDilation(first: AffineConv, second: AffineConv, axis: number): 
 }
 
 /** Whether zero input certainly yields zero. */
-export function yieldsZero({ value }: AffineConv): boolean {
+export function yieldsZero(conv: AffineConv): boolean {
+  const { value } = conv; // no public member: the declaration must not name it
   return isZero(value.bias) && value.biasTerms.every((term) => isZero(term.constant));
 }
 

@@ -1,6 +1,6 @@
-import { safeParse } from 'valibot';
+import { type GenericSchema, type SafeParseResult, safeParse } from 'valibot';
 import { RepfuseError } from '../errors';
-import type { Schema } from './schemas';
+import { inner, type Schema } from './schemas';
 import { show } from './show';
 import { nearestOf, suggestion } from './suggest';
 
@@ -59,9 +59,9 @@ interface Issue {
 }
 
 function issueOf<T>(schema: Schema<T>, argument: unknown, name: string): Issue | { readonly output: T } {
-  let result: ReturnType<typeof safeParse<Schema<T>>>;
+  let result: SafeParseResult<GenericSchema>;
   try {
-    result = safeParse(schema, argument, { abortEarly: true });
+    result = safeParse(inner(schema), argument, { abortEarly: true });
   } catch (cause) {
     // A getter of the caller's, or a Proxy.
     throw refused(`Expected properties that can be read for ${name} but reading one failed`, {}, cause);

@@ -1,21 +1,32 @@
 import { types } from 'node:util';
 import * as v from 'valibot';
 
-/** What an argument or an option must be. The message of its issues is what was expected, in words. */
-export type Schema<T = unknown> = v.GenericSchema<T>;
+/**
+ * What an argument or an option must be: a schema of valibot, the message of whose issues is what was expected, in words. Its type is our
+ * own, so that the types of this package do not need those of valibot.
+ */
+export interface Schema<T = unknown> {
+  readonly kind: 'schema';
+  /** Only for the compiler. */
+  readonly '~checked'?: T;
+}
+
+/** @internal As valibot knows it. */
+export const inner = (schema: Schema): v.GenericSchema => schema as unknown as v.GenericSchema;
+const outer = <T>(schema: v.GenericSchema): Schema<T> => schema as unknown as Schema<T>;
 
 /** A value that a check accepts. `expected` follows the word Expected. */
 export function value<T>(expected: string, accepts: (value: unknown) => boolean): Schema<T> {
-  return v.custom<T>(accepts, expected);
+  return outer(v.custom<T>(accepts, expected));
 }
 
 /** May be missing, or undefined. */
-export const optional = <T>(schema: Schema<T>) => v.optional(schema);
+export const optional = <T>(schema: Schema<T>): Schema<T | undefined> => outer(v.optional(inner(schema)));
 /** May be missing, undefined or null. */
-export const nullish = <T>(schema: Schema<T>) => v.nullish(schema);
-export const nullable = <T>(schema: Schema<T>) => v.nullable(schema);
+export const nullish = <T>(schema: Schema<T>): Schema<T | null | undefined> => outer(v.nullish(inner(schema)));
+export const nullable = <T>(schema: Schema<T>): Schema<T | null> => outer(v.nullable(inner(schema)));
 /** May be missing here: what needs it says so in its own words. */
-export const missable = <T>(schema: Schema<T>): Schema<T> => v.nullish(schema) as unknown as Schema<T>;
+export const missable = <T>(schema: Schema<T>): Schema<T> => outer(v.nullish(inner(schema)));
 
 const PLAIN_OBJECT: Schema<Record<string, unknown>> = value('an object', isPlainObject);
 
@@ -32,7 +43,7 @@ export const number = (least = Number.NEGATIVE_INFINITY): Schema<number> =>
     (number) => Number.isFinite(number) && (number as number) >= least,
   );
 /** What is looked at elsewhere. */
-export const unchecked = <T>(): Schema<T> => v.unknown() as unknown as Schema<T>;
+export const unchecked = <T>(): Schema<T> => outer(v.unknown());
 export const BOOLEAN: Schema<boolean> = value('true or false', (given) => typeof given === 'boolean');
 export const TEXT: Schema<string> = value('a string', (given) => typeof given === 'string');
 export const SIGNAL: Schema<AbortSignal> = value('an AbortSignal', (given) => given instanceof AbortSignal);
@@ -53,17 +64,21 @@ function alternatives(words: readonly string[]): string {
   return words.length < 2 ? words.join() : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`;
 }
 
-export const listOf = <T>(item: Schema<T>): Schema<readonly T[]> => v.array(item, 'an array');
+export const listOf = <T>(item: Schema<T>): Schema<readonly T[]> => outer(v.array(inner(item), 'an array'));
 export const recordOf = <T>(item: Schema<T>): Schema<Record<string, T>> =>
-  v.pipe(PLAIN_OBJECT, v.record(v.string(), item, 'an object')) as unknown as Schema<Record<string, T>>;
+  objectOf(v.record(v.string(), inner(item), 'an object'));
+/** What one of two schemas accepts, in words for both. */
+export const eitherOf = <A, B>(expected: string, a: Schema<A>, b: Schema<B>): Schema<A | B> =>
+  outer(v.union([inner(a), inner(b)], expected));
 /** A Map, whatever it holds. */
 export const MAP: Schema<ReadonlyMap<unknown, unknown>> = value('a Map', types.isMap);
 
 /** A schema for each member of an interface, which take what the interface says and no more. */
 type EntriesOf<T> = { readonly [K in keyof T]-?: Schema<T[K] | undefined> };
+type CheckedBy<S> = S extends Schema<infer T> ? T : never;
 type Agreeing<T, E> = {
   readonly [K in keyof E]: K extends keyof T
-    ? [Exclude<T[K], undefined>] extends [v.InferInput<E[K] & Schema>]
+    ? [Exclude<T[K], undefined>] extends [CheckedBy<E[K]>]
       ? E[K]
       : never
     : never;
@@ -95,11 +110,11 @@ export const variant =
     });
     const words = alternatives(Object.keys(kinds));
     const message = ({ path }: { readonly path?: unknown }) => (path === undefined ? 'an object' : words);
-    return v.pipe(PLAIN_OBJECT, v.variant(key, options as never, message as never)) as unknown as Schema<T>;
+    return objectOf(v.variant(key, options as never, message as never));
   };
 
-const objectOf = <T>(members: Schema<never> | v.GenericSchema<Record<string, unknown>>): Schema<T> =>
-  v.pipe(PLAIN_OBJECT, members as v.GenericSchema<Record<string, unknown>>) as unknown as Schema<T>;
+const objectOf = <T>(members: v.GenericSchema<never> | v.GenericSchema<Record<string, unknown>>): Schema<T> =>
+  outer(v.pipe(inner(PLAIN_OBJECT), members as v.GenericSchema));
 
 /** The words for what is wrong with an object itself: a name that is missing gets those of its schema, an unknown one all known names. */
 function messageOf(entries: object) {

@@ -1,6 +1,5 @@
-import * as v from 'valibot';
 import { checkArgument } from '../arguments/check';
-import { number, recordOf, type Schema, unchecked } from '../arguments/schemas';
+import { eitherOf, number, recordOf, type Schema, unchecked } from '../arguments/schemas';
 import { quote } from '../arguments/show';
 import { suggestion } from '../arguments/suggest';
 import { RepfuseError } from '../errors';
@@ -12,9 +11,10 @@ export type Eps = number | Readonly<Record<string, number>>;
 
 const EPS_VALUE = number(0);
 /** Which BatchNorms there are is not known yet. */
-export const EPS: Schema<Eps> = v.union(
-  [EPS_VALUE, recordOf(unchecked<number>())],
+export const EPS: Schema<Eps> = eitherOf(
   'a finite number of at least 0, or one for each BatchNorm',
+  EPS_VALUE,
+  recordOf(unchecked<number>()),
 );
 
 /** @throws ERR_REPFUSE_INVALID_ARGUMENT for a value below 0, a BatchNorm without a value, a name that is none. */
