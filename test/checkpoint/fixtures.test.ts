@@ -185,12 +185,7 @@ describe('formats that are recognised but not read are named', () => {
 });
 
 describe('bad files', () => {
-  // The manifest of `whole-module` has it refused; since issue 16 a whole pickled module is read as the state dict that it holds.
-  const read16 = { 'whole-module': { expect: 'load', keys: ['c.weight', 'c.bias'] } };
-  const bad = fixtureCases('checkpoints/bad').map((name) => ({
-    ...readManifest('checkpoints/bad', name),
-    ...(name in read16 ? read16[name as keyof typeof read16] : {}),
-  })) as readonly Manifest[];
+  const bad = fixtureCases('checkpoints/bad').map((name) => readManifest('checkpoints/bad', name));
   const isOnnx = (manifest: Manifest) => /^onnx-/.test(manifest.case);
   const path = (manifest: Manifest) => fixturePath('checkpoints/bad', manifest.files.checkpoint);
 
