@@ -18,6 +18,9 @@ import { openTorchZip } from './torch/torch-zip';
 import type { OpenOptions, Weights } from './weights';
 import { openZip } from './zip/zip';
 
+/** Bytes of a bare pickle beside its long strings, which stay in the file. */
+const MAX_PICKLE = 1 << 28;
+
 type Opener = (source: RandomAccess, options: OpenOptions) => Promise<Weights>;
 
 const OPENERS: Readonly<Record<CheckpointKind, Opener>> = {
@@ -65,7 +68,7 @@ async function openPickle(source: RandomAccess, options: OpenOptions): Promise<W
       return made;
     },
   };
-  const { value } = await unpickleFile(source, host, { signal: options.signal });
+  const { value } = await unpickleFile(source, host, { limit: MAX_PICKLE, signal: options.signal });
   if (weights === 0) {
     const what = describe(value);
     throw new RepfuseError(

@@ -10,6 +10,7 @@ import { openWeights } from './open-weights';
 import { selectKeys } from './prefix';
 import { type Kind, sniff } from './sniff';
 import type { Checkpoint } from './state-dict';
+import { MAX_NAME, MAX_TENSORS } from './stored-tensor';
 import type { Weights } from './weights';
 
 export interface ReadCheckpointOptions {
@@ -126,6 +127,7 @@ async function openCheckpoint(
   prefix: string | undefined,
 ): Promise<OpenCheckpoint> {
   const { names, unread: unreadNames } = weights;
+  checkNames([...names, ...unreadNames.keys()]);
   const { kept, droppedPrefix, left } = selectKeys([...names, ...unreadNames.keys()], prefix);
   const stored = weights.store(names.filter((name) => kept.has(name)));
   const { format, keyPath, alternatives, metadata, texts, modules } = weights;
@@ -156,6 +158,16 @@ async function openCheckpoint(
   );
   await opened.loadSmall();
   return opened;
+}
+
+/** @throws ERR_REPFUSE_FORMAT for more tensors, or longer names, than any network has */
+function checkNames(names: readonly string[]): void {
+  const long = names.find((name) => name.length > MAX_NAME);
+  const wrong =
+    names.length > MAX_TENSORS
+      ? `${names.length} tensors are too many (limit ${MAX_TENSORS})`
+      : long && `the name ${quote(long)} of ${long.length} characters is too long (limit ${MAX_NAME})`;
+  if (wrong !== undefined) throw new RepfuseError('ERR_REPFUSE_FORMAT', wrong, { field: 'name' });
 }
 
 function withoutPrefix<T>(modules: ReadonlyMap<string, T>, prefix: string): ReadonlyMap<string, T> {

@@ -17,6 +17,11 @@ export function bytesOfStored({ dtype, shape }: Pick<StoredTensor, 'dtype' | 'sh
   return elementCount(shape) * DTYPES[dtype].bytes;
 }
 
+/** More than any network has, and few enough that looking at all of them does not hold a service up. */
+export const MAX_TENSORS = 100_000;
+/** Longer than any name of a tensor. */
+export const MAX_NAME = 4096;
+
 /** numpy's limit, and torch's. */
 export const MAX_RANK = 64;
 

@@ -190,6 +190,22 @@ describe('hostile headers (S03) are refused before memory is taken', () => {
     if (field !== undefined) expect(error.details.field).toBe(field);
   });
 
+  const texts = (count: number) => Array.from({ length: count }, (_, i) => `"${i}":"x"`).join();
+
+  test('a large header is read in turns, and an abort ends it', async () => {
+    const text = `{${Array.from({ length: 90_000 }, (_, i) => `"${i}":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}`).join()}}`;
+    const file = memoryAccess(encode(text));
+    let turns = 0;
+    const timer = setInterval(() => turns++, 1);
+    expect((await readSafetensors(file)).tensors.size).toBe(90_000);
+    clearInterval(timer);
+    expect(turns).toBeGreaterThan(0);
+    const abort = new AbortController();
+    const work = readSafetensors(file, abort.signal);
+    setTimeout(() => abort.abort(new Error('enough')), 1);
+    await expect(work).rejects.toThrow('enough');
+  });
+
   test.each<[string, () => string, RegExp]>([
     [
       'a shape of a million nested lists',
@@ -198,6 +214,18 @@ describe('hostile headers (S03) are refused before memory is taken', () => {
     ],
     ['five million lists', () => `{"a":[${'[],'.repeat(5e6)}[]]}`, /values/],
     ['a name of a megabyte', () => `{"${'n'.repeat(1 << 20)}":1}`, /no object/],
+    [
+      'a name of a megabyte for a tensor',
+      () => `{"${'n'.repeat(1 << 20)}":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}`,
+      /1048576 characters \(limit 4096\)/,
+    ],
+    ['very many texts', () => `{"__metadata__":{${texts(65_537)}}}`, /more than 65536 entries/],
+    [
+      'too many tensors',
+      () =>
+        `{${Array.from({ length: 100_001 }, (_, i) => `"${i}":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}`).join()}}`,
+      /more than 100000 tensors/,
+    ],
   ])('%s', async (_, text, message) => {
     const error = await refusal(read(raw(text())));
     expect(error.message).toMatch(message);

@@ -3,8 +3,10 @@ import { breathe } from '../../native/breathe';
 import { DTYPES, type DType, elementsOf, isDType } from '../../tensor/dtype';
 import { type RandomAccess, readBytes } from '../files/random-access';
 import { JsonProblem, jsonEntries, parseValue } from '../json-object';
-import type { StoredTensor } from '../stored-tensor';
+import { MAX_NAME, MAX_TENSORS, type StoredTensor } from '../stored-tensor';
 
+/** Texts beside the tensors: far more than any file has. */
+const MAX_METADATA = 1 << 16;
 /** As the reference implementation has it. */
 const MAX_HEADER = 100_000_000;
 /** Types of the format that have several elements in a byte; they are left unread. */
@@ -118,9 +120,9 @@ async function parseHeader(
   let metadata: SafetensorsHeader['metadata'] = {};
   try {
     for (const [name, value] of jsonEntries(text)) {
-      const parsed = parseValue(value);
-      if (name === '__metadata__') metadata = checkMetadata(parsed);
-      else entries.push(checkEntry(name, parsed));
+      if (name === '__metadata__') metadata = await parseMetadata(value, pause);
+      else entries.push(checkEntry(name, parseValue(value)));
+      if (entries.length > MAX_TENSORS) throw bad(`more than ${MAX_TENSORS} tensors`, { field: 'header' });
       await pause();
     }
   } catch (cause) {
@@ -132,13 +134,21 @@ async function parseHeader(
   return { entries, metadata };
 }
 
-function checkMetadata(value: unknown): Readonly<Record<string, string>> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw bad('__metadata__ is no object', { field: '__metadata__' });
-  for (const [key, item] of Object.entries(value)) {
+async function parseMetadata(
+  text: string,
+  pause: () => Promise<void> | undefined,
+): Promise<Readonly<Record<string, string>>> {
+  if (!text.startsWith('{')) throw bad('__metadata__ is no object', { field: '__metadata__' });
+  const texts: [string, string][] = [];
+  for (const [key, value] of jsonEntries(text.trimEnd())) {
+    const item = parseValue(value);
     if (typeof item !== 'string') throw bad(`__metadata__ entry ${show(key)} is no string`, { field: '__metadata__' });
+    texts.push([key, item]);
+    if (texts.length > MAX_METADATA)
+      throw bad(`__metadata__ has more than ${MAX_METADATA} entries`, { field: '__metadata__' });
+    await pause();
   }
-  return value as Record<string, string>;
+  return Object.fromEntries(texts);
 }
 
 function isSize(value: unknown): value is number {
@@ -157,6 +167,7 @@ function checkEntry(name: string, value: unknown): SafetensorsEntry {
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize) || offsets[0]! > offsets[1]!) {
     throw field(`offsets ${show(offsets)} are not a range (negative, not whole or reversed)`, 'data_offsets');
   }
+  if (name.length > MAX_NAME) throw field(`its name has ${name.length} characters (limit ${MAX_NAME})`, 'name');
   const [begin, end] = offsets as [number, number];
   const bytes = shape.reduce((product: number, dim: number) => product * dim, bits) / 8;
   if (bytes !== end - begin)
