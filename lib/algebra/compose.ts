@@ -27,7 +27,7 @@ const OPTIONS = membersOf<ComposeOptions>()({
  * and the taps of the second are spread by the stride of the first. Exact if the second reads no padding of the map between,
  * or finds there what the first would yield beyond its input: see `border`.
  *
- * @throws ERR_REPFUSE_INEXACT where it is not exact; ERR_REPFUSE_SHAPE unless the second's inputs are the first's outputs.
+ * @throws ERR_REPFUSE_INEXACT where it is not exact; ERR_REPFUSE_RANGE for a chain of hundreds; ERR_REPFUSE_SHAPE unless the second's inputs are the first's outputs.
  */
 export function composeSequential(first: AffineConv, second: AffineConv, options: ComposeOptions = {}): AffineConv {
   checkArgument('first', AFFINE_CONV, first);
@@ -48,6 +48,13 @@ export function composeSequential(first: AffineConv, second: AffineConv, options
     ...(isZero(first.value.bias) ? [] : [{ factors, constant: first.value.bias, begin: 0 }]),
     ...first.value.biasTerms.map((term) => ({ ...term, factors: [...factors, ...term.factors] })),
   ]);
+  const ways = [...chains, ...seen].reduce((sum, { factors }) => sum + factors.length, 0);
+  if (ways > MOST_FACTORS) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_RANGE',
+      `Expected at most ${MOST_FACTORS} factors for one convolution but received a chain of ${ways}`,
+    );
+  }
   const dilation = axes((axis) => composedDilation(first, second, axis));
   const span = (conv: AffineConv, axis: number) => conv.dilation[axis]! * (conv.kernel[axis]! - 1);
   return affineConv(
@@ -107,6 +114,9 @@ function spread({ chains, bias, biasTerms }: ConvValue, stride: Axes): ConvValue
     biasTerms: biasTerms.map((term) => ({ ...term, factors: term.factors.map(spreadFactor) })),
   };
 }
+
+/** Of all ways through a description, which grow with the square of its length: some 360 convolutions one after the other. */
+const MOST_FACTORS = 1 << 16;
 
 function through(outer: Chain, inner: Chain): Chain {
   return {

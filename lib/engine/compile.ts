@@ -412,13 +412,16 @@ function costOfConv({ outChannels, inChannels, groups, kernel }: AffineConv): nu
   return outChannels * (inChannels / groups) * kernel[0] * kernel[1];
 }
 
-/** What `algebra` makes, or undefined where it says that this would not be exact. */
+/** What says that two maps are to stay two. */
+const LEFT_APART: ReadonlySet<string> = new Set(['ERR_REPFUSE_INEXACT', 'ERR_REPFUSE_RANGE', 'ERR_REPFUSE_SHAPE']);
+
+/** What `algebra` makes, or undefined where it says that this would not be exact, or too long a chain. */
 function exactly(node: GraphNode, make: () => AffineConv): AffineConv | undefined {
   try {
     return atNode(node, make);
   } catch (error) {
     const { code } = error as RepfuseError;
-    if (code === 'ERR_REPFUSE_INEXACT' || code === 'ERR_REPFUSE_SHAPE') return undefined;
+    if (LEFT_APART.has(code)) return undefined;
     throw error;
   }
 }

@@ -34,6 +34,9 @@ export class Constants {
 
   /** What is computed from shapes: depth first, without recursion, which deep graphs would overflow. */
   private computed(value: string): Tensor | undefined {
+    if (this.known.has(value)) return this.known.get(value);
+    const producer = this.wiring.producer(value);
+    if (producer === undefined || !canEvaluate(producer)) return undefined;
     const begun = new Set<string>(); // what is met again while it is open is a circle, and no constant
     for (const open = [value]; open.length > 0; ) {
       const top = open.at(-1)!;

@@ -35,9 +35,10 @@ class Walk {
   message(type: DescMessage, end: number): void {
     if (++this.depth > MOST_DEPTH) this.stop();
     const fields = this.fieldsOf(type);
+    let groups = 0; // which the format does not have: what is in them is not known
     while (this.at < end && this.size <= this.most) {
       const tag = this.varint();
-      const field = fields.get(Math.floor(tag / 8));
+      const field = groups > 0 ? undefined : fields.get(Math.floor(tag / 8));
       if (field === undefined) this.size += UNKNOWN_FIELD;
       const wire = tag % 8;
       if (wire === 2) this.delimited(field, this.varint());
@@ -45,7 +46,8 @@ class Walk {
         if (field?.fieldKind === 'list') this.size += elementSize(field);
         if (wire === 0) this.varint();
         else this.at += wire === 1 ? 8 : 4;
-      } else this.stop(); // groups, which the format does not have
+      } else if (wire === 3) groups++;
+      else if (wire !== 4 || --groups < 0) this.stop();
     }
     this.depth--;
   }

@@ -78,7 +78,7 @@ function decode(bytes: Uint8Array, file: string): Model {
   if (size > MOST_MEMORY) {
     throw new RepfuseError(
       'ERR_REPFUSE_RANGE',
-      `Expected an ONNX model of at most some ${MOST_MEMORY / MESSAGE} nodes, attributes and entries for ${file} but its ${bytes.length} bytes hold more`,
+      `Expected an ONNX model of at most some ${Math.round(MOST_MEMORY / MESSAGE)} nodes, attributes and entries for ${file} but its ${bytes.length} bytes hold more`,
       { file, size: bytes.length },
     );
   }

@@ -42,6 +42,88 @@ test('what is no ONNX model, or of other operators, is named', async () => {
   expect(await refusal(readOnnx(path('missing.onnx')))).toMatchObject({ code: 'ERR_REPFUSE_FILE' });
 });
 
+/** A field of a message, and bytes over and over. */
+const field = (number: number, bytes: Uint8Array) => {
+  const sizes = [];
+  for (let rest = bytes.length; ; rest >>>= 7) {
+    sizes.push(rest > 127 ? (rest & 127) | 128 : rest);
+    if (rest < 128) break;
+  }
+  return Buffer.concat([Buffer.of(number * 8 + 2, ...sizes), bytes]);
+};
+const repeated = (count: number, ...bytes: readonly number[]) => Buffer.alloc(count * bytes.length, Buffer.from(bytes));
+
+test.each([
+  ['nodes', repeated(2e6, 0x0a, 0)],
+  [
+    'nodes behind a group that the format does not have',
+    Buffer.concat([Buffer.of(0x7b, 0x7c), repeated(2e6, 0x0a, 0)]),
+  ],
+  ['fields that are not known', repeated(2e6, 0x78, 0)],
+  ['initializers', repeated(2e6, 0x2a, 0)],
+  ['integers', field(5, field(7, repeated(2e7, 1)))],
+  ['dims', field(5, field(1, repeated(2e7, 1)))],
+  ['names of inputs', field(1, repeated(1e7, 0x0a, 0))],
+  ['attributes of one node', field(1, repeated(2e6, 0x2a, 0))],
+])('a small file of millions of %s is refused before they are read', (_, graph) => {
+  const bytes = Buffer.concat([Buffer.of(0x08, 8), field(8, Buffer.of(0x10, 17)), field(7, graph)]);
+  const before = process.memoryUsage().rss;
+  expect(() => parseOnnx(bytes, 'bomb.onnx')).toThrow(/at most some \d+ nodes.*bomb\.onnx/);
+  expect(process.memoryUsage().rss - before).toBeLessThan(100e6);
+});
+
+test('graphs in graphs beyond any depth are refused', () => {
+  let graph: Uint8Array = new Uint8Array();
+  for (let i = 0; i < 60; i++) graph = field(1, field(5, field(6, graph)));
+  const bytes = Buffer.concat([Buffer.of(0x08, 8), field(7, graph)]);
+  expect(() => parseOnnx(bytes, 'deep.onnx')).toThrow(/deep\.onnx but its protobuf is damaged/);
+});
+
+test('an initializer twice, and more axes than any tensor has, are named', async () => {
+  const one = Tensor.f32([1, 1, 1, 1], [1]);
+  const { proto } = model(
+    [node('Conv', ['x', 'w'], ['y'])],
+    { w: one },
+    { inputs: { x: [1, 1, 2, 2] }, outputs: ['y'] },
+  );
+  const [first] = proto.graph.initializer;
+  proto.graph.initializer.push(first!);
+  expect(() => parseOnnx(toBinary(ModelSchema, proto))).toThrow(/more of "w"/);
+  proto.graph.initializer.pop();
+  first!.dims = Array<bigint>(100_000).fill(1n);
+  expect(await refusal(foldGraph({ proto, opset: 17 }))).toMatchObject({
+    code: 'ERR_REPFUSE_FORMAT',
+    details: { tensor: 'w' },
+  });
+});
+
+test('what small files describe is not made: kernels, channels and sums beyond the budget stay as they are', async () => {
+  const c3 = [1, 2, 3].map((value) => Tensor.f32([3], [value, value, value]));
+  const bn = { s: c3[0]!, b: c3[1]!, m: c3[2]!, v: c3[0]! };
+  const pool = { kernel_shape: [20000, 20000], pads: [19999, 19999, 0, 0], count_include_pad: 1 };
+  const kernels = [
+    node('AveragePool', ['x'], ['a'], pool),
+    node('BatchNormalization', ['a', 's', 'b', 'm', 'v'], ['y']),
+  ];
+  const channels = [node('Mul', ['x', 'c'], ['a']), node('Add', ['a', 'c'], ['y'])];
+  for (const [nodes, tensors, size] of [
+    [kernels, bn, 3],
+    [channels, { c: Tensor.f32([], [2]) }, 2 ** 31 - 1],
+  ] as const) {
+    const given = model(nodes, tensors, { inputs: { x: [1, size, 8, 8] }, outputs: ['y'] });
+    const { model: folded, report } = await foldGraph(given);
+    expect(folded).toBe(given);
+    expect(report.kept.length).toBeGreaterThan(0);
+  }
+});
+
+test('a chain of a thousand convolutions with biases is several', async () => {
+  const tensors = { w: Tensor.f32([1, 1, 1, 1], [1]), b: Tensor.f32([1], [1]) };
+  const nodes = Array.from({ length: 1000 }, (_, i) => node('Conv', [`v${i}`, 'w', 'b'], [`v${i + 1}`]));
+  const { report } = await foldGraph(model(nodes, tensors, { inputs: { v0: [1, 1, 4, 4] }, outputs: ['v1000'] }));
+  expect(report.convolutions.after).toBeLessThan(10);
+});
+
 test('a tensor whose data are not of its dims is named', async () => {
   const { proto } = parseOnnx(acnet);
   const tensor = proto.graph.initializer.find(({ name }) => name.includes('weight'))!;

@@ -77,7 +77,11 @@ class Folder {
   }
 
   async run(): Promise<Folded> {
-    for (const node of this.graph.node) this.take(node);
+    const pause = breathe(this.options.signal);
+    for (const node of this.graph.node) {
+      this.take(node);
+      await pause();
+    }
     for (const value of this.wiring.outputs) this.settle(value);
     for (const value of [...this.pending.keys()]) this.settle(value); // read by nobody
     if (this.leftBorders.length > 0) return { model: this.model, folded: [], kept: [] };
@@ -292,19 +296,19 @@ class Folder {
   }
 
   /** The convolution that a map is, its weights among the initializers. */
-  private async evaluate({ value, pending }: Merged, initializer: Graph['initializer']) {
-    const fused = await fuseWeights(() => pending.conv, pending.node, this.options);
-    const name = this.names.take(`${pending.node.name || value}_fused`);
+  private async evaluate({ value, source, conv: map, node, from }: Merged, initializer: Graph['initializer']) {
+    const fused = await fuseWeights(() => map, node, this.options);
+    const name = this.names.take(`${node.name || value}_fused`);
     const add = (role: string, tensor: Tensor) => {
       const proto = protoOf(this.names.take(`${name}.${role}`), tensor);
       initializer.push(proto);
       return proto.name;
     };
-    const { kernel, padding, stride, dilation, groups } = pending.conv;
+    const { kernel, padding, stride, dilation, groups } = map;
     const conv = create(NodeSchema, {
       name,
       opType: 'Conv',
-      input: [pending.source, add('weight', fused.weight), add('bias', fused.bias)],
+      input: [source, add('weight', fused.weight), add('bias', fused.bias)],
       output: [value],
       attribute: [
         intsAttribute('dilations', dilation),
@@ -317,7 +321,7 @@ class Folder {
     const region: FoldedRegion = {
       node: name,
       output: value,
-      from: nodesOf(pending).map(describeNode),
+      from,
       kernel,
       groups,
     };
@@ -336,12 +340,22 @@ function cropsBefore({ frame }: Pending, padding: Padding4): boolean {
   return frame.some((side, i) => side < 0 && padding[i]! > 0);
 }
 
-/** A map that is to become a Conv. */
+/** A map that is to become a Conv: its parts are let go, each of which holds all that comes before it. */
 class Merged {
+  readonly source: string;
+  readonly conv: AffineConv;
+  readonly node: Node;
+  readonly from: readonly string[];
+
   constructor(
     readonly value: string,
-    readonly pending: Pending,
-  ) {}
+    pending: Pending,
+  ) {
+    this.source = pending.source;
+    this.conv = pending.conv;
+    this.node = pending.node;
+    this.from = nodesOf(pending).map(describeNode);
+  }
 }
 
 /** What asking for growth allows: a 1x1 kernel into a 5x5. */
