@@ -31,10 +31,13 @@ const WAYS = {
     if (written === null) return {};
     // What was written is read again; where the given model runs, it runs too.
     await repfuse.foldOnnx(written, `${output}-again.onnx`, { force: true });
-    const given = await repfuse.readModel(path).then(run, (error) => {
-      if (error instanceof repfuse.RepfuseError) return undefined;
-      throw error;
-    });
+    const given = await repfuse
+      .readModel(path)
+      .then((model) => run(model))
+      .catch((error) => {
+        if (error instanceof repfuse.RepfuseError) return undefined;
+        throw error;
+      });
     return given === undefined ? {} : { given, values: await run(await repfuse.readModel(written)) };
   },
   async graph() {
