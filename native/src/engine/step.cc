@@ -46,14 +46,14 @@ void Function::operator()(const float* x, float* y, size_t n) const {
     case Activation::kLeakyRelu:
       for (size_t i = 0; i < n; ++i) y[i] = x[i] < 0 ? x[i] * alpha_ : x[i];
       return;
-    case Activation::kHardSigmoid:
+    case Activation::kHardSigmoid:  // in float64: near the line's zero the two terms cancel
       for (size_t i = 0; i < n; ++i) {
-        const float line = x[i] * alpha_ + beta_, least = line < 0 ? 0 : line;
-        y[i] = least > 1 ? 1 : least;
+        const double line = static_cast<double>(x[i]) * alpha_ + beta_, least = line < 0 ? 0 : line;
+        y[i] = static_cast<float>(least > 1 ? 1 : least);
       }
       return;
     case Activation::kTanh:
-      for (size_t i = 0; i < n; ++i) y[i] = std::tanh(x[i]);
+      for (size_t i = 0; i < n; ++i) y[i] = static_cast<float>(std::tanh(static_cast<double>(x[i])));
       return;
     default: return;
   }

@@ -20,8 +20,11 @@ inline Vector Fnma(Vector a, Vector b, Vector c) { return _mm256_fnmadd_ps(a, b,
 // NaN is the second operand: kept.
 inline Vector Clamp(Vector low, Vector high, Vector v) { return _mm256_min_ps(high, _mm256_max_ps(low, v)); }
 inline Vector Round(Vector v) { return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-inline Vector PowerOfTwo(Vector v, Vector n) {  // v * 2^n
-  return v * _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
+// v * 2^n, |n| up to 252: a factor of its own for either half.
+inline Vector PowerOfTwo(Vector v, Vector n) {
+  const __m256i whole = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(whole, 1), bias = _mm256_set1_epi32(127);
+  const Vector first = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(half, bias), 23));
+  return v * first * _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(whole, half), bias), 23));
 }
 
 // Keeps the compiler from loading it anew for every use.

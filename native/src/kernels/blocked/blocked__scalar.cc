@@ -16,7 +16,7 @@ inline Vector Fma(Vector a, Vector b, Vector c) { return a * b + c; }
 inline Vector Fnma(Vector a, Vector b, Vector c) { return c - a * b; }
 inline Vector Clamp(Vector low, Vector high, Vector v) { return v < low ? low : v > high ? high : v; }  // NaN is kept
 inline Vector Round(Vector v) { return std::nearbyint(v); }
-inline Vector PowerOfTwo(Vector v, Vector n) { return std::ldexp(v, static_cast<int>(n)); }  // v * 2^n
+inline Vector PowerOfTwo(Vector v, Vector n) { return n == n ? std::ldexp(v, static_cast<int>(n)) : n; }  // v * 2^n
 
 // Nothing to keep in registers.
 inline void InRegister(Vector&) {}
