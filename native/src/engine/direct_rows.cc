@@ -7,6 +7,9 @@ namespace {
 
 // Weights of one pass over the rows: they stay in the L1 cache meanwhile.
 constexpr int64_t kSlabBytes = 32 << 10;
+// Additions of one pass, one after the other, before their sum joins what the passes before have left: the error of a sum grows with the longest
+// chain of additions, not with their number.
+constexpr int64_t kChain = 256;
 
 // Implicit im2col: the taps of a pixel are read where they lie. What is said of inputs holds for pairs of bf16, which take their place.
 class DirectRows final : public DenseRows {
@@ -21,7 +24,9 @@ class DirectRows final : public DenseRows {
         for (int64_t j = 0; j < s_.kernel_w; ++j) taps_.push_back(plane * in.plane() + i * s_.dilation_h * in.row() + j * s_.dilation_w * in.pixel());
       }
     }
-    slab_ = EvenPart(planes_, std::max<int64_t>(kSlabBytes / (channels_ * tile.blocks * kBlock * 4 * kernel_taps_), 1));
+    const int64_t most = kChain / channels_;
+    if (kernel_taps_ > most) slab_ = EvenPart(kernel_taps_, std::max<int64_t>(most, 1));
+    else slab_ = kernel_taps_ * EvenPart(planes_, std::clamp<int64_t>(kSlabBytes / (channels_ * tile.blocks * kBlock * 4 * kernel_taps_), 1, most / kernel_taps_));
   }
 
   void Run(const DenseShare& share) const override {
@@ -29,7 +34,7 @@ class DirectRows final : public DenseRows {
   }
 
   int64_t scratch(int64_t rows, int64_t) const override { return out_.terms == 0 ? 0 : tile_.blocks * rows * out_.shape.width * kBlock; }
-  int64_t slab() const override { return slab_; }
+  int64_t slab() const override { return std::max<int64_t>(slab_ / kernel_taps_, 1); }
   int64_t panels_together() const override { return 1; }
 
   std::string kernel() const override {
@@ -57,13 +62,12 @@ class DirectRows final : public DenseRows {
     tile.low = s_.epilogue.low;
     tile.high = s_.epilogue.high;
     const int64_t tiles = rows * ((width + tile_.pixels - 1) / tile_.pixels);
-    for (int64_t plane = 0; plane < planes; plane += slab_) {
-      const int64_t slab = std::min(slab_, planes - plane);
-      tile.taps = taps_.data() + plane * kernel_taps_;
-      tile.tap_count = slab * kernel_taps_;
-      tile.weight = weight + plane * kernel_taps_ * channels_ * step;
-      tile.bias = plane == 0 ? s_.weights->bias.as<float>() + panel.block * kBlock : nullptr;
-      tile.last = plane + slab == planes;
+    for (int64_t tap = 0; tap < planes * kernel_taps_; tap += slab_) {
+      tile.taps = taps_.data() + tap;
+      tile.tap_count = std::min(slab_, planes * kernel_taps_ - tap);
+      tile.weight = weight + tap * channels_ * step;
+      tile.bias = tap == 0 ? s_.weights->bias.as<float>() + panel.block * kBlock : nullptr;
+      tile.last = tap + tile.tap_count == planes * kernel_taps_;
       // The next slab, or the next panel's first one, while this one runs.
       const int64_t lines = tile.tap_count * channels_ * panel.blocks;
       const char* next = reinterpret_cast<const char*>(tile.weight + tile.tap_count * channels_ * step);
@@ -90,7 +94,8 @@ class DirectRows final : public DenseRows {
 
   void (*conv_)(const ConvTile& tile, int blocks, int pixels);
   std::vector<int64_t> taps_;
-  int64_t channels_, planes_ = 1, kernel_taps_ = 1, slab_ = 1;
+  int64_t channels_, planes_ = 1, kernel_taps_ = 1;
+  int64_t slab_ = 1;  // taps of a pass
 };
 
 }  // namespace

@@ -13,6 +13,8 @@ namespace {
 constexpr int kAlone = 4;
 // Weights up to so many bytes are read by every thread, each for tiles of its own.
 constexpr int64_t kShared = 3 << 20;
+// Blocks of inputs whose products are summed one after the other before they join what the blocks before have left, see direct_rows.cc.
+constexpr int64_t kChain = 8;
 constexpr int64_t kSmallPass = 400 << 10, kLargePass = 900 << 10, kCachedWeights = 512 << 10;
 
 // Tiles are taken in passes. Of each pass: inputs into the domain, then panel by panel a matrix product for each of the domain's values, and
@@ -122,26 +124,29 @@ class WinogradConv final : public Step {
   void Multiply(const Panel& panel, const Pass& pass, int64_t begin, int64_t end, const float* v, float* products) const {
     static constexpr float kZeros[kMostTileBlocks * kBlock] = {};
     ConvTile tile{};
-    tile.taps = taps_.data();
-    tile.tap_count = panel.in_blocks;
     tile.channels = kBlock;
     tile.pixel = kBlock;
     tile.y_block = tile_.pixels * kBlock;
-    tile.bias = kZeros;
     const int64_t step = panel.in_blocks * panel.blocks * kBlock * kBlock, lines = step * 4 / 64;
     const int64_t paced = (lines + (end - begin) * panel.in_blocks - 1) / ((end - begin) * panel.in_blocks);
-    tile.weight = s_.weights->weight.as<float>() + panel.offset * values_ * kBlock * kBlock;
-    for (int64_t value = 0; value < values_; ++value, tile.weight += step) {
+    const float* weight = s_.weights->weight.as<float>() + panel.offset * values_ * kBlock * kBlock;
+    for (int64_t value = 0; value < values_; ++value, weight += step) {
       // The weights of the next value, fetched evenly.
-      const char* next = reinterpret_cast<const char*>(tile.weight + step);
+      const char* next = reinterpret_cast<const char*>(weight + step);
       const char* const last = std::min(next + lines * 64, s_.weights->weight.as<const char>() + s_.weights->weight.bytes());
       for (int64_t group = begin; group < end; ++group) {
         tile.x = v + value * in_size_ + (group * in_blocks_ + panel.in_block) * tile_.pixels * kBlock;
         tile.y = products + value * out_size_ + group * tile_.blocks * tile_.pixels * kBlock;
-        tile.prefetch = next;
-        tile.prefetch_lines = next < last ? paced : 0;
-        s_.blocked().conv(tile, panel.blocks, static_cast<int>(TilesOf(pass, group)));
-        next += paced * panel.in_blocks * 64;
+        for (int64_t block = 0; block < panel.in_blocks; block += kChain) {
+          tile.taps = taps_.data() + block;
+          tile.tap_count = std::min(kChain, panel.in_blocks - block);
+          tile.weight = weight + block * panel.blocks * kBlock * kBlock;
+          tile.bias = block == 0 ? kZeros : nullptr;
+          tile.prefetch = next;
+          tile.prefetch_lines = next < last ? paced : 0;
+          s_.blocked().conv(tile, panel.blocks, static_cast<int>(TilesOf(pass, group)));
+          next += paced * tile.tap_count * 64;
+        }
       }
     }
   }

@@ -22,7 +22,7 @@ struct ConvTile {
   const float* weight;    // [tap][channel][blocks][16]
   float* y;               // pixels are neighbours: [block][pixel][16]
   int64_t y_block;        // elements of y from one block to the next
-  const float* bias;      // [blocks][16] to begin a sum; null: go on from what y holds
+  const float* bias;      // [blocks][16] to begin a sum; null: add a part of it, summed by itself, to what y holds
   bool last;              // of the sum: then `residual` is added and the result clamped
   const float* residual;  // laid out as y, or null
   int64_t residual_block; // elements of it from one block to the next
