@@ -38,7 +38,7 @@ class DenseRows {
  protected:
   // Pixels of a row and a block of 16 channels, which come to lie at y: what follows the activation's bounds, and the split into terms. Without
   // terms x is y.
-  void Leave(float* x, float* y, int64_t pixels) const;
+  void Leave(int64_t block, float* x, float* y, int64_t pixels) const;
   // Of the residual: as the output, though not always of the same border.
   const Layout& other() const { return s_.residual ? s_.residual->layout : out_; }
 

@@ -55,19 +55,24 @@ class DirectRows final : public DenseRows {
     const float* const x = planar ? share.x : share.x + panel.in_block * in_.plane();
     const float* const residual = share.residual == nullptr ? nullptr : share.residual + panel.block * other().plane();
     ConvTile tile{};
-    tile.channels = channels_;
     tile.pixel = s_.stride_w * in_.pixel();
     tile.y_block = block_pitch;
     tile.residual_block = other().plane();
     tile.low = s_.epilogue.low;
     tile.high = s_.epilogue.high;
     const int64_t tiles = rows * ((width + tile_.pixels - 1) / tile_.pixels);
-    for (int64_t tap = 0; tap < planes * kernel_taps_; tap += slab_) {
+    // Of a last block that is not full the channels that exist: what stands in the others meets weights of 0, and NaN times 0 is NaN.
+    const int64_t rest = s_.channels.in_channels % kBlock, all = planes * kernel_taps_;
+    const bool partial = in_.form != Layout::Form::kPlanar && in_.terms == 0 && rest != 0 && panel.in_block + panel.in_blocks == in_.blocks();
+    const int64_t full = partial ? all - kernel_taps_ : all;
+    for (int64_t tap = 0; tap < all; tap += tile.tap_count) {
       tile.taps = taps_.data() + tap;
-      tile.tap_count = std::min(slab_, planes * kernel_taps_ - tap);
+      tile.tap_count = std::min(slab_, (tap < full ? full : all) - tap);
+      tile.channels = tap < full ? channels_ : rest;
       tile.weight = weight + tap * channels_ * step;
+      tile.weight_skip = (channels_ - tile.channels) * step;
       tile.bias = tap == 0 ? s_.weights->bias.as<float>() + panel.block * kBlock : nullptr;
-      tile.last = tap + tile.tap_count == planes * kernel_taps_;
+      tile.last = tap + tile.tap_count == all;
       // The next slab, or the next panel's first one, while this one runs.
       const int64_t lines = tile.tap_count * channels_ * panel.blocks;
       const char* next = reinterpret_cast<const char*>(tile.weight + tile.tap_count * channels_ * step);
@@ -85,10 +90,34 @@ class DirectRows final : public DenseRows {
           next += paced * tile.tap_count * 64;
         }
         if (!tile.last) continue;
+        if (in_.terms == 0 && !s_.channels.regular(kBlock)) {
+          Confine(panel, weight, x + row * s_.stride_h * in_.row(), residual == nullptr ? nullptr : residual + row * other().row(), sums + row * row_pitch);
+        }
         for (int64_t block = 0; block < panel.blocks; ++block) {
-          Leave(sums + block * block_pitch + row * row_pitch, share.y + out_.block(panel.block + block) + row * out_.row(), width);
+          Leave(panel.block + block, sums + block * block_pitch + row * row_pitch, share.y + out_.block(panel.block + block) + row * out_.row(), width);
         }
       }
+    }
+  }
+
+  // A row of a block of outputs whose groups share blocks of inputs: each also met the other groups' inputs, with weights of 0, which made NaN of
+  // infinities and of NaN. Those outputs again, by their own group's inputs alone.
+  void Confine(const Panel& panel, const float* weight, const float* x, const float* residual, float* y) const {
+    const int64_t lanes = std::min(kBlock, s_.channels.out_channels - panel.block * kBlock), per_group = s_.channels.in_per_group();
+    for (int64_t i = 0; i < out_.shape.width * kBlock; ++i) {
+      const int64_t lane = i % kBlock;
+      if (y[i] == y[i] || lane >= lanes) continue;
+      const int64_t first = (panel.block * kBlock + lane) / s_.channels.out_per_group() * per_group - panel.in_block * kBlock;
+      double sum = s_.weights->bias.as<float>()[panel.block * kBlock + lane];
+      for (int64_t channel = first; channel < first + per_group; ++channel) {
+        for (int64_t tap = 0; tap < kernel_taps_; ++tap) {
+          const int64_t index = channel / kBlock * kernel_taps_ + tap;
+          sum += static_cast<double>(weight[(index * kBlock + channel % kBlock) * kBlock + lane]) *
+                 x[i / kBlock * s_.stride_w * in_.pixel() + taps_[static_cast<size_t>(index)] + channel % kBlock];
+        }
+      }
+      if (residual != nullptr) sum += residual[i];
+      y[i] = static_cast<float>(sum < s_.epilogue.low ? s_.epilogue.low : sum > s_.epilogue.high ? s_.epilogue.high : sum);
     }
   }
 

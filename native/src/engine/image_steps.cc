@@ -19,14 +19,6 @@ void ForRows(const Layout& layout, int threads, const Body& body) {
   ForEach(layout.shape.batch * planes * height, threads, [&](int64_t index, int) { body(index / height / planes, index / height % planes, index % height); });
 }
 
-// Channels beyond the last one of a block stay 0: whatever else stood there would meet weights of 0, and NaN times 0 is NaN.
-void ClearBeyond(const Layout& layout, int64_t plane, float* row) {
-  const int64_t lanes = layout.lanes();
-  for (int64_t lane = layout.shape.channels - plane * lanes; lane < lanes; ++lane) {
-    for (int64_t x = 0; x < layout.shape.width; ++x) row[x * lanes + lane] = 0;
-  }
-}
-
 template <BinaryFunction kFunction>
 float Combine(float a, float b) {
   if constexpr (kFunction == BinaryFunction::kAdd) return a + b;
@@ -218,6 +210,7 @@ class Resize final : public Step {
         RunPixel(run.slots[input_.slot], n, plane, down, across, row);
         row += lanes;
       }
+      ClearBeyond(output_.layout, plane, out(run) + output_.layout.at(n, plane, y, 0));  // what lies outside may be any number
     });
   }
   std::string kernel() const override { return "resize"; }

@@ -61,4 +61,16 @@ struct Layout {
   static constexpr int64_t kBeyond = 128;  // pixels
 };
 
+// Channels beyond the last one of a block stay 0: whatever else stood there would meet weights of 0, and NaN times 0 is NaN. `channels` of a pixel's
+// `lanes` exist.
+template <typename T>
+void ClearBeyond(T* row, int64_t pixels, int64_t channels, int64_t lanes) {
+  if (channels >= lanes) return;
+  for (int64_t x = 0; x < pixels; ++x) std::fill(row + x * lanes + channels, row + (x + 1) * lanes, T{});
+}
+// Of a row of a layout's plane.
+inline void ClearBeyond(const Layout& layout, int64_t plane, float* row) {
+  ClearBeyond(row, layout.shape.width, layout.shape.channels - plane * layout.lanes(), layout.lanes());
+}
+
 }  // namespace repfuse

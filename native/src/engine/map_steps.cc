@@ -118,6 +118,7 @@ class SoftmaxStep final : public Step {
         for (int64_t c = 0; c < channels; ++c) sum += std::exp(value(c) - largest);
         for (int64_t c = 0; c < channels; ++c) result[c / kBlock * to.plane() + c % kBlock] = static_cast<float>(std::exp(value(c) - largest) / sum);
       }
+      ClearBeyond(to, to.planes() - 1, out(run) + to.at(n, to.planes() - 1, y, 0));
     });
   }
   std::string kernel() const override { return "softmax"; }
@@ -142,6 +143,7 @@ class Flatten final : public Step {
         }
       }
     });
+    for (int64_t n = 0; n < s.batch; ++n) ClearBeyond(to, to.planes() - 1, out(run) + to.at(n, to.planes() - 1, 0, 0));
   }
   std::string kernel() const override { return "flatten"; }
 

@@ -55,8 +55,10 @@ class SeparableConv final : public Step {
   int64_t scratch_at() const { return middle_.elements() + (terms_.terms == 0 ? 0 : terms_.elements()); }
 
   // Rows of the map between into the terms that the pointwise one reads; zeros for the half of a block that does not exist.
-  void Split(const float* middle, float* terms, int64_t rows) const {
+  void Split(float* middle, float* terms, int64_t rows) const {
     if (middle_.blocks() % 2 == 1) std::memset(terms, 0, static_cast<size_t>(terms_.elements()) * sizeof(float));
+    const int64_t last = middle_.blocks() - 1;
+    ClearBeyond(middle + middle_.block(last), rows * middle_.shape.width, middle_.shape.channels - last * kBlock, kBlock);
     for (int64_t block = 0; block < middle_.blocks(); ++block) {
       auto* y = reinterpret_cast<uint16_t*>(terms + terms_.block(block));
       pointwise_->setting().kernels->terms.row({middle + middle_.block(block), rows * middle_.shape.width, y, kTermBlock, 2 * terms_.term()}, terms_.terms);

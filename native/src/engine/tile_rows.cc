@@ -107,7 +107,7 @@ class TileRows final : public DenseRows {
       float* const finished = out_.terms == 0 ? y : sums;
       const float* residual = share.residual == nullptr ? nullptr : share.residual + block * other().plane() + row * other().row() + column * kBlock;
       s_.blocked().finish({sums, residual, finished, pixels * kBlock, s_.epilogue.low, s_.epilogue.high});
-      Leave(finished, y, pixels);
+      Leave(block, finished, y, pixels);
     }
   }
 

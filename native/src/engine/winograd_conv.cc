@@ -8,13 +8,13 @@
 namespace repfuse {
 namespace {
 
-// What a pass holds in the domain where its weights stay in the L2 cache beside it, and where they do not.
 // Up to so many threads each takes all inputs into the domain for itself: cheaper than to hand the domain's values, which are more, to others.
 constexpr int kAlone = 4;
 // Weights up to so many bytes are read by every thread, each for tiles of its own.
 constexpr int64_t kShared = 3 << 20;
 // Blocks of inputs whose products are summed one after the other before they join what the blocks before have left, see direct_rows.cc.
-constexpr int64_t kChain = 8;
+constexpr int64_t kChain = 16;
+// What a pass holds in the domain where its weights stay in the L2 cache beside it, and where they do not.
 constexpr int64_t kSmallPass = 400 << 10, kLargePass = 900 << 10, kCachedWeights = 512 << 10;
 
 // Tiles are taken in passes. Of each pass: inputs into the domain, then panel by panel a matrix product for each of the domain's values, and
@@ -124,11 +124,13 @@ class WinogradConv final : public Step {
   void Multiply(const Panel& panel, const Pass& pass, int64_t begin, int64_t end, const float* v, float* products) const {
     static constexpr float kZeros[kMostTileBlocks * kBlock] = {};
     ConvTile tile{};
-    tile.channels = kBlock;
     tile.pixel = kBlock;
     tile.y_block = tile_.pixels * kBlock;
     const int64_t step = panel.in_blocks * panel.blocks * kBlock * kBlock, lines = step * 4 / 64;
     const int64_t paced = (lines + (end - begin) * panel.in_blocks - 1) / ((end - begin) * panel.in_blocks);
+    // As in direct_rows.cc: of a last block that is not full the channels that exist.
+    const int64_t rest = s_.channels.in_channels % kBlock;
+    const int64_t full = rest != 0 && panel.in_block + panel.in_blocks == in_blocks_ ? panel.in_blocks - 1 : panel.in_blocks;
     const float* weight = s_.weights->weight.as<float>() + panel.offset * values_ * kBlock * kBlock;
     for (int64_t value = 0; value < values_; ++value, weight += step) {
       // The weights of the next value, fetched evenly.
@@ -137,9 +139,10 @@ class WinogradConv final : public Step {
       for (int64_t group = begin; group < end; ++group) {
         tile.x = v + value * in_size_ + (group * in_blocks_ + panel.in_block) * tile_.pixels * kBlock;
         tile.y = products + value * out_size_ + group * tile_.blocks * tile_.pixels * kBlock;
-        for (int64_t block = 0; block < panel.in_blocks; block += kChain) {
+        for (int64_t block = 0; block < panel.in_blocks; block += tile.tap_count) {
           tile.taps = taps_.data() + block;
-          tile.tap_count = std::min(kChain, panel.in_blocks - block);
+          tile.tap_count = std::min(kChain, (block < full ? full : panel.in_blocks) - block);
+          tile.channels = block < full ? kBlock : rest;
           tile.weight = weight + block * panel.blocks * kBlock * kBlock;
           tile.bias = block == 0 ? kZeros : nullptr;
           tile.prefetch = next;

@@ -20,6 +20,7 @@ struct ConvTile {
   int64_t channels;       // inputs of a tap, one after the other
   int64_t pixel;          // elements of x from one pixel to the next
   const float* weight;    // [tap][channel][blocks][16]
+  int64_t weight_skip;    // elements after those of a tap, where it has more channels than are read
   float* y;               // pixels are neighbours: [block][pixel][16]
   int64_t y_block;        // elements of y from one block to the next
   const float* bias;      // [blocks][16] to begin a sum; null: add a part of it, summed by itself, to what y holds
