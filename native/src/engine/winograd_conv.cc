@@ -12,8 +12,9 @@ namespace {
 constexpr int kAlone = 4;
 // Weights up to so many bytes are read by every thread, each for tiles of its own.
 constexpr int64_t kShared = 3 << 20;
-// Blocks of inputs whose products are summed one after the other before they join what the blocks before have left, see direct_rows.cc.
-constexpr int64_t kChain = 16;
+// Blocks of inputs whose products are summed one after the other before they join what the blocks before have left (see direct_rows.cc): half of
+// them, within these bounds.
+constexpr int64_t kLeastChain = 8, kMostChain = 16;
 // What a pass holds in the domain where its weights stay in the L2 cache beside it, and where they do not.
 constexpr int64_t kSmallPass = 400 << 10, kLargePass = 900 << 10, kCachedWeights = 512 << 10;
 
@@ -131,6 +132,7 @@ class WinogradConv final : public Step {
     // As in direct_rows.cc: of a last block that is not full the channels that exist.
     const int64_t rest = s_.channels.in_channels % kBlock;
     const int64_t full = rest != 0 && panel.in_block + panel.in_blocks == in_blocks_ ? panel.in_blocks - 1 : panel.in_blocks;
+    const int64_t chain = std::clamp<int64_t>((panel.in_blocks + 1) / 2, kLeastChain, kMostChain);
     const float* weight = s_.weights->weight.as<float>() + panel.offset * values_ * kBlock * kBlock;
     for (int64_t value = 0; value < values_; ++value, weight += step) {
       // The weights of the next value, fetched evenly.
@@ -141,7 +143,7 @@ class WinogradConv final : public Step {
         tile.y = products + value * out_size_ + group * tile_.blocks * tile_.pixels * kBlock;
         for (int64_t block = 0; block < panel.in_blocks; block += tile.tap_count) {
           tile.taps = taps_.data() + block;
-          tile.tap_count = std::min(kChain, (block < full ? full : panel.in_blocks) - block);
+          tile.tap_count = std::min(chain, (block < full ? full : panel.in_blocks) - block);
           tile.channels = block < full ? kBlock : rest;
           tile.weight = weight + block * panel.blocks * kBlock * kBlock;
           tile.bias = block == 0 ? kZeros : nullptr;
