@@ -6,6 +6,7 @@ export const ERROR_CODES = {
   ERR_REPFUSE_NO_NATIVE:
     'The native addon could not be loaded; every path tried and the command that helps are listed.',
   ERR_REPFUSE_NATIVE: 'The native core reported a failure (out of memory, a CPU level that this machine lacks).',
+  ERR_REPFUSE_MEMORY: 'More memory would be needed than the limit allows; what would need it is named.',
   ERR_REPFUSE_INVALID_ARGUMENT: 'An argument or option has the wrong type, value or shape.',
   ERR_REPFUSE_SHAPE: 'Tensor shapes do not fit together.',
   ERR_REPFUSE_ABORTED:

@@ -1,23 +1,23 @@
 #!/usr/bin/env bash
-# The long checks, outside .ci/run: the native tests under AddressSanitizer with UndefinedBehaviorSanitizer, and under ThreadSanitizer;
-# 10,000 random graphs in the engine and by evaluate, 10,000 ONNX models whose constants are computed, rightly or not.
+# The long checks, outside .ci/run: the native tests under AddressSanitizer with UndefinedBehaviorSanitizer (10,000 networks of random geometry among
+# them), and under ThreadSanitizer; 10,000 random graphs in the engine and by evaluate, 10,000 ONNX models whose constants are computed, rightly or not.
 # Ends with `N passed, N failed`.
 set -u
 cd "$(dirname "$0")/.."
 passed=0
 failed=0
 
-# name, sanitizers, options of the runtime, filter of tests
+# name, sanitizers, options of the runtime, filter of tests, networks of random geometry
 check() {
   local folder="build-native/$1"
   printf '\n== %s\n' "$1"
   if cmake -S . -B "$folder" -DREPFUSE_TESTS=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS="-fsanitize=$2 -fno-omit-frame-pointer -Wno-uninitialized" \
     -DCMAKE_CXX_FLAGS_RELWITHDEBINFO='-O1 -g' >/dev/null && cmake --build "$folder" -j "$(nproc)" >/dev/null &&
-    env "$3" "$folder/native_tests" --gtest_brief=1 --gtest_filter="$4"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+    env "$3" REPFUSE_GEOMETRY_CASES="${5:-600}" "$folder/native_tests" --gtest_brief=1 --gtest_filter="$4"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
 }
 
 # WithoutMemory limits the address space, which the sanitizer itself needs.
-check address-undefined 'address,undefined -fno-sanitize-recover=all' ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 '-*WithoutMemory*'
+check address-undefined 'address,undefined,float-cast-overflow -fno-sanitize-recover=all' ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 '-*WithoutMemory*' 10000
 # The shape sweeps are single-threaded arithmetic: what threads share is in the others.
 check thread thread TSAN_OPTIONS=halt_on_error=1:allocator_may_return_null=1 '-EngineConvTest.*'
 printf '\n== random graphs\n'

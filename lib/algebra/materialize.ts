@@ -1,12 +1,14 @@
 import { types } from 'node:util';
 import { checkArgument, checkOptions } from '../arguments/check';
 import { membersOf, oneOf, optional, SIGNAL, THREADS, value } from '../arguments/schemas';
+import { RepfuseError } from '../errors';
 import { callNative, callNativeAsync, throwIfAborted } from '../native/call';
 import { resolveThreads } from '../native/threads';
-import { elementCount, newFloat32Array, Tensor } from '../tensor/tensor';
+import { formatShape, newFloat32Array, Tensor } from '../tensor/tensor';
 import { AFFINE_CONV, type AffineConv } from './affine-conv';
 import { largestBranch } from './largest-branch';
 import { planOf } from './plan';
+import { mostWeightElements, weightElements } from './weight-size';
 
 export interface MaterializeOptions {
   /**
@@ -63,7 +65,8 @@ export interface Materialized {
  * bit-equal for every CPU level and thread count.
  *
  * @throws ERR_REPFUSE_NOT_FINITE if a tensor holds NaN or infinity (`details.tensor`, `details.name`) or a fused value would
- *   overflow, ERR_REPFUSE_INVALID_ARGUMENT if `into` has another length or overlaps an operand; nothing is then written (but
+ *   overflow, ERR_REPFUSE_MEMORY if the weight would hold more than 4 million elements and have 64 times the taps of its tensors,
+ *   ERR_REPFUSE_INVALID_ARGUMENT if `into` has another length or overlaps an operand; nothing is then written (but
  *   see `check`, which may also leave the tensor at fault unnamed where it was overwritten).
  */
 export function materialize(conv: AffineConv, options: MaterializeOptions = {}): Materialized {
@@ -95,7 +98,15 @@ export async function materializeAsync(conv: AffineConv, options: AsyncMateriali
 function prepare(conv: AffineConv, { into, check, rounding, threads }: MaterializeOptions) {
   checkArgument('conv', AFFINE_CONV, conv);
   const shape = [conv.outChannels, conv.inChannels / conv.groups, ...conv.kernel];
-  const size = elementCount(shape);
+  const size = weightElements(conv);
+  const most = mostWeightElements(conv);
+  if (size > most) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_MEMORY',
+      `Expected at most ${most} elements for a fused weight but ${formatShape(shape)} holds ${size}`,
+      { shape, elements: size, limit: most },
+    );
+  }
   const own = into === 'largest-branch' ? largestBranch(conv, size) : undefined;
   const target = own ?? (into === 'largest-branch' ? undefined : into);
   const weight = target ?? newFloat32Array(size);

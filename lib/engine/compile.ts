@@ -1,4 +1,13 @@
-import { type AffineConv, addBranches, appendStages, fromBranch, identity, materializeAsync } from '../algebra';
+import {
+  type AffineConv,
+  addBranches,
+  appendStages,
+  fromBranch,
+  identity,
+  materializeAsync,
+  mostWeightElements,
+  weightElements,
+} from '../algebra';
 import { RepfuseError } from '../errors';
 import { type AffineNode, affineStages, type Graph, type GraphNode, outputsOf } from '../graph';
 import { type FlattenNode, nodesFor, type PlainOp, type SoftmaxNode, type TensorNode } from '../graph/graph';
@@ -336,7 +345,7 @@ class Compiler {
   private emitPending(id: string, pending: Pending): void {
     this.pending.delete(id);
     const { node, parts } = pending;
-    if (parts.size === 0 || costOfConv(pending.conv) <= pending.cost) {
+    if (parts.size === 0 || weightElements(pending.conv) <= Math.min(pending.cost, mostWeightElements(pending.conv))) {
       this.push(id, this.stepOf(pending));
       return;
     }
@@ -406,10 +415,6 @@ class Compiler {
     const tensor = this.tensors.get(key)!;
     return tensor.dtype === 'F32' ? tensor : Tensor.f32(tensor.shape, toFloat32(tensor));
   };
-}
-
-function costOfConv({ outChannels, inChannels, groups, kernel }: AffineConv): number {
-  return outChannels * (inChannels / groups) * kernel[0] * kernel[1];
 }
 
 /** What says that two maps are to stay two. */

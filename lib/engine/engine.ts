@@ -1,7 +1,8 @@
 import { RepfuseError } from '../errors';
-import { expectTensors, type Graph, inferShapes, outputsOf } from '../graph';
+import { expectRoomForEach, expectTensors, type Graph, inferShapes, outputsOf } from '../graph';
 import { callNative, throwIfAborted } from '../native/call';
 import { loadAddon } from '../native/load';
+import { type MemoryLimit, resolveMemoryLimit } from '../native/memory';
 import { resolveThreads } from '../native/threads';
 import { checkOptions, expectBoolean, expectChoice, expectInteger } from '../options';
 import type { DType } from '../tensor/dtype';
@@ -37,6 +38,12 @@ export interface EngineOptions {
   readonly algorithm?: Algorithm | undefined;
   /** Input shapes whose compiled plans are kept, those used last. Default 8. */
   readonly plans?: number | undefined;
+  /**
+   * Bytes that one run may take: activations with their borders, workspaces, packed weights. Runs that overlap take as much each. Default: nine
+   * tenths of the memory that this process may use (its cgroup's, or the machine's), and no more than 4096 times the bytes of input and weights
+   * together, unless that is less than 128 MiB: a small file has no business to ask for gigabytes.
+   */
+  readonly memoryLimit?: number | undefined;
   /** Stops the compilation, which rejects with its reason. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -108,6 +115,7 @@ export class Engine implements Disposable, AsyncDisposable {
     private readonly graph: Graph,
     private readonly stubs: ReadonlyMap<string, Pick<Tensor, 'dtype' | 'shape'>>,
     readonly threads: number,
+    private readonly memoryLimit: MemoryLimit,
   ) {
     this.native = native;
     this.turns = new Turns(Math.max(1, Math.floor(loadAddon().info().defaultThreads / threads)));
@@ -117,8 +125,9 @@ export class Engine implements Disposable, AsyncDisposable {
    * Compiles a network. The weights are copied: change or drop them as you like. Where the graph tells its input's size, the plan for one
    * image is compiled at once, otherwise with the first run of each shape.
    *
-   * @throws ERR_REPFUSE_GRAPH naming the node that does not fit; ERR_REPFUSE_NOT_FUSABLE or ERR_REPFUSE_NOT_FINITE naming the node of a
-   *   BatchNorm that cannot be evaluated; ERR_REPFUSE_INVALID_ARGUMENT; the signal's reason
+   * @throws ERR_REPFUSE_GRAPH naming the node that does not fit; ERR_REPFUSE_MEMORY naming the one that would take too much (see `memoryLimit`);
+   *   ERR_REPFUSE_NOT_FUSABLE or ERR_REPFUSE_NOT_FINITE naming the node of a BatchNorm that cannot be evaluated; ERR_REPFUSE_INVALID_ARGUMENT;
+   *   the signal's reason
    */
   static async create({ graph, tensors }: Model, options: EngineOptions = {}): Promise<Engine> {
     checkOptions('Engine.create', options, ENGINE_OPTIONS);
@@ -128,15 +137,16 @@ export class Engine implements Disposable, AsyncDisposable {
     expectInteger(plans, 'plans');
     const batchInvariant = expectBoolean(options.batchInvariant, 'batchInvariant', false);
     const threads = resolveThreads(options.threads);
+    const memory = resolveMemoryLimit(options.memoryLimit);
     throwIfAborted(signal);
     const shape = graph.inputShape === undefined ? undefined : ([1, ...graph.inputShape] as const);
     const stubs = withoutData(tensors);
-    if (shape !== undefined) inferShapes(graph, shape, stubs);
+    if (shape !== undefined) expectRoomForEach(graph, inferShapes(graph, shape, stubs), stubs, memory);
     else for (const node of graph.nodes) expectTensors(node, stubs); // sizes are looked at in a run
     const program = compileGraph(graph, tensors);
-    const native = await NativeEngine.build(program, { algorithm, precision, batchInvariant, plans }, signal);
+    const native = await NativeEngine.build(program, { algorithm, precision, batchInvariant, plans, memory }, signal);
     if (shape !== undefined) await native.prepare(shape, threads, { signal });
-    return new Engine(native, graph, stubs, threads);
+    return new Engine(native, graph, stubs, threads, memory);
   }
 
   /**
@@ -144,7 +154,7 @@ export class Engine implements Disposable, AsyncDisposable {
    *
    * @param input float32, or a half type (widened), [N, C, H, W], normalised as the network wants it (see `normalizeInput`); any N, H and W that the network allows
    * @returns the graph's output (of several the first, see `runAll`): `out`, or a new tensor
-   * @throws ERR_REPFUSE_GRAPH or ERR_REPFUSE_SHAPE if the input does not fit; ERR_REPFUSE_INVALID_ARGUMENT; ERR_REPFUSE_DISPOSED;
+   * @throws ERR_REPFUSE_GRAPH or ERR_REPFUSE_SHAPE if the input does not fit; ERR_REPFUSE_MEMORY; ERR_REPFUSE_INVALID_ARGUMENT; ERR_REPFUSE_DISPOSED;
    *   the signal's reason
    */
   async run(input: Tensor, options: RunAsyncOptions = {}): Promise<Tensor> {
@@ -235,6 +245,7 @@ export class Engine implements Disposable, AsyncDisposable {
     const known = this.outputShapes.get(key);
     if (known !== undefined) return known;
     const shapes = inferShapes(this.graph, shape, this.stubs);
+    expectRoomForEach(this.graph, shapes, this.stubs, this.memoryLimit);
     const inferred = outputsOf(this.graph).map((id) => shapes.get(id)!);
     if (this.outputShapes.size >= SHAPES_KEPT) this.outputShapes.clear();
     this.outputShapes.set(key, inferred);
@@ -346,6 +357,7 @@ const INPUT_TYPES: readonly DType[] = ['F32', 'F16', 'BF16'];
 const ENGINE_OPTIONS = [
   'algorithm',
   'batchInvariant',
+  'memoryLimit',
   'plans',
   'precision',
   'signal',

@@ -1,3 +1,4 @@
+import { resolveMemoryLimit } from '../native/memory';
 import { addAsync, hardswishAsync, reluAsync, sigmoidAsync, siluAsync } from '../ops';
 import { type TensorOp, tensorOpAsync, tensorOpShape } from '../ops/tensor-op';
 import { checkOptions, expectInteger } from '../options';
@@ -152,6 +153,7 @@ function stepOf(plan: readonly EngineStep[], layer: string): Pick<LayerMeasure, 
 /** What asks for a kernel by its name. */
 function algorithmOf(kernel: string): Algorithm {
   if (kernel.includes('bf16')) return 'products';
+  if (kernel === 'float64') return 'float64';
   if (kernel.startsWith('winograd F(2')) return 'winograd2';
   return kernel.startsWith('winograd F(4') ? 'winograd4' : 'direct';
 }
@@ -214,7 +216,7 @@ class ReferenceRun {
         ]
       : [step];
     const program: Program = { inChannels: shape[1], steps, outputs: [steps.length] };
-    const options = { algorithm, precision, batchInvariant: false, plans: 1 };
+    const options = { algorithm, precision, batchInvariant: false, plans: 1, memory: resolveMemoryLimit(undefined) };
     const native = await NativeEngine.build(program, options, this.signal);
     try {
       await native.prepare(shape, this.threads, { signal: this.signal });

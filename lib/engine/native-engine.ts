@@ -1,6 +1,8 @@
+import { RepfuseError } from '../errors';
 import type { EngineHandle, NativeEngineMemory, NativeEngineStep, NativeStatus } from '../native/addon';
 import { type AsyncCallOptions, callNative, callNativeAsync, throwIfAborted, throwIfFailed } from '../native/call';
 import { loadAddon } from '../native/load';
+import type { MemoryLimit } from '../native/memory';
 import { nodeArguments } from '../ops/tensor-op';
 import type { Program, ProgramStep } from './program';
 
@@ -18,6 +20,7 @@ export interface NativeEngineOptions {
   readonly precision: Precision;
   readonly batchInvariant: boolean;
   readonly plans: number;
+  readonly memory: MemoryLimit;
 }
 
 /** One asynchronous run. */
@@ -30,7 +33,11 @@ export interface NativeRun {
 
 /** The native engine of one program. */
 export class NativeEngine {
-  private constructor(private readonly handle: EngineHandle) {}
+  /** @param nodes the name of the node of each step */
+  private constructor(
+    private readonly handle: EngineHandle,
+    private readonly nodes: readonly string[],
+  ) {}
 
   /**
    * Hands a program over, its convolutions fused on the pool, its weights copied, step by step so that the event loop is never held up for long.
@@ -43,7 +50,8 @@ export class NativeEngine {
     signal: AbortSignal | undefined,
   ): Promise<NativeEngine> {
     const addon = loadAddon();
-    const engine = new NativeEngine(addon.engineBuilder());
+    const names = program.steps.map(({ name }) => name);
+    const engine = new NativeEngine(addon.engineBuilder(), names);
     let copied = 0;
     for (const { fuse, ...step } of program.steps) {
       const complete = fuse === undefined ? step : { ...step, ...(await fuse({ signal })) };
@@ -55,35 +63,65 @@ export class NativeEngine {
       throwIfAborted(signal);
     }
     const { inChannels, outputs } = program;
-    throwIfFailed('engineBuild', addon.engineBuild(engine.handle, { ...options, inChannels, outputs }));
+    try {
+      throwIfFailed('engineBuild', addon.engineBuild(engine.handle, { ...options, inChannels, outputs }));
+    } catch (error) {
+      throw engine.atNode(error);
+    }
     return engine;
   }
 
-  prepare(shape: ImageShape, threads: number, options: AsyncCallOptions): Promise<void> {
-    return callNativeAsync('enginePrepare', { engine: this.handle, shape, threads }, options);
+  /** @throws naming the node that does not fit, or whose value is the largest of those that would take more than the memory limit */
+  async prepare(shape: ImageShape, threads: number, options: AsyncCallOptions): Promise<void> {
+    try {
+      await callNativeAsync('enginePrepare', { engine: this.handle, shape, threads }, options);
+    } catch (error) {
+      throw this.atNode(error);
+    }
   }
 
   run(shape: ImageShape, input: Float32Array, outputs: readonly Float32Array[], threads: number): void {
     const owned = { ownsInput: false, ownsOutputs: false };
-    callNative('engineRun', { engine: this.handle, shape, input, outputs, threads, ...owned });
+    try {
+      callNative('engineRun', { engine: this.handle, shape, input, outputs, threads, ...owned });
+    } catch (error) {
+      throw this.atNode(error);
+    }
   }
 
   /** `input` must be left alone until the promise settles; so must `outputs` where `ownsOutputs` says so, else they are written in the end. */
-  runAsync(
+  async runAsync(
     { shape, input, outputs, ownsOutputs }: NativeRun,
     threads: number,
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const args = { engine: this.handle, shape, input, outputs, threads, ownsInput: true, ownsOutputs };
-    return callNativeAsync('engineRun', args, { signal });
+    try {
+      await callNativeAsync('engineRun', args, { signal });
+    } catch (error) {
+      throw this.atNode(error);
+    }
   }
 
   explain(shape: ImageShape, threads: number): readonly NativeEngineStep[] {
-    return expectAnswer('engineExplain', loadAddon().engineExplain({ engine: this.handle, shape, threads }));
+    try {
+      return expectAnswer('engineExplain', loadAddon().engineExplain({ engine: this.handle, shape, threads }));
+    } catch (error) {
+      throw this.atNode(error);
+    }
   }
 
   memory(): NativeEngineMemory {
     return expectAnswer('engineMemory', loadAddon().engineMemory(this.handle));
+  }
+
+  /** An error of the native side, with the name of the node that it tells of by number. */
+  private atNode(error: unknown): unknown {
+    if (!(error instanceof RepfuseError)) return error;
+    const { code, message, details } = error;
+    const node = this.nodes[details.where as number];
+    if (node === undefined) return error;
+    return new RepfuseError(code, `Node ${node}: ${message}`, { ...details, node }, { cause: error });
   }
 
   dispose(): void {

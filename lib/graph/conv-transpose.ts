@@ -1,4 +1,4 @@
-import { RepfuseError } from '../errors';
+import { tooLarge } from '../native/memory';
 import { toPadding4 } from '../ops/geometry';
 import { Tensor } from '../tensor/tensor';
 import type { ConvTranspose2dNode, DepthToSpaceNode } from './graph';
@@ -27,10 +27,11 @@ export function transposedSize(node: Geometry, axis: 0 | 1, size: number, kernel
   return node.stride[axis] * (size - 1) + reach - sides[axis]! - sides[axis + 2]! + node.output_padding[axis];
 }
 
-/** Most values of the plain convolution's weight: a file can ask for any stride and dilation. */
-const MAX_WEIGHT = 2 ** 28;
+/** Most values of the plain convolution's weight, or so many times those of its own: a file can ask for any stride and dilation. */
+const MOST_VALUES = 2 ** 22;
+const MOST_TIMES = 256;
 
-/** @throws ERR_REPFUSE_GRAPH naming a node whose stride or dilation would make too much of its weight */
+/** @throws ERR_REPFUSE_MEMORY naming a node whose stride or dilation would make too much of its weight */
 export function spreadConvolution(node: ConvTranspose2dNode, weight: Tensor, bias: Tensor | null): SpreadConvolution {
   const [channels, outPerGroup] = weight.shape as [number, number];
   const { groups, stride } = node;
@@ -40,13 +41,8 @@ export function spreadConvolution(node: ConvTranspose2dNode, weight: Tensor, bia
   const inPerGroup = channels / groups;
   const out = outPerGroup * groups * blocks;
   const count = out * inPerGroup * down.taps * across.taps;
-  if (count > MAX_WEIGHT) {
-    throw new RepfuseError(
-      'ERR_REPFUSE_GRAPH',
-      `Node ${node.id} (${node.op}): spread over blocks of ${stride.join('x')} its weight would hold ${count} values, more than ${MAX_WEIGHT}`,
-      { node: node.id },
-    );
-  }
+  const most = Math.max(MOST_VALUES, MOST_TIMES * weight.size);
+  if (count > most) throw tooLarge(`the weight of node ${node.id} (${node.op}), spread`, 4 * count, 4 * most, node.id);
   const spreadWeight = new Float32Array(count);
   const source = weight.data as Float32Array;
   const [kh, kw] = weight.shape.slice(2) as [number, number];

@@ -1,8 +1,10 @@
-import { RepfuseError } from '../errors';
+import { type ErrorCode, RepfuseError } from '../errors';
 import { throwIfAborted } from '../native/call';
+import { allowedBytes, resolveMemoryLimit } from '../native/memory';
 import * as ops from '../ops';
 import { formatShape, Tensor } from '../tensor/tensor';
 import { type Graph, type GraphNode, nodesFor } from './graph';
+import { expectRoomForAll, givenBytes } from './memory';
 import { BLOCKING, ON_POOL, runNode } from './run-node';
 import { inferShapes } from './shapes';
 
@@ -11,7 +13,8 @@ import { inferShapes } from './shapes';
  *
  * @param tensors weights by key; F16 and BF16 are widened, F64 rounded
  * @param input [N, C, H, W], float32, already normalised (see `normalizeInput`)
- * @throws ERR_REPFUSE_GRAPH naming the node that does not fit; ERR_REPFUSE_INVALID_ARGUMENT or ERR_REPFUSE_SHAPE for the
+ * @throws ERR_REPFUSE_GRAPH naming the node that does not fit; ERR_REPFUSE_MEMORY naming the one with which the results would take more than
+ *   nine tenths of the process's memory, or than 4096 times input and weights and 128 MiB; ERR_REPFUSE_INVALID_ARGUMENT or ERR_REPFUSE_SHAPE for the
  *   input; ERR_REPFUSE_NOT_FUSABLE or ERR_REPFUSE_NOT_FINITE naming the node of a BatchNorm that cannot be evaluated
  */
 export function evaluate(
@@ -20,8 +23,8 @@ export function evaluate(
   input: Tensor,
   options: ops.OpOptions = {},
 ): Tensor {
-  check(graph, tensors, input);
   const nodes = nodesFor(graph.nodes, [graph.output]);
+  check(graph, nodes, tensors, input, [graph.output]);
   const results = new Results(graph.input, nodes, input, [graph.output]);
   for (const node of nodes) {
     try {
@@ -55,8 +58,8 @@ export async function evaluateValues(
   options: ops.OpOptions & ops.AsyncOpOptions = {},
 ): Promise<ReadonlyMap<string, Tensor>> {
   throwIfAborted(options.signal);
-  check(graph, tensors, input);
   const nodes = nodesFor(graph.nodes, ids);
+  check(graph, nodes, tensors, input, ids);
   const copy = Tensor.f32(input.shape, Float32Array.from(input.data as Float32Array));
   const results = new Results(graph.input, nodes, copy, ids);
   for (const node of nodes) {
@@ -87,21 +90,33 @@ export function normalizeInput(graph: Graph, input: Tensor): Tensor {
   return normalization === undefined ? input : ops.normalizePixels(input, normalization);
 }
 
-function check(graph: Graph, tensors: ReadonlyMap<string, Tensor>, input: Tensor): void {
+/** @param nodes those that will run; @param kept ids of those whose results stay */
+function check(
+  graph: Graph,
+  nodes: readonly GraphNode[],
+  tensors: ReadonlyMap<string, Tensor>,
+  input: Tensor,
+  kept: readonly string[],
+): void {
   if (input?.dtype !== 'F32') {
     throw new RepfuseError(
       'ERR_REPFUSE_INVALID_ARGUMENT',
       `Expected a float32 tensor for the input but received ${input?.dtype ?? typeof input}`,
     );
   }
-  inferShapes(graph, input.shape, tensors);
+  const shapes = inferShapes(graph, input.shape, tensors);
+  const limit = allowedBytes(resolveMemoryLimit(undefined), givenBytes(graph, shapes, tensors));
+  expectRoomForAll(nodes, shapes, tensors, kept, limit);
 }
+
+/** What a node of a file can be at fault for. */
+const OF_NODES: readonly ErrorCode[] = ['ERR_REPFUSE_NOT_FUSABLE', 'ERR_REPFUSE_NOT_FINITE', 'ERR_REPFUSE_MEMORY'];
 
 /** The error of an operator, with the node that it ran for. */
 function atNode(node: GraphNode, error: unknown): unknown {
   if (!(error instanceof RepfuseError)) return error;
   const { code, message, details } = error;
-  if (code !== 'ERR_REPFUSE_NOT_FUSABLE' && code !== 'ERR_REPFUSE_NOT_FINITE') return error;
+  if (!OF_NODES.includes(code) || details.node !== undefined) return error;
   return new RepfuseError(
     code,
     `Node ${node.id} (${node.op}): ${message}`,

@@ -5,6 +5,7 @@ import { DTYPES } from '../tensor/dtype';
 import { elementCount, formatShape, type Tensor } from '../tensor/tensor';
 import { transposedSize } from './conv-transpose';
 import {
+  type ConvTranspose2dNode,
   type FlattenNode,
   type Graph,
   type GraphNode,
@@ -234,11 +235,19 @@ function transposedShape(
   if (node.bias !== null) expectTensor(node, node.bias, [out], keyShape);
   const size = ([0, 1] as const).map((axis) => transposedSize(node, axis, pixels[axis], kernel[axis]!));
   if (size.some((each) => each < 1)) throw wrong(node, `its padding leaves nothing of ${formatShape(pixels)} pixels`);
-  const sides = toPadding4(node.padding);
-  const whole = [n, out, ...size.map((each, axis) => each + sides[axis]! + sides[axis + 2]! + node.stride[axis]!)];
-  if (elementCount(whole) > MAX_ELEMENTS)
+  if (elementCount(uncroppedShape(node, [n, c, ...pixels], weight)) > MAX_ELEMENTS)
     throw wrong(node, `before its padding is cut off its result would hold more than ${MAX_ELEMENTS} values`);
   return [n, out, ...size];
+}
+
+/** About the shape of a transposed convolution's result before its padding is cut off: at least that. */
+export function uncroppedShape(node: ConvTranspose2dNode, [n, , ...pixels]: Shape, weight: Shape): Shape {
+  const sides = toPadding4(node.padding);
+  const size = ([0, 1] as const).map((axis) => {
+    const whole = transposedSize(node, axis, pixels[axis]!, weight[axis + 2]!);
+    return whole + sides[axis]! + sides[axis + 2]! + node.stride[axis];
+  });
+  return [n!, weight[1]! * node.groups, ...size];
 }
 
 function pooledShape(

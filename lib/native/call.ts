@@ -10,6 +10,7 @@ const STATUS_CODES: readonly ErrorCode[] = [
   'ERR_REPFUSE_NOT_FINITE',
   'ERR_REPFUSE_NATIVE',
   'ERR_REPFUSE_NATIVE', // kCancelled: the signal's reason is thrown first
+  'ERR_REPFUSE_MEMORY',
 ];
 
 /** Runs a native operator on the calling thread, helped by the pool. @throws RepfuseError when it reports a failure. */

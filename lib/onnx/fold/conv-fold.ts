@@ -1,5 +1,14 @@
 import { create } from '@bufbuild/protobuf';
-import { AffineConv, addBranches, appendStages, concatOutputs, fromBranch, identity } from '../../algebra';
+import {
+  AffineConv,
+  addBranches,
+  appendStages,
+  concatOutputs,
+  fromBranch,
+  identity,
+  mostWeightElements,
+  weightElements,
+} from '../../algebra';
 import { RepfuseError } from '../../errors';
 import { breathe } from '../../native/breathe';
 import type { Padding4 } from '../../ops/geometry';
@@ -151,13 +160,17 @@ class Folder {
       this.nodes.push(pending.node);
       return;
     }
-    const grows = costOf(pending.conv) > pending.cost && this.options.grow !== true;
+    const elements = weightElements(pending.conv);
+    const spreads = elements > mostWeightElements(pending.conv);
+    const grows = spreads || (elements > pending.cost && this.options.grow !== true);
     const crops = pending.conv.padding.some((side) => side < 0);
     if (!hasFrame(pending) && !grows && !crops && this.takeWeight(pending)) {
       this.nodes.push(new Merged(value, pending));
       return;
     }
-    if (grows) this.kept.set(pending.node, 'one convolution would cost more than its parts (ask with `grow`)');
+    if (spreads)
+      this.kept.set(pending.node, `one convolution would hold ${elements} weights, most of them zeros or alike`);
+    else if (grows) this.kept.set(pending.node, 'one convolution would cost more than its parts (ask with `grow`)');
     for (const [part, its] of pending.parts) {
       this.pending.set(part, its);
       this.settle(part);
@@ -168,7 +181,7 @@ class Folder {
 
   /** Memory for the weight of a map is counted before it is taken: small files describe large kernels, and share weights. */
   private takeWeight({ conv, node }: Pending): boolean {
-    const isWithin = this.budget.spend((4 * costOf(conv)) / (this.options.grow === true ? GROWTH : 1));
+    const isWithin = this.budget.spend((4 * weightElements(conv)) / (this.options.grow === true ? GROWTH : 1));
     if (!isWithin) this.kept.set(node, BEYOND_BUDGET);
     return isWithin;
   }
@@ -222,7 +235,7 @@ class Folder {
       return channels === undefined ? undefined : { conv: identity(channels, channels), frame: step.padding, cost: 0 };
     if (step.stages.length === 0 && channels === undefined) return undefined;
     const conv = fromBranch({ name: describeNode(node), stages: step.stages }, { channels });
-    return { conv, frame: NO_FRAME, cost: step.stages.length === 0 ? 0 : costOf(conv) };
+    return { conv, frame: NO_FRAME, cost: step.stages.length === 0 ? 0 : weightElements(conv) };
   }
 
   private after(before: Pending, node: Node, step: AffineStep): Omit<Pending, 'size' | 'node' | 'parts'> | undefined {
@@ -245,7 +258,7 @@ class Folder {
     const own =
       stages.length === 0
         ? 0
-        : costOf(fromBranch({ name: describeNode(node), stages }, { channels: before.conv.outChannels }));
+        : weightElements(fromBranch({ name: describeNode(node), stages }, { channels: before.conv.outChannels }));
     return { source, conv, frame: NO_FRAME, cost: before.cost + own };
   }
 
@@ -367,8 +380,4 @@ const BEYOND_BUDGET = 'what it would be folded into is beyond the budget of a mo
 function effortOf({ outChannels, value }: AffineConv): number {
   const ways = [...value.chains, ...value.biasTerms].reduce((sum, { factors }) => sum + factors.length + 1, 0);
   return 4 * outChannels + ways / 4;
-}
-
-function costOf({ outChannels, inChannels, groups, kernel }: AffineConv): number {
-  return ((outChannels * inChannels) / groups) * kernel[0] * kernel[1];
 }

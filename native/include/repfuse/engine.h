@@ -2,6 +2,7 @@
 // border of zeros, weights are packed once, a run takes no memory.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "repfuse/aligned_buffer.h"
+#include "repfuse/checked.h"
 #include "repfuse/elementwise.h"
 #include "repfuse/shape.h"
 #include "repfuse/status.h"
@@ -91,12 +93,24 @@ enum class Algorithm { kAuto, kDirect, kWinograd2, kWinograd4, kProducts, kFloat
 // multiplies bf16, operands may be split into three terms (six products), two (three), one.
 enum class Precision { kF32, kFast, kBf16 };
 
+// Bytes that one run may take: its activations with their borders, its workspaces, and the packed weights. What is given to it (input and weights)
+// counts `times`, or `least` where that is more; never more than `most`.
+struct MemoryLimit {
+  int64_t most = int64_t{1} << 40, least = int64_t{1} << 40, times = 1;
+
+  int64_t For(const Checked& given) const {
+    const Checked allowed = given * times;
+    return allowed.AtMost(most) ? std::min(most, std::max(least, allowed.value())) : most;
+  }
+};
+
 struct EngineOptions {
   Algorithm algorithm = Algorithm::kAuto;
   Precision precision = Precision::kF32;
   // An image's result does not depend on the batch it came in: kernels are chosen as for one image.
   bool batch_invariant = false;
   int plans = 8;  // shapes whose plans are kept, the one used last
+  MemoryLimit memory;
 };
 
 // One step of a plan.
@@ -115,13 +129,14 @@ struct EngineMemory {
 
 class Engine {
  public:
-  // Takes the network. Fails where a node's sizes contradict each other whatever the input.
+  // Takes the network. Fails naming the node (`where`) whose sizes contradict each other whatever the input.
   static Status Create(Network network, EngineOptions options, std::shared_ptr<Engine>* out);
   virtual ~Engine() = default;
 
   // Shapes of the results for an input [batch, channels, height, width].
   virtual Status OutputShapes(const ImageShape& input, std::vector<Shape>* outputs) const = 0;
-  // Compiles the plan for a shape, if there is none.
+  // Compiles the plan for a shape, if there is none. Fails naming the node (`where`) that does not fit, or whose value is the largest of those that
+  // would take more than the limit.
   virtual Status Prepare(const ImageShape& input, int threads) = 0;
   // x is NCHW, outputs are row-major. Bit-equal for any number of threads. Calls may overlap.
   virtual Status Run(const ImageShape& input, const float* x, float* const* outputs, int threads) = 0;

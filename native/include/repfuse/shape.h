@@ -4,6 +4,8 @@
 #include <array>
 #include <cstdint>
 
+#include "repfuse/checked.h"
+
 namespace repfuse {
 
 inline constexpr int kMaxRank = 8;
@@ -19,12 +21,18 @@ struct Shape {
   }
   int64_t& operator[](int axis) { return dims[static_cast<size_t>(axis)]; }
   int64_t operator[](int axis) const { return dims[static_cast<size_t>(axis)]; }
+  // Elements of some axes, or of all; of a shape that comes from outside `checked_count` is asked first.
   int64_t count(int first, int end) const {
     int64_t product = 1;
     for (int axis = first; axis < end; ++axis) product *= (*this)[axis];
     return product;
   }
   int64_t count() const { return count(0, rank); }
+  Checked checked_count() const {
+    Checked product = 1;
+    for (int axis = 0; axis < rank; ++axis) product *= (*this)[axis];
+    return product;
+  }
   bool operator==(const Shape&) const = default;
 };
 

@@ -10,6 +10,7 @@ enum class Code {
   kNotFinite,
   kUnsupportedIsa,
   kCancelled,
+  kTooLarge,  // more memory than a limit allows
 };
 
 struct [[nodiscard]] Status {

@@ -11,6 +11,10 @@ namespace {
 constexpr int64_t kMostPlanarChannels = 8;
 // All weights of a network, packed and plain, are at most so many times the plain ones: Winograd's are up to four times as large.
 constexpr double kMostGrowth = 2.75;
+// Maps with their borders, and weights in the order of a kernel, take at most so many times what they hold (a 3x3 kernel of dilation 36 on 17 x 17
+// pixels: 27 times; F(4, 3) of 3 to 8 channels: 42 times), or so many bytes together for all that take more. A convolution that would need more is
+// computed without.
+constexpr int64_t kMostTimes = 32, kMostWeightTimes = 64, kAllowance = int64_t{32} << 20;
 // Weights of a pointwise convolution that every thread can read anew for a few rows at a time.
 constexpr int64_t kMostInnerWeights = 512 << 10;
 
@@ -45,9 +49,9 @@ Arrangement::Arrangement(const Network& network, const EngineOptions& options, c
     if (IsConv(network.nodes[i])) choices_[i] = Choose(i, options, kernels, threads);
   }
   if (options.algorithm == Algorithm::kAuto) CapGrowth(options, kernels, threads);
+  int64_t allowance = kAllowance;
   for (size_t i = 0; i < network.nodes.size(); ++i) {
-    const NetworkNode& node = network.nodes[i];
-    if (IsConv(node)) NeedBorder(node, choices_[i], shapes_[i + 1], &layouts_[static_cast<size_t>(node.inputs[0])]);
+    if (IsConv(network.nodes[i]) && !TakeRoom(i, &allowance)) choices_[i] = Plain(network.nodes[i]);
   }
   for (Layout& layout : layouts_) {
     const bool pixel = layout.shape.height == 1 && layout.shape.width == 1 && layout.before == 0 && layout.after == 0;
@@ -56,7 +60,7 @@ Arrangement::Arrangement(const Network& network, const EngineOptions& options, c
   // Vectors make the batch a row of pixels: another tile may suit it.
   for (size_t i = 0; i < network.nodes.size(); ++i) {
     const NetworkNode& node = network.nodes[i];
-    if (!IsConv(node)) continue;
+    if (!IsConv(node) || choices_[i].method == ConvMethod::kFloat64) continue;
     const size_t input = static_cast<size_t>(node.inputs[0]);
     if (layouts_[input].form != Layout::Form::kVectors || layouts_[i + 1].form != Layout::Form::kVectors || IsDepthwise(GroupsOf(node, shapes_[input]))) continue;
     choices_[i] = Choose(i, options, kernels, threads);
@@ -75,6 +79,42 @@ ConvChoice Arrangement::Choose(size_t node, const EngineOptions& options, const 
   const ChannelGroups channels = GroupsOf(network_.nodes[node], shapes_[input]);
   const bool as_terms = input == 0 ? layouts_[0].form == Layout::Form::kPlanar : MultipliesTerms(choices_[input - 1].method);
   return ChooseConv(network_.nodes[node], channels, {layouts_[input], as_terms}, shapes_[node + 1], options, kernels, threads);
+}
+
+// The border that a node's kernel needs around its input, and its packed weights, where they are not out of proportion.
+bool Arrangement::TakeRoom(size_t node, int64_t* allowance) {
+  const ConvChoice& choice = choices_[node];
+  if (choice.method == ConvMethod::kFloat64) return true;
+  Layout& layout = layouts_[static_cast<size_t>(network_.nodes[node].inputs[0])];
+  Layout plain = layout, wide = layout;
+  plain.before = plain.after = 0;
+  NeedBorder(network_.nodes[node], choice, shapes_[node + 1], &wide);
+  const Checked bytes = wide.checked_elements() * 4, now = layout.checked_elements() * 4;
+  Checked beyond = 0;
+  if (!bytes.AtMost(plain.checked_elements().value() * 4 * kMostTimes)) beyond += bytes - now;
+  const double source = static_cast<double>(network_.nodes[node].weight_count) * 4;
+  if (choice.bytes > source * kMostWeightTimes) beyond += static_cast<int64_t>(std::min(choice.bytes, 1e15));
+  if (!beyond.AtMost(*allowance)) return false;
+  *allowance -= beyond.value();
+  layout = wide;
+  return true;
+}
+
+Status Arrangement::FitsInto(int64_t limit) const {
+  Checked packed = 0, total = 0;
+  int64_t largest = -1;
+  long long where = -1;
+  for (const ConvChoice& choice : choices_) packed += static_cast<int64_t>(std::min(choice.bytes, 1e15));
+  for (size_t slot = 0; slot < slot_sizes_.size(); ++slot) total += Checked(slot_sizes_[slot]) * 4;
+  total += packed;
+  if (total.AtMost(limit)) return Ok();
+  for (size_t value = 0; value < layouts_.size(); ++value) {
+    const int64_t size = std::max(layouts_[value].elements(), twins_[value].elements());
+    if (slots_[value] < 0 || size <= largest) continue;
+    largest = size;
+    where = static_cast<long long>(value) - 1;
+  }
+  return {Code::kTooLarge, "activations and packed weights", where};
 }
 
 Value Arrangement::terms(int index) const {
@@ -172,7 +212,7 @@ bool Arrangement::CanBeInner(size_t node, const std::vector<int>& readers) const
   const bool pointwise = next.kernel_h == 1 && next.kernel_w == 1 && next.stride_h == 1 && next.stride_w == 1 && next.groups == 1 && next.pad_top == 0 &&
                          next.pad_left == 0 && next.pad_bottom == 0 && next.pad_right == 0;
   return readers[node + 1] == 1 && pointwise && layouts_[node + 1].form == Layout::Form::kBlocked && layouts_[node + 2].form == Layout::Form::kBlocked &&
-         next.weight_count * static_cast<int64_t>(sizeof(float)) <= kMostInnerWeights;
+         choices_[node + 1].method != ConvMethod::kFloat64 && next.weight_count * static_cast<int64_t>(sizeof(float)) <= kMostInnerWeights;
 }
 
 // Values share memory where their borders lie alike and the earlier one has been read for the last time.

@@ -31,6 +31,8 @@ class Arrangement {
   // A depthwise convolution that the node after it computes with its own; the value between them is nowhere.
   bool IsInner(size_t node) const { return inner_[node]; }
   const std::vector<int64_t>& slot_sizes() const { return slot_sizes_; }
+  // Whether values and packed weights take at most so many bytes; names the node of the largest value.
+  Status FitsInto(int64_t limit) const;
 
  private:
   bool ReadsPlanes() const;
@@ -40,6 +42,7 @@ class Arrangement {
   // Which values convolutions read as terms.
   void FindTerms(int terms);
   ConvChoice Choose(size_t node, const EngineOptions& options, const KernelTable& kernels, int threads) const;
+  bool TakeRoom(size_t node, int64_t* allowance);
   void CapGrowth(const EngineOptions& options, const KernelTable& kernels, int threads);
   // readers: of each value, how many inputs are it.
   bool CanBeInner(size_t node, const std::vector<int>& readers) const;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "tensor_shapes.h"
 
@@ -124,7 +125,22 @@ struct Tap {
   int64_t index;
   double weight;
 };
-using AxisTaps = std::vector<std::vector<Tap>>;
+struct AxisTaps {
+  std::vector<Tap> taps;
+  std::vector<size_t> ends{0};  // where the taps of each pixel begin, and the last ones end
+
+  int64_t size() const { return static_cast<int64_t>(ends.size()) - 1; }
+  std::span<const Tap> of(int64_t index) const {
+    const size_t i = static_cast<size_t>(index);
+    return std::span(taps).subspan(ends[i], ends[i + 1] - ends[i]);
+  }
+};
+
+// A place that may be none as an index from `low` to `high`.
+int64_t IndexOf(double x, int64_t low, int64_t high) {
+  if (!(x > static_cast<double>(low))) return low;
+  return x < static_cast<double>(high) ? static_cast<int64_t>(x) : high;
+}
 
 double PlaceInInput(const ResizeOptions& o, int axis, const ResizedAxis& sizes, int64_t index) {
   const double x = static_cast<double>(index), from = static_cast<double>(sizes.from);
@@ -146,12 +162,12 @@ double PlaceInInput(const ResizeOptions& o, int axis, const ResizedAxis& sizes, 
   return x;
 }
 
-int64_t Nearest(ResizeNearest how, double x) {
+double Nearest(ResizeNearest how, double x) {
   switch (how) {
-    case ResizeNearest::kRoundPreferFloor: return static_cast<int64_t>(std::ceil(x - 0.5));
-    case ResizeNearest::kRoundPreferCeil: return static_cast<int64_t>(std::floor(x + 0.5));
-    case ResizeNearest::kFloor: return static_cast<int64_t>(std::floor(x));
-    case ResizeNearest::kCeil: return static_cast<int64_t>(std::ceil(x));
+    case ResizeNearest::kRoundPreferFloor: return std::ceil(x - 0.5);
+    case ResizeNearest::kRoundPreferCeil: return std::floor(x + 0.5);
+    case ResizeNearest::kFloor: return std::floor(x);
+    case ResizeNearest::kCeil: return std::ceil(x);
   }
   return 0;
 }
@@ -165,30 +181,34 @@ double Cubic(double distance, double a) {
   return d < 2 ? a * (((d - 5) * d + 8) * d - 4) : 0;
 }
 
-std::vector<Tap> TapsAt(const ResizeOptions& o, double x, const ResizedAxis& sizes) {
+void AddTaps(const ResizeOptions& o, double x, const ResizedAxis& sizes, std::vector<Tap>* taps) {
   const int64_t last = sizes.from - 1;
-  if (o.mode == ResizeMode::kNearest) return {{std::clamp<int64_t>(Nearest(o.nearest, x), 0, last), 1}};
-  // Where an axis shrinks, antialiasing widens the filter.
-  const double stretch = o.antialias ? std::min(sizes.scale, 1.0) : 1, reach = (o.mode == ResizeMode::kLinear ? 1 : 2) / stretch;
-  std::vector<Tap> taps;
+  if (o.mode == ResizeMode::kNearest) {
+    taps->push_back({IndexOf(Nearest(o.nearest, x), 0, last), 1});
+    return;
+  }
+  const double stretch = o.antialias ? std::min(sizes.scale, 1.0) : 1, reach = ResizeReach(o, sizes), first = std::floor(x - reach) + 1;
+  const size_t begin = taps->size();
+  const int64_t most = MostTaps(o, sizes);
   double sum = 0;
-  for (int64_t i = static_cast<int64_t>(std::floor(x - reach)) + 1; static_cast<double>(i) < x + reach; ++i) {
-    const double distance = (static_cast<double>(i) - x) * stretch;
+  for (int64_t k = 0; k < most && first + static_cast<double>(k) < x + reach; ++k) {
+    const double i = first + static_cast<double>(k), distance = (i - x) * stretch;
     double weight = o.mode == ResizeMode::kLinear ? Triangle(distance) : Cubic(distance, o.cubic_a);
-    if (o.exclude_outside && (i < 0 || i > last)) weight = 0;
-    taps.push_back({std::clamp<int64_t>(i, 0, last), weight});
+    if (o.exclude_outside && (i < 0 || i > static_cast<double>(last))) weight = 0;
+    taps->push_back({IndexOf(i, 0, last), weight});
     sum += weight;
   }
-  for (Tap& tap : taps) tap.weight /= sum;
-  return taps;
+  for (size_t k = begin; k < taps->size(); ++k) (*taps)[k].weight /= sum;
 }
 
 AxisTaps TapsOf(const ResizeOptions& o, int axis, const ResizedAxis& sizes) {
   AxisTaps taps;
+  taps.ends.reserve(static_cast<size_t>(sizes.to) + 1);
   for (int64_t i = 0; i < sizes.to; ++i) {
     const double x = PlaceInInput(o, axis, sizes, i);
-    const bool outside = o.coordinates == ResizeCoordinates::kTfCropAndResize && (x < 0 || x > static_cast<double>(sizes.from - 1));
-    taps.push_back(outside ? std::vector<Tap>{} : TapsAt(o, x, sizes));
+    const bool outside = o.coordinates == ResizeCoordinates::kTfCropAndResize && !(x >= 0 && x <= static_cast<double>(sizes.from - 1));
+    if (!outside) AddTaps(o, x, sizes, &taps.taps);
+    taps.ends.push_back(taps.taps.size());
   }
   return taps;
 }
@@ -205,9 +225,9 @@ class Resize final : public Step {
     const int64_t lanes = output_.layout.lanes();
     ForRows(output_.layout, run.threads, [&](int64_t n, int64_t plane, int64_t y) {
       float* row = out(run) + output_.layout.at(n, plane, y, 0);
-      const std::vector<Tap>& down = rows_[static_cast<size_t>(y)];
-      for (const std::vector<Tap>& across : columns_) {
-        RunPixel(run.slots[input_.slot], n, plane, down, across, row);
+      const std::span<const Tap> down = rows_.of(y);
+      for (int64_t x = 0; x < columns_.size(); ++x) {
+        RunPixel(run.slots[input_.slot], n, plane, down, columns_.of(x), row);
         row += lanes;
       }
       ClearBeyond(output_.layout, plane, out(run) + output_.layout.at(n, plane, y, 0));  // what lies outside may be any number
@@ -216,7 +236,7 @@ class Resize final : public Step {
   std::string kernel() const override { return "resize"; }
 
  private:
-  void RunPixel(const float* x, int64_t n, int64_t plane, const std::vector<Tap>& down, const std::vector<Tap>& across, float* y) const {
+  void RunPixel(const float* x, int64_t n, int64_t plane, std::span<const Tap> down, std::span<const Tap> across, float* y) const {
     const Layout& from = input_.layout;
     const int64_t lanes = from.lanes();
     if (down.empty() || across.empty()) {

@@ -37,14 +37,20 @@ struct Layout {
   int64_t plane() const { return form == Form::kVectors ? row() : (before + shape.height + after) * row(); }
   int64_t image() const { return form == Form::kVectors ? pixel() : plane() * planes(); }
   int64_t term() const { return form == Form::kVectors ? plane() * planes() : image() * shape.batch; }
-  // With what a tile may read beyond the last pixel, which becomes part of no result.
+  // With what a tile may read beyond the last pixel, which becomes part of no result. Where they are checked, none of the distances above wraps.
   int64_t elements() const { return terms == 0 ? term() : term() * terms + kBeyond * pixel(); }
+  Checked checked_elements() const {
+    const bool vectors = form == Form::kVectors;
+    const Checked pixels = vectors ? Checked(1) : (Checked(before) + shape.height + after) * (Checked(before) + shape.width + after);
+    const Checked whole = pixels * pixel() * planes() * shape.batch;
+    return terms == 0 ? whole : whole * terms + kBeyond * pixel();
+  }
   int64_t at(int64_t n, int64_t plane_index, int64_t y, int64_t x) const {
     return n * image() + plane_index * plane() + (before + y) * row() + (before + x) * pixel();
   }
   // Elements from the first block of 16 channels to another.
   int64_t block(int64_t index) const { return terms == 0 ? index * plane() : index / 2 * plane() + index % 2 * pixel() / 2; }
-  // The same memory as one image: vectors are then the pixels of one row.
+  // The same memory as one image: vectors are then the pixels of one row. A window on them is of one pixel, and has no stride.
   Layout AsPixels() const {
     if (form != Form::kVectors) return *this;
     return {.form = Form::kBlocked, .shape = {1, shape.channels, 1, shape.batch}, .terms = terms};

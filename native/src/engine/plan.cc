@@ -30,34 +30,56 @@ WeightForm FormOf(const Network& network, size_t i, const Arrangement& arrangeme
   return {choice.method, planar, choice.tile.blocks, choice.terms, choice.row_taps};
 }
 
+// Of an axis: a stride leads nowhere where there is one window, nor a dilation where there is one tap. Their products with anything then fit.
+int64_t StepOf(int64_t step, int64_t steps) { return steps == 1 ? 1 : step; }
+
 ConvSetting SettingOf(const Network& network, size_t i, const Arrangement& arrangement, const Weights& weights, const KernelTable& kernels) {
   const NetworkNode& node = network.nodes[i];
   const bool terms = MultipliesTerms(arrangement.choice(i).method);
   const Value input = terms ? arrangement.terms(node.inputs[0]) : arrangement.value(node.inputs[0]);
+  const ImageShape& output = arrangement.value(static_cast<int>(i) + 1).layout.shape;
   return {.input = input, .residual = node.inputs.size() > 1 ? std::optional(arrangement.value(node.inputs[1])) : std::nullopt, .weights = weights[i],
-          .channels = GroupsOf(node, input.layout.shape), .kernel_h = node.kernel_h, .kernel_w = node.kernel_w, .stride_h = node.stride_h,
-          .stride_w = node.stride_w, .dilation_h = node.dilation_h, .dilation_w = node.dilation_w, .pad_top = node.pad_top, .pad_left = node.pad_left,
+          .channels = GroupsOf(node, input.layout.shape), .kernel_h = node.kernel_h, .kernel_w = node.kernel_w,
+          .stride_h = StepOf(node.stride_h, output.height), .stride_w = StepOf(node.stride_w, output.width),
+          .dilation_h = StepOf(node.dilation_h, node.kernel_h), .dilation_w = StepOf(node.dilation_w, node.kernel_w), .pad_top = node.pad_top, .pad_left = node.pad_left,
           .epilogue = Epilogue(node, kernels), .kernels = &kernels, .form = FormOf(network, i, arrangement)};
 }
 
+// Whether all that the windows of one axis read lies in the map or its border.
+bool StaysInside(int64_t windows, int64_t kernel, int64_t stride, int64_t dilation, int64_t pad, int64_t size, const Layout& layout) {
+  return pad <= layout.before && (windows - 1) * stride + (kernel - 1) * dilation - pad < size + layout.after;
+}
+
+// What every method but the plain definition takes for granted.
+bool StaysInside(const ConvSetting& s, const ImageShape& output) {
+  const Layout& in = s.input.layout;
+  return StaysInside(output.height, s.kernel_h, s.stride_h, s.dilation_h, s.pad_top, in.shape.height, in) &&
+         StaysInside(output.width, s.kernel_w, s.stride_w, s.dilation_w, s.pad_left, in.shape.width, in);
+}
+
+// Null where the layouts are not what the method needs.
 std::unique_ptr<Step> MakeConv(const Network& network, size_t i, const Arrangement& arrangement, const Weights& weights, const KernelTable& kernels, int threads) {
   ConvSetting setting = SettingOf(network, i, arrangement, weights, kernels);
   Value output = arrangement.value(static_cast<int>(i) + 1);
+  if (arrangement.choice(i).method == ConvMethod::kFloat64) return MakeFloat64Conv(std::move(setting), output);
   if (i > 0 && arrangement.IsInner(i - 1)) {
     ConvSetting depthwise = SettingOf(network, i - 1, arrangement, weights, kernels);
+    if (!StaysInside(depthwise, setting.input.layout.shape) || !StaysInside(setting, output.layout.shape)) return nullptr;
     return MakeSeparableConv(std::move(depthwise), std::move(setting), arrangement.choice(i).tile, threads, output);
   }
-  if (setting.input.layout.form == Layout::Form::kVectors && output.layout.form == Layout::Form::kVectors) {
+  const auto are_vectors = [](const Value& value) { return value.layout.form == Layout::Form::kVectors; };
+  if (are_vectors(setting.input) && are_vectors(output) && (!setting.residual || are_vectors(*setting.residual))) {
     setting.input.layout = setting.input.layout.AsPixels();
     output.layout = output.layout.AsPixels();
     if (setting.residual) setting.residual->layout = setting.residual->layout.AsPixels();
   }
+  if (!StaysInside(setting, output.layout.shape)) return nullptr;
   const ConvChoice& choice = arrangement.choice(i);
   switch (choice.method) {
     case ConvMethod::kDepthwise: return MakeDepthwiseConv(std::move(setting), output);
     case ConvMethod::kWinograd2: return MakeWinogradConv(std::move(setting), 2, choice.tile, threads, output);
     case ConvMethod::kWinograd4: return MakeWinogradConv(std::move(setting), 4, choice.tile, threads, output);
-    case ConvMethod::kFloat64: return MakeFloat64Conv(std::move(setting), output);
+    case ConvMethod::kFloat64:  // made above
     case ConvMethod::kDirect:
     case ConvMethod::kPairs:
     case ConvMethod::kTiles: break;
@@ -122,6 +144,12 @@ StepReport ReportOfConv(const Network& network, size_t i, const std::vector<Shap
   return report;
 }
 
+Checked BytesGiven(const Network& network, const Shape& input) {
+  Checked bytes = input.checked_count() * 4;
+  for (const NetworkNode& node : network.nodes) bytes += Checked(node.weight_count) * 4 + static_cast<int64_t>(node.bias.bytes());
+  return bytes;
+}
+
 }  // namespace
 
 Status Plan::Compile(const Network& network, const EngineOptions& options, WeightStore& store, const ImageShape& input, int threads,
@@ -135,6 +163,9 @@ Status Plan::Compile(const Network& network, const EngineOptions& options, Weigh
   auto plan = std::make_shared<Plan>();
   plan->input_ = input;
   plan->slot_sizes_ = arrangement.slot_sizes();
+  const int64_t limit = options.memory.For(BytesGiven(network, shapes[0]));
+  const Status fits = arrangement.FitsInto(limit);
+  if (!fits.ok()) return fits;
 
   Weights weights(network.nodes.size());
   std::atomic<bool> failed{false};
@@ -149,12 +180,19 @@ Status Plan::Compile(const Network& network, const EngineOptions& options, Weigh
   if (Cancelled()) return {Code::kCancelled, "cancelled"};
   if (failed) return {Code::kOutOfMemory, "packed weights"};
 
-  const auto add = [&](std::unique_ptr<Step> step, StepReport report) {
+  Status made = Ok();
+  long long largest = -1;  // the node whose workspace that is
+  const auto add = [&](std::unique_ptr<Step> step, StepReport report, long long where = -1) {
+    if (step == nullptr) {
+      if (made.ok()) made = {Code::kInvalidArgument, "a layout that its kernel cannot read", where};
+      return;
+    }
     auto entry = std::make_unique<Entry>();
     report.kernel = step->kernel();
     entry->report = std::move(report);
     entry->most_threads = NanosecondsOf(entry->report) < kWorthSharing ? 1 : kMaxThreads;
-    plan->workspace_ = std::max(plan->workspace_, RoundUp(step->workspace()));
+    const int64_t workspace = RoundUp(step->workspace());
+    if (workspace > plan->workspace_) plan->workspace_ = workspace, largest = where;
     entry->step = std::move(step);
     plan->entries_.push_back(std::move(entry));
   };
@@ -169,13 +207,22 @@ Status Plan::Compile(const Network& network, const EngineOptions& options, Weigh
   for (size_t i = 0; i < network.nodes.size(); ++i) {
     if (arrangement.IsInner(i)) continue;
     const int value = static_cast<int>(i) + 1;
-    if (IsConv(network.nodes[i])) add(MakeConv(network, i, arrangement, weights, kernels, threads), ReportOfConv(network, i, shapes, arrangement, weights));
-    else if (!arrangement.IsAlias(i)) add(MakeOther(network.nodes[i], arrangement, shapes, value, kernels), report(network.nodes[i].name, value));
+    if (IsConv(network.nodes[i])) add(MakeConv(network, i, arrangement, weights, kernels, threads), ReportOfConv(network, i, shapes, arrangement, weights), value - 1);
+    else if (!arrangement.IsAlias(i)) add(MakeOther(network.nodes[i], arrangement, shapes, value, kernels), report(network.nodes[i].name, value), value - 1);
     add_twin(network.nodes[i].name, value);
   }
   for (size_t k = 0; k < network.outputs.size(); ++k) add(MakeDeliver(arrangement.value(network.outputs[k]), k), report("output", network.outputs[k]));
+  if (!made.ok()) return made;
+  const Checked elements = plan->Elements(threads);
+  if (!elements.ok() || !(elements * 4).AtMost(limit)) return {Code::kTooLarge, "workspaces", largest};
   *out = std::move(plan);
   return Ok();
+}
+
+Checked Plan::Elements(int threads) const {
+  Checked elements = (Checked(workspace_) + kApart) * threads - kApart;
+  for (const int64_t size : slot_sizes_) elements += size;
+  return elements;
 }
 
 std::unique_ptr<Context> Plan::Take(int threads) {
@@ -193,10 +240,9 @@ std::unique_ptr<Context> Plan::Take(int threads) {
     }
     ++contexts_;
   }
-  int64_t elements = (workspace_ + kApart) * threads_ - kApart;
-  for (const int64_t size : slot_sizes_) elements += size;
+  const Checked bytes = Elements(threads_) * 4;
   auto context = std::make_unique<Context>();
-  if (!context->memory.Allocate(static_cast<size_t>(elements) * sizeof(float))) {
+  if (!bytes.ok() || !context->memory.Allocate(static_cast<size_t>(bytes.value()))) {
     std::lock_guard lock(mutex_);
     --contexts_;
     return nullptr;

@@ -40,6 +40,8 @@ class Plan {
     std::atomic<double> seconds{0};
   };
 
+  // Of one run's memory.
+  Checked Elements(int threads) const;
   // A free context, or a new one.
   std::unique_ptr<Context> Take(int threads);
   void Give(std::unique_ptr<Context> context);

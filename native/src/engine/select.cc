@@ -50,7 +50,7 @@ ConvChoice Winograd(int m, const ChannelGroups& channels, const ImageShape& outp
   const int64_t pass = WinogradPass(channels, m, tile.pixels, tiles, 1), passes = (tiles + pass - 1) / pass;
   const Cost cost = PanelCost(channels, tile, static_cast<double>(tiles), values, kernels.blocked);
   // Each value is written once and read once, before the products and after them; pixels are read with their overlap.
-  const double moved = static_cast<double>(tiles * (channels.in_blocks() + channels.out_blocks()) * kBlock * 4) * 3 * values;
+  const double moved = static_cast<double>(tiles) * static_cast<double>((channels.in_blocks() + channels.out_blocks()) * kBlock * 4) * 3 * values;
   const double products = std::max(cost.macs / rates.products, cost.weight_bytes * static_cast<double>(passes) / rates.weights);
   const double plain = static_cast<double>(channels.out_channels * channels.in_per_group() * 9 * 4);
   return {m == 2 ? ConvMethod::kWinograd2 : ConvMethod::kWinograd4, tile, products + moved / rates.transforms, cost.weight_bytes + plain};
@@ -80,11 +80,13 @@ std::optional<ConvChoice> Products(const NetworkNode& node, const ChannelGroups&
   choice.bytes = cost.weight_bytes / 2 * terms;
   choice.estimate = std::max(cost.macs / rates.terms[terms - 1], choice.bytes / rates.weights);
   if (terms < 3 && KeptTerms(node, options, kernels) == 0) choice.bytes += static_cast<double>(node.weight_count) * 4;
-  if (!input.as_terms) choice.estimate += static_cast<double>(layout.shape.batch * layout.term()) * (4 + 4 * terms) / rates.transforms;
+  if (!input.as_terms) choice.estimate += static_cast<double>(layout.shape.batch) * static_cast<double>(layout.term()) * (4 + 4 * terms) / rates.transforms;
   return choice;
 }
 
 }  // namespace
+
+ConvChoice Plain(const NetworkNode& node) { return {ConvMethod::kFloat64, {1, 1}, 0, static_cast<double>(node.weight_count) * 4}; }
 
 int TermsOf(Precision precision, const KernelTable& kernels) {
   const int terms = precision == Precision::kF32 ? 3 : precision == Precision::kFast ? 2 : 1;
@@ -113,13 +115,14 @@ ConvChoice ChooseConv(const NetworkNode& node, const ChannelGroups& channels, co
                       const KernelTable& kernels, int threads) {
   const Rates& rates = RatesOf(kernels.isa);
   const Layout& layout = input.layout;
-  if (options.algorithm == Algorithm::kFloat64) return {ConvMethod::kFloat64, {1, 1}, 0, static_cast<double>(node.weight_count) * 4};
+  if (options.algorithm == Algorithm::kFloat64) return Plain(node);
   // The tile follows the real batch, on which no result depends.
   ImageShape judged = output;
   if (options.batch_invariant) judged.batch = 1;
   if (IsDepthwise(channels)) {
-    const double macs = static_cast<double>(judged.batch * judged.height * judged.width * layout.blocks() * kBlock * node.kernel_h * node.kernel_w);
-    return {ConvMethod::kDepthwise, {1, 1}, macs / rates.depthwise, static_cast<double>(layout.blocks() * kBlock * node.kernel_h * node.kernel_w * 4)};
+    const double weights = static_cast<double>(layout.blocks() * kBlock) * static_cast<double>(node.kernel_h * node.kernel_w);
+    const double macs = static_cast<double>(judged.batch * judged.height * judged.width) * weights;
+    return {ConvMethod::kDepthwise, {1, 1}, macs / rates.depthwise, weights * 4};
   }
   ConvChoice best = Direct(node, channels, layout, judged, kernels, rates);
   const bool any = options.algorithm == Algorithm::kAuto;

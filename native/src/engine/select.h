@@ -26,6 +26,8 @@ struct ConvInput {
 // What the choice depends on: the node, what it reads and what it makes; `threads` only decides the size of its tiles.
 ConvChoice ChooseConv(const NetworkNode& node, const ChannelGroups& channels, const ConvInput& input, const ImageShape& output,
                       const EngineOptions& options, const KernelTable& kernels, int threads);
+// The plain definition, which asks for nothing but the values themselves.
+ConvChoice Plain(const NetworkNode& node);
 // bf16 terms of an operand that a precision asks for; 0 where the level cannot multiply them.
 int TermsOf(Precision precision, const KernelTable& kernels);
 

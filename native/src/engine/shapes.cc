@@ -9,7 +9,7 @@
 namespace repfuse {
 namespace {
 
-constexpr int64_t kMaxElements = int64_t{1} << 31;
+constexpr int64_t kMaxElements = int64_t{1} << 31, kMaxDim = int64_t{1} << 31;
 
 ConvShape ShapeOfConv(const NetworkNode& node, const ImageShape& x) {
   return {.batch = x.batch, .in_channels = x.channels, .height = x.height, .width = x.width, .out_channels = node.out_channels,
@@ -28,6 +28,10 @@ int64_t Pooled(int64_t size, int64_t kernel, int64_t stride, int64_t before, int
 }
 
 Status Fails(const char* message) { return {Code::kInvalidArgument, message}; }
+
+bool IsWithin(std::initializer_list<int64_t> values, int64_t low) {
+  return std::all_of(values.begin(), values.end(), [&](int64_t value) { return value >= low && value <= kMaxDim; });
+}
 
 bool IsBiasOf(const NetworkNode& node, int64_t channels) {
   return node.bias.bytes() == 0 || node.bias.bytes() == static_cast<size_t>(channels) * sizeof(float);
@@ -97,9 +101,25 @@ Status CheckInputs(const NetworkNode& node, const std::vector<Form>& forms, Form
 
 }  // namespace
 
+Status CheckNode(const NetworkNode& node) {
+  if (!IsWithin({node.kernel_h, node.kernel_w, node.stride_h, node.stride_w, node.dilation_h, node.dilation_w, node.groups}, 1)) return Fails("a window");
+  if (!IsWithin({node.pad_top, node.pad_left, node.pad_bottom, node.pad_right}, -kMaxDim)) return Fails("a padding");
+  if (!std::all_of(node.ints.begin(), node.ints.end(), [](int64_t value) { return IsWithin({value}, -kMaxDim); })) return Fails("an integer");
+  if (node.kind != NodeKind::kConv && node.kind != NodeKind::kLinear) return Ok();
+  int64_t taps;
+  if (!IsWithin({node.out_channels}, 1) || node.out_channels % node.groups != 0) return Fails("groups");
+  if (!CheckedProduct({node.out_channels, node.kernel_h, node.kernel_w}, &taps) || node.weight_count < 1 || node.weight_count % taps != 0) {
+    return Fails("the size of the weight");
+  }
+  return Ok();
+}
+
 Status InferShapes(const Network& network, const ImageShape& input, std::vector<Shape>* shapes, std::vector<Form>* forms) {
   shapes->assign(1, Shape::Of({input.batch, input.channels, input.height, input.width}));
   forms->assign(1, Form::kImages);
+  if (!IsWithin({input.batch, input.channels, input.height, input.width}, 1) || !shapes->front().checked_count().AtMost(kMaxElements)) {
+    return Fails("the size of the input");
+  }
   if (input.channels != network.in_channels) return {Code::kInvalidArgument, "the channels of the input"};
   for (size_t i = 0; i < network.nodes.size(); ++i) {
     const NetworkNode& node = network.nodes[i];
@@ -112,10 +132,8 @@ Status InferShapes(const Network& network, const ImageShape& input, std::vector<
     Shape shape;
     Status status = CheckInputs(node, *forms, &form);
     if (status.ok()) status = node.kind < NodeKind::kActivation ? ShapeOfImages(node, inputs, &shape) : ShapeOfTensor(node, inputs, form, &shape);
-    int64_t size = 1;
-    for (int axis = 0; axis < shape.rank && status.ok(); ++axis) {
-      if (shape[axis] < 1 || !CheckedProduct({size, shape[axis]}, &size) || size > kMaxElements) status = Fails("the size of a result");
-    }
+    const bool filled = std::all_of(shape.dims.begin(), shape.dims.begin() + shape.rank, [](int64_t size) { return size > 0; });
+    if (status.ok() && !(filled && shape.checked_count().AtMost(kMaxElements))) status = Fails("the size of a result");
     if (!status.ok()) {
       status.where = static_cast<long long>(i);
       return status;

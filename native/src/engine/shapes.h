@@ -10,7 +10,10 @@ namespace repfuse {
 // How a value lies: images in the engine's own layout, tensors row-major.
 enum class Form { kImages, kTensor };
 
-// Of the input and of what every node makes. Fails naming the node (`where`) that does not fit.
+// Whether a node's numbers are in range (2^31 at most) and fit each other, whatever the input: nothing else may be reckoned with them before.
+Status CheckNode(const NetworkNode& node);
+
+// Of the input and of what every node makes, of at most 2^31 elements each. Fails naming the node (`where`) that does not fit.
 Status InferShapes(const Network& network, const ImageShape& input, std::vector<Shape>* shapes, std::vector<Form>* forms);
 
 }  // namespace repfuse

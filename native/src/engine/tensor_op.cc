@@ -1,5 +1,7 @@
 #include "repfuse/tensor_op.h"
 
+#include <algorithm>
+
 #include "image_steps.h"
 #include "repfuse/checked.h"
 #include "steps.h"
@@ -19,6 +21,12 @@ std::unique_ptr<Step> MakeStep(const NetworkNode& node, const std::vector<Tensor
   }
 }
 
+// Of something, and of bytes that can be counted.
+bool IsSize(const Shape& shape) {
+  const bool filled = std::all_of(shape.dims.begin(), shape.dims.begin() + shape.rank, [](int64_t size) { return size > 0; });
+  return filled && (shape.checked_count() * 64).ok();
+}
+
 Layout RowMajor(const Shape& shape) { return {.form = Layout::Form::kPlanar, .shape = AsImages(shape)}; }
 
 }  // namespace
@@ -28,14 +36,15 @@ bool IsTensorOp(NodeKind kind) { return kind >= NodeKind::kActivation && kind < 
 Status TensorOpShape(const NetworkNode& node, const std::vector<TensorView>& inputs, Shape* out) {
   const bool two = node.kind == NodeKind::kMatMul, any = node.kind == NodeKind::kConcat || node.kind == NodeKind::kBinary || node.kind == NodeKind::kResize;
   if (!IsTensorOp(node.kind) || inputs.empty() || (two && inputs.size() != 2) || (!two && !any && inputs.size() != 1)) return {Code::kInvalidArgument, "the number of inputs"};
+  const Status checked = CheckNode(node);
+  if (!checked.ok()) return checked;
   std::vector<Shape> shapes;
-  for (const TensorView& input : inputs) shapes.push_back(input.shape);
-  const Status status = ShapeOfTensor(node, shapes, Form::kTensor, out);
-  int64_t size = 1;
-  for (int axis = 0; axis < out->rank && status.ok(); ++axis) {
-    if ((*out)[axis] < 1 || !CheckedProduct({size, (*out)[axis]}, &size)) return {Code::kInvalidArgument, "the size of the result"};
+  for (const TensorView& input : inputs) {
+    if (!IsSize(input.shape)) return {Code::kInvalidArgument, "the size of an input"};
+    shapes.push_back(input.shape);
   }
-  return status;
+  const Status status = ShapeOfTensor(node, shapes, Form::kTensor, out);
+  return !status.ok() || IsSize(*out) ? status : Status{Code::kInvalidArgument, "the size of the result"};
 }
 
 Status RunTensorOp(const NetworkNode& node, const std::vector<TensorView>& inputs, float* out, int threads) {
@@ -53,7 +62,8 @@ Status RunTensorOp(const NetworkNode& node, const std::vector<TensorView>& input
   const auto step = MakeStep(node, values, output, Kernels());
   AlignedBuffer workspace;
   const int64_t each = step->workspace();
-  if (each > 0 && !workspace.Allocate(static_cast<size_t>(each * threads) * sizeof(float))) return {Code::kOutOfMemory, "the workspace"};
+  int64_t bytes;
+  if (!CheckedProduct({each, threads, 4}, &bytes) || (bytes > 0 && !workspace.Allocate(static_cast<size_t>(bytes)))) return {Code::kOutOfMemory, "the workspace"};
   const FlushDenormals flush;
   step->Run({.slots = slots.data(), .input = nullptr, .outputs = nullptr, .workspace = workspace.as<float>(), .workspace_size = each, .threads = threads});
   return Cancelled() ? Status{Code::kCancelled, "cancelled"} : Ok();

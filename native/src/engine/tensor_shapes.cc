@@ -17,8 +17,9 @@ Shape ShapeOfInts(const std::vector<int64_t>& ints) {
 }
 
 bool IsConstantOf(const NetworkNode& node, const Shape& shape) {
-  return node.ints.size() <= kMaxRank && std::all_of(node.ints.begin(), node.ints.end(), [](int64_t dim) { return dim > 0; }) &&
-         node.bias.bytes() == static_cast<size_t>(shape.count()) * sizeof(float);
+  const Checked bytes = shape.checked_count() * static_cast<int64_t>(sizeof(float));
+  return node.ints.size() <= kMaxRank && std::all_of(node.ints.begin(), node.ints.end(), [](int64_t dim) { return dim > 0; }) && bytes.ok() &&
+         node.bias.bytes() == static_cast<size_t>(bytes.value());
 }
 
 // Images meet constants of one value for all or for each channel only.
@@ -66,9 +67,10 @@ Status ShapeOfReshape(const NetworkNode& node, const Shape& x, Shape* out) {
     rest = axis;
     size = 1;
   }
-  const int64_t known = out->count();
-  if (rest >= 0 && known > 0) (*out)[rest] = x.count() / known;
-  return out->count() == x.count() ? Ok() : Fails("the sizes");
+  const Checked known = out->checked_count();
+  if (rest >= 0 && known.ok() && known.value() > 0) (*out)[rest] = x.count() / known.value();
+  const Checked count = out->checked_count();
+  return count.ok() && count.value() == x.count() ? Ok() : Fails("the sizes");
 }
 
 // Axes that appear or vanish.
@@ -119,6 +121,29 @@ Status ShapeOfMatMul(Shape a, Shape b, Shape* out) {
   if (!row) (*out)[out->rank++] = rows;
   if (!column) (*out)[out->rank++] = columns;
   return Ok();
+}
+
+// Whether sizes can be had of its numbers.
+bool IsFinite(const ResizeOptions& o) {
+  const auto finite = [](double value) { return std::isfinite(value); };
+  return std::all_of(o.scales.begin(), o.scales.end(), finite) && std::all_of(o.crop.begin(), o.crop.end(), finite) && finite(o.cubic_a) && finite(o.extrapolation);
+}
+
+// A whole number of pixels that is no size if there is none, or one beyond all bounds.
+int64_t SizeOf(double pixels) { return pixels >= 1 ? static_cast<int64_t>(std::min(std::floor(pixels), 1e10)) : 0; }
+
+Status ShapeOfResize(const ResizeOptions& options, const Shape& x, Shape* out) {
+  // Bytes that the taps of a result may take.
+  constexpr int64_t kMostTaps = int64_t{32} << 20;
+  if (!IsFinite(options)) return Fails("a number of the resizing");
+  Checked taps = 0;
+  for (int axis = 0; axis < 2; ++axis) {
+    const ResizedAxis sizes = ResizedAxisOf(options, axis, x[2], x[3]);
+    (*out)[2 + axis] = sizes.to;
+    taps += Checked(sizes.to) * (MostTaps(options, sizes) * 16 + 8);
+  }
+  const Checked bytes = out->checked_count() * 4;
+  return bytes.ok() && taps.AtMost((bytes + kMostTaps).value()) ? Ok() : Status{Code::kTooLarge, "the taps of the resizing"};
 }
 
 Status ShapeOfPad(const NetworkNode& node, const Shape& x, Shape* out) {
@@ -172,7 +197,7 @@ ResizedAxis ResizedAxisOf(const ResizeOptions& o, int axis, int64_t height, int6
   const size_t own = static_cast<size_t>(axis);
   if (o.sizes[own] == 0) {
     const double share = o.coordinates == ResizeCoordinates::kTfCropAndResize ? o.crop[own + 2] - o.crop[own] : 1;
-    return {from[own], static_cast<int64_t>(std::floor(static_cast<double>(from[own]) * share * o.scales[own])), o.scales[own]};
+    return {from[own], SizeOf(static_cast<double>(from[own]) * share * o.scales[own]), o.scales[own]};
   }
   double scale = static_cast<double>(o.sizes[own]) / static_cast<double>(from[own]);
   if (o.aspect == ResizeAspect::kStretch) return {from[own], o.sizes[own], scale};
@@ -181,7 +206,16 @@ ResizedAxis ResizedAxisOf(const ResizeOptions& o, int axis, int64_t height, int6
     const double other = static_cast<double>(o.sizes[i]) / static_cast<double>(from[i]);
     scale = o.aspect == ResizeAspect::kNotLarger ? std::min(scale, other) : std::max(scale, other);
   }
-  return {from[own], static_cast<int64_t>(std::floor(scale * static_cast<double>(from[own]) + 0.5)), scale};
+  return {from[own], SizeOf(scale * static_cast<double>(from[own]) + 0.5), scale};
+}
+
+double ResizeReach(const ResizeOptions& options, const ResizedAxis& sizes) {
+  // Where an axis shrinks, antialiasing widens the filter.
+  return (options.mode == ResizeMode::kLinear ? 1 : 2) / (options.antialias ? std::min(sizes.scale, 1.0) : 1);
+}
+
+int64_t MostTaps(const ResizeOptions& options, const ResizedAxis& sizes) {
+  return options.mode == ResizeMode::kNearest ? 1 : SizeOf(2 * ResizeReach(options, sizes)) + 2;
 }
 
 Status ShapeOfTensor(const NetworkNode& node, const std::vector<Shape>& inputs, Form form, Shape* out) {
@@ -198,8 +232,7 @@ Status ShapeOfTensor(const NetworkNode& node, const std::vector<Shape>& inputs, 
     case NodeKind::kConcat: return ShapeOfConcat(node, inputs, form, out);
     case NodeKind::kResize:
       if (x.rank != 4 || inputs.back().rank != 4) return Fails("an input that is no image");
-      for (int i = 0; i < 2; ++i) (*out)[2 + i] = ResizedAxisOf(ResizeLike(node.resize, inputs.size() > 1 ? &inputs[1] : nullptr), i, x[2], x[3]).to;
-      return Ok();
+      return ShapeOfResize(ResizeLike(node.resize, inputs.size() > 1 ? &inputs[1] : nullptr), x, out);
     case NodeKind::kDepthToSpace:
       if (x.rank != 4 || node.ints.size() != 3 || node.ints[0] < 1 || node.ints[1] < 1 || x[1] % (node.ints[0] * node.ints[1]) != 0) return Fails("the blocks");
       *out = Shape::Of({x[0], x[1] / (node.ints[0] * node.ints[1]), x[2] * node.ints[0], x[3] * node.ints[1]});

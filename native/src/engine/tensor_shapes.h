@@ -28,5 +28,8 @@ struct ResizedAxis {
   double scale;
 };
 ResizedAxis ResizedAxisOf(const ResizeOptions& options, int axis, int64_t height, int64_t width);
+// How far from its place in the input a pixel of the result reads (not of the nearest mode), and how many pixels it reads at most.
+double ResizeReach(const ResizeOptions& options, const ResizedAxis& sizes);
+int64_t MostTaps(const ResizeOptions& options, const ResizedAxis& sizes);
 
 }  // namespace repfuse

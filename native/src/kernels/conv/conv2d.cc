@@ -120,6 +120,38 @@ class GemmConv {
   std::vector<PanelPacker> packers_;
 };
 
+// Columns of a kernel, and columns of a depthwise one times those of its result, up to which the other methods' tables (of what each column of
+// the kernel reads) are small beside the values.
+constexpr int64_t kMostColumns = 1 << 10, kMostDepthwiseColumns = int64_t{1} << 24;
+
+bool IsWide(const ConvShape& s) {
+  return s.in_channels == s.groups ? s.kernel_w > kMostDepthwiseColumns / s.out_width() : s.kernel_w > kMostColumns;
+}
+
+// The plain definition, pixel by pixel, in float64: for kernels of any width.
+void PlainConv2d(const ConvShape& s, const float* x, const float* weight, const float* bias, bool relu, float* y, int threads) {
+  const int64_t in_per_group = s.in_channels / s.groups, out_per_group = s.out_channels / s.groups, out_h = s.out_height(), out_w = s.out_width();
+  ParallelFor(s.batch * s.out_channels * out_h, threads, [&](int64_t index, int) {
+    const int64_t oy = index % out_h, o = index / out_h % s.out_channels, n = index / out_h / s.out_channels;
+    const OutputRange rows(s.kernel_h, s.height, s.dilation_h, oy * s.stride_h - s.pad_top);
+    for (int64_t ox = 0; ox < out_w; ++ox) {
+      const int64_t left = ox * s.stride_w - s.pad_left;
+      const OutputRange columns(s.kernel_w, s.width, s.dilation_w, left);
+      double sum = bias == nullptr ? 0.0 : bias[o];
+      for (int64_t i = 0; i < in_per_group; ++i) {
+        const float* channel = x + (n * s.in_channels + o / out_per_group * in_per_group + i) * s.height * s.width;
+        for (int64_t u = rows.begin; u < rows.end; ++u) {
+          const float* row = channel + (oy * s.stride_h - s.pad_top + u * s.dilation_h) * s.width;
+          const float* w = weight + ((o * in_per_group + i) * s.kernel_h + u) * s.kernel_w;
+          for (int64_t v = columns.begin; v < columns.end; ++v) sum += static_cast<double>(w[v]) * row[left + v * s.dilation_w];
+        }
+      }
+      const float value = static_cast<float>(sum);
+      y[index * out_w + ox] = relu && value < 0.0f ? 0.0f : value;
+    }
+  });
+}
+
 // A kernel that covers the whole map once is a fully connected layer.
 bool IsLinear(const ConvShape& s) {
   return s.groups == 1 && s.kernel_h == s.height && s.kernel_w == s.width && s.pad_top == 0 && s.pad_left == 0 && s.out_height() == 1 && s.out_width() == 1;
@@ -137,15 +169,17 @@ Status CheckConvShape(const ConvShape& s) {
     if (pad < -kMax || pad > kMax) return {Code::kInvalidArgument, "padding"};
   }
   int64_t size, reach_h, reach_w;
+  const int64_t rows = s.height + std::max<int64_t>(s.pad_top, 0) + std::max<int64_t>(s.pad_bottom, 0);
   if (s.in_channels % s.groups != 0 || s.out_channels % s.groups != 0) return {Code::kInvalidArgument, "groups"};
   if (!CheckedProduct({s.dilation_h, s.kernel_h}, &reach_h) || !CheckedProduct({s.dilation_w, s.kernel_w}, &reach_w) ||
       s.out_height() < 1 || s.out_width() < 1) {
     return {Code::kInvalidArgument, "the kernel does not fit the padded input"};
   }
   if (!CheckedProduct({s.batch, s.in_channels, s.height, s.width, 4}, &size) ||
+      !CheckedProduct({rows, s.width, 64}, &size) ||  // places in the padding are reckoned with, though never read
       !CheckedProduct({s.out_channels, s.in_channels / s.groups, s.kernel_h, s.kernel_w, 64}, &size) ||
       !CheckedProduct({s.batch, s.out_channels, s.out_height(), s.out_width(), 4}, &size)) {
-    return {Code::kInvalidArgument, "element count"};
+    return {Code::kTooLarge, "element count"};
   }
   return Ok();
 }
@@ -153,11 +187,16 @@ Status CheckConvShape(const ConvShape& s) {
 Status Conv2d(const ConvShape& shape, const float* x, const float* weight, const float* bias, bool relu, float* y, int threads) {
   const Status checked = CheckConvShape(shape);
   if (!checked.ok()) return checked;
-  if (shape.in_channels == shape.groups) {
+  const bool depthwise = shape.in_channels == shape.groups, linear = !depthwise && IsLinear(shape);
+  if (!linear && IsWide(shape)) {
+    PlainConv2d(shape, x, weight, bias, relu, y, threads);
+    return Ok();
+  }
+  if (depthwise) {
     DepthwiseConv2d(shape, x, weight, bias, relu, y, threads);
     return Ok();
   }
-  if (IsLinear(shape)) {
+  if (linear) {
     const int64_t features = shape.in_channels * shape.height * shape.width;
     return Linear({.rows = shape.batch, .in_features = features, .out_features = shape.out_channels}, x, weight, bias, relu, y, threads);
   }

@@ -14,6 +14,7 @@
 namespace repfuse {
 namespace {
 
+constexpr int64_t kMostScratch = int64_t{1} << 30;  // bytes of all threads: what lies between kernels of a chain may be much larger than they are
 constexpr int64_t kShare = 1 << 17;  // values of the rows that one index of the loop takes
 
 // Calls body(row, slot of the thread) for every row.
@@ -43,7 +44,10 @@ Status Fuse(const FusePlan& plan, int threads, FuseStats* stats) {
   const fuse::RowFuser fuser(plan);
   int64_t scratch_size, bytes;
   AlignedBuffer scratch;
-  if (!fuser.ScratchSize(&scratch_size) || !CheckedProduct({scratch_size, threads, 8}, &bytes) || !scratch.Allocate(static_cast<size_t>(bytes))) {
+  if (!fuser.ScratchSize(&scratch_size) || !CheckedProduct({scratch_size, threads, 8}, &bytes) || bytes > kMostScratch) {
+    return {Code::kTooLarge, "scratch of the fuse pass"};
+  }
+  if (!scratch.Allocate(static_cast<size_t>(bytes))) {
     return {Code::kOutOfMemory, "scratch of the fuse pass"};
   }
   if (stats != nullptr) *stats = {scratch_size * 8, in_place};

@@ -1,0 +1,24 @@
+import { elementCount } from '../tensor/tensor';
+import type { AffineConv, ConvGeometry } from './affine-conv';
+import type { Kernel } from './chain';
+
+/** Elements that a fused weight may hold in any case, and how many times the taps of the kernels that it is made of it may have beyond. */
+const LEAST = 2 ** 22;
+const TIMES = 64;
+
+/** Elements of the weight that a description becomes. */
+export function weightElements({ outChannels, inChannels, groups, kernel }: ConvGeometry): number {
+  return outChannels * (inChannels / groups) * elementCount(kernel);
+}
+
+/**
+ * How many it may be: taps that lie far apart (dilations, offsets) and averages over large windows make a kernel of hardly anything but zeros or of
+ * one number, of any size.
+ */
+export function mostWeightElements(conv: AffineConv): number {
+  const kernels = new Set<Kernel>();
+  for (const { factors } of conv.value.chains) for (const { kernel } of factors) kernels.add(kernel);
+  let taps = 1;
+  for (const { tensor, size } of kernels) if (tensor !== null) taps += elementCount(size);
+  return Math.max(LEAST, TIMES * weightElements({ ...conv, kernel: [1, taps] }));
+}

@@ -1,0 +1,75 @@
+import { allowedBytes, type MemoryLimit, tooLarge } from '../native/memory';
+import { elementCount, type Tensor } from '../tensor/tensor';
+import type { Graph, GraphNode } from './graph';
+import { uncroppedShape } from './shapes';
+
+type Shape = readonly number[];
+type Tensors = ReadonlyMap<string, Pick<Tensor, 'shape'>>;
+
+/**
+ * Memory is counted before it is taken: a file can ask for any size by paddings, strides, dilations and scales.
+ *
+ * @throws ERR_REPFUSE_MEMORY naming the node whose result alone is more than the limit allows
+ */
+export function expectRoomForEach(
+  graph: Graph,
+  shapes: ReadonlyMap<string, Shape>,
+  tensors: Tensors,
+  limit: MemoryLimit,
+): void {
+  const allowed = allowedBytes(limit, givenBytes(graph, shapes, tensors));
+  for (const node of graph.nodes) {
+    const bytes = resultBytes(node, shapes, tensors);
+    if (bytes > allowed) throw tooLarge(`the result of node ${node.id} (${node.op})`, bytes, allowed, node.id);
+  }
+}
+
+/**
+ * The same of all results that are there at a time, where each is freed after its last reader.
+ *
+ * @param nodes those that will run
+ * @param kept ids of those whose results stay
+ * @param allowed bytes
+ * @throws ERR_REPFUSE_MEMORY naming the node with which they become too much
+ */
+export function expectRoomForAll(
+  nodes: readonly GraphNode[],
+  shapes: ReadonlyMap<string, Shape>,
+  tensors: Tensors,
+  kept: readonly string[],
+  allowed: number,
+): void {
+  const lastReader = new Map<string, string>();
+  for (const { id, inputs } of nodes) for (const input of inputs) lastReader.set(input, id);
+  const alive = new Map<string, number>();
+  let total = 0;
+  for (const node of nodes) {
+    const bytes = resultBytes(node, shapes, tensors);
+    if (total + bytes > allowed)
+      throw tooLarge(`the results up to node ${node.id} (${node.op})`, total + bytes, allowed, node.id);
+    const own = node.op === 'constant' ? 0 : 4 * elementCount(shapes.get(node.id)!);
+    alive.set(node.id, own);
+    total += own;
+    for (const id of [...new Set(node.inputs), node.id]) {
+      if (kept.includes(id) || (lastReader.get(id) ?? id) !== node.id) continue;
+      total -= alive.get(id) ?? 0;
+      alive.delete(id);
+    }
+  }
+}
+
+/** Of the input and of all weights that are there. */
+export function givenBytes(graph: Graph, shapes: ReadonlyMap<string, Shape>, tensors: Tensors): number {
+  let elements = elementCount(shapes.get(graph.input)!);
+  for (const { shape } of tensors.values()) elements += elementCount(shape);
+  return 4 * elements;
+}
+
+/** What a node takes while it runs. A constant is there already; what a transposed convolution crops is not. */
+function resultBytes(node: GraphNode, shapes: ReadonlyMap<string, Shape>, tensors: Tensors): number {
+  if (node.op === 'constant') return 0;
+  const own = elementCount(shapes.get(node.id)!);
+  if (node.op !== 'conv_transpose2d') return 4 * own;
+  const whole = uncroppedShape(node, shapes.get(node.inputs[0]!)!, tensors.get(node.weight)!.shape);
+  return 4 * (own + 2 * elementCount(whole));
+}

@@ -1,0 +1,45 @@
+import { totalmem } from 'node:os';
+import { RepfuseError } from '../errors';
+import { expectInteger } from '../options';
+
+/** Bytes that a run may take: `times` those of its input and weights, but `least` in any case, and never more than `most`. */
+export interface MemoryLimit {
+  readonly most: number;
+  readonly least: number;
+  readonly times: number;
+}
+
+/** A super-resolution network of 64 channels that makes four times as many rows and columns of one channel takes 1024 times its input. */
+const TIMES = 4096;
+const LEAST = 128 * 2 ** 20;
+/** Of the memory that the process may use. */
+const SHARE = 0.9;
+
+/**
+ * The limit of an option in bytes. Default: nine tenths of the memory that this process may use (its cgroup's, or the machine's), in proportion to
+ * what is given to it: a file of some hundred bytes asks for gigabytes only by mistake or malice.
+ *
+ * @throws ERR_REPFUSE_INVALID_ARGUMENT unless a positive integer
+ */
+export function resolveMemoryLimit(option: number | undefined): MemoryLimit {
+  if (option !== undefined) {
+    const bytes = Math.min(expectInteger(option, 'memoryLimit'), Number.MAX_SAFE_INTEGER);
+    return { most: bytes, least: bytes, times: 1 };
+  }
+  const constrained = process.constrainedMemory?.() || Number.POSITIVE_INFINITY; // 0: not known
+  return { most: Math.floor(SHARE * Math.min(totalmem(), constrained)), least: LEAST, times: TIMES };
+}
+
+/** Bytes that a run may take to which so many bytes are given. */
+export function allowedBytes({ most, least, times }: MemoryLimit, given: number): number {
+  return Math.min(most, Math.max(least, times * given));
+}
+
+/** The error of a node that would take more than it may. */
+export function tooLarge(subject: string, bytes: number, limit: number, node: string): RepfuseError {
+  return new RepfuseError(
+    'ERR_REPFUSE_MEMORY',
+    `Expected at most ${limit} bytes for ${subject} but it would take ${bytes}`,
+    { node, bytes, limit },
+  );
+}
