@@ -5,10 +5,21 @@ import type { Kernel } from './chain';
 /** Elements that a fused weight may hold in any case, and how many times the taps of the kernels that it is made of it may have beyond. */
 const LEAST = 2 ** 22;
 const TIMES = 64;
+/** Largest stride, padding or dilation of a graph. */
+const MOST = 2 ** 31 - 1;
 
 /** Elements of the weight that a description becomes. */
 export function weightElements({ outChannels, inChannels, groups, kernel }: ConvGeometry): number {
   return outChannels * (inChannels / groups) * elementCount(kernel);
+}
+
+/**
+ * Whether a description may become one convolution: of a weight that is not out of proportion, and of strides, paddings and dilations that others can
+ * read (those of convolutions behind each other multiply).
+ */
+export function isPracticable(conv: AffineConv): boolean {
+  const numbers = [...conv.stride, ...conv.dilation, ...conv.padding];
+  return numbers.every((number) => Math.abs(number) <= MOST) && weightElements(conv) <= mostWeightElements(conv);
 }
 
 /**

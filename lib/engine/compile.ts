@@ -4,8 +4,8 @@ import {
   appendStages,
   fromBranch,
   identity,
+  isPracticable,
   materializeAsync,
-  mostWeightElements,
   weightElements,
 } from '../algebra';
 import { RepfuseError } from '../errors';
@@ -345,7 +345,7 @@ class Compiler {
   private emitPending(id: string, pending: Pending): void {
     this.pending.delete(id);
     const { node, parts } = pending;
-    if (parts.size === 0 || weightElements(pending.conv) <= Math.min(pending.cost, mostWeightElements(pending.conv))) {
+    if (parts.size === 0 || (weightElements(pending.conv) <= pending.cost && isPracticable(pending.conv))) {
       this.push(id, this.stepOf(pending));
       return;
     }

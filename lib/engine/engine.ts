@@ -40,8 +40,8 @@ export interface EngineOptions {
   readonly plans?: number | undefined;
   /**
    * Bytes that one run may take: activations with their borders, workspaces, packed weights. Runs that overlap take as much each. Default: nine
-   * tenths of the memory that this process may use (its cgroup's, or the machine's), and no more than 4096 times the bytes of input and weights
-   * together, unless that is less than 128 MiB: a small file has no business to ask for gigabytes.
+   * tenths of the memory that this process may use (its cgroup's, or the machine's), and no more than 4096 times the bytes of the input and 256
+   * times those of the weights together, unless that is less than 128 MiB: a small file has no business to ask for gigabytes.
    */
   readonly memoryLimit?: number | undefined;
   /** Stops the compilation, which rejects with its reason. */

@@ -1,6 +1,6 @@
-import { tooLarge } from '../native/memory';
+import { RepfuseError } from '../errors';
 import { toPadding4 } from '../ops/geometry';
-import { Tensor } from '../tensor/tensor';
+import { elementCount, Tensor } from '../tensor/tensor';
 import type { ConvTranspose2dNode, DepthToSpaceNode } from './graph';
 
 type Geometry = Pick<ConvTranspose2dNode, 'stride' | 'padding' | 'output_padding' | 'dilation' | 'groups'>;
@@ -31,18 +31,34 @@ export function transposedSize(node: Geometry, axis: 0 | 1, size: number, kernel
 const MOST_VALUES = 2 ** 22;
 const MOST_TIMES = 256;
 
-/** @throws ERR_REPFUSE_MEMORY naming a node whose stride or dilation would make too much of its weight */
+/** @throws ERR_REPFUSE_GRAPH naming a node whose stride or dilation would make too much of its weight */
+export function spreadShape(
+  node: ConvTranspose2dNode,
+  weight: readonly number[],
+): readonly [number, number, number, number] {
+  const [channels, outPerGroup, kh, kw] = weight as readonly [number, number, number, number];
+  const { groups, stride } = node;
+  const taps = [alongAxis(node, 0, kh).taps, alongAxis(node, 1, kw).taps] as const;
+  const shape = [outPerGroup * groups * stride[0] * stride[1], channels / groups, ...taps] as const;
+  const count = elementCount(shape);
+  const most = Math.max(MOST_VALUES, MOST_TIMES * elementCount(weight));
+  if (count <= most) return shape;
+  throw new RepfuseError(
+    'ERR_REPFUSE_GRAPH',
+    `Node ${node.id} (${node.op}): spread over blocks of ${stride.join('x')} its weight would hold ${count} values, more than ${most}`,
+    { node: node.id },
+  );
+}
+
+/** @throws as `spreadShape` */
 export function spreadConvolution(node: ConvTranspose2dNode, weight: Tensor, bias: Tensor | null): SpreadConvolution {
   const [channels, outPerGroup] = weight.shape as [number, number];
   const { groups, stride } = node;
-  const axes = [alongAxis(node, 0, weight.shape[2]!), alongAxis(node, 1, weight.shape[3]!)] as const;
-  const [down, across] = axes;
+  const [down, across] = [alongAxis(node, 0, weight.shape[2]!), alongAxis(node, 1, weight.shape[3]!)] as const;
   const blocks = stride[0] * stride[1];
-  const inPerGroup = channels / groups;
-  const out = outPerGroup * groups * blocks;
-  const count = out * inPerGroup * down.taps * across.taps;
-  const most = Math.max(MOST_VALUES, MOST_TIMES * weight.size);
-  if (count > most) throw tooLarge(`the weight of node ${node.id} (${node.op}), spread`, 4 * count, 4 * most, node.id);
+  const shape = spreadShape(node, weight.shape);
+  const [out, inPerGroup] = shape;
+  const count = elementCount(shape);
   const spreadWeight = new Float32Array(count);
   const source = weight.data as Float32Array;
   const [kh, kw] = weight.shape.slice(2) as [number, number];
@@ -62,7 +78,7 @@ export function spreadConvolution(node: ConvTranspose2dNode, weight: Tensor, bia
   const biases =
     bias === null ? null : Float32Array.from({ length: out }, (_, i) => Number(bias.data[Math.floor(i / blocks)]));
   return {
-    weight: Tensor.f32([out, inPerGroup, down.taps, across.taps], spreadWeight),
+    weight: Tensor.f32(shape, spreadWeight),
     bias: biases === null ? null : Tensor.f32([out], biases),
     groups,
     padding: [down.taps - 1, across.taps - 1, down.after, across.after],

@@ -14,7 +14,7 @@ import { inferShapes } from './shapes';
  * @param tensors weights by key; F16 and BF16 are widened, F64 rounded
  * @param input [N, C, H, W], float32, already normalised (see `normalizeInput`)
  * @throws ERR_REPFUSE_GRAPH naming the node that does not fit; ERR_REPFUSE_MEMORY naming the one with which the results would take more than
- *   nine tenths of the process's memory, or than 4096 times input and weights and 128 MiB; ERR_REPFUSE_INVALID_ARGUMENT or ERR_REPFUSE_SHAPE for the
+ *   nine tenths of the process's memory, or than 128 MiB and 4096 times the input and 256 times the weights; ERR_REPFUSE_INVALID_ARGUMENT or ERR_REPFUSE_SHAPE for the
  *   input; ERR_REPFUSE_NOT_FUSABLE or ERR_REPFUSE_NOT_FINITE naming the node of a BatchNorm that cannot be evaluated
  */
 export function evaluate(

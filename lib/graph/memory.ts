@@ -58,11 +58,11 @@ export function expectRoomForAll(
   }
 }
 
-/** Of the input and of all weights that are there. */
-export function givenBytes(graph: Graph, shapes: ReadonlyMap<string, Shape>, tensors: Tensors): number {
-  let elements = elementCount(shapes.get(graph.input)!);
-  for (const { shape } of tensors.values()) elements += elementCount(shape);
-  return 4 * elements;
+/** Of the input, and of all weights that are there. */
+export function givenBytes(graph: Graph, shapes: ReadonlyMap<string, Shape>, tensors: Tensors) {
+  let weights = 0;
+  for (const { shape } of tensors.values()) weights += 4 * elementCount(shape);
+  return { input: 4 * elementCount(shapes.get(graph.input)!), weights };
 }
 
 /** What a node takes while it runs. A constant is there already; what a transposed convolution crops is not. */

@@ -3,7 +3,7 @@ import { toPadding4, windowCount } from '../ops/geometry';
 import { pooledSize } from '../ops/pool';
 import { DTYPES } from '../tensor/dtype';
 import { elementCount, formatShape, type Tensor } from '../tensor/tensor';
-import { transposedSize } from './conv-transpose';
+import { spreadShape, transposedSize } from './conv-transpose';
 import {
   type ConvTranspose2dNode,
   type FlattenNode,
@@ -235,6 +235,7 @@ function transposedShape(
   if (node.bias !== null) expectTensor(node, node.bias, [out], keyShape);
   const size = ([0, 1] as const).map((axis) => transposedSize(node, axis, pixels[axis], kernel[axis]!));
   if (size.some((each) => each < 1)) throw wrong(node, `its padding leaves nothing of ${formatShape(pixels)} pixels`);
+  spreadShape(node, weight);
   if (elementCount(uncroppedShape(node, [n, c, ...pixels], weight)) > MAX_ELEMENTS)
     throw wrong(node, `before its padding is cut off its result would hold more than ${MAX_ELEMENTS} values`);
   return [n, out, ...size];

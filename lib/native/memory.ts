@@ -2,15 +2,18 @@ import { totalmem } from 'node:os';
 import { RepfuseError } from '../errors';
 import { expectInteger } from '../options';
 
-/** Bytes that a run may take: `times` those of its input and weights, but `least` in any case, and never more than `most`. */
+/** Bytes that a run may take: as many times those of its input and its weights, but `least` in any case, and never more than `most`. */
 export interface MemoryLimit {
   readonly most: number;
   readonly least: number;
-  readonly times: number;
+  readonly timesInput: number;
+  readonly timesWeights: number;
 }
 
 /** A super-resolution network of 64 channels that makes four times as many rows and columns of one channel takes 1024 times its input. */
-const TIMES = 4096;
+const TIMES_INPUT = 4096;
+/** A generator makes images of a few numbers: its weights tell how large it is. */
+const TIMES_WEIGHTS = 256;
 const LEAST = 128 * 2 ** 20;
 /** Of the memory that the process may use. */
 const SHARE = 0.9;
@@ -24,15 +27,23 @@ const SHARE = 0.9;
 export function resolveMemoryLimit(option: number | undefined): MemoryLimit {
   if (option !== undefined) {
     const bytes = Math.min(expectInteger(option, 'memoryLimit'), Number.MAX_SAFE_INTEGER);
-    return { most: bytes, least: bytes, times: 1 };
+    return { most: bytes, least: bytes, timesInput: 1, timesWeights: 1 };
   }
   const constrained = process.constrainedMemory?.() || Number.POSITIVE_INFINITY; // 0: not known
-  return { most: Math.floor(SHARE * Math.min(totalmem(), constrained)), least: LEAST, times: TIMES };
+  return {
+    most: Math.floor(SHARE * Math.min(totalmem(), constrained)),
+    least: LEAST,
+    timesInput: TIMES_INPUT,
+    timesWeights: TIMES_WEIGHTS,
+  };
 }
 
-/** Bytes that a run may take to which so many bytes are given. */
-export function allowedBytes({ most, least, times }: MemoryLimit, given: number): number {
-  return Math.min(most, Math.max(least, times * given));
+/** Bytes that a run may take whose input and weights have so many. */
+export function allowedBytes(
+  { most, least, timesInput, timesWeights }: MemoryLimit,
+  { input, weights }: { readonly input: number; readonly weights: number },
+): number {
+  return Math.min(most, Math.max(least, timesInput * input + timesWeights * weights));
 }
 
 /** The error of a node that would take more than it may. */

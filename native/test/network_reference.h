@@ -76,9 +76,9 @@ class Evaluator {
     return *found;
   }
   static Wide Windows(Wide size, Wide reach, Wide stride, Wide before, Wide after, bool ceil) {
-    const Wide free = size + before + after - reach;
+    const Wide free = size + before + after - reach + (ceil ? stride - 1 : 0);
     if (free < 0) return 0;
-    Wide count = (free + (ceil ? stride - 1 : 0)) / stride + 1;
+    Wide count = free / stride + 1;
     if (ceil && (count - 1) * stride >= size + before) --count;
     return count;
   }

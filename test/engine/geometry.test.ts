@@ -40,7 +40,12 @@ function oneConv(weightShape: readonly number[], options: ConvOptions, before: r
 }
 
 function oneNode(node: object, tensors: Record<string, Tensor> = {}) {
-  const graph = parseGraph({ input: 'x', output: 'n', nodes: [{ id: 'n', inputs: ['x'], ...node }] });
+  const graph = parseGraph({
+    input: 'x',
+    output: 'n',
+    inputShape: [1, 4, 4],
+    nodes: [{ id: 'n', inputs: ['x'], ...node }],
+  });
   return { graph, tensors: new Map(Object.entries(tensors)) };
 }
 
@@ -75,12 +80,11 @@ describe('reported files', () => {
 
   test('ctr: a transposed convolution that spreads its kernel over 20 million pixels is refused by name', async () => {
     const file = join(ATTACKS, 'ctr.onnx');
-    const model = await readModel(file);
-    const { id } = model.graph.nodes[0]!;
-    const input = image([1, 1, 2, 2]);
-    for (const work of [runEngine(model, input), evaluateAsync(model.graph, model.tensors, input)]) {
-      expect(await refusal(work)).toMatchObject({ code: 'ERR_REPFUSE_MEMORY', details: { node: id } });
-    }
+    expect(await refusal(readModel(file))).toMatchObject({
+      code: 'ERR_REPFUSE_GRAPH',
+      message: expect.stringMatching(/ctr\.onnx: .*ConvTranspose "y"/),
+      details: { file },
+    });
     await foldOnnx(file, path('folded.onnx'));
   });
 
@@ -103,10 +107,12 @@ describe('reported files', () => {
       const ignore = (error) => { if (error.name !== 'RepfuseError') throw error; };
       (async () => {
         const began = performance.now();
-        const model = await readModel(process.argv[1]);
+        const model = await readModel(process.argv[1]).catch(ignore);
         const input = Tensor.f32(JSON.parse(process.argv[2]));
-        await Engine.create(model).then((engine) => engine.run(input)).catch(ignore);
-        try { evaluate(model.graph, model.tensors, input); } catch (error) { ignore(error); }
+        if (model !== undefined) {
+          await Engine.create(model).then((engine) => engine.run(input)).catch(ignore);
+          try { evaluate(model.graph, model.tensors, input); } catch (error) { ignore(error); }
+        }
         console.log(JSON.stringify([performance.now() - began, process.resourceUsage().maxRSS / 1024]));
       })();`;
     for (const [name, shape] of [
@@ -243,10 +249,10 @@ describe('memory is counted before it is taken', () => {
   test.each(nodes)('%s', async (_, node, tensors) => {
     const model = oneNode(node, tensors);
     const input = image([1, 1, 4, 4]);
-    for (const work of [runEngine(model, input), evaluateAsync(model.graph, model.tensors, input)]) {
-      const error = await refusal(work);
+    for (const work of [() => runEngine(model, input), () => evaluateAsync(model.graph, model.tensors, input)]) {
+      const error = await refusal(work());
       expect(['ERR_REPFUSE_MEMORY', 'ERR_REPFUSE_GRAPH']).toContain(error.code);
-      expect(error.message).toMatch(/node n /i);
+      expect(error.message).toMatch(/node n\b/i);
     }
   });
 
@@ -258,7 +264,10 @@ describe('memory is counted before it is taken', () => {
       { id: 'all', op: 'concat', inputs: ids, axis: 1 },
       { id: 'mean', op: 'global_avg_pool', inputs: ['all'] },
     ];
-    const model = { graph: parseGraph({ input: 'x', output: 'mean', nodes }), tensors: new Map<string, Tensor>() };
+    const model = {
+      graph: parseGraph({ input: 'x', output: 'mean', inputShape: [1, 4, 4], nodes }),
+      tensors: new Map<string, Tensor>(),
+    };
     const input = image([1, 1, 4, 4]);
     expect(await refusal(runEngine(model, input))).toMatchObject({ code: 'ERR_REPFUSE_MEMORY' });
     expect(await refusal(evaluateAsync(model.graph, model.tensors, input))).toMatchObject({
@@ -282,8 +291,8 @@ describe('memory is counted before it is taken', () => {
     expect(await refusal(Engine.create(model, { memoryLimit: 0.5 }))).toMatchObject({
       code: 'ERR_REPFUSE_INVALID_ARGUMENT',
     });
-    expect(allowedBytes(resolveMemoryLimit(undefined), 64)).toBe(128 * 2 ** 20);
-    expect(allowedBytes(resolveMemoryLimit(1000), 1e9)).toBe(1000);
+    expect(allowedBytes(resolveMemoryLimit(undefined), { input: 64, weights: 64 })).toBe(128 * 2 ** 20);
+    expect(allowedBytes(resolveMemoryLimit(1000), { input: 1e9, weights: 0 })).toBe(1000);
   });
 
   test('kernels that the algebra makes of taps far apart', () => {
@@ -325,7 +334,7 @@ describe('usual networks are as they were', () => {
     ],
     ['a large image', [64, 3, 3, 3], { padding: [1, 1], stride: [2, 2] }, [1, 3, 4096, 4096]],
     ['a large batch', [64, 3, 7, 7], { padding: [3, 3], stride: [2, 2] }, [256, 3, 224, 224]],
-    ['a large kernel on a small map', [96, 1, 31, 31], { padding: [15, 15], groups: 96 }, [1, 96, 7, 7]],
+    ['a large kernel on a small map', [16, 1, 31, 31], { padding: [15, 15], groups: 16 }, [1, 16, 7, 7]],
   ] as const)('%s has a border and a fast kernel', async (_, weightShape, options, shape) => {
     await using engine = await Engine.create(oneConv(weightShape, options), { memoryLimit: 2 ** 36 });
     const { kernel } = engine.explain(shape).find(({ layer }) => layer === 'c')!; // compiled, not run

@@ -6,7 +6,7 @@ import {
   concatOutputs,
   fromBranch,
   identity,
-  mostWeightElements,
+  isPracticable,
   weightElements,
 } from '../../algebra';
 import { RepfuseError } from '../../errors';
@@ -160,16 +160,14 @@ class Folder {
       this.nodes.push(pending.node);
       return;
     }
-    const elements = weightElements(pending.conv);
-    const spreads = elements > mostWeightElements(pending.conv);
-    const grows = spreads || (elements > pending.cost && this.options.grow !== true);
+    const isOne = isPracticable(pending.conv);
+    const grows = weightElements(pending.conv) > pending.cost && this.options.grow !== true;
     const crops = pending.conv.padding.some((side) => side < 0);
-    if (!hasFrame(pending) && !grows && !crops && this.takeWeight(pending)) {
+    if (!hasFrame(pending) && isOne && !grows && !crops && this.takeWeight(pending)) {
       this.nodes.push(new Merged(value, pending));
       return;
     }
-    if (spreads)
-      this.kept.set(pending.node, `one convolution would hold ${elements} weights, most of them zeros or alike`);
+    if (!isOne) this.kept.set(pending.node, 'one convolution would hold hardly anything but zeros, or stride too far');
     else if (grows) this.kept.set(pending.node, 'one convolution would cost more than its parts (ask with `grow`)');
     for (const [part, its] of pending.parts) {
       this.pending.set(part, its);

@@ -93,13 +93,13 @@ enum class Algorithm { kAuto, kDirect, kWinograd2, kWinograd4, kProducts, kFloat
 // multiplies bf16, operands may be split into three terms (six products), two (three), one.
 enum class Precision { kF32, kFast, kBf16 };
 
-// Bytes that one run may take: its activations with their borders, its workspaces, and the packed weights. What is given to it (input and weights)
-// counts `times`, or `least` where that is more; never more than `most`.
+// Bytes that one run may take: its activations with their borders, its workspaces, and the packed weights. As many times those of its input and its
+// weights, or `least` where that is more; never more than `most`.
 struct MemoryLimit {
-  int64_t most = int64_t{1} << 40, least = int64_t{1} << 40, times = 1;
+  int64_t most = int64_t{1} << 40, least = int64_t{1} << 40, times_input = 1, times_weights = 1;
 
-  int64_t For(const Checked& given) const {
-    const Checked allowed = given * times;
+  int64_t For(const Checked& input, const Checked& weights) const {
+    const Checked allowed = input * times_input + weights * times_weights;
     return allowed.AtMost(most) ? std::min(most, std::max(least, allowed.value())) : most;
   }
 };

@@ -108,7 +108,7 @@ Status Arrangement::FitsInto(int64_t limit) const {
   for (size_t slot = 0; slot < slot_sizes_.size(); ++slot) total += Checked(slot_sizes_[slot]) * 4;
   total += packed;
   if (total.AtMost(limit)) return Ok();
-  for (size_t value = 0; value < layouts_.size(); ++value) {
+  for (size_t value = 1; value < layouts_.size(); ++value) {
     const int64_t size = std::max(layouts_[value].elements(), twins_[value].elements());
     if (slots_[value] < 0 || size <= largest) continue;
     largest = size;

@@ -31,7 +31,7 @@ class Arrangement {
   // A depthwise convolution that the node after it computes with its own; the value between them is nowhere.
   bool IsInner(size_t node) const { return inner_[node]; }
   const std::vector<int64_t>& slot_sizes() const { return slot_sizes_; }
-  // Whether values and packed weights take at most so many bytes; names the node of the largest value.
+  // Whether values and packed weights take at most so many bytes; names the node that makes the largest one.
   Status FitsInto(int64_t limit) const;
 
  private:

@@ -144,8 +144,8 @@ StepReport ReportOfConv(const Network& network, size_t i, const std::vector<Shap
   return report;
 }
 
-Checked BytesGiven(const Network& network, const Shape& input) {
-  Checked bytes = input.checked_count() * 4;
+Checked WeightBytes(const Network& network) {
+  Checked bytes = 0;
   for (const NetworkNode& node : network.nodes) bytes += Checked(node.weight_count) * 4 + static_cast<int64_t>(node.bias.bytes());
   return bytes;
 }
@@ -163,7 +163,7 @@ Status Plan::Compile(const Network& network, const EngineOptions& options, Weigh
   auto plan = std::make_shared<Plan>();
   plan->input_ = input;
   plan->slot_sizes_ = arrangement.slot_sizes();
-  const int64_t limit = options.memory.For(BytesGiven(network, shapes[0]));
+  const int64_t limit = options.memory.For(shapes[0].checked_count() * 4, WeightBytes(network));
   const Status fits = arrangement.FitsInto(limit);
   if (!fits.ok()) return fits;
 
