@@ -75,7 +75,7 @@ describe('reported files', () => {
       expect(peakError(got.data as Float32Array, want)).toBeLessThan(1e-5);
     }
     expect(peakError(evaluate(model.graph, model.tensors, input).data as Float32Array, want)).toBeLessThan(1e-5);
-    await foldOnnx(file, path('folded.onnx'), { verify: true });
+    await foldOnnx(file, path(`${name}-folded.onnx`), { verify: true });
   });
 
   test('ctr: a transposed convolution that spreads its kernel over 20 million pixels is refused by name', async () => {
@@ -85,7 +85,7 @@ describe('reported files', () => {
       message: expect.stringMatching(/ctr\.onnx: .*ConvTranspose "y"/),
       details: { file },
     });
-    await foldOnnx(file, path('folded.onnx'));
+    await foldOnnx(file, path('ctr-folded.onnx'));
   });
 
   test('stride-1x1-map: strides of images of one pixel', async () => {

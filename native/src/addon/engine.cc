@@ -1,5 +1,5 @@
 // engineBuilder() -> handle. engineAdd(handle, {inputs, and a node, see network_node.h}) -> status | null. engineBuild(handle,
-// {inChannels, outputs, algorithm, precision, batchInvariant, plans, memory: {most, least, timesInput, timesWeights}}) -> status | null. Then enginePrepare, engineRun {engine, shape, input, outputs,
+// {inChannels, outputs, algorithm, precision, batchInvariant, plans, memory?: {most, least, timesInput, timesWeights}}) -> status | null. Then enginePrepare, engineRun {engine, shape, input, outputs,
 // ownsInput, ownsOutputs, threads}, each with its asynchronous twin; engineExplain({engine, shape, threads}) -> steps | status; engineMemory(handle);
 // engineDispose(handle): runs under way keep the engine until they end.
 #include "repfuse/engine.h"
@@ -61,9 +61,11 @@ Status Build(Handle* handle, Napi::Object object) {
   options.plans = static_cast<int>(arguments.Int("plans", 1, 1 << 20));
   handle->network.in_channels = arguments.Int("inChannels", 1, kMaxDim);
   const Napi::Value given = arguments.Get("memory");
-  if (!given.IsObject()) return {Code::kInvalidArgument, "memory"};
-  Arguments memory = arguments.Child(given.As<Napi::Object>());
-  options.memory = {memory.Int("most", 0, kMaxBytes), memory.Int("least", 0, kMaxBytes), memory.Int("timesInput", 0, kMaxBytes), memory.Int("timesWeights", 0, kMaxBytes)};
+  if (!given.IsUndefined() && !given.IsObject()) return {Code::kInvalidArgument, "memory"};
+  if (given.IsObject()) {
+    Arguments memory = arguments.Child(given.As<Napi::Object>());
+    options.memory = {memory.Int("most", 0, kMaxBytes), memory.Int("least", 0, kMaxBytes), memory.Int("timesInput", 0, kMaxBytes), memory.Int("timesWeights", 0, kMaxBytes)};
+  }
   for (const int64_t output : arguments.List("outputs", 0, kMaxValue)) handle->network.outputs.push_back(static_cast<int>(output));
   if (!arguments.status().ok()) return arguments.status();
   return Engine::Create(std::move(handle->network), options, &handle->engine);

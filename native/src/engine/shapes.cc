@@ -108,10 +108,7 @@ Status CheckNode(const NetworkNode& node) {
   if (node.kind != NodeKind::kConv && node.kind != NodeKind::kLinear) return Ok();
   int64_t taps;
   if (!IsWithin({node.out_channels}, 1) || node.out_channels % node.groups != 0) return Fails("groups");
-  if (!CheckedProduct({node.out_channels, node.kernel_h, node.kernel_w}, &taps) || node.weight_count < 1 || node.weight_count % taps != 0) {
-    return Fails("the size of the weight");
-  }
-  return Ok();
+  return CheckedProduct({node.out_channels, node.kernel_h, node.kernel_w}, &taps) ? Ok() : Fails("the size of the weight");
 }
 
 Status InferShapes(const Network& network, const ImageShape& input, std::vector<Shape>* shapes, std::vector<Form>* forms) {

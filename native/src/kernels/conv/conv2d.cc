@@ -179,7 +179,7 @@ Status CheckConvShape(const ConvShape& s) {
       !CheckedProduct({rows, s.width, 64}, &size) ||  // places in the padding are reckoned with, though never read
       !CheckedProduct({s.out_channels, s.in_channels / s.groups, s.kernel_h, s.kernel_w, 64}, &size) ||
       !CheckedProduct({s.batch, s.out_channels, s.out_height(), s.out_width(), 4}, &size)) {
-    return {Code::kTooLarge, "element count"};
+    return {Code::kInvalidArgument, "element count"};
   }
   return Ok();
 }
