@@ -26,7 +26,7 @@ class Float64Conv final : public Step {
     ForEach(to.shape.batch * channels * rows, run.threads, [&](int64_t index, int slot) {
       const int64_t n = index / rows / channels, channel = index / rows % channels, row = index % rows;
       float* y = out(run) + to.at(n, channel / kBlock, row, 0) + channel % kBlock;
-      if (channel >= s_.channels.out_channels) {  // others may have left anything there
+      if (channel >= s_.channels.out_channels) {  // as ClearBeyond
         for (int64_t x = 0; x < to.shape.width; ++x) y[x * kBlock] = 0;
         return;
       }

@@ -117,7 +117,6 @@ class SoftmaxStep final : public Step {
         for (int64_t c = 1; c < channels; ++c) largest = std::max(largest, value(c));
         for (int64_t c = 0; c < channels; ++c) sum += std::exp(value(c) - largest);
         for (int64_t c = 0; c < channels; ++c) result[c / kBlock * to.plane() + c % kBlock] = static_cast<float>(std::exp(value(c) - largest) / sum);
-        for (int64_t c = channels; c < to.blocks() * kBlock; ++c) result[c / kBlock * to.plane() + c % kBlock] = 0;  // others may have left anything there
       }
       ClearBeyond(to, to.planes() - 1, out(run) + to.at(n, to.planes() - 1, y, 0));
     });
@@ -137,9 +136,6 @@ class Flatten final : public Step {
     const ImageShape& s = in.shape;
     ForEach(s.batch * s.channels, run.threads, [&](int64_t index, int) {
       const int64_t n = index / s.channels, c = index % s.channels;
-      if (c + 1 == s.channels) {
-        for (int64_t beyond = to.shape.channels; beyond < to.blocks() * kBlock; ++beyond) out(run)[to.at(n, beyond / kBlock, 0, 0) + beyond % kBlock] = 0;
-      }
       for (int64_t y = 0; y < s.height; ++y) {
         for (int64_t x = 0; x < s.width; ++x) {
           const int64_t feature = (c * s.height + y) * s.width + x;
