@@ -1,7 +1,8 @@
+import { writeFileSync } from 'node:fs';
 import { toBinary } from '@bufbuild/protobuf';
 import { foldOnnx } from '../../lib/convert';
 import { readModel } from '../../lib/engine';
-import { parseOnnx, writeOnnx } from '../../lib/onnx';
+import { parseOnnx } from '../../lib/onnx';
 import { ModelSchema, type Node } from '../../lib/onnx/schema/onnx_pb';
 import { Tensor } from '../../lib/tensor/tensor';
 import { model, node } from '../support/onnx-model';
@@ -22,7 +23,8 @@ test.each(['Add', 'Mul', 'Sub', 'Div', 'PRelu', 'MatMul'])(
   'a %s of three inputs is refused by both readers',
   async (operator) => {
     const file = path(`${operator}.onnx`);
-    await writeOnnx(file, modelOf([node('Relu', ['x'], ['a']), node(operator, ['x', 'a', 'one'], ['y'])]));
+    const odd = modelOf([node('Relu', ['x'], ['a']), node(operator, ['x', 'a', 'one'], ['y'])]);
+    writeFileSync(file, toBinary(ModelSchema, odd.proto)); // writeOnnx refuses it too
     const told = {
       code: 'ERR_REPFUSE_GRAPH',
       message: `Expected 2 inputs for the ONNX node ${operator} "${operator}:y" in ${file} but received 3`,
