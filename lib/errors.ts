@@ -1,3 +1,5 @@
+import { printableLines } from './printable';
+
 /**
  * Every error that repfuse throws on purpose, by code. The table is the documentation: a test checks that each code
  * is thrown somewhere and that nothing throws a code that is not listed here.
@@ -35,7 +37,7 @@ export type ErrorCode = keyof typeof ERROR_CODES;
 
 /**
  * The one error class. `details` holds the machine-readable facts (file, tensor, byte offset, field, expected, received).
- * Messages follow "Expected X for Y but received Z".
+ * Messages follow "Expected X for Y but received Z", and hold nothing that a terminal would act on, whatever names a file has.
  */
 export class RepfuseError extends Error {
   override readonly name = 'RepfuseError';
@@ -43,8 +45,17 @@ export class RepfuseError extends Error {
   readonly details: Readonly<Record<string, unknown>>;
 
   constructor(code: ErrorCode, message: string, details: Record<string, unknown> = {}, options?: { cause?: unknown }) {
-    super(message, options);
+    super(typeof message === 'string' ? printableLines(message) : '', causeOf(options));
     this.code = code;
     this.details = details;
+  }
+}
+
+/** What the constructor of Error takes of its options; looking at them may throw, and an error must not. */
+function causeOf(options: { cause?: unknown } | undefined): ErrorOptions {
+  try {
+    return options !== undefined && 'cause' in options ? { cause: options.cause } : {};
+  } catch {
+    return {};
   }
 }

@@ -7,21 +7,20 @@ export { type ReadCheckpointOptions, readCheckpoint } from './checkpoint/read-ch
 export { type WriteSafetensorsOptions, writeSafetensors } from './checkpoint/safetensors/write-safetensors';
 export type { Checkpoint, CheckpointFormat, SkippedEntry, StateDict } from './checkpoint/state-dict';
 export { writeTorch } from './checkpoint/torch/write-torch';
-export type { OutputFormat, WriteOptions } from './checkpoint/write-checkpoint';
+export type { OutputFormat } from './checkpoint/write-checkpoint';
+export type { WriteOptions } from './checkpoint/write-options';
 export * from './convert';
 export * from './engine';
 export { ERROR_CODES, type ErrorCode, RepfuseError } from './errors';
 export {
   type DetectedBlock,
-  detectBlocks,
   FAMILY_RULES,
   type FamilyRule,
   type KeylessAnswers,
   parseRules,
 } from './families';
+export { detectBlocks } from './families/public';
 export {
-  batchNormEps,
-  deployGraph,
   type ExportOnnxOptions,
   evaluate,
   evaluateAsync,
@@ -29,11 +28,11 @@ export {
   type Graph,
   type GraphNode,
   graphMetadata,
-  inferShapes,
   normalizeInput,
   parseGraph,
   readGraphMetadata,
 } from './graph';
+export { batchNormEps, deployGraph, inferShapes } from './graph/public';
 export { type Info, info } from './native/info';
 export * from './nets';
 export * as ops from './ops';

@@ -17,9 +17,9 @@ const ROOMS = [
   'checkpoint',
   'tensor',
   'native',
-  'options',
   'arguments',
   'errors',
+  'printable',
 ];
 const LIB = resolve(__dirname, '..', 'lib');
 

@@ -25,6 +25,7 @@ export interface ConvValue {
   readonly biasTerms: readonly BiasTerm[];
 }
 
+let isAffineConv: (given: unknown) => boolean;
 const MAKER = Symbol('the maker of AffineConvs');
 
 /**
@@ -63,9 +64,8 @@ export class AffineConv implements ConvGeometry {
     this.value = value;
   }
 
-  /** @internal */
-  static isOne(this: void, given: unknown): boolean {
-    return typeof given === 'object' && given !== null && #isWhole in given;
+  static {
+    isAffineConv = (given) => typeof given === 'object' && given !== null && #isWhole in given;
   }
 
   /** Height and width of the output for an input of `[height, width]`. @throws ERR_REPFUSE_INVALID_ARGUMENT */
@@ -83,7 +83,7 @@ export function affineConv(geometry: ConvGeometry, value: ConvValue): AffineConv
   return new AffineConv(geometry, value, MAKER);
 }
 
-export const AFFINE_CONV: Schema<AffineConv> = value('an AffineConv', AffineConv.isOne);
+export const AFFINE_CONV: Schema<AffineConv> = value('an AffineConv', isAffineConv);
 export const AFFINE_CONVS = listOf(AFFINE_CONV);
 
 /** Padding before and after along axis 0 (vertical) or 1 (horizontal). */

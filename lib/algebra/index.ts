@@ -7,4 +7,3 @@ export { concatOutputs } from './concat';
 export { type ConvOptions, conv, identity } from './conv';
 export { appendStages, type BranchSum, type FromBranchOptions, fromBranch, fromBranches } from './from-branch';
 export { type Materialized, type MaterializeOptions, materialize, materializeAsync } from './materialize';
-export { isPracticable, weightElements } from './weight-size';

@@ -49,6 +49,16 @@ export function checkRequiredOptions<T extends object>(owner: string, schema: Sc
   throw refused(`Expected an object for the options of ${owner} but received undefined`, {});
 }
 
+/**
+ * @param given options that mean nothing for a file, by their names
+ * @param what it is, such as `x.onnx, an ONNX model`
+ * @throws ERR_REPFUSE_INVALID_ARGUMENT for the first that is there
+ */
+export function expectNone(given: Readonly<Record<string, unknown>>, what: string, file: string): void {
+  const [option] = Object.keys(given).filter((name) => given[name] !== undefined);
+  if (option !== undefined) throw refused(`Expected no \`${option}\` for ${what}`, { file, option });
+}
+
 interface Issue {
   readonly expected: string;
   readonly received: unknown;

@@ -20,6 +20,13 @@ export function value<T>(expected: string, accepts: (value: unknown) => boolean)
   return outer(v.custom<T>(accepts, expected));
 }
 
+/** Whether all items of an array are accepted, the holes in it too, which its own `every` passes over. */
+export function isListOf(list: unknown, accepts: (item: unknown) => boolean): boolean {
+  if (!Array.isArray(list)) return false;
+  for (let i = 0; i < list.length; i++) if (!accepts(list[i])) return false;
+  return true;
+}
+
 /** May be missing, or undefined. */
 export const optional = <T>(schema: Schema<T>): Schema<T | undefined> => outer(v.optional(inner(schema)));
 /** May be missing, undefined or null. */
@@ -28,7 +35,17 @@ export const nullable = <T>(schema: Schema<T>): Schema<T | null> => outer(v.null
 /** May be missing here: what needs it says so in its own words. */
 export const missable = <T>(schema: Schema<T>): Schema<T> => outer(v.nullish(inner(schema)));
 
-const PLAIN_OBJECT: Schema<Record<string, unknown>> = value('an object', isPlainObject);
+/** An object, whatever it holds. */
+export const OBJECT: Schema<Record<string, unknown>> = value('an object', isPlainObject);
+
+/** An object whose own members are each read once. */
+export const recordOf = <T>(): Schema<Readonly<Record<string, T>>> =>
+  outer(
+    v.pipe(
+      inner(OBJECT),
+      v.transform((members) => ({ ...(members as object) })),
+    ),
+  );
 
 const LARGEST = Number.MAX_SAFE_INTEGER;
 
@@ -43,7 +60,7 @@ export const number = (least = Number.NEGATIVE_INFINITY): Schema<number> =>
     (number) => Number.isFinite(number) && (number as number) >= least,
   );
 /** What is looked at elsewhere. */
-export const unchecked = <T>(): Schema<T> => outer(v.unknown());
+export const unchecked = <T>(): Schema<T> => outer(v.optional(v.unknown()));
 export const BOOLEAN: Schema<boolean> = value('true or false', (given) => typeof given === 'boolean');
 export const TEXT: Schema<string> = value('a string', (given) => typeof given === 'string');
 export const SIGNAL: Schema<AbortSignal> = value('an AbortSignal', (given) => given instanceof AbortSignal);
@@ -55,21 +72,24 @@ export const MAX_THREADS = 64;
 export const THREADS = integer(1, MAX_THREADS);
 
 /** One of some words. */
-export function oneOf<const Word extends string>(words: readonly Word[]): Schema<Word> {
-  return value(alternatives(words), (word) => words.includes(word as Word));
-}
-
-/** `a, b or c`. */
-function alternatives(words: readonly string[]): string {
-  return words.length < 2 ? words.join() : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`;
+export function oneOf<const Words extends readonly string[]>(words: Words): Schema<Words[number]> {
+  return value(words.join(' or '), (word) => words.includes(word as string));
 }
 
 export const listOf = <T>(item: Schema<T>): Schema<readonly T[]> => outer(v.array(inner(item), 'an array'));
-export const recordOf = <T>(item: Schema<T>): Schema<Record<string, T>> =>
-  objectOf(v.record(v.string(), inner(item), 'an object'));
 /** What one of two schemas accepts, in words for both. */
 export const eitherOf = <A, B>(expected: string, a: Schema<A>, b: Schema<B>): Schema<A | B> =>
   outer(v.union([inner(a), inner(b)], expected));
+export const TEXTS: Schema<readonly string[]> = value('an array of strings', areTexts);
+/** Lists of names by name. */
+export const TEXTS_BY_NAME: Schema<Readonly<Record<string, readonly string[]>>> = value(
+  'an object of arrays of strings',
+  (given) => isPlainObject(given) && Object.values(given as object).every(areTexts),
+);
+export const TEXT_MAP: Schema<ReadonlyMap<string, string>> = value(
+  'a Map of strings',
+  (given) => types.isMap(given) && [...given.values()].every((item) => typeof item === 'string'),
+);
 /** A Map, whatever it holds. */
 export const MAP: Schema<ReadonlyMap<unknown, unknown>> = value('a Map', types.isMap);
 
@@ -108,13 +128,13 @@ export const variant =
       const entries = { [key]: v.literal(kind), ...members };
       return v.object(entries as v.ObjectEntries, messageOf(entries));
     });
-    const words = alternatives(Object.keys(kinds));
+    const words = Object.keys(kinds).join(' or ');
     const message = ({ path }: { readonly path?: unknown }) => (path === undefined ? 'an object' : words);
     return objectOf(v.variant(key, options as never, message as never));
   };
 
 const objectOf = <T>(members: v.GenericSchema<never> | v.GenericSchema<Record<string, unknown>>): Schema<T> =>
-  outer(v.pipe(inner(PLAIN_OBJECT), members as v.GenericSchema));
+  outer(v.pipe(inner(OBJECT), members as v.GenericSchema));
 
 /** The words for what is wrong with an object itself: a name that is missing gets those of its schema, an unknown one all known names. */
 function messageOf(entries: object) {
@@ -124,6 +144,10 @@ function messageOf(entries: object) {
     if (expected === 'never') return Object.keys(words).join(' ');
     return String(words[String(path.at(-1).key)]?.message);
   };
+}
+
+function areTexts(given: unknown): boolean {
+  return isListOf(given, (item) => typeof item === 'string');
 }
 
 /** No list, and nothing that holds data. */

@@ -1,35 +1,12 @@
 import { types } from 'node:util';
+import { printable } from '../printable';
 
 const SHOWN_CHARACTERS = 60;
 const SHOWN_ITEMS = 8;
-/** What a terminal acts on, or turns the reading direction with, and JSON leaves as it is. */
-const UNSEEN = /[\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
-
-/** Control characters, which JSON escapes. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: those are looked for
-const CONTROL = /[\0-\x1f]/g;
-
-function escaped(char: string): string {
-  return `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`;
-}
-
-/** A text of several lines with nothing in it that a terminal would act on; JSON stays what it is. */
-export function printableLines(text: string): string {
-  return text.replace(CONTROL, (char) => (char === '\n' ? char : escaped(char))).replace(UNSEEN, escaped);
-}
-
-/** A text as one line with nothing in it that a terminal would act on; of a list or an object all texts in it. */
-export function printable<T>(value: T): T {
-  if (typeof value === 'string') return value.replace(CONTROL, escaped).replace(UNSEEN, escaped) as T;
-  if (Array.isArray(value)) return value.map(printable) as T;
-  if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype) return value;
-  return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, printable(item)])) as T;
-}
-
 /** A text in quotes, cut at a length, with nothing in it that a terminal would act on. */
 export function quote(text: string, longest = SHOWN_CHARACTERS): string {
   const cut = text.length <= longest ? text : `${text.slice(0, longest)}...`;
-  return JSON.stringify(cut).replace(UNSEEN, escaped);
+  return printable(JSON.stringify(cut));
 }
 
 /** A value in a few words, whatever it is: never what a buffer holds. Throws nothing, even where looking at the value does. */
@@ -67,7 +44,7 @@ function describeObject(value: object): string {
   if (types.isSet(value)) return `a Set of ${value.size}`;
   for (const [name, is] of Object.entries(KINDS)) if (is(value)) return name;
   if (isTensorLike(value)) return describeTensor(value);
-  const name = classOf(value);
+  const name = Object.getPrototypeOf(value) === null ? 'Object' : classOf(value);
   if (name === 'Object') return Object.keys(value).length === 0 ? 'an empty object' : 'an object';
   return name === undefined ? 'an object' : `an object of class ${name}`;
 }

@@ -77,7 +77,7 @@ export abstract class ReparameterizableBlock {
       epsOf: resolveEps(options.eps ?? 1e-5, structure.branches),
     };
     this.isDeployed = options.deploy ?? false;
-    this.tensors = initialTensors(this.specs(), options.seed ?? 0);
+    this.tensors = initialTensors(this.#specs(), options.seed ?? 0);
   }
 
   /** Whether the block is one plain convolution. */
@@ -95,7 +95,7 @@ export abstract class ReparameterizableBlock {
 
   /** Learnable parameters of the present form (BatchNorm statistics are none). */
   get parameterCount(): number {
-    const learnable = [...this.specs()].filter(([, { role }]) => !STATISTICS.includes(role));
+    const learnable = [...this.#specs()].filter(([, { role }]) => !STATISTICS.includes(role));
     return learnable.reduce((sum, [key]) => sum + this.tensors.get(key)!.size, 0);
   }
 
@@ -120,16 +120,16 @@ export abstract class ReparameterizableBlock {
     const options = checkOptions('forward', OP_OPTIONS, given);
     const { activation, squeezeExcite: se } = this.definition;
     let y = this.forwardLinear(input, options);
-    if (se?.position === 'before-activation') y = squeezeExcite(y, this.squeezeExcite(), options);
+    if (se?.position === 'before-activation') y = squeezeExcite(y, this.#squeezeExcite(), options);
     if (activation === 'relu') y = relu(y, options);
-    return se?.position === 'after-activation' ? squeezeExcite(y, this.squeezeExcite(), options) : y;
+    return se?.position === 'after-activation' ? squeezeExcite(y, this.#squeezeExcite(), options) : y;
   }
 
   /** `forward` on the pool: the event loop stays free. */
   async forwardAsync(input: Tensor, given: OpOptions & AsyncOpOptions = {}): Promise<Tensor> {
     const options = checkOptions('forwardAsync', ASYNC_OP_OPTIONS, given);
     const { activation, squeezeExcite: se } = this.definition;
-    const weights = se === null ? null : this.squeezeExcite();
+    const weights = se === null ? null : this.#squeezeExcite();
     let y = await this.forwardLinearAsync(input, options);
     if (se?.position === 'before-activation') y = await squeezeExciteAsync(y, weights!, options);
     if (activation === 'relu') y = await reluAsync(y, options);
@@ -140,7 +140,7 @@ export abstract class ReparameterizableBlock {
   forwardLinear(input: Tensor, given: OpOptions = {}): Tensor {
     const options = checkOptions('forwardLinear', OP_OPTIONS, given);
     if (this.isDeployed)
-      return conv2d(input, this.fused('weight'), this.fused('bias'), { ...options, ...this.definition.geometry });
+      return conv2d(input, this.#fused('weight'), this.#fused('bias'), { ...options, ...this.definition.geometry });
     let sum: Tensor | undefined;
     for (const branch of this.branches) {
       const y = runBranch(branch, input, options);
@@ -153,7 +153,10 @@ export abstract class ReparameterizableBlock {
   async forwardLinearAsync(input: Tensor, given: OpOptions & AsyncOpOptions = {}): Promise<Tensor> {
     const options = checkOptions('forwardLinearAsync', ASYNC_OP_OPTIONS, given);
     if (this.isDeployed) {
-      return conv2dAsync(input, this.fused('weight'), this.fused('bias'), { ...options, ...this.definition.geometry });
+      return conv2dAsync(input, this.#fused('weight'), this.#fused('bias'), {
+        ...options,
+        ...this.definition.geometry,
+      });
     }
     this.passesUnderWay++;
     try {
@@ -203,25 +206,25 @@ export abstract class ReparameterizableBlock {
   loadStateDict(stateDict: StateDict, options: LoadStateDictOptions = {}): void {
     const tensors = checkTensors('stateDict', stateDict);
     const checked = checkOptions('loadStateDict', LOAD_STATE_DICT_OPTIONS, options);
-    this.tensors = takeTensors(tensors, this.specs(), this.definition.rule, checked);
+    this.tensors = takeTensors(tensors, this.#specs(), this.definition.rule, checked);
   }
 
   /** Replaces every BatchNorm's statistics and affine parameters by seeded rough ones, as if trained; none in deploy form. */
   randomizeStatistics(seed: number): void {
     checkArgument('seed', SEED, seed);
-    for (const [key, tensor] of roughStatistics(this.specs(), seed)) this.tensors.set(key, tensor);
+    for (const [key, tensor] of roughStatistics(this.#specs(), seed)) this.tensors.set(key, tensor);
   }
 
-  private specs(): TensorSpecs {
+  #specs(): TensorSpecs {
     const own = this.isDeployed ? deploySpecs(this.definition) : trainingSpecs(this.definition);
     return new Map([...own, ...squeezeExciteSpecs(this.definition)]);
   }
 
-  private fused(part: 'weight' | 'bias'): Tensor {
+  #fused(part: 'weight' | 'bias'): Tensor {
     return this.tensors.get(this.definition.rule.deploy[part])!;
   }
 
-  private squeezeExcite() {
+  #squeezeExcite() {
     const { reduce, expand } = this.definition.squeezeExcite!;
     const conv = (key: string) => ({
       weight: this.tensors.get(`${key}.weight`)!,

@@ -1,5 +1,5 @@
 import { checkArgument } from '../arguments/check';
-import { eitherOf, number, recordOf, type Schema, unchecked } from '../arguments/schemas';
+import { eitherOf, number, recordOf, type Schema } from '../arguments/schemas';
 import { quote } from '../arguments/show';
 import { suggestion } from '../arguments/suggest';
 import { RepfuseError } from '../errors';
@@ -14,7 +14,7 @@ const EPS_VALUE = number(0);
 export const EPS: Schema<Eps> = eitherOf(
   'a finite number of at least 0, or one for each BatchNorm',
   EPS_VALUE,
-  recordOf(unchecked<number>()),
+  recordOf<number>(),
 );
 
 /** @throws ERR_REPFUSE_INVALID_ARGUMENT for a value below 0, a BatchNorm without a value, a name that is none. */

@@ -1,4 +1,6 @@
 import { dirname, join } from 'node:path';
+import { checkOptions } from '../arguments/check';
+import { FUNCTION, membersOf, optional, SIGNAL, TEXT, TEXTS } from '../arguments/schemas';
 import { quote } from '../arguments/show';
 import { RepfuseError } from '../errors';
 import { throwIfAborted } from '../native/call';
@@ -24,6 +26,15 @@ export interface ReadCheckpointOptions {
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: ReadProgress) => void) | undefined;
 }
+
+/** Their schemas. */
+export const READ_OPTIONS = {
+  keyPath: optional(TEXTS),
+  prefix: optional(TEXT),
+  signal: optional(SIGNAL),
+  onProgress: optional(FUNCTION),
+} as const;
+const OPTIONS = membersOf<ReadCheckpointOptions>()(READ_OPTIONS);
 
 /**
  * Reads the weights of a checkpoint, by its path, `file:` URL or bytes (then without files beside it): a torch file (`.pth`, `.pt`, `.ckpt`, `.bin`, ...; zip or legacy, a state dict or a pickled
@@ -71,10 +82,10 @@ export interface OpenInput {
  */
 export async function withInput<T>(
   from: Source,
-  options: ReadCheckpointOptions,
+  given: ReadCheckpointOptions,
   body: (input: OpenInput) => Promise<T>,
 ): Promise<T> {
-  checkOptions(options);
+  const options = checkOptions('reading', OPTIONS, given);
   const { signal, onProgress } = options;
   const input = inputOf(from);
   const files = new OpenFiles();
@@ -173,21 +184,6 @@ function checkNames(names: readonly string[]): void {
 function withoutPrefix<T>(modules: ReadonlyMap<string, T>, prefix: string): ReadonlyMap<string, T> {
   const kept = [...modules].filter(([path]) => `${path}.`.startsWith(prefix));
   return new Map(kept.map(([path, value]) => [path.slice(prefix.length), value]));
-}
-
-function checkOptions({ keyPath, prefix }: ReadCheckpointOptions): void {
-  if (keyPath !== undefined && !(Array.isArray(keyPath) && keyPath.every((key) => typeof key === 'string'))) {
-    throw new RepfuseError(
-      'ERR_REPFUSE_INVALID_ARGUMENT',
-      `Expected an array of strings for \`keyPath\` but received ${typeof keyPath}`,
-    );
-  }
-  if (prefix !== undefined && typeof prefix !== 'string') {
-    throw new RepfuseError(
-      'ERR_REPFUSE_INVALID_ARGUMENT',
-      `Expected a string for prefix but received ${typeof prefix}`,
-    );
-  }
 }
 
 /** The error with the file's name in front, where it does not name a file yet. */

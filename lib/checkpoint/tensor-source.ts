@@ -1,6 +1,8 @@
+import { quote, show } from '../arguments/show';
 import { RepfuseError } from '../errors';
 import { DTYPES, type DType } from '../tensor/dtype';
-import { elementCount, formatShape, Tensor } from '../tensor/tensor';
+import { checkMap, isTensorStub } from '../tensor/schemas';
+import { elementCount, formatShape, isTensor, type Tensor } from '../tensor/tensor';
 
 /** A tensor that is made when its turn comes to be written, so that not all of a file need be in memory. */
 export interface TensorSource {
@@ -12,15 +14,40 @@ export interface TensorSource {
   release?(): void;
 }
 
+/**
+ * Tensors to be written, each as a source.
+ *
+ * @throws ERR_REPFUSE_INVALID_ARGUMENT naming the one that is none
+ */
+export function sourcesOf(
+  tensors: ReadonlyMap<string, Tensor | TensorSource>,
+): { readonly name: string; readonly source: TensorSource }[] {
+  return [...checkMap('tensors', tensors, isTensorOrSource)].map(([name, tensor]) => ({
+    name,
+    source: sourceOf(name, tensor),
+  }));
+}
+
+function isTensorOrSource(given: unknown): boolean {
+  return isTensor(given) || (isTensorStub(given) && typeof (given as Partial<TensorSource>).load === 'function');
+}
+
 /** A tensor as a source of itself, and a source that keeps what it declared. */
-export function sourceOf(name: string, tensor: Tensor | TensorSource): TensorSource {
-  if (tensor instanceof Tensor) return { dtype: tensor.dtype, shape: tensor.shape, load: async () => tensor };
+function sourceOf(name: string, tensor: Tensor | TensorSource): TensorSource {
+  if (isTensor(tensor)) return { dtype: tensor.dtype, shape: tensor.shape, load: async () => tensor };
   const { dtype, shape } = tensor;
   return {
     dtype,
     shape,
     async load() {
       const made = await tensor.load();
+      if (!isTensor(made)) {
+        throw new RepfuseError(
+          'ERR_REPFUSE_INVALID_ARGUMENT',
+          `Expected a Tensor from the source of ${quote(name)} but received ${show(made)}`,
+          { tensor: name },
+        );
+      }
       if (made.dtype === dtype && formatShape(made.shape) === formatShape(shape)) return made;
       throw new RepfuseError(
         'ERR_REPFUSE_INVALID_ARGUMENT',

@@ -2,18 +2,14 @@ import { basename, extname } from 'node:path';
 import { RepfuseError } from '../errors';
 import { DTYPES, type DType } from '../tensor/dtype';
 import type { Tensor } from '../tensor/tensor';
-import type { NewFileOptions } from './files/new-file';
 import { writeNpz } from './npz/write-npz';
 import { numpyDescription } from './numpy/numpy-types';
 import { writeSafetensors } from './safetensors/write-safetensors';
 import type { TensorSource } from './tensor-source';
 import { writeTorch } from './torch/write-torch';
+import type { WriteOptions } from './write-options';
 
 export type OutputFormat = 'safetensors' | 'torch' | 'npz';
-
-export interface WriteOptions extends NewFileOptions {
-  readonly onProgress?: ((progress: { phase: 'write'; done: number; total: number }) => void) | undefined;
-}
 
 /** Endings of names, and the format that each tells; the first of a format is the one that is given. */
 const FORMATS: ReadonlyMap<string, OutputFormat | 'onnx'> = new Map([

@@ -1,7 +1,7 @@
 import { Command, InvalidArgumentError } from 'commander';
-import { printable } from '../arguments/show';
 import { Engine, type EngineStep, type Model, measurePrecision, type Precision, readModel } from '../engine';
 import { normalizeInput } from '../graph';
+import { printable } from '../printable';
 import { seededUniform, uniformValues } from '../tensor/random';
 import { elementCount, formatShape, Tensor } from '../tensor/tensor';
 import { addGraphFlags, type GraphFlags, graphOptions } from './graph-flags';

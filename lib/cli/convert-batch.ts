@@ -1,9 +1,7 @@
-import { existsSync } from 'node:fs';
-import { relative, resolve } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
-import { printable } from '../arguments/show';
 import { type BatchResult, type ConvertAllOptions, convertAll, type Shard } from '../convert';
 import { RepfuseError } from '../errors';
+import { printable } from '../printable';
 import { positiveInteger } from './options';
 import { ProgressDisplay } from './progress';
 import { EXIT, messageOf, type Session } from './session';
@@ -46,12 +44,11 @@ export async function convertBatch(
   patterns: readonly string[],
   options: Omit<ConvertAllOptions, 'signal' | 'onProgress'>,
 ): Promise<void> {
-  const files = await expandPatterns(patterns, options.outDir);
   const progress = new ProgressDisplay();
   const counts = { converted: 0, unchanged: 0, skipped: 0, unequal: 0, failed: 0 };
   const failures: object[] = [];
   const started = performance.now();
-  let total = files.length;
+  let total = 0; // told when the patterns are looked up
   const summary = () => ({
     files: total,
     ...counts,
@@ -61,7 +58,7 @@ export async function convertBatch(
   });
   try {
     const settings = { ...options, signal: session.signal };
-    const results = convertAll(files, {
+    const results = convertAll(patterns, {
       ...settings,
       onProgress(step) {
         total = step.total;
@@ -87,22 +84,6 @@ export async function convertBatch(
   else session.result(formatSummary(summary()));
   if (counts.failed > 0) session.exitCode = EXIT.failed;
   else if (counts.unequal > 0) session.exitCode = EXIT.notEqual;
-}
-
-/** The files that patterns stand for; what exists under its very name is that file. Nothing of the output folder is an input. */
-async function expandPatterns(patterns: readonly string[], outDir: string): Promise<string[]> {
-  const { glob } = await import('tinyglobby');
-  const files: string[] = [];
-  for (const pattern of patterns) {
-    const found = existsSync(pattern) ? [pattern] : await glob(pattern, { dot: false, expandDirectories: false });
-    if (found.length === 0) {
-      throw new RepfuseError('ERR_REPFUSE_FILE', `Expected files for ${JSON.stringify(pattern)} but found none`, {
-        file: pattern,
-      });
-    }
-    files.push(...found.filter((file) => relative(resolve(outDir), resolve(file)).startsWith('..')));
-  }
-  return files;
 }
 
 function formatResult({ name: file, status, output: written, milliseconds, report, error }: BatchResult): string {

@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
-import { printable } from '../arguments/show';
 import { type ConvertOptions, type ConvertProgress, type ConvertReport, convert, type OutputOptions } from '../convert';
 import { RepfuseError } from '../errors';
+import { printable } from '../printable';
 import { formatReport } from './block-table';
 import { addBatchFlags, type BatchFlags, convertBatch } from './convert-batch';
 import { addFindFlags, type FindFlags, findOptions } from './find-flags';

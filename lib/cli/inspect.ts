@@ -1,6 +1,6 @@
 import { Command } from 'commander';
-import { printable } from '../arguments/show';
 import { type InspectReport, inspect } from '../convert';
+import { printable } from '../printable';
 import { formatReport } from './block-table';
 import { addFindFlags, type FindFlags, findOptions } from './find-flags';
 import { formatOnnx, isOnnxReport } from './folding-table';

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
 import { version } from '../../package.json';
-import { printableLines } from '../arguments/show';
+import { printableLines } from '../printable';
 import { benchCommand } from './bench';
 import { buildNativeCommand } from './build-native';
 import { convertCommand } from './convert';

@@ -1,5 +1,5 @@
-import { printable } from '../arguments/show';
 import type { BatchProgress } from '../convert';
+import { printable } from '../printable';
 
 interface Step {
   readonly phase: string;

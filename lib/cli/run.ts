@@ -1,10 +1,10 @@
 import { Command } from 'commander';
-import { printable } from '../arguments/show';
 import { formatOfName, type OutputFormat, writeStateDict } from '../checkpoint/write-checkpoint';
 import { Engine, type Precision, readModel } from '../engine';
 import { RepfuseError } from '../errors';
 import { type Graph, normalizeInput } from '../graph';
 import { softmaxAsync } from '../ops';
+import { printable } from '../printable';
 import { formatShape, type Tensor } from '../tensor/tensor';
 import { addGraphFlags, type GraphFlags, graphOptions } from './graph-flags';
 import { readImages } from './images';

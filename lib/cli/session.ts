@@ -1,5 +1,5 @@
-import { printable, printableLines } from '../arguments/show';
 import { RepfuseError } from '../errors';
+import { printable, printableLines } from '../printable';
 import { spellOptions } from './spelling';
 
 /** Exit codes of the command. */

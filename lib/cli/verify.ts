@@ -1,6 +1,6 @@
 import { Command } from 'commander';
-import { printable } from '../arguments/show';
 import { type VerifyReport, verify } from '../convert';
+import { printable } from '../printable';
 import { addFindFlags, type FindFlags, findOptions } from './find-flags';
 import { asOnnxVerification, formatVerdict } from './folding-table';
 import { addGraphFlags, type GraphFlags, graphOptions } from './graph-flags';

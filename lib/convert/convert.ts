@@ -1,6 +1,7 @@
 import { basename } from 'node:path';
 import { version } from '../../package.json';
-import { printable } from '../arguments/show';
+import { checkOptions, expectNone } from '../arguments/check';
+import { BOOLEAN, optional, optionsOf, THREADS } from '../arguments/schemas';
 import { inputOf, pathOf, type Source } from '../checkpoint/files/source';
 import type { OpenCheckpoint } from '../checkpoint/open-checkpoint';
 import { withInput } from '../checkpoint/read-checkpoint';
@@ -9,11 +10,11 @@ import type { TensorSource } from '../checkpoint/tensor-source';
 import { type OutputFormat, writeStateDict } from '../checkpoint/write-checkpoint';
 import { RepfuseError } from '../errors';
 import { deployGraph, exportOnnx, type Graph, graphMetadata, nodeKeys } from '../graph';
-import { checkOptions, expectNone } from '../options';
+import { printable } from '../printable';
 import type { Tensor } from '../tensor/tensor';
 import { deployTensors } from './deploy-tensors';
 import { checkFindOptions } from './find-blocks';
-import { checkFoldOptions, foldAndWrite } from './fold-onnx';
+import { foldAndWrite } from './fold-onnx';
 import { BlockFusing, UnfusableBlock } from './fuse-blocks';
 import { startHashing } from './hash-file';
 import { checkValues, examine, INSPECT_OPTIONS, type InspectOptions } from './inspect';
@@ -70,14 +71,10 @@ export interface ConvertOptions extends Omit<InspectOptions, 'onProgress'>, Outp
  *   ERR_REPFUSE_EXISTS; ERR_REPFUSE_RANGE for a value that the output's type cannot hold; ERR_REPFUSE_NO_BLOCKS (`requireChange`); ERR_REPFUSE_GRAPH; ERR_REPFUSE_INVALID_ARGUMENT;
  *   the errors of `readCheckpoint`; the signal's reason: no file is then half written, but one that was being verified stays
  */
-export async function convert(
-  input: Source,
-  target: string | URL,
-  options: ConvertOptions = {},
-): Promise<ConvertReport> {
+export async function convert(input: Source, target: string | URL, given: ConvertOptions = {}): Promise<ConvertReport> {
+  inputOf(input, 'input');
   const output = pathOf(target, 'output');
-  checkOptions('convert', options, CONVERT_OPTIONS);
-  checkConvertOptions(options);
+  const options = checkConvertOptions(checkOptions('convert', OPTIONS, given));
   const started = performance.now();
   const report = await withInput(input, options, async (opened) => {
     const { kind, name } = opened;
@@ -86,14 +83,28 @@ export async function convert(
       expectNone({ grow: options.grow }, `${name}, which is no ONNX model`, name);
       return await fuseAndWrite(input, await opened.checkpoint(), place, options);
     }
-    const given = Object.fromEntries(CHECKPOINT_OPTIONS.map((option) => [option, options[option]]));
-    expectNone(given, `${name}, an ONNX model, which tells all of its branches itself`, name);
+    const others = Object.fromEntries(CHECKPOINT_OPTIONS.map((option) => [option, options[option]]));
+    expectNone(others, `${name}, an ONNX model, which tells all of its branches itself`, name);
     return await foldAndWrite(input, opened.source, place, options);
   });
   // The tensors are gone by now: verification has two files to read.
   const verification = options.verify === true ? await verifyOutput(input, report, options) : null;
   return { ...report, milliseconds: performance.now() - started, verification };
 }
+
+export const CONVERT_OPTIONS = {
+  ...INSPECT_OPTIONS,
+  ...OUTPUT_OPTIONS,
+  durable: optional(BOOLEAN),
+  force: optional(BOOLEAN),
+  grow: optional(BOOLEAN),
+  hash: optional(BOOLEAN),
+  ranges: optional(BOOLEAN),
+  requireChange: optional(BOOLEAN),
+  threads: optional(THREADS),
+  verify: optional(BOOLEAN),
+} as const;
+const OPTIONS = optionsOf<ConvertOptions>()(CONVERT_OPTIONS);
 
 /** Options that mean nothing for an ONNX model. */
 export const CHECKPOINT_OPTIONS = [
@@ -112,11 +123,10 @@ export const CHECKPOINT_OPTIONS = [
   'rules',
 ] as const satisfies readonly (keyof ConvertOptions)[];
 
-/** @throws ERR_REPFUSE_INVALID_ARGUMENT for an option that is none of its kind */
-export function checkConvertOptions(options: ConvertOptions): void {
-  checkFindOptions(options);
+/** Options that fit together. @throws ERR_REPFUSE_INVALID_ARGUMENT, ERR_REPFUSE_RULE */
+export function checkConvertOptions<Options extends Omit<ConvertOptions, 'onProgress'>>(options: Options): Options {
   checkOutputOptions(options, options.graph !== undefined || options.arch !== undefined);
-  checkFoldOptions(options);
+  return checkFindOptions(options);
 }
 
 async function fuseAndWrite(
@@ -230,19 +240,6 @@ async function writeAsOnnx(
 
 const VERSION_KEY = 'repfuse.version';
 const DIGEST_KEY = 'repfuse.source_sha256';
-
-export const CONVERT_OPTIONS = [
-  ...INSPECT_OPTIONS,
-  ...OUTPUT_OPTIONS,
-  'durable',
-  'force',
-  'grow',
-  'hash',
-  'ranges',
-  'requireChange',
-  'threads',
-  'verify',
-] as const satisfies readonly (keyof ConvertOptions)[];
 
 function isProblem({ status }: BlockReport): boolean {
   return status === 'partial' || status === 'ambiguous' || status === 'unsupported';

@@ -1,6 +1,10 @@
+import { eitherOf, number, oneOf, optional, TEXTS, TEXTS_BY_NAME, unchecked } from '../arguments/schemas';
+import { quote } from '../arguments/show';
+import { suggestion } from '../arguments/suggest';
 import type { Checkpoint } from '../checkpoint/state-dict';
 import { RepfuseError } from '../errors';
 import {
+  checkRules,
   type DetectedBlock,
   detectBlocks,
   type EpsChoice,
@@ -9,7 +13,6 @@ import {
   type KeylessAnswers,
 } from '../families';
 import { batchNormEps, type Graph } from '../graph';
-import { nearestOf } from '../options';
 
 /** What steers the search for blocks. */
 export interface FindOptions {
@@ -29,8 +32,13 @@ export interface FindOptions {
   readonly keyless?: KeylessAnswers | undefined;
 }
 
-/** The names of the options that steer the search. */
-export const FIND_OPTIONS = ['eps', 'families', 'keyless', 'rules'] as const satisfies readonly (keyof FindOptions)[];
+/** Their schemas; rules, and what names mean, are looked at by `checkFindOptions`. */
+export const FIND_OPTIONS = {
+  eps: optional(eitherOf("a finite number of at least 0, or 'auto',", number(0), oneOf(['auto']))),
+  families: optional(TEXTS),
+  keyless: optional(TEXTS_BY_NAME),
+  rules: unchecked<readonly FamilyRule[] | undefined>(),
+} as const;
 
 /** The blocks of a checkpoint. */
 export function findBlocks(
@@ -57,16 +65,17 @@ export function findBlocks(
   });
 }
 
-/** @throws ERR_REPFUSE_INVALID_ARGUMENT for an option that is none of its kind */
-export function checkFindOptions({ eps, families = [], keyless = {}, rules = FAMILY_RULES }: FindOptions): void {
-  checkEps(eps);
+/** Options whose rules and names exist. @throws ERR_REPFUSE_INVALID_ARGUMENT, ERR_REPFUSE_RULE */
+export function checkFindOptions<Options extends FindOptions>(options: Options): Options {
+  const { families = [], keyless = {} } = options;
+  const rules = options.rules === undefined ? FAMILY_RULES : checkRules(options.rules);
   const known = [...new Set(rules.map(({ family }) => family))];
   const unknown = families.find((family) => !known.includes(family));
   if (unknown !== undefined) {
     throw new RepfuseError(
       'ERR_REPFUSE_INVALID_ARGUMENT',
-      `Expected a family for families but received ${JSON.stringify(unknown)}: did you mean ${nearestOf(unknown, known)}?`,
-      { family: unknown },
+      `Expected a family for families but received ${quote(unknown)}${suggestion(unknown, known)}`,
+      { family: unknown, option: 'families' },
     );
   }
   const branches = rules.flatMap((rule) => rule.branches.filter(({ presence }) => presence === 'keyless'));
@@ -76,17 +85,9 @@ export function checkFindOptions({ eps, families = [], keyless = {}, rules = FAM
     if (wrong === undefined) continue;
     throw new RepfuseError(
       'ERR_REPFUSE_INVALID_ARGUMENT',
-      `Expected ${names.join(' or ')} for keyless of ${JSON.stringify(prefix)} but received ${JSON.stringify(wrong)}`,
-      { block: prefix, branch: wrong },
+      `Expected ${names.join(' or ')} for keyless of ${quote(prefix)} but received ${quote(wrong)}`,
+      { block: prefix, branch: wrong, option: 'keyless' },
     );
   }
-}
-
-function checkEps(eps: FindOptions['eps']): void {
-  if (eps === undefined || eps === 'auto') return;
-  if (typeof eps === 'number' && Number.isFinite(eps) && eps >= 0) return;
-  throw new RepfuseError(
-    'ERR_REPFUSE_INVALID_ARGUMENT',
-    `Expected a finite number of at least 0, or 'auto', for eps but received ${String(eps)}`,
-  );
+  return options.rules === undefined ? options : { ...options, rules };
 }

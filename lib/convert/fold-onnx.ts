@@ -1,10 +1,11 @@
+import { checkOptions } from '../arguments/check';
+import { BOOLEAN, optional, optionsOf, SIGNAL, THREADS } from '../arguments/schemas';
 import { writeNewFile } from '../checkpoint/files/new-file';
 import { type RandomAccess, readBytes } from '../checkpoint/files/random-access';
 import { inputOf, pathOf, type Source } from '../checkpoint/files/source';
 import { withInput } from '../checkpoint/read-checkpoint';
 import { RepfuseError } from '../errors';
 import type { FoldOptions, FoldReport } from '../onnx';
-import { checkOptions, expectBoolean } from '../options';
 import type { ConvertOptions, ConvertProgress } from './convert';
 import { describeOnnx, onnxNotes } from './describe-onnx';
 import { makeFolder, type OutputPlace, outputPlace } from './output-place';
@@ -25,6 +26,16 @@ export interface FoldOnnxOptions extends Omit<FoldOptions, 'plan'> {
   readonly requireChange?: boolean | undefined;
 }
 
+const OPTIONS = optionsOf<FoldOnnxOptions>()({
+  durable: optional(BOOLEAN),
+  force: optional(BOOLEAN),
+  grow: optional(BOOLEAN),
+  requireChange: optional(BOOLEAN),
+  signal: optional(SIGNAL),
+  threads: optional(THREADS),
+  verify: optional(BOOLEAN),
+});
+
 export interface OnnxReport extends FoldReport {
   readonly input: string;
   /** A copy where there was nothing to fold. */
@@ -41,11 +52,10 @@ export interface OnnxReport extends FoldReport {
  * @returns what was folded, and what was not, with the reason
  * @throws as `readOnnx`, `foldGraph` and `writeOnnx`; ERR_REPFUSE_NO_BLOCKS (`requireChange`)
  */
-export async function foldOnnx(from: Source, target: string | URL, options: FoldOnnxOptions = {}): Promise<OnnxReport> {
+export async function foldOnnx(from: Source, target: string | URL, given: FoldOnnxOptions = {}): Promise<OnnxReport> {
   const { name: input } = inputOf(from, 'input');
   const output = pathOf(target, 'output');
-  checkOptions('foldOnnx', options, ['durable', 'force', 'grow', 'requireChange', 'signal', 'threads', 'verify']);
-  checkFoldOptions(options);
+  const options = checkOptions('foldOnnx', OPTIONS, given);
   const started = performance.now();
   const report = await withInput(from, { signal: options.signal }, async ({ kind, source }) => {
     if (kind !== 'onnx')
@@ -59,12 +69,6 @@ export async function foldOnnx(from: Source, target: string | URL, options: Fold
     options.verify === true && folded.length > 0 ? await verifyOnnx(from, report.output, folded, options) : null;
   const milliseconds = performance.now() - started;
   return { input, output: report.output, folded, kept, dead, nodes, convolutions, milliseconds, verification };
-}
-
-/** @throws ERR_REPFUSE_INVALID_ARGUMENT for an option that is none of its kind */
-export function checkFoldOptions({ durable, force, requireChange, verify, grow }: FoldOnnxOptions): void {
-  for (const [name, value] of Object.entries({ durable, force, requireChange, verify, grow }))
-    expectBoolean(value, name, false);
 }
 
 /** What a model is and what of it can be folded; needs no native addon. */

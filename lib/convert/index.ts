@@ -1,4 +1,5 @@
 export { type BatchResult, type ConvertAllOptions, convertAll } from './batch/convert-all';
+export type { BatchFiles } from './batch/input-files';
 export type { Shard } from './batch/plan';
 export type { BatchProgress } from './batch/progress';
 export { type ConvertOptions, type ConvertProgress, convert } from './convert';

@@ -1,13 +1,16 @@
+import { checkOptions, expectNone } from '../arguments/check';
+import { optional, optionsOf, TEXTS } from '../arguments/schemas';
+import { quote } from '../arguments/show';
+import { suggestion } from '../arguments/suggest';
 import type { Source } from '../checkpoint/files/source';
 import { isAveraged } from '../checkpoint/find-state-dict';
 import type { OpenCheckpoint } from '../checkpoint/open-checkpoint';
-import { type ReadCheckpointOptions, withInput } from '../checkpoint/read-checkpoint';
+import { READ_OPTIONS, type ReadCheckpointOptions, withInput } from '../checkpoint/read-checkpoint';
 import type { Checkpoint, StateDict } from '../checkpoint/state-dict';
 import { RepfuseError } from '../errors';
 import { type DetectedBlock, FAMILY_RULES } from '../families';
 import type { Graph } from '../graph';
-import { type GraphOptions, graphFor } from '../nets/graph-for';
-import { checkOptions, expectNone, nearestOf } from '../options';
+import { GRAPH_OPTIONS, type GraphOptions, graphFor } from '../nets/graph-for';
 import { countBatchNorms, countParameters, describeBlock, valueProblem } from './describe-block';
 import { checkFindOptions, FIND_OPTIONS, type FindOptions, findBlocks } from './find-blocks';
 import { inspectOnnx } from './fold-onnx';
@@ -41,13 +44,12 @@ export interface Examination {
  * @throws the errors of `readCheckpoint`; ERR_REPFUSE_GRAPH; ERR_REPFUSE_INVALID_ARGUMENT for an option that is none, or a block
  *   to keep that the file does not have
  */
-export async function inspect(file: Source, options: InspectOptions = {}): Promise<InspectReport> {
-  checkOptions('inspect', options, INSPECT_OPTIONS);
-  checkFindOptions(options);
+export async function inspect(file: Source, given: InspectOptions = {}): Promise<InspectReport> {
+  const options = checkFindOptions(checkOptions('inspect', OPTIONS, given));
   return await withInput(file, options, async (input) => {
     if (input.kind === 'onnx') {
-      const { signal, onProgress: _, ...given } = options;
-      expectNone(given, `${input.name}, an ONNX model, which tells all of its branches itself`, input.name);
+      const { signal, onProgress: _, ...others } = options;
+      expectNone(others, `${input.name}, an ONNX model, which tells all of its branches itself`, input.name);
       return await inspectOnnx(file, input.source, { signal });
     }
     const opened = await input.checkpoint();
@@ -67,16 +69,13 @@ export async function checkValues({ block, report }: FoundBlock, opened: OpenChe
   return problem === undefined ? report : describeBlock(block, opened.tensors, 'unsupported', problem);
 }
 
-export const INSPECT_OPTIONS = [
+export const INSPECT_OPTIONS = {
   ...FIND_OPTIONS,
-  'arch',
-  'graph',
-  'keepBlocks',
-  'keyPath',
-  'onProgress',
-  'prefix',
-  'signal',
-] as const satisfies readonly (keyof InspectOptions)[];
+  ...GRAPH_OPTIONS,
+  ...READ_OPTIONS,
+  keepBlocks: optional(TEXTS),
+} as const;
+const OPTIONS = optionsOf<InspectOptions>()(INSPECT_OPTIONS);
 
 /** What a checkpoint holds, as far as its names, shapes and small tensors tell. */
 export function examine({ checkpoint }: OpenCheckpoint, options: InspectOptions): Examination {
@@ -152,11 +151,11 @@ function checkKept(keepBlocks: readonly string[], blocks: readonly DetectedBlock
   const prefixes = blocks.map(({ prefix }) => prefix);
   const unknown = keepBlocks.find((kept) => !prefixes.includes(kept));
   if (unknown === undefined) return;
-  const nearest = prefixes.length === 0 ? 'there is none' : `did you mean ${nearestOf(unknown, prefixes)}?`;
+  const hint = prefixes.length === 0 ? ': there is none' : suggestion(unknown, prefixes);
   throw new RepfuseError(
     'ERR_REPFUSE_INVALID_ARGUMENT',
-    `Expected a block of ${file} for \`keepBlocks\` but received ${JSON.stringify(unknown)}: ${nearest}`,
-    { block: unknown },
+    `Expected a block of ${file} for \`keepBlocks\` but received ${quote(unknown)}${hint}`,
+    { block: unknown, option: 'keepBlocks' },
   );
 }
 

@@ -1,8 +1,8 @@
+import { oneOf, optional } from '../arguments/schemas';
 import type { OutputFormat } from '../checkpoint/write-checkpoint';
 import { RepfuseError } from '../errors';
 import type { DetectedBlock } from '../families';
 import type { Graph } from '../graph';
-import { expectChoice } from '../options';
 import { DTYPES, type DType } from '../tensor/dtype';
 import type { FloatType } from '../tensor/round';
 
@@ -26,8 +26,12 @@ export interface OutputOptions {
   readonly keys?: 'native' | 'plain' | undefined;
 }
 
-/** The names of the options. */
-export const OUTPUT_OPTIONS = ['dtype', 'format', 'keys'] as const satisfies readonly (keyof OutputOptions)[];
+/** Their schemas. */
+export const OUTPUT_OPTIONS = {
+  dtype: optional(oneOf(['f32', 'f16', 'bf16', 'keep'])),
+  format: optional(oneOf(['safetensors', 'torch', 'npz', 'onnx'])),
+  keys: optional(oneOf(['native', 'plain'])),
+} as const;
 
 /** How an output is stored, every default filled in. */
 export interface OutputForm {
@@ -52,12 +56,9 @@ export function outputForm(format: OutputForm['format'], { dtype, keys }: Output
 
 /**
  * @param asked a graph or the name of a network was given
- * @throws ERR_REPFUSE_INVALID_ARGUMENT for an option that is none of its kind, or a format that holds no graph
+ * @throws ERR_REPFUSE_INVALID_ARGUMENT for a format that holds no graph
  */
-export function checkOutputOptions({ dtype, format, keys }: OutputOptions, asked: boolean): void {
-  expectChoice(dtype, 'dtype', ['f32', 'f16', 'bf16', 'keep']);
-  expectChoice(format, 'format', ['safetensors', 'torch', 'npz', 'onnx']);
-  expectChoice(keys, 'keys', ['native', 'plain']);
+export function checkOutputOptions({ format }: OutputOptions, asked: boolean): void {
   if (asked && (format === 'torch' || format === 'npz'))
     throw new RepfuseError(
       'ERR_REPFUSE_INVALID_ARGUMENT',

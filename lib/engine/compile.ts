@@ -1,13 +1,5 @@
-import {
-  type AffineConv,
-  addBranches,
-  appendStages,
-  fromBranch,
-  identity,
-  isPracticable,
-  materializeAsync,
-  weightElements,
-} from '../algebra';
+import { type AffineConv, addBranches, appendStages, fromBranch, identity, materializeAsync } from '../algebra';
+import { isPracticable, weightElements } from '../algebra/weight-size';
 import { RepfuseError } from '../errors';
 import { type AffineNode, affineStages, type Graph, type GraphNode, outputsOf } from '../graph';
 import { type FlattenNode, nodesFor, type PlainOp, type SoftmaxNode, type TensorNode } from '../graph/graph';

@@ -1,13 +1,30 @@
+import { types } from 'node:util';
+import { checkArgument, checkOptions } from '../arguments/check';
+import {
+  BOOLEAN,
+  integer,
+  isListOf,
+  membersOf,
+  oneOf,
+  optional,
+  optionsOf,
+  type Schema,
+  SIGNAL,
+  THREADS,
+  unchecked,
+  value,
+} from '../arguments/schemas';
+import { show } from '../arguments/show';
 import { RepfuseError } from '../errors';
-import { expectRoomForEach, expectTensors, type Graph, inferShapes, outputsOf } from '../graph';
+import { expectRoomForEach, expectTensors, type Graph, inferShapes, outputsOf, parseGraph } from '../graph';
 import { callNative, throwIfAborted } from '../native/call';
 import { loadAddon } from '../native/load';
 import { type MemoryLimit, resolveMemoryLimit } from '../native/memory';
 import { resolveThreads } from '../native/threads';
-import { checkOptions, expectBoolean, expectChoice, expectInteger } from '../options';
 import type { DType } from '../tensor/dtype';
 import { toFloat32 } from '../tensor/half';
-import { formatShape, Tensor } from '../tensor/tensor';
+import { checkTensors, TENSOR } from '../tensor/schemas';
+import { batchOf, formatShape, isTensor, Tensor } from '../tensor/tensor';
 import { compileGraph } from './compile';
 import { InputCopies } from './input-copies';
 import { ALGORITHMS, type Algorithm, type ImageShape, NativeEngine, PRECISIONS, type Precision } from './native-engine';
@@ -117,6 +134,12 @@ export class Engine implements Disposable, AsyncDisposable {
     readonly threads: number,
     private readonly memoryLimit: MemoryLimit,
   ) {
+    if (types.isProxy(native) || !(native instanceof NativeEngine)) {
+      throw new RepfuseError(
+        'ERR_REPFUSE_INVALID_ARGUMENT',
+        'Expected Engine.create for making an Engine but its constructor was called',
+      );
+    }
     this.native = native;
     this.turns = new Turns(Math.max(1, Math.floor(loadAddon().info().defaultThreads / threads)));
   }
@@ -129,16 +152,13 @@ export class Engine implements Disposable, AsyncDisposable {
    *   ERR_REPFUSE_NOT_FUSABLE or ERR_REPFUSE_NOT_FINITE naming the node of a BatchNorm that cannot be evaluated; ERR_REPFUSE_INVALID_ARGUMENT;
    *   the signal's reason
    */
-  static async create({ graph, tensors }: Model, options: EngineOptions = {}): Promise<Engine> {
-    checkOptions('Engine.create', options, ENGINE_OPTIONS);
-    const { plans = 8, signal } = options;
-    const precision = expectChoice(options.precision, 'precision', PRECISIONS);
-    const algorithm = expectChoice(options.algorithm, 'algorithm', ALGORITHMS);
-    expectInteger(plans, 'plans');
-    const batchInvariant = expectBoolean(options.batchInvariant, 'batchInvariant', false);
-    const threads = resolveThreads(options.threads);
-    const memory = resolveMemoryLimit(options.memoryLimit);
+  static async create(model: Model, options: EngineOptions = {}): Promise<Engine> {
+    const checked = checkOptions('Engine.create', ENGINE_OPTIONS, options);
+    const { plans = 8, precision = 'f32', algorithm = 'auto', batchInvariant = false, signal } = checked;
+    const threads = resolveThreads(checked.threads);
+    const memory = resolveMemoryLimit(checked.memoryLimit);
     throwIfAborted(signal);
+    const { graph, tensors } = checkModel(model);
     const shape = graph.inputShape === undefined ? undefined : ([1, ...graph.inputShape] as const);
     const stubs = withoutData(tensors);
     if (shape !== undefined) expectRoomForEach(graph, inferShapes(graph, shape, stubs), stubs, memory);
@@ -158,21 +178,20 @@ export class Engine implements Disposable, AsyncDisposable {
    *   the signal's reason
    */
   async run(input: Tensor, options: RunAsyncOptions = {}): Promise<Tensor> {
-    checkOptions('run', options, ['out', 'signal']);
-    const { out, signal } = options;
+    const { out, signal } = checkOptions('run', RUN_OPTIONS, options);
     throwIfAborted(signal);
-    return (await this.start(this.prepareRun(input, out), out === undefined, signal))[0]!;
+    return (await this.#start(this.#prepareRun(input, out), out === undefined, signal))[0]!;
   }
 
   /** `run` for a graph of several outputs: all of them, by id, in new tensors. */
   async runAll(input: Tensor, options: Pick<RunAsyncOptions, 'signal'> = {}): Promise<ReadonlyMap<string, Tensor>> {
-    checkOptions('runAll', options, ['signal']);
-    throwIfAborted(options.signal);
-    const outputs = await this.start(this.prepareRun(input, undefined), true, options.signal);
+    const { signal } = checkOptions('runAll', RUN_ALL_OPTIONS, options);
+    throwIfAborted(signal);
+    const outputs = await this.#start(this.#prepareRun(input, undefined), true, signal);
     return new Map(outputsOf(this.graph).map((id, i) => [id, outputs[i]!]));
   }
 
-  private async start(
+  async #start(
     { native, shape, values, outputs }: PreparedRun,
     ownsOutputs: boolean,
     signal: AbortSignal | undefined,
@@ -190,9 +209,9 @@ export class Engine implements Disposable, AsyncDisposable {
   }
 
   /** `run` on the calling thread, helped by the others: the event loop waits. */
-  runSync(input: Tensor, options: RunOptions = {}): Tensor {
-    checkOptions('runSync', options, ['out']);
-    const { native, shape, values, outputs } = this.prepareRun(input, options.out);
+  runSync(input: Tensor, options?: RunOptions): Tensor {
+    const out = options === undefined ? undefined : checkOptions('runSync', RUN_SYNC_OPTIONS, options).out;
+    const { native, shape, values, outputs } = this.#prepareRun(input, out);
     native.run(shape, values, outputs.map(dataOf), this.threads);
     return outputs[0]!;
   }
@@ -207,9 +226,7 @@ export class Engine implements Disposable, AsyncDisposable {
     inputs: Iterable<Tensor> | AsyncIterable<Tensor>,
     options: StreamOptions = {},
   ): AsyncGenerator<Tensor, void, void> {
-    checkOptions('stream', options, ['concurrency', 'signal']);
-    const { concurrency = 2, signal } = options;
-    expectInteger(concurrency, 'concurrency');
+    const { concurrency = 2, signal } = checkOptions('stream', STREAM_OPTIONS, options);
     const source = iterate(inputs);
     const running: Promise<Tensor>[] = [];
     let ended = false;
@@ -217,7 +234,7 @@ export class Engine implements Disposable, AsyncDisposable {
       for (;;) {
         while (!ended && running.length < concurrency) {
           throwIfAborted(signal);
-          const { done, value } = await source.next();
+          const { done, value } = checkArgument('the next of inputs', STEP, await source.next());
           if (done) ended = true;
           else {
             const result = this.run(value, { signal });
@@ -237,10 +254,10 @@ export class Engine implements Disposable, AsyncDisposable {
 
   /** [N, C, H, W] or [N, features] of the result (of several the first) for an input of that shape. @throws as `run` */
   outputShape(shape: readonly number[]): readonly number[] {
-    return this.shapesFor(shape)[0]!;
+    return this.#shapesFor(checkArgument('shape', SHAPE, shape))[0]!;
   }
 
-  private shapesFor(shape: readonly number[]): readonly (readonly number[])[] {
+  #shapesFor(shape: readonly number[]): readonly (readonly number[])[] {
     const key = formatShape(shape);
     const known = this.outputShapes.get(key);
     if (known !== undefined) return known;
@@ -258,20 +275,22 @@ export class Engine implements Disposable, AsyncDisposable {
    * @param shape [N, C, H, W]; default one image of the graph's input shape
    * @throws as `run`
    */
-  explain(shape: readonly number[] | undefined = this.defaultShape()): readonly EngineStep[] {
-    const native = this.alive();
+  explain(shape: readonly number[] | undefined = this.#defaultShape()): readonly EngineStep[] {
+    const native = this.#alive();
     const peak = peakMacs() * this.threads;
-    return native.explain(this.checkShape(shape), this.threads).map(({ estimate, seconds, ...step }) => ({
-      ...step,
-      estimate: estimate === 0 ? null : estimate,
-      seconds: seconds === 0 ? null : seconds,
-      shareOfPeak: seconds === 0 || step.macs === 0 ? null : step.macs / seconds / peak,
-    }));
+    return native
+      .explain(this.#checkShape(checkArgument('shape', SHAPE, shape)), this.threads)
+      .map(({ estimate, seconds, ...step }) => ({
+        ...step,
+        estimate: estimate === 0 ? null : estimate,
+        seconds: seconds === 0 ? null : seconds,
+        shareOfPeak: seconds === 0 || step.macs === 0 ? null : step.macs / seconds / peak,
+      }));
   }
 
   /** Bytes that the engine holds at present. */
   get memory(): EngineMemory {
-    return this.alive().memory();
+    return this.#alive().memory();
   }
 
   /** Frees everything; runs under way end as they would have. Again does nothing. */
@@ -288,48 +307,50 @@ export class Engine implements Disposable, AsyncDisposable {
     this.dispose();
   }
 
-  private alive(): NativeEngine {
+  #alive(): NativeEngine {
     if (this.native !== undefined) return this.native;
     throw new RepfuseError('ERR_REPFUSE_DISPOSED', 'The engine has been disposed of');
   }
 
-  private prepareRun(input: Tensor, out: Tensor | undefined): PreparedRun {
-    const native = this.alive();
-    if (!INPUT_TYPES.includes(input?.dtype)) {
+  #prepareRun(input: Tensor, out: Tensor | undefined): PreparedRun {
+    const native = this.#alive();
+    if (!isTensor(input) || !INPUT_TYPES.includes(input.dtype)) {
       throw new RepfuseError(
         'ERR_REPFUSE_INVALID_ARGUMENT',
-        `Expected a float32 tensor (or F16, BF16) for the input but received ${input?.dtype ?? typeof input}`,
+        `Expected a float32 tensor (or F16, BF16) for the input but received ${isTensor(input) ? input.dtype : show(input)}`,
+        { argument: 'input' },
       );
     }
-    if (input.data.length !== input.size) throw detached('input');
-    const shape = this.checkShape(input.shape);
-    const [first, ...others] = this.shapesFor(shape) as [readonly number[], ...(readonly number[])[]];
-    if (out !== undefined) this.checkOut(out, first);
+    const shape = this.#checkShape(input.shape);
+    const [first, ...others] = this.#shapesFor(shape) as [readonly number[], ...(readonly number[])[]];
+    if (out !== undefined) this.#checkOut(out, first);
     const outputs = [out ?? Tensor.f32(first), ...others.map((each) => Tensor.f32(each))];
     return { native, shape, values: toFloat32(input), outputs };
   }
 
-  private checkOut(out: Tensor, shape: readonly number[]): void {
-    if (out?.dtype !== 'F32' || formatShape(out.shape) !== formatShape(shape)) {
-      throw new RepfuseError(
-        'ERR_REPFUSE_SHAPE',
-        `Expected a float32 tensor ${formatShape(shape)} for out but received ${out?.dtype ?? typeof out} ${out?.shape === undefined ? '' : formatShape(out.shape)}`,
-      );
-    }
-    if (out.data.length !== out.size) throw detached('out');
+  #checkOut(out: Tensor, shape: readonly number[]): void {
+    checkArgument('out', TENSOR, out);
+    const isFloat = out.dtype === 'F32';
+    if (isFloat && formatShape(out.shape) === formatShape(shape)) return;
+    const expected = isFloat ? formatShape(shape) : `a float32 tensor ${formatShape(shape)}`;
+    throw new RepfuseError(
+      'ERR_REPFUSE_SHAPE',
+      `Expected ${expected} for out but received ${isFloat ? formatShape(out.shape) : out.dtype}`,
+      { option: 'out' },
+    );
   }
 
-  private checkShape(shape: readonly number[]): ImageShape {
+  #checkShape(shape: readonly number[]): ImageShape {
     const { inputShape } = this.graph;
     const fits = inputShape === undefined || formatShape(shape.slice(1)) === formatShape(inputShape);
     if (shape.length === 4 && fits) return shape as unknown as ImageShape;
     throw new RepfuseError(
       'ERR_REPFUSE_SHAPE',
-      `Expected images of ${inputShape === undefined ? '[N, C, H, W]' : formatShape(inputShape)} but received ${formatShape(shape)}`,
+      `Expected images ${batchOf(inputShape ?? ['C', 'H', 'W'])} but received ${formatShape(shape)}`,
     );
   }
 
-  private defaultShape(): readonly number[] {
+  #defaultShape(): readonly number[] {
     const { inputShape } = this.graph;
     if (inputShape !== undefined) return [1, ...inputShape];
     throw new RepfuseError(
@@ -354,31 +375,59 @@ function dataOf({ data }: Tensor): Float32Array {
 const SHAPES_KEPT = 64;
 const INPUT_TYPES: readonly DType[] = ['F32', 'F16', 'BF16'];
 
-const ENGINE_OPTIONS = [
-  'algorithm',
-  'batchInvariant',
-  'memoryLimit',
-  'plans',
-  'precision',
-  'signal',
-  'threads',
-] as const satisfies readonly (keyof EngineOptions)[];
+const ENGINE_OPTIONS = optionsOf<EngineOptions>()({
+  algorithm: optional(oneOf(ALGORITHMS)),
+  batchInvariant: optional(BOOLEAN),
+  memoryLimit: optional(integer()),
+  plans: optional(integer()),
+  precision: optional(oneOf(PRECISIONS)),
+  signal: optional(SIGNAL),
+  threads: optional(THREADS),
+});
+const RUN_OPTIONS = optionsOf<RunAsyncOptions>()({ out: unchecked<Tensor | undefined>(), signal: optional(SIGNAL) });
+const RUN_ALL_OPTIONS = optionsOf<Pick<RunAsyncOptions, 'signal'>>()({ signal: optional(SIGNAL) });
+const RUN_SYNC_OPTIONS = optionsOf<RunOptions>()({ out: unchecked<Tensor | undefined>() });
+const STREAM_OPTIONS = optionsOf<StreamOptions>()({
+  concurrency: optional(integer()),
+  signal: optional(SIGNAL),
+});
+const SHAPE: Schema<readonly number[]> = value('an array of positive integers', (given) =>
+  isListOf(given, (dim) => Number.isSafeInteger(dim) && (dim as number) > 0),
+);
+/** What it is made of is looked at by what parses it. */
+const MODEL = membersOf<Model>()({ graph: unchecked<Graph>(), tensors: unchecked<Model['tensors']>() });
+
+/** A network from outside, its graph parsed. @throws ERR_REPFUSE_GRAPH, ERR_REPFUSE_INVALID_ARGUMENT */
+export function checkModel(model: Model): Model {
+  const { graph, tensors } = checkArgument('model', MODEL, model);
+  return { graph: parseGraph(graph), tensors: checkTensors('tensors', tensors) };
+}
 
 /** What shapes are inferred from; the elements themselves may go. */
 function withoutData(tensors: ReadonlyMap<string, Tensor>): Map<string, Pick<Tensor, 'dtype' | 'shape'>> {
   return new Map([...tensors].map(([key, { dtype, shape }]) => [key, { dtype, shape }]));
 }
 
-function detached(name: string): RepfuseError {
-  return new RepfuseError(
-    'ERR_REPFUSE_INVALID_ARGUMENT',
-    `Expected the elements of ${name} but its buffer has been detached or resized`,
-  );
+/** @throws ERR_REPFUSE_INVALID_ARGUMENT for what gives nothing one by one */
+function iterate<T>(source: Iterable<T> | AsyncIterable<T>): AsyncIterator<T> | Iterator<T> {
+  const start = checkArgument('inputs', ITERABLE, source);
+  const method = start[Symbol.asyncIterator] ?? start[Symbol.iterator];
+  return checkArgument('the iterator of inputs', ITERATOR, method.call(start)) as Iterator<T>;
 }
 
-function iterate<T>(source: Iterable<T> | AsyncIterable<T>): AsyncIterator<T> | Iterator<T> {
-  return Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
+function isFunction(given: unknown): boolean {
+  return typeof given === 'function';
 }
+
+const ITERABLE: Schema<Iterable<never> & AsyncIterable<never>> = value('an iterable of Tensors', (given) => {
+  if (typeof given !== 'object' || given === null) return false;
+  const { [Symbol.asyncIterator]: async, [Symbol.iterator]: sync } = given as Record<symbol, unknown>;
+  return isFunction(async ?? sync);
+});
+const ITERATOR: Schema<Iterator<unknown>> = value('an object with a method next', (given) =>
+  isFunction(Object(given).next),
+);
+const STEP: Schema<IteratorResult<Tensor>> = value('an object with done and value', (given) => Object(given) === given);
 
 let peak: number | undefined;
 

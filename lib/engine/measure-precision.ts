@@ -1,10 +1,11 @@
+import { checkOptions } from '../arguments/check';
+import { integer, optional, optionsOf, SIGNAL, THREADS } from '../arguments/schemas';
 import { resolveMemoryLimit } from '../native/memory';
 import { addAsync, hardswishAsync, reluAsync, sigmoidAsync, siluAsync } from '../ops';
 import { type TensorOp, tensorOpAsync, tensorOpShape } from '../ops/tensor-op';
-import { checkOptions, expectInteger } from '../options';
 import { elementCount, Tensor } from '../tensor/tensor';
 import { compileGraph } from './compile';
-import { Engine, type EngineStep, type Model } from './engine';
+import { checkModel, Engine, type EngineStep, type Model } from './engine';
 import { type Algorithm, type ImageShape, NativeEngine, PRECISIONS, type Precision } from './native-engine';
 import type { Program, ProgramStep } from './program';
 
@@ -15,6 +16,12 @@ export interface MeasurePrecisionOptions {
   readonly runs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
+
+const OPTIONS = optionsOf<MeasurePrecisionOptions>()({
+  threads: optional(THREADS),
+  runs: optional(integer(1, 10_000)),
+  signal: optional(SIGNAL),
+});
 
 /** A convolution in one precision. */
 export interface LayerMeasure {
@@ -57,14 +64,14 @@ export interface PrecisionReport {
  * @throws as `Engine.create` and `Engine.run`
  */
 export async function measurePrecision(
-  model: Model,
+  given: Model,
   input: Tensor,
   options: MeasurePrecisionOptions = {},
 ): Promise<PrecisionReport> {
-  checkOptions('measurePrecision', options, ['runs', 'signal', 'threads']);
-  const { runs = 10, signal } = options;
-  expectInteger(runs, 'runs');
-  const { threads, outputs, plans } = await runEngines(model, input, { ...options, runs });
+  const checked = checkOptions('measurePrecision', OPTIONS, options);
+  const { runs = 10, signal } = checked;
+  const model = checkModel(given);
+  const { threads, outputs, plans } = await runEngines(model, input, { ...checked, runs });
   const reference = new ReferenceRun(compileGraph(model.graph, model.tensors), input, threads, signal);
   const layers: LayerPrecision[] = [];
   for await (const layer of reference.layers()) {

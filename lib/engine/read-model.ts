@@ -1,12 +1,15 @@
+import { checkOptions, expectNone } from '../arguments/check';
+import { membersOf } from '../arguments/schemas';
 import type { Source } from '../checkpoint/files/source';
-import { type ReadCheckpointOptions, withInput } from '../checkpoint/read-checkpoint';
+import { READ_OPTIONS, type ReadCheckpointOptions, withInput } from '../checkpoint/read-checkpoint';
 import { RepfuseError } from '../errors';
 import { readOnnxModel } from '../graph';
-import { type GraphOptions, graphFor } from '../nets/graph-for';
-import { expectNone } from '../options';
+import { GRAPH_OPTIONS, type GraphOptions, graphFor } from '../nets/graph-for';
 import type { Model } from './engine';
 
 export interface ReadModelOptions extends GraphOptions, ReadCheckpointOptions {}
+
+const OPTIONS = membersOf<ReadModelOptions>()({ ...READ_OPTIONS, ...GRAPH_OPTIONS });
 
 /**
  * Reads a network to run: a model file (safetensors with its graph, as `convert` writes it with `graph` or `arch`), or any checkpoint, in
@@ -15,7 +18,8 @@ export interface ReadModelOptions extends GraphOptions, ReadCheckpointOptions {}
  * @throws the errors of `readCheckpoint`; ERR_REPFUSE_GRAPH if there is no graph, or a malformed one; ERR_REPFUSE_KEY if the checkpoint is
  *   not of the network that `arch` names
  */
-export async function readModel(file: Source, { graph, arch, ...options }: ReadModelOptions = {}): Promise<Model> {
+export async function readModel(file: Source, given: ReadModelOptions = {}): Promise<Model> {
+  const { graph, arch, ...options } = checkOptions('readModel', OPTIONS, given);
   return await withInput(file, options, async (input) => {
     const { name } = input;
     if (input.kind === 'onnx') {

@@ -1,10 +1,15 @@
+import { checkArgument, checkOptions } from '../arguments/check';
+import { show } from '../arguments/show';
 import { type ErrorCode, RepfuseError } from '../errors';
 import { throwIfAborted } from '../native/call';
 import { allowedBytes, resolveMemoryLimit } from '../native/memory';
 import * as ops from '../ops';
-import { formatShape, Tensor } from '../tensor/tensor';
+import { ASYNC_OP_OPTIONS, OP_OPTIONS } from '../ops/run';
+import { checkTensors, TENSOR } from '../tensor/schemas';
+import { batchOf, formatShape, isTensor, Tensor } from '../tensor/tensor';
 import { type Graph, type GraphNode, nodesFor } from './graph';
 import { expectRoomForAll, givenBytes } from './memory';
+import { parseGraph } from './parse';
 import { BLOCKING, ON_POOL, runNode } from './run-node';
 import { inferShapes } from './shapes';
 
@@ -18,17 +23,20 @@ import { inferShapes } from './shapes';
  *   input; ERR_REPFUSE_NOT_FUSABLE or ERR_REPFUSE_NOT_FINITE naming the node of a BatchNorm that cannot be evaluated
  */
 export function evaluate(
-  graph: Graph,
+  given: Graph,
   tensors: ReadonlyMap<string, Tensor>,
   input: Tensor,
   options: ops.OpOptions = {},
 ): Tensor {
+  const graph = parseGraph(given);
+  const checked = checkOptions('evaluate', OP_OPTIONS, options);
+  const weights = checkTensors('tensors', tensors);
   const nodes = nodesFor(graph.nodes, [graph.output]);
-  check(graph, nodes, tensors, input, [graph.output]);
+  check(graph, nodes, weights, input, [graph.output]);
   const results = new Results(graph.input, nodes, input, [graph.output]);
   for (const node of nodes) {
     try {
-      results.set(node, runNode(BLOCKING, node, results.inputsOf(node), tensors, options));
+      results.set(node, runNode(BLOCKING, node, results.inputsOf(node), weights, checked));
     } catch (error) {
       throw atNode(node, error);
     }
@@ -41,12 +49,15 @@ export function evaluate(
  * copied, so it may be changed at once; leave the weights alone until the promise settles.
  */
 export async function evaluateAsync(
-  graph: Graph,
+  given: Graph,
   tensors: ReadonlyMap<string, Tensor>,
   input: Tensor,
   options: ops.OpOptions & ops.AsyncOpOptions = {},
 ): Promise<Tensor> {
-  return (await evaluateValues(graph, tensors, input, [graph.output], options)).get(graph.output)!;
+  const graph = parseGraph(given);
+  const checked = checkOptions('evaluateAsync', ASYNC_OP_OPTIONS, options);
+  const values = await evaluateValues(graph, checkTensors('tensors', tensors), input, [graph.output], checked);
+  return values.get(graph.output)!;
 }
 
 /** Any values of a graph, by the ids of their nodes; else as `evaluateAsync`. */
@@ -80,11 +91,12 @@ export async function evaluateValues(
  * @throws ERR_REPFUSE_SHAPE if the images are not of the graph's input shape
  */
 export function normalizeInput(graph: Graph, input: Tensor): Tensor {
-  const { inputShape, normalization } = graph;
+  const { inputShape, normalization } = parseGraph(graph);
+  checkArgument('input', TENSOR, input);
   if (inputShape !== undefined && formatShape(input.shape.slice(1)) !== formatShape(inputShape)) {
     throw new RepfuseError(
       'ERR_REPFUSE_SHAPE',
-      `Expected images of ${formatShape(inputShape)} but received ${formatShape(input.shape)}`,
+      `Expected images ${batchOf(inputShape)} but received ${formatShape(input.shape)}`,
     );
   }
   return normalization === undefined ? input : ops.normalizePixels(input, normalization);
@@ -98,10 +110,11 @@ function check(
   input: Tensor,
   kept: readonly string[],
 ): void {
-  if (input?.dtype !== 'F32') {
+  if (!isTensor(input) || input.dtype !== 'F32') {
     throw new RepfuseError(
       'ERR_REPFUSE_INVALID_ARGUMENT',
-      `Expected a float32 tensor for the input but received ${input?.dtype ?? typeof input}`,
+      `Expected a float32 tensor for the input but received ${isTensor(input) ? input.dtype : show(input)}`,
+      { argument: 'input' },
     );
   }
   const shapes = inferShapes(graph, input.shape, tensors);

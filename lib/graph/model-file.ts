@@ -1,3 +1,5 @@
+import { checkArgument } from '../arguments/check';
+import { membersOf, optional, TEXT } from '../arguments/schemas';
 import { RepfuseError } from '../errors';
 import type { Graph } from './graph';
 import { parseGraph } from './parse';
@@ -5,15 +7,17 @@ import { parseGraph } from './parse';
 /** The key of safetensors `__metadata__` under which a model file holds its graph. */
 export const GRAPH_METADATA_KEY = 'repfuse';
 
-/** `__metadata__` entries that make a safetensors file a model file. */
+/** `__metadata__` entries that make a safetensors file a model file. @throws ERR_REPFUSE_GRAPH */
 export function graphMetadata(graph: Graph): Record<string, string> {
-  return { [GRAPH_METADATA_KEY]: JSON.stringify(graph) };
+  return { [GRAPH_METADATA_KEY]: JSON.stringify(parseGraph(graph)) };
 }
+
+const METADATA = membersOf<{ readonly [GRAPH_METADATA_KEY]?: string }>()({ [GRAPH_METADATA_KEY]: optional(TEXT) });
 
 /** The graph in a file's metadata, if it has one. @throws ERR_REPFUSE_GRAPH */
 export function readGraphMetadata(metadata: Readonly<Record<string, string>>): Graph | undefined {
-  if (!Object.hasOwn(metadata, GRAPH_METADATA_KEY)) return undefined;
-  return parseGraphText(metadata[GRAPH_METADATA_KEY]!, `metadata ${GRAPH_METADATA_KEY}`);
+  const text = checkArgument('metadata', METADATA, metadata)[GRAPH_METADATA_KEY];
+  return text === undefined ? undefined : parseGraphText(text, `metadata ${GRAPH_METADATA_KEY}`);
 }
 
 /** A graph in JSON text. @throws ERR_REPFUSE_GRAPH naming `source` if it is not JSON */

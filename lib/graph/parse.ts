@@ -1,3 +1,5 @@
+import { isListOf as isList } from '../arguments/schemas';
+import { show } from '../arguments/show';
 import { RepfuseError } from '../errors';
 import type { PixelNormalization } from '../ops';
 import {
@@ -28,7 +30,7 @@ const isName = (value: unknown) => typeof value === 'string' && value.length > 0
 const isInteger = (value: unknown, minimum: number) =>
   Number.isSafeInteger(value) && (value as number) >= minimum && (value as number) <= MAX_INTEGER;
 const isListOf = (value: unknown, accepts: (item: unknown) => boolean, maximum = MAX_LIST_LENGTH) =>
-  Array.isArray(value) && value.length <= maximum && value.every(accepts);
+  Array.isArray(value) && value.length <= maximum && isList(value, accepts);
 
 const NAME: Rule = { expected: `a name of 1 to ${MAX_NAME_LENGTH} characters`, accepts: isName };
 const NAME_OR_NULL: Rule = {
@@ -213,6 +215,21 @@ const NORMALIZATION: Fields = { scale: NONZERO, mean: optional(NUMBERS), std: op
  * @throws ERR_REPFUSE_GRAPH naming the node and the field
  */
 export function parseGraph(json: unknown): Graph {
+  try {
+    return parse(json);
+  } catch (error) {
+    if (error instanceof RepfuseError) throw error;
+    // A getter of the caller's, or a Proxy.
+    throw new RepfuseError(
+      'ERR_REPFUSE_GRAPH',
+      'Expected a graph that can be read but reading it failed',
+      {},
+      { cause: error },
+    );
+  }
+}
+
+function parse(json: unknown): Graph {
   const graph = expectObject(json, 'the graph');
   const { input, output, nodes } = graph;
   if (!NAME.accepts(input)) throw bad('input', NAME.expected, input);
@@ -301,8 +318,8 @@ function bad(field: string, expected: string, received: unknown, node?: unknown)
 /** A value in a few words, however deep or long it is. */
 function describe(value: unknown): string {
   if (value === undefined) return 'nothing';
-  if (typeof value === 'string') return value.length <= 100 ? JSON.stringify(value) : `${value.length} characters`;
-  if (!Array.isArray(value)) return typeof value === 'object' && value !== null ? 'an object' : String(value);
+  if (typeof value === 'string' && value.length > 100) return `${value.length} characters`;
+  if (!Array.isArray(value)) return show(value);
   const items = value.slice(0, 4).map((item) => (Array.isArray(item) ? 'a list' : describe(item)));
   return `[${items.join(', ')}${value.length > 4 ? `, ... ${value.length} items` : ''}]`;
 }

@@ -271,7 +271,8 @@ function pooledShape(
 function expectTensor(node: GraphNode, key: string, expected: Shape, keyShape: (key: string) => Shape): void {
   const shape = keyShape(key);
   if (formatShape(shape) !== formatShape(expected) || shape.includes(0)) {
-    throw wrong(node, `expected ${formatShape(expected)} for its tensor ${key} but it is ${formatShape(shape)}`);
+    const received = formatShape(shape) === formatShape(expected) ? 'has no elements' : `is ${formatShape(shape)}`;
+    throw wrong(node, `expected ${formatShape(expected)} for its tensor ${key} but it ${received}`);
   }
 }
 

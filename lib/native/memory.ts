@@ -1,6 +1,5 @@
 import { totalmem } from 'node:os';
 import { RepfuseError } from '../errors';
-import { expectInteger } from '../options';
 
 /** Bytes that a run may take: as many times those of its input and its weights, but `least` in any case, and never more than `most`. */
 export interface MemoryLimit {
@@ -21,13 +20,10 @@ const SHARE = 0.9;
 /**
  * The limit of an option in bytes. Default: nine tenths of the memory that this process may use (its cgroup's, or the machine's), in proportion to
  * what is given to it: a file of some hundred bytes asks for gigabytes only by mistake or malice.
- *
- * @throws ERR_REPFUSE_INVALID_ARGUMENT unless a positive integer
  */
 export function resolveMemoryLimit(option: number | undefined): MemoryLimit {
   if (option !== undefined) {
-    const bytes = Math.min(expectInteger(option, 'memoryLimit'), Number.MAX_SAFE_INTEGER);
-    return { most: bytes, least: bytes, timesInput: 1, timesWeights: 1 };
+    return { most: option, least: option, timesInput: 1, timesWeights: 1 };
   }
   const constrained = process.constrainedMemory?.() || Number.POSITIVE_INFINITY; // 0: not known
   return {

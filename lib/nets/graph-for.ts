@@ -1,3 +1,4 @@
+import { optional, type Schema, TEXT, unchecked } from '../arguments/schemas';
 import type { Checkpoint } from '../checkpoint/state-dict';
 import { RepfuseError } from '../errors';
 import { type Graph, parseGraph, readGraphMetadata } from '../graph';
@@ -10,6 +11,9 @@ export interface GraphOptions {
   /** In place of a graph: the name of the network (one of `NET_NAMES`), under the authors' or timm's key names. */
   readonly arch?: NetName | undefined;
 }
+
+/** Their schemas: a graph is parsed, a name looked up, when it is used. */
+export const GRAPH_OPTIONS = { graph: unchecked<unknown>(), arch: optional(TEXT as Schema<NetName>) } as const;
 
 /**
  * The graph of a checkpoint's network, where it or the options have one.

@@ -1,7 +1,11 @@
+import { checkOptions } from '../arguments/check';
+import { integer, membersOf, oneOf, optional } from '../arguments/schemas';
+import { show } from '../arguments/show';
+import { nearestOf } from '../arguments/suggest';
 import type { StateDict } from '../checkpoint/state-dict';
 import { RepfuseError } from '../errors';
 import { countMacs, type Graph, inferShapes } from '../graph';
-import { expectChoice, expectInteger, nearestOf } from '../options';
+import { checkStubs } from '../tensor/schemas';
 import { elementCount, formatShape, type Tensor } from '../tensor/tensor';
 import { ARCHITECTURES, type Architecture, type NetName } from './architecture';
 import { KEY_NAMES, type KeyNames, type Naming, prefixOf } from './key-names';
@@ -25,15 +29,25 @@ export interface Net {
   readonly tensors: StateDict;
 }
 
+type SeedOptions = NetOptions & { readonly seed?: number | undefined };
+
+const ENTRIES = {
+  form: optional(oneOf(['train', 'deploy'])),
+  names: optional(oneOf(['native', 'timm'])),
+  classes: optional(integer(1, 2 ** 24)),
+} as const;
+const OPTIONS = membersOf<NetOptions>()(ENTRIES);
+const SEED_OPTIONS = membersOf<SeedOptions>()({ ...ENTRIES, seed: optional(integer(0)) });
+
 /**
  * A network with random weights and statistics, of about the size of trained ones.
  *
  * @param options.seed default 0
  * @throws ERR_REPFUSE_INVALID_ARGUMENT
  */
-export function netFromSeed(name: NetName, options: NetOptions & { readonly seed?: number | undefined } = {}): Net {
-  const { architecture, names, form, classes } = resolve(name, options);
-  const seed = expectInteger(options.seed ?? 0, 'seed', 0);
+export function netFromSeed(name: NetName, options: SeedOptions = {}): Net {
+  const { seed = 0, ...rest } = checkOptions('netFromSeed', SEED_OPTIONS, options);
+  const { architecture, names, form, classes } = resolve(name, rest);
   return {
     graph: graphOf(architecture, names, () => form),
     tensors: seedTensors(
@@ -52,6 +66,7 @@ export function netFromSeed(name: NetName, options: NetOptions & { readonly seed
  */
 export function netGraph(name: NetName, tensors: ReadonlyMap<string, Pick<Tensor, 'dtype' | 'shape'>>): Graph {
   const architecture = architectureOf(name);
+  checkStubs('tensors', tensors);
   const names = Object.values(KEY_NAMES[architecture.family]).find(({ head }) => tensors.has(`${head}.weight`));
   if (names === undefined) {
     const heads = Object.values(KEY_NAMES[architecture.family]).map(({ head }) => `${head}.weight`);
@@ -77,7 +92,7 @@ export interface NetFigures {
 
 /** @throws ERR_REPFUSE_INVALID_ARGUMENT */
 export function netFigures(name: NetName, options: NetOptions = {}): NetFigures {
-  const { architecture, names, form, classes } = resolve(name, options);
+  const { architecture, names, form, classes } = resolve(name, checkOptions('netFigures', OPTIONS, options));
   const specs = specsOf(architecture, names, () => form, classes);
   const graph = graphOf(architecture, names, () => form);
   const stubs = new Map([...specs].map(([key, { shape }]) => [key, { dtype: 'F32' as const, shape }]));
@@ -85,20 +100,18 @@ export function netFigures(name: NetName, options: NetOptions = {}): NetFigures 
   return { parameters, macs: countMacs(graph, inferShapes(graph, [1, ...graph.inputShape!], stubs), stubs) };
 }
 
-function resolve(name: NetName, options: NetOptions) {
+function resolve(name: NetName, { names = 'native', form = 'train', classes = 1000 }: NetOptions) {
   const architecture = architectureOf(name);
-  const names = KEY_NAMES[architecture.family][expectChoice(options.names, 'names', ['native', 'timm'])];
-  const form = expectChoice(options.form, 'form', ['train', 'deploy']);
-  return { architecture, names, form, classes: expectInteger(options.classes ?? 1000, 'classes') };
+  return { architecture, names: KEY_NAMES[architecture.family][names], form, classes };
 }
 
 function architectureOf(name: NetName): Architecture {
-  if (Object.hasOwn(ARCHITECTURES, name)) return ARCHITECTURES[name];
-  const nearest = nearestOf(String(name), NET_NAMES);
+  if (typeof name === 'string' && Object.hasOwn(ARCHITECTURES, name)) return ARCHITECTURES[name];
+  const nearest = typeof name === 'string' ? nearestOf(name, NET_NAMES) : undefined;
   throw new RepfuseError(
     'ERR_REPFUSE_INVALID_ARGUMENT',
-    `Expected the name of a network but received ${name}: did you mean ${nearest}? There are ${NET_NAMES.join(', ')}`,
-    { nearest },
+    `Expected the name of a network but received ${show(name)}${nearest === undefined ? ':' : `: did you mean ${nearest}?`} there are ${NET_NAMES.join(', ')}`,
+    nearest === undefined ? {} : { nearest },
   );
 }
 

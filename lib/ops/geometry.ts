@@ -1,4 +1,4 @@
-import { integer, type Schema, value } from '../arguments/schemas';
+import { integer, isListOf, type Schema, value } from '../arguments/schemas';
 
 /** `[vertical, horizontal]`, or one number for both, as PyTorch's options take. */
 export type Pair = number | readonly [number, number];
@@ -12,8 +12,8 @@ const MOST_CHANNELS = 2 ** 24;
 /** Of kernels, strides, paddings and dilations: that of graphs, and of ONNX in 32 bits. Their products are compared with sizes only. */
 const LARGEST = 2 ** 31 - 1;
 
-function isListOf(list: unknown, lengths: readonly number[], least: number): boolean {
-  return Array.isArray(list) && lengths.includes(list.length) && list.every((item) => isWithin(item, least));
+function areWithin(list: unknown, lengths: readonly number[], least: number): boolean {
+  return Array.isArray(list) && lengths.includes(list.length) && isListOf(list, (item) => isWithin(item, least));
 }
 
 function isWithin(item: unknown, least: number): boolean {
@@ -26,18 +26,18 @@ export const CHANNELS = integer(1, MOST_CHANNELS);
 /** Of kernels, strides and dilations. */
 export const PAIR: Schema<Pair> = value(
   'an integer of at least 1, or two,',
-  (pair) => isWithin(pair, 1) || isListOf(pair, [2], 1),
+  (pair) => isWithin(pair, 1) || areWithin(pair, [2], 1),
 );
 
 export const PADDING: Schema<Padding> = value(
   'an integer, two or four',
-  (padding) => isWithin(padding, -LARGEST) || isListOf(padding, [2, 4], -LARGEST),
+  (padding) => isWithin(padding, -LARGEST) || areWithin(padding, [2, 4], -LARGEST),
 );
 
 /** Of a checked branch: every side. */
-export const PADDING4: Schema<Padding4> = value('four integers', (padding) => isListOf(padding, [4], -LARGEST));
+export const PADDING4: Schema<Padding4> = value('four integers', (padding) => areWithin(padding, [4], -LARGEST));
 export const TWO: Schema<readonly [number, number]> = value('two integers of at least 1', (pair) =>
-  isListOf(pair, [2], 1),
+  areWithin(pair, [2], 1),
 );
 
 /** `[vertical, horizontal]` of a checked option. */

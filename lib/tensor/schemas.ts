@@ -1,5 +1,5 @@
 import { checkArgument } from '../arguments/check';
-import { MAP, type Schema, value } from '../arguments/schemas';
+import { isListOf, MAP, type Schema, value } from '../arguments/schemas';
 import { quote, show } from '../arguments/show';
 import { RepfuseError } from '../errors';
 import { isDType } from './dtype';
@@ -10,9 +10,13 @@ export const TENSOR: Schema<Tensor> = value('a Tensor', isTensor);
 /** A tensor of which only type and shape are looked at. */
 export type TensorStub = Pick<Tensor, 'dtype' | 'shape'>;
 
-function isTensorStub(given: unknown): given is TensorStub {
-  const { dtype, shape } = (given ?? {}) as Partial<TensorStub>;
-  return isDType(dtype) && Array.isArray(shape) && shape.every((dim) => Number.isSafeInteger(dim) && dim >= 0);
+export function isTensorStub(given: unknown): given is TensorStub {
+  try {
+    const { dtype, shape } = given as TensorStub;
+    return isDType(dtype) && isListOf(shape, (dim) => Number.isSafeInteger(dim) && (dim as number) >= 0);
+  } catch {
+    return false; // null, or what throws when it is looked at
+  }
 }
 
 /**
@@ -30,7 +34,8 @@ export function checkStubs<M extends ReadonlyMap<string, TensorStub>>(name: stri
   return checkMap(name, tensors, isTensorStub);
 }
 
-function checkMap<M extends ReadonlyMap<string, unknown>>(
+/** A Map of names to what `accepts` accepts. @throws ERR_REPFUSE_INVALID_ARGUMENT naming what it does not */
+export function checkMap<M extends ReadonlyMap<string, unknown>>(
   name: string,
   map: M,
   accepts: (item: unknown) => boolean,

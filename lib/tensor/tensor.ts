@@ -18,6 +18,11 @@ export function isPerChannel(shape: readonly number[], channels: number): boolea
   return shape.length > 0 && elementCount(shape) === channels && shape.filter((dim) => dim !== 1).length <= 1;
 }
 
+/** `[N, 3, 224, 224]` as text: images of a shape [C, H, W], in whatever number. */
+export function batchOf(image: readonly (number | string)[]): string {
+  return `[N, ${image.join(', ')}]`;
+}
+
 /** A Float16Array, which the language level of this package does not know yet. */
 export interface Float16Elements {
   readonly [Symbol.toStringTag]: 'Float16Array';

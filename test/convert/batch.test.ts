@@ -10,9 +10,10 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { convert, convertAll, readCheckpoint } from '../../lib';
 import { temporaryOf, underway } from '../../lib/checkpoint/files/temporaries';
-import type { BatchProgress, BatchResult, ConvertAllOptions } from '../../lib/convert';
+import type { BatchFiles, BatchProgress, BatchResult, ConvertAllOptions } from '../../lib/convert';
 import { fixturePath } from '../support/fixtures';
 import { refusal } from '../support/refusal';
 import { roughBlock } from '../support/rough-block';
@@ -285,7 +286,7 @@ describe('refused before any work', () => {
     ['a graph for torch files', ['in/a'], { graph: {}, format: 'torch' }, /safetensors/],
   ])('%s', async (_, names, options, message) => {
     const files = await inputs(...names);
-    const outDir = path(options.outDir ?? 'out');
+    const outDir = path(String(options.outDir ?? 'out'));
     const before = below(path('.'));
     const error = await refusal(all(files, { ...options, outDir }));
     expect(error.code).toBe('ERR_REPFUSE_INVALID_ARGUMENT');
@@ -311,4 +312,27 @@ test('the fixtures in one batch: hostile files fail by name, the others are conv
     expect([name, status]).toEqual([name, /deploy/.test(name) ? 'unchanged' : 'converted']);
   expect(good.length).toBeGreaterThan(20);
   expect(results.filter(({ status }) => status === 'failed').length).toBeGreaterThan(40);
+});
+
+describe('the files of a batch', () => {
+  test('a pattern, several, paths and URLs', async () => {
+    await inputs('in/a.pth', 'in/b.pth', 'in/sub/c.pth', 'in/[d].pth');
+    const names = async (files: BatchFiles) => {
+      const found: string[] = [];
+      for await (const { file } of convertAll(files, { outDir: path('out'), force: true })) found.push(file);
+      return found.map((file) => file.slice(path('in').length + 1)).sort();
+    };
+    expect(await names(path('in/?.pth'))).toEqual(['a.pth', 'b.pth']);
+    expect(await names([path('in/a*.pth'), path('in/**/c.pth')])).toEqual(['a.pth', 'sub/c.pth']);
+    expect(await names(path('in/[d].pth'))).toEqual(['[d].pth']); // it exists under that very name
+    expect(await names(pathToFileURL(path('in/b.pth')))).toEqual(['b.pth']);
+    expect(await names(new Set([path('in/b.pth')]))).toEqual(['b.pth']);
+  });
+
+  test('a pattern that stands for nothing, and what are no files', async () => {
+    const failing = (files: unknown) => refusal(all(files as string[]));
+    expect(await failing(path('none*.pth'))).toMatchObject({ code: 'ERR_REPFUSE_FILE' });
+    for (const wrong of [undefined, null, 3, {}, [3], [Buffer.alloc(3)], ''])
+      expect(await failing(wrong)).toMatchObject({ code: 'ERR_REPFUSE_INVALID_ARGUMENT' });
+  });
 });

@@ -113,7 +113,7 @@ describe('told before any work', () => {
     ['did you mean force?', { forse: true }],
     ['did you mean keepBlocks?', { keepBlock: ['a'] }],
     ['for eps but received -1', { eps: -1 }],
-    ['for eps but received 1e-3', { eps: '1e-3' }],
+    ['for eps but received "1e-3"', { eps: '1e-3' }],
     ['for eps but received NaN', { eps: Number.NaN }],
   ])('a wrong option: %s', async (message, options) => {
     await expect(convert('in', path('out'), { ...options, onProgress })).rejects.toMatchObject({

@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { types } from 'node:util';
+import { type Schema, value } from '../../arguments/schemas';
 import { show } from '../../arguments/show';
 import { RepfuseError } from '../../errors';
 
@@ -11,8 +12,13 @@ export type Input =
   | { readonly name: string; readonly path: string; readonly bytes?: undefined }
   | { readonly name: string; readonly path?: undefined; readonly bytes: Uint8Array };
 
+/** No system takes a longer one. */
+const LONGEST_PATH = 4096;
+
 /** What reports and errors call an input that has no path. */
 const BYTES = '(bytes)';
+
+export const PATH: Schema<string | URL> = value('a path or a file: URL', (given) => toPath(given) !== undefined);
 
 /** @throws ERR_REPFUSE_INVALID_ARGUMENT for what is no source, `argument` naming it */
 export function inputOf(source: Source, argument = 'file'): Input {
@@ -30,19 +36,25 @@ export function pathOf(file: string | URL, argument = 'file'): string {
   return path;
 }
 
-function toPath(value: unknown): string | undefined {
-  if (value instanceof URL) {
+/** Looking at a Proxy may throw. */
+export function isURL(given: unknown): given is URL {
+  return !types.isProxy(given) && given instanceof URL;
+}
+
+function toPath(given: unknown): string | undefined {
+  if (isURL(given)) {
     try {
-      return fileURLToPath(value);
+      return fileURLToPath(given);
     } catch {
       return undefined; // of another protocol, or of another host
     }
   }
-  return typeof value === 'string' && value !== '' && !value.includes('\0') ? value : undefined;
+  const isPath = typeof given === 'string' && given !== '' && given.length <= LONGEST_PATH && !given.includes('\0');
+  return isPath ? given : undefined;
 }
 
 function refused(expected: string, argument: string, received: unknown): RepfuseError {
-  const shown = received instanceof URL ? `the URL ${show(received.href)}` : show(received);
+  const shown = isURL(received) ? `the URL ${show(received.href)}` : show(received);
   return new RepfuseError(
     'ERR_REPFUSE_INVALID_ARGUMENT',
     `Expected ${expected} for ${argument} but received ${shown}`,

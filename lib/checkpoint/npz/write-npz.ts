@@ -1,14 +1,18 @@
+import { checkOptions } from '../../arguments/check';
+import { membersOf } from '../../arguments/schemas';
 import { RepfuseError } from '../../errors';
 import type { Tensor } from '../../tensor/tensor';
 import { writeNewFile } from '../files/new-file';
 import { pathOf } from '../files/source';
-import { bytesOf, inTurn, sourceOf, type TensorSource } from '../tensor-source';
+import { bytesOf, inTurn, sourcesOf, type TensorSource } from '../tensor-source';
 import { torchName } from '../torch/torch-pickle';
-import type { WriteOptions } from '../write-checkpoint';
+import { WRITE_OPTIONS, type WriteOptions } from '../write-options';
 import { ZipWriter } from '../zip/zip-writer';
 import { npyHeader } from './npy';
 
 const ALIGNMENT = 64;
+
+const OPTIONS = membersOf<WriteOptions>()(WRITE_OPTIONS);
 
 /**
  * Writes tensors as `numpy.savez` does: one `.npy` entry each, stored. Order and names are those of the map; equal input gives equal bytes.
@@ -18,10 +22,11 @@ const ALIGNMENT = 64;
 export async function writeNpz(
   target: string | URL,
   tensors: ReadonlyMap<string, Tensor | TensorSource>,
-  options: WriteOptions = {},
+  given: WriteOptions = {},
 ): Promise<void> {
+  const options = checkOptions('writeNpz', OPTIONS, given);
   const file = pathOf(target);
-  const sources = [...tensors].map(([name, tensor]) => ({ name, source: sourceOf(name, tensor) }));
+  const sources = sourcesOf(tensors);
   const headers = sources.map(({ name, source: { dtype, shape } }) => {
     const header = npyHeader(dtype, shape);
     if (header !== undefined) return header;

@@ -1,11 +1,14 @@
+import { checkOptions } from '../../arguments/check';
+import { FUNCTION, membersOf, optional, recordOf } from '../../arguments/schemas';
+import { show } from '../../arguments/show';
 import { RepfuseError } from '../../errors';
 import { throwIfAborted } from '../../native/call';
 import { DTYPES } from '../../tensor/dtype';
 import type { Tensor } from '../../tensor/tensor';
 import { writeNewFile } from '../files/new-file';
 import { pathOf } from '../files/source';
-import { bytesOf, inTurn, sourceOf, type TensorSource } from '../tensor-source';
-import type { WriteOptions } from '../write-checkpoint';
+import { bytesOf, inTurn, sourcesOf, type TensorSource } from '../tensor-source';
+import { WRITE_OPTIONS, type WriteOptions } from '../write-options';
 
 const DATA_ALIGNMENT = 64;
 /** As the format says; readers refuse more. */
@@ -17,6 +20,12 @@ export interface WriteSafetensorsOptions extends WriteOptions {
   /** Metadata that are known only once all is written. They replace those of `metadata`, value for value of the same length. */
   readonly sealWith?: (() => Promise<Readonly<Record<string, string>>>) | undefined;
 }
+
+const OPTIONS = membersOf<WriteSafetensorsOptions>()({
+  ...WRITE_OPTIONS,
+  metadata: optional(recordOf<string>()),
+  sealWith: optional(FUNCTION),
+});
 
 /**
  * Writes tensors as a safetensors file: to a temporary file in the same folder, then renamed, so that the name holds a whole file
@@ -30,14 +39,13 @@ export interface WriteSafetensorsOptions extends WriteOptions {
 export async function writeSafetensors(
   file: string | URL,
   tensors: ReadonlyMap<string, Tensor | TensorSource>,
-  options: WriteSafetensorsOptions = {},
+  given: WriteSafetensorsOptions = {},
 ): Promise<void> {
+  const options = checkOptions('writeSafetensors', OPTIONS, given);
   const { metadata = {}, sealWith, signal, onProgress } = options;
   throwIfAborted(signal);
   // Widest elements first: every tensor is then aligned without holes, which the format forbids.
-  const ordered = [...tensors]
-    .map(([name, tensor]) => ({ name, source: sourceOf(name, tensor) }))
-    .sort((a, b) => DTYPES[b.source.dtype].bytes - DTYPES[a.source.dtype].bytes);
+  const ordered = sourcesOf(tensors).sort((a, b) => DTYPES[b.source.dtype].bytes - DTYPES[a.source.dtype].bytes);
   const header = encodeHeader(ordered, metadata);
   const total = ordered.reduce((sum, { source }) => sum + bytesOf(source), header.length);
   const onBytes = (done: number) => onProgress?.({ phase: 'write', done, total });
@@ -57,7 +65,7 @@ function encodeHeader(
 ): Uint8Array {
   for (const [key, value] of Object.entries(metadata)) {
     if (typeof value !== 'string') {
-      throw invalid(`Expected a string for metadata.${key} but received ${typeof value}`);
+      throw invalid(`Expected a string for metadata.${key} but received ${show(value)}`);
     }
   }
   let at = 0;

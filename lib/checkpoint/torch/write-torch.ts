@@ -1,15 +1,19 @@
+import { checkOptions } from '../../arguments/check';
+import { membersOf } from '../../arguments/schemas';
 import { DTYPES } from '../../tensor/dtype';
 import { elementCount, type Tensor } from '../../tensor/tensor';
 import { writeNewFile } from '../files/new-file';
 import { pathOf } from '../files/source';
-import { bytesOf, inTurn, sourceOf, type TensorSource } from '../tensor-source';
-import type { WriteOptions } from '../write-checkpoint';
+import { bytesOf, inTurn, sourcesOf, type TensorSource } from '../tensor-source';
+import { WRITE_OPTIONS, type WriteOptions } from '../write-options';
 import { ZipWriter } from '../zip/zip-writer';
 import { storageClass, torchName } from './torch-pickle';
 
 /** As torch.save aligns storages. */
 const ALIGNMENT = 64;
 const FOLDER = 'archive';
+
+const OPTIONS = membersOf<WriteOptions>()(WRITE_OPTIONS);
 
 /**
  * Writes a state dict as `torch.save` does (zip format): an OrderedDict of dense CPU tensors, one storage each, made of nothing but what
@@ -20,9 +24,10 @@ const FOLDER = 'archive';
 export async function writeTorch(
   file: string | URL,
   tensors: ReadonlyMap<string, Tensor | TensorSource>,
-  options: WriteOptions = {},
+  given: WriteOptions = {},
 ): Promise<void> {
-  const sources = [...tensors].map(([name, tensor]) => ({ name, source: sourceOf(name, tensor) }));
+  const options = checkOptions('writeTorch', OPTIONS, given);
+  const sources = sourcesOf(tensors);
   const pickle = stateDictPickle(sources);
   const total = sources.reduce((sum, { source }) => sum + bytesOf(source), pickle.length);
   const onBytes = (done: number) => options.onProgress?.({ phase: 'write', done: Math.min(done, total), total });

@@ -1,10 +1,12 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { checkRequiredOptions } from '../../arguments/check';
+import { BOOLEAN, integer, optional, optionsOf } from '../../arguments/schemas';
 import { keepBuffers } from '../../checkpoint/files/buffer-pool';
+import { PATH, pathOf } from '../../checkpoint/files/source';
 import { removeLeftovers } from '../../checkpoint/files/temporaries';
 import { type ErrorCode, RepfuseError } from '../../errors';
 import { throwIfAborted } from '../../native/call';
-import { checkOptions, expectInteger } from '../../options';
 import {
   CHECKPOINT_OPTIONS,
   CONVERT_OPTIONS,
@@ -16,13 +18,14 @@ import {
 import { startHashing } from '../hash-file';
 import { makeFolder } from '../output-place';
 import type { ConvertReport } from '../report';
+import { type BatchFiles, inputFiles } from './input-files';
 import { Journal } from './journal';
 import { type BatchItem, planBatch, type Shard } from './plan';
 import { type BatchProgress, Pace } from './progress';
 
 export interface ConvertAllOptions extends Omit<ConvertOptions, 'onProgress'> {
   /** Where the outputs go: below it as the inputs lie below the folder that all of them have in common. Made where it is missing. */
-  readonly outDir: string;
+  readonly outDir: string | URL;
   /** Files at a time. Default 1, which uses all threads already; more help where files are small or the disk is slow. */
   readonly jobs?: number | undefined;
   /** Leave out what an earlier run has done: inputs whose content (SHA-256) its report has, with the same options. Default false. */
@@ -64,15 +67,14 @@ export interface BatchResult {
  *   report cannot be written; the signal's reason
  */
 export async function* convertAll(
-  files: Iterable<string>,
+  files: BatchFiles,
   options: ConvertAllOptions,
 ): AsyncGenerator<BatchResult, void, void> {
-  const { outDir, jobs = 1, resume = false, shard, signal, onProgress, ...each } = options;
-  checkOptions('convertAll', options, CONVERT_ALL_OPTIONS);
-  expectInteger(jobs, 'jobs');
+  const checked = checkConvertOptions(checkRequiredOptions('convertAll', OPTIONS, options));
+  const { outDir: folder, jobs = 1, resume = false, shard, signal, onProgress, ...each } = checked;
+  const outDir = pathOf(folder, 'outDir');
   checkShard(shard);
-  checkConvertOptions(each);
-  const items = await planBatch(files, outDir, each.format, shard);
+  const items = await planBatch(await inputFiles(files, outDir), outDir, each.format, shard);
   await makeFolder(outDir);
   throwIfAborted(signal);
   const journal = await Journal.open(join(outDir, reportName(shard)), fingerprint(each));
@@ -112,22 +114,21 @@ export async function* convertAll(
   }
 }
 
-const CONVERT_ALL_OPTIONS = [
+const SHARD = optionsOf<Shard>()({ index: integer(0), count: integer() });
+const OPTIONS = optionsOf<ConvertAllOptions>()({
   ...CONVERT_OPTIONS,
-  'jobs',
-  'outDir',
-  'resume',
-  'shard',
-] as const satisfies readonly (keyof ConvertAllOptions)[];
+  jobs: optional(integer()),
+  outDir: PATH,
+  resume: optional(BOOLEAN),
+  shard: optional(SHARD),
+});
 
 function checkShard(shard: Shard | undefined): void {
-  if (shard === undefined) return;
-  expectInteger(shard.count, 'shard.count');
-  expectInteger(shard.index, 'shard.index', 0);
-  if (shard.index < shard.count) return;
+  if (shard === undefined || shard.index < shard.count) return;
   throw new RepfuseError(
     'ERR_REPFUSE_INVALID_ARGUMENT',
     `Expected a shard from 0 to ${shard.count - 1} for shard.index but received ${shard.index}`,
+    { option: 'shard' },
   );
 }
 
@@ -151,21 +152,30 @@ function fingerprint({
   keys,
   grow,
 }: ConvertOptions): string {
-  return JSON.stringify({
-    eps,
-    families,
-    keyless,
-    keepBlocks,
-    rules,
-    graph,
-    arch,
-    keyPath,
-    prefix,
-    dtype,
-    format,
-    keys,
-    grow,
-  });
+  try {
+    return JSON.stringify({
+      eps,
+      families,
+      keyless,
+      keepBlocks,
+      rules,
+      graph,
+      arch,
+      keyPath,
+      prefix,
+      dtype,
+      format,
+      keys,
+      grow,
+    });
+  } catch (cause) {
+    throw new RepfuseError(
+      'ERR_REPFUSE_GRAPH',
+      'Expected JSON for graph but reading it failed',
+      { option: 'graph' },
+      { cause },
+    );
+  }
 }
 
 function endOf({ status }: BatchResult): 'done' | 'failed' | 'skipped' {

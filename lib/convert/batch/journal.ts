@@ -1,6 +1,6 @@
 import { appendFile, readFile, stat, truncate } from 'node:fs/promises';
-import { printableLines } from '../../arguments/show';
 import { RepfuseError } from '../../errors';
+import { printableLines } from '../../printable';
 import type { BatchResult } from './convert-all';
 import type { BatchItem } from './plan';
 

@@ -1,14 +1,14 @@
-import type { Source } from '../../checkpoint/files/source';
-import { type ReadCheckpointOptions, withInput } from '../../checkpoint/read-checkpoint';
+import { checkOptions, expectNone } from '../../arguments/check';
+import { integer, number, optional, optionsOf, THREADS } from '../../arguments/schemas';
+import { inputOf, type Source } from '../../checkpoint/files/source';
+import { READ_OPTIONS, type ReadCheckpointOptions, withInput } from '../../checkpoint/read-checkpoint';
 import type { Checkpoint } from '../../checkpoint/state-dict';
 import { torchName } from '../../checkpoint/torch/torch-pickle';
 import { canHold } from '../../checkpoint/write-checkpoint';
-import { RepfuseError } from '../../errors';
 import type { DetectedBlock } from '../../families';
 import { evaluateAsync, type Graph, readGraphMetadata, readOnnxModel } from '../../graph';
 import { throwIfAborted } from '../../native/call';
-import { type GraphOptions, graphFor } from '../../nets/graph-for';
-import { checkOptions, expectNone } from '../../options';
+import { GRAPH_OPTIONS, type GraphOptions, graphFor } from '../../nets/graph-for';
 import { seededUniform, uniformValues } from '../../tensor/random';
 import { elementCount, formatShape, Tensor } from '../../tensor/tensor';
 import { checkFindOptions, FIND_OPTIONS, type FindOptions, findBlocks } from '../find-blocks';
@@ -72,17 +72,17 @@ export interface VerifyReport extends Partial<Omit<OnnxVerification, 'equal'>> {
  * @returns the report; inequality is no error
  * @throws the errors of `readCheckpoint`; ERR_REPFUSE_INVALID_ARGUMENT; ERR_REPFUSE_GRAPH; the signal's reason
  */
-export async function verify(first: Source, second: Source, options: VerifyOptions = {}): Promise<VerifyReport> {
-  checkOptions('verify', options, OPTIONS);
+export async function verify(first: Source, second: Source, given: VerifyOptions = {}): Promise<VerifyReport> {
+  inputOf(first, 'first');
+  inputOf(second, 'second');
+  const options = checkFindOptions(checkOptions('verify', OPTIONS, given));
   const { signal, onProgress } = options;
-  checkTolerance(options.tolerance);
-  checkFindOptions(options);
   onProgress?.({ phase: 'verify', done: 0, total: 1 }); // how many blocks there are shows only once the file is read
   const a = await readEither(first, options);
   const b = await readEither(second, a.kind === 'onnx' ? options : { signal });
   if (a.kind === 'onnx' && b.kind === 'onnx') {
-    const { signal: _, seed: __, threads: ___, tolerance: ____, onProgress: _____, ...given } = options;
-    expectNone(given, `${a.file} and ${b.file}, ONNX models, which tell all themselves`, a.file);
+    const { signal: _, seed: __, threads: ___, tolerance: ____, onProgress: _____, ...others } = options;
+    expectNone(others, `${a.file} and ${b.file}, ONNX models, which tell all themselves`, a.file);
     const report = await verifyModels({ ...a, source: first }, { ...b, source: second }, options);
     onProgress?.({ phase: 'verify', done: 1, total: 1 });
     return report;
@@ -145,26 +145,14 @@ async function verifyCheckpoints(a: Checkpoint, b: Checkpoint, options: VerifyOp
 /** End to end, where there are no blocks. */
 const LEAST_BOUND = 1e-5;
 
-const OPTIONS = [
+const OPTIONS = optionsOf<VerifyOptions>()({
   ...FIND_OPTIONS,
-  'arch',
-  'graph',
-  'keyPath',
-  'onProgress',
-  'prefix',
-  'seed',
-  'signal',
-  'threads',
-  'tolerance',
-] as const satisfies readonly (keyof VerifyOptions)[];
-
-function checkTolerance(tolerance = 0): void {
-  if (Number.isFinite(tolerance) && tolerance >= 0) return;
-  throw new RepfuseError(
-    'ERR_REPFUSE_INVALID_ARGUMENT',
-    `Expected a number of at least 0 for tolerance but received ${tolerance}`,
-  );
-}
+  ...GRAPH_OPTIONS,
+  ...READ_OPTIONS,
+  seed: optional(integer(0)),
+  threads: optional(THREADS),
+  tolerance: optional(number(0)),
+});
 
 async function verifyNetwork(
   a: Checkpoint,

@@ -1,14 +1,6 @@
 import { create } from '@bufbuild/protobuf';
-import {
-  AffineConv,
-  addBranches,
-  appendStages,
-  concatOutputs,
-  fromBranch,
-  identity,
-  isPracticable,
-  weightElements,
-} from '../../algebra';
+import { AffineConv, addBranches, appendStages, concatOutputs, fromBranch, identity } from '../../algebra';
+import { isPracticable, weightElements } from '../../algebra/weight-size';
 import { RepfuseError } from '../../errors';
 import { breathe } from '../../native/breathe';
 import type { Padding4 } from '../../ops/geometry';

@@ -1,0 +1,58 @@
+import { checkArgument } from '../arguments/check';
+import { isListOf, listOf, membersOf, type Schema, TEXT, TEXTS, value } from '../arguments/schemas';
+import type { EpsChoice } from '../families';
+import { BRANCHES, STAGES } from '../ops/branch-schema';
+import { checkStubs, type TensorStub } from '../tensor/schemas';
+import { deployGraph as deploy, type FusedBlock } from './deploy';
+import { batchNormEps as epsOf, type Graph } from './graph';
+import { parseGraph } from './parse';
+import { inferShapes as infer } from './shapes';
+
+// What other rooms call with what they know to be right, for those who call from outside: the same, the arguments checked first.
+
+const SHAPE: Schema<readonly number[]> = value('an array of integers', (given) =>
+  isListOf(given, Number.isSafeInteger),
+);
+const DEPLOY_KEYS = membersOf<FusedBlock['deployKeys']>()({ weight: TEXT, bias: TEXT });
+const BLOCKS = listOf(
+  membersOf<FusedBlock>()({
+    prefix: TEXT,
+    anchorKey: TEXT,
+    trainKeys: TEXTS,
+    deployKeys: DEPLOY_KEYS,
+    branches: BRANCHES,
+    after: STAGES,
+  }),
+);
+
+/**
+ * Shape of every node's result, by id, for an input of `inputShape` [N, C, H, W]. Every tensor that a node reads is checked
+ * against it: there, floating-point, of the right shape.
+ *
+ * @throws ERR_REPFUSE_GRAPH naming the node whose weights are missing or whose input does not fit; ERR_REPFUSE_SHAPE if
+ *   `inputShape` is no shape; ERR_REPFUSE_INVALID_ARGUMENT
+ */
+export function inferShapes(
+  graph: Graph,
+  inputShape: readonly number[],
+  tensors: ReadonlyMap<string, TensorStub>,
+): Map<string, readonly number[]> {
+  return infer(parseGraph(graph), [...checkArgument('inputShape', SHAPE, inputShape)], checkStubs('tensors', tensors));
+}
+
+/**
+ * The graph of the deploy form: every fused block's branches replaced by one convolution, which keeps the id of the sum that it
+ * replaces. Geometry is that of the block's main convolution. Blocks of which the graph holds nothing (an auxiliary head) are
+ * passed over.
+ *
+ * @throws ERR_REPFUSE_GRAPH naming the block whose nodes are not one piece of the graph with one input and one output, or do
+ *   not sum the very branches that were fused (another eps, a branch more or less); ERR_REPFUSE_INVALID_ARGUMENT
+ */
+export function deployGraph(graph: Graph, blocks: readonly FusedBlock[]): Graph {
+  return deploy(parseGraph(graph), checkArgument('blocks', BLOCKS, blocks));
+}
+
+/** What a graph says of a BatchNorm's eps, by key prefix, in the way that `detectBlocks` asks for it. @throws ERR_REPFUSE_GRAPH */
+export function batchNormEps(graph: Graph): (batchNorm: string) => EpsChoice | undefined {
+  return epsOf(parseGraph(graph));
+}
