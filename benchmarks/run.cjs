@@ -29,10 +29,10 @@ async function main(names) {
   mkdirSync(folder, { recursive: true });
   for (const name of names.length > 0 ? names : Object.keys(BENCHMARKS)) {
     console.log(`\n== ${name}`);
-    const { description, rows } = await require(BENCHMARKS[name]).run(console.log);
+    const { description, ...results } = await require(BENCHMARKS[name]).run(console.log);
     writeFileSync(
       join(folder, `${name}.json`),
-      `${JSON.stringify({ benchmark: name, description, machine, rows }, null, 2)}\n`,
+      `${JSON.stringify({ benchmark: name, description, machine, ...results }, null, 2)}\n`,
     );
   }
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The long checks, outside .ci/run: the native tests under AddressSanitizer with UndefinedBehaviorSanitizer (10,000 networks of random geometry among
-# them), and under ThreadSanitizer; 10,000 random graphs in the engine and by evaluate, 10,000 ONNX models whose constants are computed, rightly or not.
+# them), and under ThreadSanitizer; 10,000 random graphs in the engine and by evaluate, 10,000 ONNX models whose constants are computed, rightly or not;
+# every float32 through every activation, and wide layers against what loses most.
 # Ends with `N passed, N failed`.
 set -u
 cd "$(dirname "$0")/.."
@@ -19,7 +20,11 @@ check() {
 # WithoutMemory limits the address space, which the sanitizer itself needs.
 check address-undefined 'address,undefined,float-cast-overflow -fno-sanitize-recover=all' ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 '-*WithoutMemory*' 10000
 # The shape sweeps are single-threaded arithmetic: what threads share is in the others.
-check thread thread TSAN_OPTIONS=halt_on_error=1:allocator_may_return_null=1 '-EngineConvTest.*'
+check thread thread TSAN_OPTIONS=halt_on_error=1:allocator_may_return_null=1 '-EngineConvTest.*:PrecisionTest.*:NonfiniteTest.*'
+# All 2^32 float32 values of every activation at every level; wide layers against what loses most.
+printf '\n== native sweeps\n'
+if cmake -S . -B build-native -DREPFUSE_TESTS=ON >/dev/null && cmake --build build-native -j "$(nproc)" --target native_tests >/dev/null &&
+  REPFUSE_EVERY_FLOAT=1 REPFUSE_WIDE_LAYERS=1 build-native/native_tests --gtest_brief=1 --gtest_filter='*ActivationsTest*:PrecisionTest*'; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
 printf '\n== random graphs\n'
 if REPFUSE_RANDOM_GRAPHS=10000 npx jest test/engine/random-graphs.test.ts; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
 printf '\n== graphs of constants\n'

@@ -1,4 +1,4 @@
-import { PRECISIONS, type PrecisionReport } from '../engine';
+import { PRECISION_BOUNDS, PRECISIONS, type PrecisionReport } from '../engine';
 import { formatShape } from '../tensor/tensor';
 import { formatError, formatTable } from './table';
 
@@ -9,8 +9,8 @@ export function formatPrecision({ input, threads, network, layers }: PrecisionRe
     layer,
     output.slice(1).join('x'),
     ...PRECISIONS.flatMap((precision) => {
-      const { kernel, seconds, error } = measures[precision];
-      return [kernel, micro(seconds), formatError(error)];
+      const { kernel, seconds, error, errorOfMagnitudes } = measures[precision];
+      return [kernel, micro(seconds), formatError(error), formatError(errorOfMagnitudes)];
     }),
   ]);
   const whole = PRECISIONS.map((precision) => {
@@ -23,8 +23,10 @@ export function formatPrecision({ input, threads, network, layers }: PrecisionRe
       agreeing === null ? '-' : `${agreeing} of ${input[0]}`,
     ];
   });
+  const promised = PRECISIONS.map((precision) => `${precision} promises ${PRECISION_BOUNDS[precision]}`).join(', ');
   return [
-    formatTable(['layer', 'output', ...PRECISIONS.flatMap((precision) => [precision, 'us', 'error/peak'])], rows),
+    formatTable(['layer', 'output', ...PRECISIONS.flatMap((precision) => [precision, 'us', '/peak', '/terms'])], rows),
+    `error: the largest difference from float64, over the peak of the result and over the largest sum of magnitudes of its terms, of which ${promised}`,
     '',
     `${formatShape(input)}, ${threads} threads, beside float64:`,
     formatTable(['precision', 'ms', 'times f32', 'error/peak', 'same largest class'], whole),

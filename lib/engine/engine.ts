@@ -40,9 +40,10 @@ export interface EngineOptions {
   /** Threads of a run; default `REPFUSE_NUM_THREADS`, else min(CPU affinity, cgroup quota). Never changes the result. */
   readonly threads?: number | undefined;
   /**
-   * What a convolution may lose, of the peak of its result: `'f32'` (default) max(2e-6, twice the error of a plain float32 convolution),
-   * `'fast'` 2e-5, `'bf16'` 1e-2. A CPU that multiplies bf16 may then split float32 into three bf16 terms (six products), two (three
-   * products), or round it to one; float32 is always allowed to answer. `explain` tells which did.
+   * What a convolution may lose, whatever its finite data, of the largest sum of magnitudes of its terms (`PRECISION_BOUNDS`): `'f32'`
+   * (default) 5e-5, `'fast'` 1e-4, `'bf16'` 1e-2. Typical data lose 3e-6, 2e-5, 1e-2 of the peak of the result. A
+   * CPU that multiplies bf16 may split float32 into three bf16 terms (six products), two (three products), or round it to one; float32 is
+   * always allowed to answer. `explain` tells which did.
    */
   readonly precision?: Precision | undefined;
   /** An image's result does not depend on the batch it comes in. Default false: kernels are chosen for the whole batch. */

@@ -16,5 +16,5 @@ export {
   type NetworkMeasure,
   type PrecisionReport,
 } from './measure-precision';
-export { ALGORITHMS, type Algorithm, PRECISIONS, type Precision } from './native-engine';
+export { ALGORITHMS, type Algorithm, PRECISION_BOUNDS, PRECISIONS, type Precision } from './native-engine';
 export { type ReadModelOptions, readModel } from './read-model';

@@ -2,6 +2,7 @@ import { checkOptions } from '../arguments/check';
 import { integer, optional, optionsOf, SIGNAL, THREADS } from '../arguments/schemas';
 import { resolveMemoryLimit } from '../native/memory';
 import { addAsync, hardswishAsync, reluAsync, sigmoidAsync, siluAsync } from '../ops';
+import type { Padding4 } from '../ops/geometry';
 import { type TensorOp, tensorOpAsync, tensorOpShape } from '../ops/tensor-op';
 import { elementCount, Tensor } from '../tensor/tensor';
 import { compileGraph } from './compile';
@@ -31,6 +32,11 @@ export interface LayerMeasure {
   readonly seconds: number | null;
   /** max |difference| from float64 over the peak, for the input that the float64 network gives it, before a sum with another value. */
   readonly error: number;
+  /**
+   * The same difference over the largest sum of magnitudes of the layer's terms: at most `PRECISION_BOUNDS`, where the activation stretches
+   * nothing (hardswish does by up to 1.5, silu by 1.1).
+   */
+  readonly errorOfMagnitudes: number;
 }
 
 export interface LayerPrecision {
@@ -76,10 +82,17 @@ export async function measurePrecision(
   const layers: LayerPrecision[] = [];
   for await (const layer of reference.layers()) {
     const measures: Partial<Record<Precision, LayerMeasure>> = {};
+    const magnitudes = await reference.magnitudes(layer.step, layer.input);
     for (const precision of PRECISIONS) {
       const { kernel, seconds } = stepOf(plans[precision], layer.step.name);
       const got = await reference.run(layer.step, layer.input, { precision, algorithm: algorithmOf(kernel) });
-      measures[precision] = { kernel, seconds, error: relativeError(got, layer.want) };
+      const difference = largestDifference(got, layer.want);
+      measures[precision] = {
+        kernel,
+        seconds,
+        error: ratio(difference, peakOf(layer.want)),
+        errorOfMagnitudes: ratio(difference, magnitudes),
+      };
     }
     layers.push({
       layer: layer.step.name,
@@ -94,7 +107,7 @@ export async function measurePrecision(
     threads,
     network: byPrecision((precision) => ({
       seconds: outputs[precision].seconds,
-      error: relativeError(outputs[precision].output, want),
+      error: ratio(largestDifference(outputs[precision].output, want), peakOf(want)),
       agreeing: agreeing(outputs[precision].output, want),
     })),
     layers: layers.sort((a, b) => worst(b) - worst(a)),
@@ -241,6 +254,17 @@ class ReferenceRun {
     }
   }
 
+  /** The largest sum of magnitudes of a convolution's terms, at any place of the kernel that meets the image. */
+  async magnitudes(step: ProgramStep, input: Tensor): Promise<number> {
+    const { activation: _, fuse, ...plain } = step;
+    const { weight, bias } = fuse === undefined ? step : await fuse({ signal: this.signal });
+    const sums: ProgramStep = { ...plain, weight: magnitudesOf(weight!), bias: bias ? magnitudesOf(bias) : null };
+    const padding = step.padding?.map((pad, side) => beyond(pad, sums, side % 2)) as Padding4 | undefined;
+    return peakOf(
+      await this.run({ ...sums, ...(padding && { padding }) }, magnitudesOf(input), { algorithm: 'float64' }),
+    );
+  }
+
   /** What has no weights. */
   private async other(step: ProgramStep, inputs: readonly Tensor[]): Promise<Tensor> {
     const [first, second] = inputs as [Tensor, Tensor];
@@ -302,6 +326,18 @@ function alone(step: ProgramStep): ProgramStep {
   return { ...rest, inputs: [0] };
 }
 
+/** As much padding as lets the kernel leave the image, in whole strides more than there is: the places between stay. */
+function beyond(pad: number, { weight, stride, dilation }: ProgramStep, axis: number): number {
+  const size = weight?.shape[2 + axis] ?? 1;
+  const step = stride?.[axis] ?? 1;
+  const missing = Math.max((size - 1) * (dilation?.[axis] ?? 1) - pad, 0);
+  return pad + Math.floor(missing / step) * step;
+}
+
+function magnitudesOf({ shape, data }: Tensor): Tensor {
+  return Tensor.f32(shape, (data as Float32Array).map(Math.abs));
+}
+
 function gated(x: Tensor, gate: Tensor): Tensor {
   const factors = gate.data as Float32Array;
   const pixels = elementCount(x.shape) / factors.length;
@@ -311,15 +347,18 @@ function gated(x: Tensor, gate: Tensor): Tensor {
   );
 }
 
-function relativeError(got: Tensor, want: Tensor): number {
+function largestDifference(got: Tensor, want: Tensor): number {
   const [have, expected] = [got.data as Float32Array, want.data as Float32Array];
-  let peak = 0;
-  let error = 0;
-  for (let i = 0; i < expected.length; i++) {
-    peak = Math.max(peak, Math.abs(expected[i]!));
-    error = Math.max(error, Math.abs(have[i]! - expected[i]!));
-  }
-  return peak === 0 ? error : error / peak;
+  return expected.reduce((most, value, i) => Math.max(most, Math.abs(have[i]! - value)), 0);
+}
+
+function peakOf({ data }: Tensor): number {
+  return (data as Float32Array).reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+}
+
+/** Of nothing but zeros the difference itself. */
+function ratio(difference: number, whole: number): number {
+  return whole === 0 ? difference : difference / whole;
 }
 
 function agreeing(got: Tensor, want: Tensor): number | null {

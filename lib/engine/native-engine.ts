@@ -15,6 +15,12 @@ export type Algorithm = (typeof ALGORITHMS)[number];
 export const PRECISIONS = ['f32', 'fast', 'bf16'] as const;
 export type Precision = (typeof PRECISIONS)[number];
 
+/**
+ * What a convolution may lose in each precision, whatever its finite data, of the largest sum of magnitudes of its terms (|bias| + sum |weight| |input|)
+ * at any place of the kernel that meets the image; docs/precision.md says why, and what typical data lose.
+ */
+export const PRECISION_BOUNDS: Readonly<Record<Precision, number>> = { f32: 5e-5, fast: 1e-4, bf16: 1e-2 };
+
 export interface NativeEngineOptions {
   readonly algorithm: Algorithm;
   readonly precision: Precision;

@@ -1,10 +1,12 @@
 // What each way to compute a convolution loses, beside float64: on the dense layers, with weights like those of a fused RepVGG block and inputs that a
 // ReLU has made. Matrix tiles are emulated: their results, though not their speed, are those of a CPU that has them.
-// usage: build-native/native_benchmarks --benchmark_filter=precision/
+// And what it loses at most, of the largest sum of magnitudes of the terms, against filters and inputs made for that.
+// usage: build-native/native_benchmarks --benchmark_filter='precision/|adversaries/'
 #include <cmath>
 #include <cstring>
 #include <random>
 
+#include "../test/adversaries.h"
 #include "../test/emulated_tiles.h"
 #include "layers.h"
 #include "measure.h"
@@ -99,7 +101,37 @@ void BM_Error(benchmark::State& state, Layer layer, Method method) {
   SetIsa(BestIsa());
 }
 
+// Of all adversaries, and of those whose terms are of both signs and spread over the channels; the label tells which of all is the worst.
+void BM_Adversaries(benchmark::State& state, TriedLayer layer, Method method) {
+  SetKernels(EmulatedAmxTable());
+  double most = 0, even = 0;
+  std::string kernel;
+  for (auto _ : state) {
+    for (const TriedFilter& filter : TriedFilters()) {
+      for (const TriedInput& input : TriedInputs()) {
+        const double error = Tried(layer, filter, input).Error({.algorithm = method.algorithm, .precision = method.precision}, &kernel);
+        if (filter.even && input.even) even = std::max(even, error);
+        if (error <= most) continue;
+        most = error;
+        state.SetLabel(std::string(filter.name) + " / " + input.name);
+      }
+    }
+  }
+  state.counters["most"] = most;
+  state.counters["even"] = even;
+  SetIsa(BestIsa());
+}
+
 const bool registered = [] {
+  for (const TriedLayer& layer : {TriedLayer{256, 32, 24, 3}, {512, 32, 16, 3}, {512, 32, 16, 1}}) {
+    for (const Method& method : kMethods) {
+      const bool winograd = method.algorithm == Algorithm::kWinograd2 || method.algorithm == Algorithm::kWinograd4;
+      if (winograd && layer.kernel != 3) continue;
+      const std::string size = std::to_string(layer.size), kernel = std::to_string(layer.kernel);
+      const std::string name = "adversaries/" + std::to_string(layer.in) + "->" + std::to_string(layer.out) + " " + kernel + "x" + kernel + " " + size + "x" + size + "/" + method.name;
+      benchmark::RegisterBenchmark(name.c_str(), BM_Adversaries, layer, method)->Iterations(1);
+    }
+  }
   for (const Layer& layer : Layers()) {
     if (layer.groups > 1) continue;
     for (const Method& method : kMethods) {

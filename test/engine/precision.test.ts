@@ -1,11 +1,13 @@
 import { readFileSync, statSync } from 'node:fs';
 import { convert } from '../../lib/convert';
-import { Engine, measurePrecision, PRECISIONS, readModel } from '../../lib/engine';
+import { Engine, type Model, measurePrecision, PRECISION_BOUNDS, PRECISIONS, readModel } from '../../lib/engine';
+import type { Graph } from '../../lib/graph';
 import { info } from '../../lib/native/info';
 import { toFloat32 } from '../../lib/tensor/half';
 import { Tensor } from '../../lib/tensor/tensor';
 import { fixturePath } from '../support/fixtures';
 import { availableIsas, withIsa } from '../support/isa';
+import { Random } from '../support/random';
 import { temporaryFolder } from '../support/temporary';
 import { image, smallNet } from './small-net';
 
@@ -69,10 +71,88 @@ describe('measurePrecision', () => {
     const worst = report.layers.map(({ measures }) => Math.max(...PRECISIONS.map((p) => measures[p].error)));
     expect(worst).toEqual([...worst].sort((a, b) => b - a));
     for (const { measures } of report.layers)
-      for (const precision of PRECISIONS) expect(measures[precision].error).toBeLessThanOrEqual(BOUNDS[precision]);
+      for (const precision of PRECISIONS) {
+        expect(measures[precision].error).toBeLessThanOrEqual(BOUNDS[precision]);
+        expect(measures[precision].errorOfMagnitudes).toBeLessThanOrEqual(measures[precision].error);
+      }
     for (const precision of PRECISIONS) {
       expect(report.network[precision].seconds).toBeGreaterThan(0);
       expect(report.network[precision].error).toBeLessThan(3 * BOUNDS[precision]);
     }
   });
+
+  // No float32 sum keeps a bound of the peak where large terms cancel; of the terms it does.
+  test.each([
+    { shift: 10, sign: 1, huge: 1 },
+    { shift: 1e3, sign: -1, huge: 1 },
+    { shift: 1e5, sign: 1, huge: 1 },
+    { shift: 0, sign: 1, huge: 1e5 },
+  ])(
+    'cancelling: kernels of sum 0 in a layer that is Winograd by itself, a common $shift (every other channel times $sign), a channel times $huge',
+    async ({ shift, sign, huge }) => {
+      const { model, input, want, magnitudes } = cancelling(shift, sign, huge);
+      const { layers } = await measurePrecision(model, input, { runs: 1, threads: 1 });
+      const { measures } = layers.find(({ layer }) => layer === 'wide')!;
+      if (info().isa !== 'scalar') expect(measures.f32.kernel).toMatch(/^(winograd F\(4,3\)|tiles)/);
+      for (const precision of PRECISIONS)
+        expect(measures[precision].errorOfMagnitudes).toBeLessThanOrEqual(PRECISION_BOUNDS[precision]);
+      if (huge === 1) expect(measures.f32.errorOfMagnitudes).toBeLessThanOrEqual(2.5e-7);
+      // What the measure says is so, by sums that share nothing with it.
+      for (const algorithm of ['auto', 'direct', 'winograd2', 'winograd4'] as const) {
+        using engine = await Engine.create({ ...model, graph: { ...model.graph, output: 'wide' } }, { algorithm });
+        const got = floats(engine.runSync(input));
+        const error = want.reduce((most, value, i) => Math.max(most, Math.abs(got[i * STRIDE]! - value)), 0);
+        expect(error / magnitudes).toBeLessThanOrEqual(huge === 1 ? 2.5e-7 : PRECISION_BOUNDS.f32);
+      }
+    },
+  );
 });
+
+const [CHANNELS, SIZE, STRIDE] = [256, 12, 97];
+
+/** A wide layer in a network whose other weights leave its Winograd weights room, an input for it, and every STRIDE-th result in float64. */
+function cancelling(shift: number, sign: number, huge: number) {
+  const random = new Random(5);
+  const kernels = random.floats(64 * CHANNELS * 9);
+  for (let at = 0; at < kernels.length; at += 9) {
+    const mean = kernels.subarray(at, at + 9).reduce((sum, w) => sum + w / 9, 0);
+    for (let i = at; i < at + 9; i++) kernels[i]! -= mean;
+  }
+  const pixels = random.floats(CHANNELS * SIZE * SIZE).map((value, i) => {
+    const channel = Math.floor(i / SIZE / SIZE);
+    return (shift + value) * (channel % 2 === 0 ? 1 : sign) * (channel === 100 ? huge : 1);
+  });
+  const conv = (id: string, input: string, size: number) => ({
+    ...{ id, op: 'conv2d' as const, inputs: [input], weight: id, bias: null, groups: 1 },
+    ...{ stride: [1, 1] as const, padding: [size >> 1, size >> 1] as const, dilation: [1, 1] as const },
+  });
+  const nodes = [
+    conv('wide', 'x', 3),
+    { id: 'mean', op: 'global_avg_pool', inputs: ['wide'] },
+    { id: 'flat', op: 'flatten', inputs: ['mean'] },
+    { id: 'y', op: 'linear', inputs: ['flat'], weight: 'classes', bias: null },
+  ];
+  const tensors = new Map([
+    ['wide', Tensor.f32([64, CHANNELS, 3, 3], kernels)],
+    ['classes', Tensor.f32([4096, 64], random.floats(4096 * 64))],
+  ]);
+  const model: Model = { graph: { input: 'x', output: 'y', nodes } as Graph, tensors };
+  const sum = (index: number, term: (product: number) => number) => {
+    const [o, y, x] = [Math.floor(index / SIZE / SIZE), Math.floor(index / SIZE) % SIZE, index % SIZE];
+    let total = 0;
+    for (let c = 0; c < CHANNELS; c++) {
+      for (let tap = 0; tap < 9; tap++) {
+        const [row, column] = [y + Math.floor(tap / 3) - 1, x + (tap % 3) - 1];
+        if (row < 0 || column < 0 || row >= SIZE || column >= SIZE) continue;
+        total += term(kernels[(o * CHANNELS + c) * 9 + tap]! * pixels[(c * SIZE + row) * SIZE + column]!);
+      }
+    }
+    return total;
+  };
+  const places = Array.from({ length: Math.ceil((64 * SIZE * SIZE) / STRIDE) }, (_, i) => i * STRIDE);
+  return {
+    ...{ model, input: Tensor.f32([1, CHANNELS, SIZE, SIZE], pixels) },
+    want: places.map((index) => sum(index, (product) => product)),
+    magnitudes: Math.max(...places.map((index) => sum(index, Math.abs))),
+  };
+}

@@ -86,11 +86,11 @@ struct Network {
 };
 
 // How a convolution is computed; kAuto takes the one whose estimate is least.
-// kDirect and Winograd's are of float32; kProducts sums products of bf16 terms where the level can, kFloat64 sums in float64.
+// kDirect and Winograd's are of float32, and kDirect keeps what is not finite under its taps, Winograd's in its tile; kProducts sums products of bf16 terms where the level can, kFloat64 sums in float64.
 enum class Algorithm { kAuto, kDirect, kWinograd2, kWinograd4, kProducts, kFloat64 };
 
-// What a convolution may lose, of the peak of its result: max(2e-6, twice the error of a plain float32 convolution); 2e-5; 1e-2. Where the level
-// multiplies bf16, operands may be split into three terms (six products), two (three), one.
+// What a convolution may lose, whatever its finite data, of the largest sum of magnitudes of its terms (docs/precision.md): 5e-5; 1e-4; 1e-2. Where
+// the level multiplies bf16, operands may be split into three terms (six products), two (three), one.
 enum class Precision { kF32, kFast, kBf16 };
 
 // Bytes that one run may take: its activations with their borders, its workspaces, and the packed weights. As many times those of its input and its
