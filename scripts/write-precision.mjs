@@ -92,7 +92,7 @@ What a convolution may lose, against float64:
 
 | \`precision\` | whatever the data: at most, of the largest sum of magnitudes | typical data: of the peak of the result | where the CPU multiplies bf16 |
 | --- | --- | --- | --- |
-| \`'f32'\` (default) | 5e-5; 2.5e-7 where 512 channels or more carry the sums evenly | 3e-6 | three terms of every operand, six products |
+| \`'f32'\` (default) | 5e-5; 5e-7 where 256 channels or more carry the sums evenly | 3e-6 | three terms of every operand, six products |
 | \`'fast'\` | 1e-4 | 2e-5 | two terms, three products |
 | \`'bf16'\` | 1e-2 | 1e-2 | one term, one product |
 
@@ -132,9 +132,9 @@ u = 2^-24 is what one rounding in float32 costs at most, of the rounded value. S
 * **Winograd.** A tile of inputs is transformed, multiplied, and transformed back; the factors of the three transforms exceed 1, so rounding errors of values that cancel in exact arithmetic
   stay. Independent errors of one u in the products of F(4,3) reach an output with a weight of at most 42 (root of the sum of squares, over the largest S; a filter of one corner tap and a tile of the worst
   signs), F(2,3)'s with 5. A transform costs 1 to 2 u, a chain of products up to 256 additions (half the channels) about 0.4 sqrt(256) u = 7 u where one channel outweighs all others and comes first. That makes 42 x 7 u = 1.8e-5 S for the root mean
-  square, and was 3.1e-5 S at most in what was tried. This is a bound of probability, and by search: if every rounding went the same way it would be larger. An output shares a tile of 6 x 6 pixels, so that S is the largest of the layer, not its own.
+  square; the table tells what was found. This is a bound of probability, and by search: if every rounding went the same way it would be larger. An output shares a tile of 6 x 6 pixels, so that S is the largest of the layer, not its own.
 * **Evenly carried sums.** If n channels carry a sum evenly and terms have both signs, partial sums and errors grow with sqrt(n) while S grows with n: the more channels, the smaller the share that is lost. A component
-  common to all channels, however large, is in S too and costs nothing more.
+  common to all channels, however large, is in S too: such data lose less than 2.5e-7.
 
 \`npm run bench -- precision\` tries filters and inputs that are made to lose most (native/test/adversaries.h), and the tests hold every kernel of every CPU level to the promises with the same ones:
 
