@@ -1,4 +1,4 @@
-// Networks of odd geometry (see geometry_networks.h): each is refused by a status, or gives what the reference gives. REPFUSE_GEOMETRY_CASES is how
+// Networks of odd geometry (see geometry_networks.h): each is refused by a status, or gives what the reference gives, in an engine and by operators. REPFUSE_GEOMETRY_CASES is how
 // many; `npm run trust` runs ten thousand under sanitizers.
 #include <gtest/gtest.h>
 
@@ -7,6 +7,9 @@
 #include "geometry_networks.h"
 #include "isa_levels.h"
 #include "network_reference.h"
+#include "repfuse/conv.h"
+#include "repfuse/pool.h"
+#include "repfuse/tensor_op.h"
 
 namespace repfuse {
 namespace {
@@ -47,6 +50,42 @@ struct Tally {
   int values = 0, refused = 0, large = 0, plain = 0;
 };
 
+// The operators outside an engine, each on the values that the reference has: convolutions without what follows them, poolings, tensor operators.
+void RunOperators(const Network& network, const Expected& expected, int threads) {
+  for (size_t i = 0; i < network.nodes.size(); ++i) {
+    const NetworkNode& n = network.nodes[i];
+    if (n.inputs.empty()) continue;
+    const reference::Values &from = expected.values[static_cast<size_t>(n.inputs[0])], &want = expected.values[i + 1];
+    const std::vector<float> x(from.data.begin(), from.data.end());
+    std::vector<float> y(want.data.size(), NAN);
+    Status status = Ok();
+    if (n.kind == NodeKind::kConv && n.inputs.size() == 1 && !n.activation) {
+      const ConvShape shape{.batch = from.size(0), .in_channels = from.size(1), .height = from.size(2), .width = from.size(3), .out_channels = n.out_channels,
+                            .kernel_h = n.kernel_h, .kernel_w = n.kernel_w, .stride_h = n.stride_h, .stride_w = n.stride_w, .pad_top = n.pad_top,
+                            .pad_left = n.pad_left, .pad_bottom = n.pad_bottom, .pad_right = n.pad_right, .dilation_h = n.dilation_h,
+                            .dilation_w = n.dilation_w, .groups = n.groups};
+      status = Conv2d(shape, x.data(), n.weight.as<float>(), n.bias.as<float>(), false, y.data(), threads);
+    } else if (n.kind == NodeKind::kMaxPool || n.kind == NodeKind::kAveragePool) {
+      // A window of nothing but padding on the right is refused.
+      if (n.pad_bottom > (n.kernel_h - 1) * n.dilation_h || n.pad_right > (n.kernel_w - 1) * n.dilation_w) continue;
+      const PoolShape shape{.planes = from.size(0) * from.size(1), .height = from.size(2), .width = from.size(3), .kernel_h = n.kernel_h, .kernel_w = n.kernel_w,
+                            .stride_h = n.stride_h, .stride_w = n.stride_w, .dilation_h = n.dilation_h, .dilation_w = n.dilation_w, .pad_top = n.pad_top,
+                            .pad_left = n.pad_left, .pad_bottom = n.pad_bottom, .pad_right = n.pad_right, .out_height = want.size(2), .out_width = want.size(3)};
+      status = n.kind == NodeKind::kMaxPool ? MaxPool2d(shape, x.data(), y.data(), threads)
+                                            : AveragePool2d(shape, {n.count_include_pad, 0}, x.data(), y.data(), threads);
+    } else if (IsTensorOp(n.kind) && n.inputs.size() == 1) {
+      TensorView view{x.data(), {}};
+      for (const int64_t size : from.shape) view.shape[view.shape.rank++] = size;
+      status = RunTensorOp(n, {view}, y.data(), threads);
+    } else {
+      continue;
+    }
+    ASSERT_TRUE(status.ok()) << "operator " << i << ": " << status.message;
+    if (!expected.finite) continue;
+    for (size_t k = 0; k < y.size(); ++k) ASSERT_LE(std::abs(static_cast<double>(y[k]) - want.data[k]), 1e-5 * expected.peak) << "operator " << i << ", element " << k;
+  }
+}
+
 void RunCase(GeometryCase c, uint32_t seed, Tally* tally) {
   std::mt19937 random(seed);
   const auto x = RandomFloats(static_cast<size_t>(c.input.batch * c.input.channels * c.input.height * c.input.width), random);
@@ -54,6 +93,7 @@ void RunCase(GeometryCase c, uint32_t seed, Tally* tally) {
   const std::vector<int> outputs = c.network.outputs;
   c.options.memory = {.most = kMemoryLimit, .least = kMemoryLimit};
   const int threads = 1 + static_cast<int>(seed % 3);
+  if (expected.kind == Expected::Kind::kValues) RunOperators(c.network, expected, threads);
   std::shared_ptr<Engine> engine;
   Status status = Engine::Create(std::move(c.network), c.options, &engine);
   if (status.ok()) status = engine->Prepare(c.input, threads);
