@@ -153,5 +153,36 @@ TEST(GeometryTest, RandomNetworksAreRefusedOrGiveWhatTheReferenceGives) {
   EXPECT_GT(tally.plain, 0);
 }
 
+// Vectors of one pixel an image, and a sum with a value of one pixel that has a border, since another kernel reads it with padding.
+TEST(GeometryTest, AResidualOfOnePixelWithABorder) {
+  constexpr int64_t kChannels = 16;
+  const ImageShape input{5, kChannels, 1, 1};
+  std::mt19937 random(11);
+  const auto network = [&] {
+    Network made;
+    made.in_channels = kChannels;
+    const auto add = [&](std::vector<int> inputs, int64_t kernel) {
+      NetworkNode& node = made.nodes.emplace_back();
+      node.kind = NodeKind::kConv;
+      node.inputs = std::move(inputs);
+      node.out_channels = kChannels;
+      node.kernel_h = node.kernel_w = kernel;
+      node.pad_top = node.pad_left = node.pad_bottom = node.pad_right = kernel / 2;
+      node.weight = BufferOf(RandomFloats(static_cast<size_t>(kChannels * kChannels * kernel * kernel), random));
+    };
+    add({0}, 1);     // value 1
+    add({0}, 1);     // value 2, read with a border and without
+    add({1, 2}, 1);  // value 3
+    add({2}, 3);     // value 4
+    made.outputs = {3, 4};
+    return made;
+  };
+  for (const Algorithm algorithm : {Algorithm::kAuto, Algorithm::kDirect, Algorithm::kProducts, Algorithm::kFloat64}) {
+    Tally tally;
+    RunCase({.network = network(), .input = input, .options = {.algorithm = algorithm}, .text = {}}, 1, &tally);
+    EXPECT_EQ(tally.values, 1);
+  }
+}
+
 }  // namespace
 }  // namespace repfuse
