@@ -57,7 +57,7 @@ test('what ONNX output needs is said', async () => {
   const graph = { ...readManifest('trained', 'digits-acnet').train_graph, inputShape: [1, 8, 8] };
   expect(await refusal(convert(source, path('no.onnx')))).toMatchObject({
     code: 'ERR_REPFUSE_INVALID_ARGUMENT',
-    message: expect.stringContaining('a graph or arch'),
+    message: expect.stringContaining('`graph` or `arch`'),
   });
   expect(await refusal(convert(source, path('no.onnx'), { graph, dtype: 'f16' }))).toMatchObject({
     message: expect.stringContaining('f16'),
