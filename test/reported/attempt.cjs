@@ -1,6 +1,6 @@
 // Gives one hostile file to the product in one way, in a process of its own, and prints what came of it as JSON:
 // node attempt.cjs DIST HOW '{"path", "checkpoint", "input": {"shape", "data"} | null}' FOLDER
-const { readFileSync, statSync } = require('node:fs');
+const { existsSync, readFileSync, statSync } = require('node:fs');
 const { join } = require('node:path');
 
 const [dist, how, attempt, folder] = process.argv.slice(2);
@@ -22,6 +22,13 @@ async function run(model, options = {}) {
   const outputs = await engine.runAll(imagesFor(model.graph));
   engine.dispose();
   return [...outputs.values()].flatMap(({ data }) => [...data]);
+}
+
+/** Of resident memory. VmHWM is of this program alone; maxRSS, where there is no such file, begins with what the parent had. */
+function mostMegabytes() {
+  const status = '/proc/self/status';
+  if (!existsSync(status)) return process.resourceUsage().maxRSS / 1024;
+  return Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(status, 'utf8'))[1]) / 1024;
 }
 
 const WAYS = {
@@ -58,4 +65,4 @@ const WAYS = {
 
 WAYS[how]()
   .catch(({ name, code, message }) => ({ error: { name, code, message: `${message}`.slice(0, 500) } }))
-  .then((result) => console.log(JSON.stringify({ ...result, megabytes: process.resourceUsage().maxRSS / 1024 })));
+  .then((result) => console.log(JSON.stringify({ ...result, megabytes: mostMegabytes() })));
