@@ -1,5 +1,6 @@
 import { RepfuseError } from '../errors';
 import { breathe } from '../native/breathe';
+import { throwIfAborted } from '../native/call';
 import { type RandomAccess, readBytes } from './files/random-access';
 import { flatWeights } from './flat-weights';
 import { JsonProblem, jsonEntries, parseValue } from './json-object';
@@ -32,7 +33,7 @@ export async function openShards(
   const skipped: SkippedEntry[] = [];
   let format: Weights['format'] = 'safetensors-index';
   for (const [shard, names] of named) {
-    await inShard(shard, async () => {
+    await inShard(shard, signal, async () => {
       const weights = await openShard(await openBeside(shard), { openBeside, signal });
       if (weights.format !== 'safetensors') format = 'torch-index';
       const there = new Set(weights.names);
@@ -114,11 +115,12 @@ function isPlainName(name: string): boolean {
   return name !== '' && name !== '.' && name !== '..' && !/[/\\\0:]/.test(name);
 }
 
-async function inShard(shard: string, body: () => Promise<void>): Promise<void> {
+async function inShard(shard: string, signal: AbortSignal | undefined, body: () => Promise<void>): Promise<void> {
   try {
     await body();
   } catch (error) {
-    if (!(error instanceof RepfuseError) || error.code === 'ERR_REPFUSE_ABORTED') throw error;
+    throwIfAborted(signal);
+    if (!(error instanceof RepfuseError)) throw error;
     throw new RepfuseError(
       error.code,
       `shard ${shard}: ${error.message}`,

@@ -24,7 +24,7 @@ export interface UnpickleOptions {
  * A pickle in a file, read as it is run: long strings stay where they are (PyData), and others have their turn meanwhile.
  *
  * @throws as `unpickle`; of a pickle that was cut `details` has `truncated`, `needed` and `left`, in bytes, and `tensor`: the key
- *   whose value was being read. ERR_REPFUSE_ABORTED
+ *   whose value was being read. The signal's reason
  */
 export async function unpickleFile(
   source: RandomAccess,

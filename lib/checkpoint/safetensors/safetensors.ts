@@ -38,7 +38,7 @@ export interface SafetensorsHeader {
 /**
  * Reads and checks a safetensors header: every size is checked before any memory is taken. Others have their turn meanwhile.
  *
- * @throws ERR_REPFUSE_FORMAT naming the tensor and field (`details.tensor`, `details.field`); ERR_REPFUSE_ABORTED
+ * @throws ERR_REPFUSE_FORMAT naming the tensor and field (`details.tensor`, `details.field`); the signal's reason
  */
 export async function readSafetensorsHeader(
   source: RandomAccess,

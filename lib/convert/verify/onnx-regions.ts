@@ -3,6 +3,7 @@ import { Engine } from '../../engine';
 import { RepfuseError } from '../../errors';
 import { evaluateValues } from '../../graph';
 import { fromOnnx } from '../../graph/from-onnx/from-onnx';
+import { throwIfAborted } from '../../native/call';
 import { FixedConstants, type FoldOptions, type OnnxModel } from '../../onnx';
 import { type Analysis, analyse } from '../../onnx/analysis';
 import { describeNode, intOf, intsOf } from '../../onnx/attributes';
@@ -35,7 +36,7 @@ export interface RegionChecks {
  * the same source: run alone, on seeded images of which the first is zero and shows the bias, each other one lights some channels. Errors are
  * relative to the sum of magnitudes of the terms of each result, so that cancellation is no error and a wrong weight is one.
  *
- * @throws ERR_REPFUSE_ABORTED; as `readOnnx` does for malformed tensors
+ * @throws the signal's reason; as `readOnnx` does for malformed tensors
  */
 export async function compareRegions(
   given: OnnxModel,
@@ -82,7 +83,8 @@ async function compareRegion(
     const errors = await compareOn(await imagesFor(given, probe, run), given, folded, run);
     return { value, of: 'region', ...errors, bound, equal: errors.folded <= bound };
   } catch (error) {
-    if (!(error instanceof RepfuseError) || error.code === 'ERR_REPFUSE_ABORTED') throw error;
+    throwIfAborted(run.signal);
+    if (!(error instanceof RepfuseError)) throw error;
     const unknown = Number.POSITIVE_INFINITY;
     return { value, of: 'region', given: unknown, folded: unknown, bound: 0, equal: false, problem: error.message };
   }

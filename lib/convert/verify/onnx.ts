@@ -59,7 +59,7 @@ const SIZE = 64;
  * operator, which shares nothing with what folds and compiles. Where the given model cannot be run, `notRun` says why, and the regions decide:
  * that every other node is the given one is checked too.
  *
- * @throws as `readOnnx`; ERR_REPFUSE_GRAPH where the folded model cannot be run though the given one can; ERR_REPFUSE_ABORTED
+ * @throws as `readOnnx`; ERR_REPFUSE_GRAPH where the folded model cannot be run though the given one can; the signal's reason
  */
 export async function verifyOnnx(
   given: Source,
