@@ -130,7 +130,8 @@ function missing(block: BlockCandidate, tensors: StateDict): BlockProblem | unde
 
 function misshapen(block: BlockCandidate, tensors: StateDict): BlockProblem | undefined {
   const { combine = 'sum', anchor, ungrouped } = block.rule;
-  const { shape } = block as { shape: FusedShape };
+  const { shape } = block;
+  if (shape === undefined) return undefined; // the main convolution is missing, which has been told
   const wrong = shapeProblem({ ...block, shape, combine, anchor }, tensors);
   if (wrong === undefined && ungrouped !== undefined && shape.groups !== 1)
     return { kind: 'unsupported', reason: `${shape.groups} groups: ${ungrouped}`, tensors: [block.prefix + anchor] };
