@@ -49,10 +49,10 @@ export function composeSequential(first: AffineConv, second: AffineConv, options
     ...first.value.biasTerms.map((term) => ({ ...term, factors: [...factors, ...term.factors] })),
   ]);
   const ways = [...chains, ...seen].reduce((sum, { factors }) => sum + factors.length, 0);
-  if (ways > MOST_FACTORS) {
+  if (ways > MAX_FACTORS) {
     throw new RepfuseError(
       'ERR_REPFUSE_RANGE',
-      `Expected at most ${MOST_FACTORS} factors for one convolution but received a chain of ${ways}`,
+      `Expected at most ${MAX_FACTORS} factors for one convolution but received a chain of ${ways}`,
     );
   }
   const dilation = axes((axis) => composedDilation(first, second, axis));
@@ -116,7 +116,7 @@ function spread({ chains, bias, biasTerms }: ConvValue, stride: Axes): ConvValue
 }
 
 /** Of all ways through a description, which grow with the square of its length: some 360 convolutions one after the other. */
-const MOST_FACTORS = 1 << 16;
+const MAX_FACTORS = 1 << 16;
 
 function through(outer: Chain, inner: Chain): Chain {
   return {

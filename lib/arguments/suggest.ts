@@ -1,5 +1,5 @@
 /** Letters that may be wrong in a name for another to be meant: with more it is a guess. */
-const MOST_EDITS = 2;
+const MAX_EDITS = 2;
 
 /** `: did you mean stride?` where one of the known names is at most two letters away, case aside; else nothing. */
 export function suggestion(name: string, known: readonly string[]): string {
@@ -10,9 +10,9 @@ export function suggestion(name: string, known: readonly string[]): string {
 /** The known name that takes the fewest edits to reach, at most two and fewer than it has letters. */
 export function nearestOf(name: string, known: readonly string[]): string | undefined {
   const near = known
-    .filter((other) => Math.abs(other.length - name.length) <= MOST_EDITS)
+    .filter((other) => Math.abs(other.length - name.length) <= MAX_EDITS)
     .map((other) => ({ other, edits: editDistance(name.toLowerCase(), other.toLowerCase()) }))
-    .filter(({ other, edits }) => edits <= MOST_EDITS && edits < other.length);
+    .filter(({ other, edits }) => edits <= MAX_EDITS && edits < other.length);
   return near.sort((a, b) => a.edits - b.edits)[0]?.other;
 }
 

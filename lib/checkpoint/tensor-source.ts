@@ -62,7 +62,7 @@ function sourceOf(name: string, tensor: Tensor | TensorSource): TensorSource {
 /** Tensors that are being made while one is written: a fused weight is followed by its bias, the next one's work by that. */
 const AHEAD = 2;
 /** More of small ones, to so many bytes with the one being written: the way to the threads and back takes longer than the work. */
-const MOST_AHEAD = 6;
+const MAX_AHEAD = 6;
 const AHEAD_BYTES = 1 << 23;
 
 /** Hands each tensor to `use` in turn, while the next ones are being made. */
@@ -74,7 +74,7 @@ export async function inTurn(
   let bytes = 0; // of those started and not yet used
   try {
     for (const [i, source] of sources.entries()) {
-      const most = Math.min(i + 1 + MOST_AHEAD, sources.length);
+      const most = Math.min(i + 1 + MAX_AHEAD, sources.length);
       while (started.length < most && (started.length < i + 1 + AHEAD || bytes < AHEAD_BYTES)) {
         const next = sources[started.length]!;
         const made = next.load();

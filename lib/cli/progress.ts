@@ -48,10 +48,10 @@ export class ProgressDisplay {
   /** How far a batch is. */
   readonly updateBatch = (progress: BatchProgress): void => {
     const { doneBytes, totalBytes } = progress;
-    if (this.redraws) this.draw('files', totalBytes === 0 ? 1 : doneBytes / totalBytes, formatPace(progress));
+    if (this.redraws) this.draw('files', totalBytes === 0 ? 1 : doneBytes / totalBytes, formatProgress(progress));
     else if (Date.now() - this.lastBatchLine >= BATCH_LINE_MS) {
       this.lastBatchLine = Date.now();
-      this.screen.write(`${formatPace(progress)}\n`);
+      this.screen.write(`${formatProgress(progress)}\n`);
     }
   };
 
@@ -74,7 +74,7 @@ export class ProgressDisplay {
 }
 
 /** `12/1000, 1 failed, 35.2 MB/s, 0:32 left`. */
-function formatPace({ done, total, failed, bytesPerSecond, secondsLeft }: BatchProgress): string {
+function formatProgress({ done, total, failed, bytesPerSecond, secondsLeft }: BatchProgress): string {
   const parts = [`${done}/${total}`];
   if (failed > 0) parts.push(`${failed} failed`);
   if (bytesPerSecond > 0) parts.push(`${(bytesPerSecond / 1e6).toPrecision(3)} MB/s`);

@@ -28,7 +28,7 @@ import { batchOf, formatShape, isTensor, Tensor } from '../tensor/tensor';
 import { compileGraph } from './compile';
 import { InputCopies } from './input-copies';
 import { ALGORITHMS, type Algorithm, type ImageShape, NativeEngine, PRECISIONS, type Precision } from './native-engine';
-import { Turns } from './turns';
+import { RunQueue } from './run-queue';
 
 /** A network and its weights, as `readModel` gives them. */
 export interface Model {
@@ -121,7 +121,7 @@ export interface EngineStep {
  */
 export class Engine implements Disposable, AsyncDisposable {
   private native: NativeEngine | undefined;
-  private readonly turns: Turns;
+  private readonly queue: RunQueue;
   private readonly copies = new InputCopies();
   /** Of all outputs, by input shape: inferring them takes as long as a small layer. */
   private readonly outputShapes = new Map<string, readonly (readonly number[])[]>();
@@ -142,7 +142,7 @@ export class Engine implements Disposable, AsyncDisposable {
       );
     }
     this.native = native;
-    this.turns = new Turns(Math.max(1, Math.floor(loadAddon().info().defaultThreads / threads)));
+    this.queue = new RunQueue(Math.max(1, Math.floor(loadAddon().info().defaultThreads / threads)));
   }
 
   /**
@@ -200,7 +200,7 @@ export class Engine implements Disposable, AsyncDisposable {
     const run = { shape, input: this.copies.take(values), outputs: outputs.map(dataOf), ownsOutputs };
     this.underWay++;
     try {
-      await this.turns.take(signal, () => native.runAsync(run, this.threads, signal));
+      await this.queue.take(signal, () => native.runAsync(run, this.threads, signal));
     } finally {
       this.underWay--;
       this.copies.give(run.input);

@@ -4,7 +4,7 @@ import { type FusedShape, type Kernel, kernelShape } from './fused-shape';
 import type { ConvRule, ScaleRule, StageRule } from './rule';
 import { batchNormKeys, convKeys, type PlannedBranch } from './stages';
 
-export interface Misfit {
+export interface ShapeMismatch {
   readonly tensor: string;
   readonly problem: string;
 }
@@ -25,7 +25,7 @@ export interface ShapedBlock {
  * The first tensor of a block whose shape does not fit: each stage must fit the one before, and branches that are summed
  * must all yield the main convolution's channels.
  */
-export function shapeProblem(block: ShapedBlock, tensors: StateDict): Misfit | undefined {
+export function shapeProblem(block: ShapedBlock, tensors: StateDict): ShapeMismatch | undefined {
   const { branches, combine, after, prefix, anchor, shape } = block;
   const { block: kernel, groups } = shape;
   const main = tensors.get(prefix + anchor)!;
@@ -50,8 +50,8 @@ export function shapeProblem(block: ShapedBlock, tensors: StateDict): Misfit | u
     // A part of a split input has the channels of its own kernel.
     const known = groups === null || combine === 'split' ? null : kernel[1] * groups;
     const check = new StageCheck(tensors, prefix, kernel, groups, known);
-    const misfit = check.run(stages) ?? (combine === 'sum' ? check.yieldProblem() : undefined);
-    if (misfit !== undefined) return misfit;
+    const mismatch = check.run(stages) ?? (combine === 'sum' ? check.yieldProblem() : undefined);
+    if (mismatch !== undefined) return mismatch;
     joined += check.channels ?? kernel[0];
   }
   return new StageCheck(tensors, prefix, kernel, groups, combine === 'sum' ? kernel[0] : joined).run(after);
@@ -70,16 +70,16 @@ class StageCheck {
     public channels: number | null,
   ) {}
 
-  run(stages: readonly StageRule[]): Misfit | undefined {
+  run(stages: readonly StageRule[]): ShapeMismatch | undefined {
     for (const stage of stages) {
-      const misfit = this.stageProblem(stage);
-      if (misfit !== undefined) return misfit;
+      const mismatch = this.stageProblem(stage);
+      if (mismatch !== undefined) return mismatch;
     }
     return undefined;
   }
 
   /** Why the branch cannot be summed with the others, or undefined. */
-  yieldProblem(): Misfit | undefined {
+  yieldProblem(): ShapeMismatch | undefined {
     if (this.channels === this.block[0] || (this.channels === null && this.decidedBy === '')) return undefined;
     return {
       tensor: this.decidedBy,
@@ -87,7 +87,7 @@ class StageCheck {
     };
   }
 
-  private stageProblem(stage: StageRule): Misfit | undefined {
+  private stageProblem(stage: StageRule): ShapeMismatch | undefined {
     if ('conv' in stage) return this.convProblem(stage);
     if ('batchNorm' in stage) {
       const { mean, variance, weight, bias } = batchNormKeys(stage);
@@ -97,7 +97,7 @@ class StageCheck {
     return 'scale' in stage ? this.scaleProblem(stage) : undefined;
   }
 
-  private convProblem(stage: ConvRule): Misfit | undefined {
+  private convProblem(stage: ConvRule): ShapeMismatch | undefined {
     const keys = convKeys(stage);
     const name = this.prefix + keys.weight;
     const tensor = this.tensors.get(name)!;
@@ -122,7 +122,7 @@ class StageCheck {
   }
 
   /** Of a depthwise kernel whose tensor holds the taps alone. */
-  private tapsProblem(stage: ConvRule, name: string, { shape }: Tensor): Misfit | undefined {
+  private tapsProblem(stage: ConvRule, name: string, { shape }: Tensor): ShapeMismatch | undefined {
     const [height = 0, width = 0] = shape.slice(-2);
     const isForEach = shape.length === 3 && shape[0] === this.channels;
     if ((shape.length !== 2 && !isForEach) || shape.includes(0))
@@ -157,7 +157,7 @@ class StageCheck {
     }
   }
 
-  private vectorsProblem(keys: readonly string[]): Misfit | undefined {
+  private vectorsProblem(keys: readonly string[]): ShapeMismatch | undefined {
     const expected = this.channels ?? this.block[0];
     for (const key of keys) {
       const tensor = this.tensors.get(this.prefix + key);
@@ -170,7 +170,7 @@ class StageCheck {
   }
 
   /** One value, or one per channel. */
-  private scaleProblem({ scale, row }: ScaleRule): Misfit | undefined {
+  private scaleProblem({ scale, row }: ScaleRule): ShapeMismatch | undefined {
     const name = this.prefix + scale;
     const tensor = this.tensors.get(name);
     if (tensor === undefined) return undefined;
@@ -187,13 +187,13 @@ function isCentred(size: number, blockSize: number): boolean {
   return size <= blockSize && (blockSize - size) % 2 === 0;
 }
 
-function kernelProblem(tensor: string, { shape }: Tensor, mayBeLinear = false): Misfit | undefined {
+function kernelProblem(tensor: string, { shape }: Tensor, mayBeLinear = false): ShapeMismatch | undefined {
   if (!(shape.length === 4 || (mayBeLinear && shape.length === 2)) || shape.includes(0))
     return { tensor, problem: `shape ${formatShape(shape)} is no convolution kernel` };
   return undefined;
 }
 
-function vectorProblem(tensor: string, { shape }: Tensor, channels: number): Misfit | undefined {
+function vectorProblem(tensor: string, { shape }: Tensor, channels: number): ShapeMismatch | undefined {
   if (!isPerChannel(shape, channels))
     return { tensor, problem: `shape ${formatShape(shape)} does not fit ${channels} channels` };
   return undefined;

@@ -28,8 +28,8 @@ export function transposedSize(node: Geometry, axis: 0 | 1, size: number, kernel
 }
 
 /** Most values of the plain convolution's weight, or so many times those of its own: a file can ask for any stride and dilation. */
-const MOST_VALUES = 2 ** 22;
-const MOST_TIMES = 256;
+const MAX_VALUES = 2 ** 22;
+const MAX_TIMES = 256;
 
 /** @throws ERR_REPFUSE_GRAPH naming a node whose stride or dilation would make too much of its weight */
 export function spreadShape(
@@ -41,7 +41,7 @@ export function spreadShape(
   const taps = [alongAxis(node, 0, kh).taps, alongAxis(node, 1, kw).taps] as const;
   const shape = [outPerGroup * groups * stride[0] * stride[1], channels / groups, ...taps] as const;
   const count = elementCount(shape);
-  const most = Math.max(MOST_VALUES, MOST_TIMES * elementCount(weight));
+  const most = Math.max(MAX_VALUES, MAX_TIMES * elementCount(weight));
   if (count <= most) return shape;
   throw new RepfuseError(
     'ERR_REPFUSE_GRAPH',

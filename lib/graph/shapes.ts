@@ -15,7 +15,7 @@ import {
   type SoftmaxNode,
   type TensorNode,
 } from './graph';
-import { Misfit, tensorShape } from './tensor-shapes';
+import { ShapeMismatch, tensorShape } from './tensor-shapes';
 
 type Shape = readonly number[];
 type ImageShape = readonly [number, number, number, number];
@@ -181,7 +181,7 @@ function tensorNodeShape(
   try {
     return tensorShape(node, inputs, constant);
   } catch (error) {
-    throw error instanceof Misfit ? wrong(node, error.message) : error;
+    throw error instanceof ShapeMismatch ? wrong(node, error.message) : error;
   }
 }
 

@@ -18,13 +18,14 @@ export function tensorShape(
   constant: Shape | undefined,
 ): Shape {
   const shape = shapeOf(node, inputs, constant);
-  if (shape.length > MAX_RANK) throw new Misfit(`its result would have more than ${MAX_RANK} axes`);
-  if (shape.some((size) => !(size >= 1))) throw new Misfit(`nothing remains of its input ${formatShape(inputs[0]!)}`);
+  if (shape.length > MAX_RANK) throw new ShapeMismatch(`its result would have more than ${MAX_RANK} axes`);
+  if (shape.some((size) => !(size >= 1)))
+    throw new ShapeMismatch(`nothing remains of its input ${formatShape(inputs[0]!)}`);
   return shape;
 }
 
 /** What does not fit, in words. */
-export class Misfit extends Error {}
+export class ShapeMismatch extends Error {}
 
 function shapeOf(
   node: TensorNode | FlattenNode | SoftmaxNode,
@@ -43,27 +44,28 @@ function shapeOf(
       return input;
     case 'flatten': {
       const axis = node.axis ?? 1;
-      if (axis > input.length) throw new Misfit(`its input ${formatShape(input)} has no axis ${axis}`);
+      if (axis > input.length) throw new ShapeMismatch(`its input ${formatShape(input)} has no axis ${axis}`);
       return [elementCount(input.slice(0, axis)), elementCount(input.slice(axis))];
     }
     case 'binary': {
       const operands = constant === undefined ? inputs : [input, constant];
       const met = broadcastShape(operands[0]!, operands[1]!);
-      if (met === undefined) throw new Misfit(`shapes ${operands.map(formatShape).join(' and ')} do not meet`);
+      if (met === undefined) throw new ShapeMismatch(`shapes ${operands.map(formatShape).join(' and ')} do not meet`);
       return met;
     }
     case 'concat': {
       expectAxis(node.axis, input);
       const rest = (shape: Shape) => formatShape(shape.map((size, axis) => (axis === node.axis ? 0 : size)));
       const other = inputs.find((shape) => rest(shape) !== rest(input));
-      if (other !== undefined) throw new Misfit(`shapes ${formatShape(input)} and ${formatShape(other)} do not fit`);
+      if (other !== undefined)
+        throw new ShapeMismatch(`shapes ${formatShape(input)} and ${formatShape(other)} do not fit`);
       const joined = inputs.reduce((sum, shape) => sum + shape[node.axis]!, 0);
       return input.map((size, axis) => (axis === node.axis ? joined : size));
     }
     case 'transpose': {
       const { perm } = node;
       expectRank(perm, input);
-      if (new Set(perm).size !== perm.length) throw new Misfit(`[${perm.join(', ')}] is no permutation`);
+      if (new Set(perm).size !== perm.length) throw new ShapeMismatch(`[${perm.join(', ')}] is no permutation`);
       for (const axis of perm) expectAxis(axis, input);
       return perm.map((axis) => input[axis]!);
     }
@@ -75,7 +77,9 @@ function shapeOf(
       return input.map((size, axis) => {
         const [before, after] = [node.before[axis]!, node.after[axis]!];
         if (node.mode === 'reflect' && Math.max(before, after) > size - 1)
-          throw new Misfit(`reflection by ${Math.max(before, after)} goes beyond its input ${formatShape(input)}`);
+          throw new ShapeMismatch(
+            `reflection by ${Math.max(before, after)} goes beyond its input ${formatShape(input)}`,
+          );
         return size + before + after;
       });
     case 'reshape':
@@ -83,14 +87,14 @@ function shapeOf(
     case 'squeeze':
       for (const axis of node.axes) {
         expectAxis(axis, input);
-        if (input[axis] !== 1) throw new Misfit(`axis ${axis} of its input ${formatShape(input)} is not 1`);
+        if (input[axis] !== 1) throw new ShapeMismatch(`axis ${axis} of its input ${formatShape(input)} is not 1`);
       }
       return input.filter((_, axis) => !node.axes.includes(axis));
     case 'unsqueeze': {
       const rank = input.length + node.axes.length;
       const rest = [...input];
       if (new Set(node.axes).size !== node.axes.length || node.axes.some((axis) => axis >= rank))
-        throw new Misfit(`axes [${node.axes.join(', ')}] are not those of a result of ${rank}`);
+        throw new ShapeMismatch(`axes [${node.axes.join(', ')}] are not those of a result of ${rank}`);
       return Array.from({ length: rank }, (_, axis) => (node.axes.includes(axis) ? 1 : rest.shift()!));
     }
     case 'reduce_mean':
@@ -106,7 +110,7 @@ function shapeOf(
       const [n, channels, height, width] = imageShape(input);
       const [down, across] = node.block;
       if (channels % (down * across) !== 0)
-        throw new Misfit(`${channels} channels are no whole number of blocks of ${down}x${across}`);
+        throw new ShapeMismatch(`${channels} channels are no whole number of blocks of ${down}x${across}`);
       return [n, channels / (down * across), height * down, width * across];
     }
   }
@@ -117,18 +121,18 @@ function reshaped(wanted: Shape, input: Shape): Shape {
   const rest = shape.indexOf(-1);
   if (rest >= 0) shape[rest] = elementCount(input) / elementCount(shape.filter((_, axis) => axis !== rest));
   if (!shape.every((size) => Number.isSafeInteger(size) && size > 0) || elementCount(shape) !== elementCount(input))
-    throw new Misfit(`its input ${formatShape(input)} cannot become ${formatShape(wanted)}`);
+    throw new ShapeMismatch(`its input ${formatShape(input)} cannot become ${formatShape(wanted)}`);
   return shape;
 }
 
 /** 1-D operands are a row and a column, and lose that axis in the result. */
 function productShape(a: Shape, b: Shape): Shape {
-  const misfit = () => new Misfit(`${formatShape(a)} and ${formatShape(b)} have no matrix product`);
-  if (a.length === 0 || b.length === 0) throw misfit();
+  const mismatch = () => new ShapeMismatch(`${formatShape(a)} and ${formatShape(b)} have no matrix product`);
+  if (a.length === 0 || b.length === 0) throw mismatch();
   const left = a.length === 1 ? [1, a[0]!] : a;
   const right = b.length === 1 ? [b[0]!, 1] : b;
   const batch = broadcastShape(left.slice(0, -2), right.slice(0, -2));
-  if (left.at(-1) !== right.at(-2) || batch === undefined) throw misfit();
+  if (left.at(-1) !== right.at(-2) || batch === undefined) throw mismatch();
   return [...batch, ...(a.length === 1 ? [] : [left.at(-2)!]), ...(b.length === 1 ? [] : [right.at(-1)!])];
 }
 
@@ -150,15 +154,17 @@ function resizedShape(node: ResizeNode, input: Shape, like: Shape | undefined): 
 }
 
 function imageShape(shape: Shape): readonly [number, number, number, number] {
-  if (shape.length !== 4) throw new Misfit(`expected [N, C, H, W] but its input is ${formatShape(shape)}`);
+  if (shape.length !== 4) throw new ShapeMismatch(`expected [N, C, H, W] but its input is ${formatShape(shape)}`);
   return shape as unknown as readonly [number, number, number, number];
 }
 
 function expectAxis(axis: number, shape: Shape): void {
-  if (axis >= Math.max(shape.length, 1)) throw new Misfit(`its input ${formatShape(shape)} has no axis ${axis}`);
+  if (axis >= Math.max(shape.length, 1)) throw new ShapeMismatch(`its input ${formatShape(shape)} has no axis ${axis}`);
 }
 
 function expectRank(list: readonly number[], shape: Shape): void {
   if (list.length !== shape.length)
-    throw new Misfit(`expected something for each axis of its input ${formatShape(shape)} but it has ${list.length}`);
+    throw new ShapeMismatch(
+      `expected something for each axis of its input ${formatShape(shape)} but it has ${list.length}`,
+    );
 }

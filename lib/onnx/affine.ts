@@ -3,10 +3,10 @@ import type { Padding4 } from '../ops/geometry';
 import { toFloat64 } from '../tensor/half';
 import { Tensor } from '../tensor/tensor';
 import { floatOf, intOf, intsOf, isOfOnnx, stringOf } from './attributes';
+import type { ChannelInference } from './channel-inference';
 import type { Budget } from './evaluation/budget';
 import type { OnnxModel } from './model';
 import type { Node } from './schema/onnx_pb';
-import type { Images } from './shapes';
 import { numbersOf } from './values';
 
 /** What a node does to its input, if that is affine: stages of a branch, or a frame of zeros, whose meaning what follows decides. */
@@ -39,14 +39,19 @@ export interface Known {
   size(value: string): readonly [number, number] | undefined;
 }
 
-export function knownOf({ opset }: OnnxModel, constants: ConstantValues, images: Images, budget: Budget): Known {
+export function knownOf(
+  { opset }: OnnxModel,
+  constants: ConstantValues,
+  channels: ChannelInference,
+  budget: Budget,
+): Known {
   return {
     constants,
     opset,
     steps: new Map(),
     takeVector: (channels) => budget.spend(4 * channels),
-    channels: (value) => images.channelsOf(value),
-    size: (value) => images.sizeOf(value),
+    channels: (value) => channels.channelsOf(value),
+    size: (value) => channels.sizeOf(value),
   };
 }
 

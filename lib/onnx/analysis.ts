@@ -1,17 +1,17 @@
 import { type Known, knownOf } from './affine';
+import { ChannelInference } from './channel-inference';
 import { FixedConstants } from './fixed-constants';
 import type { OnnxModel } from './model';
-import { Images } from './shapes';
-import { inferredWorlds } from './value-shapes';
+import type { ShapeProbe } from './shape-probe';
+import { inferredShapes } from './value-shapes';
 import { Wiring } from './wiring';
-import type { Worlds } from './worlds';
 
 /** What folding needs to know of a model: who reads what, constants and shapes, and what of it is affine. */
 export interface Analysis {
   readonly fixed: FixedConstants;
   readonly wiring: Wiring;
-  readonly worlds: Worlds;
-  readonly images: Images;
+  readonly probe: ShapeProbe;
+  readonly channels: ChannelInference;
   readonly known: Known;
 }
 
@@ -22,7 +22,7 @@ export function analyse(
   wiring = new Wiring(model.proto.graph),
 ): Analysis {
   const { graph } = model.proto;
-  const worlds = inferredWorlds(graph, wiring, fixed);
-  const images = new Images(graph, worlds);
-  return { fixed, wiring, worlds, images, known: knownOf(model, worlds, images, fixed.budget) };
+  const probe = inferredShapes(graph, wiring, fixed);
+  const channels = new ChannelInference(graph, probe);
+  return { fixed, wiring, probe, channels, known: knownOf(model, probe, channels, fixed.budget) };
 }

@@ -1,5 +1,5 @@
 import type { Tensor } from '../tensor/tensor';
-import { Budget, MOST_RANK } from './evaluation/budget';
+import { Budget, MAX_RANK } from './evaluation/budget';
 import { cast } from './evaluation/cast';
 import { canEvaluate, evaluateNode, shapeOf } from './evaluation/operators';
 import { FixedConstants } from './fixed-constants';
@@ -80,7 +80,7 @@ export function staticShapes(graph: Graph): Map<string, readonly number[]> {
   const shapes = new Map<string, readonly number[]>();
   for (const { name, type } of [...graph.input, ...graph.valueInfo, ...graph.output]) {
     const dims = type?.tensorType?.shape?.dim;
-    if (dims === undefined || dims.length > MOST_RANK) continue;
+    if (dims === undefined || dims.length > MAX_RANK) continue;
     const sizes = dims.map(({ value }) => (value.case === 'dimValue' ? Number(value.value) : -1));
     if (sizes.every((size) => Number.isSafeInteger(size) && size >= 0)) shapes.set(name, sizes);
   }

@@ -10,7 +10,7 @@ import { valuesRead, Wiring } from './wiring';
 /** A result of more bytes is not kept when all that read it are constants themselves. */
 const LARGE = 1 << 20;
 /** So many values that were not kept are made again for one that is asked for. */
-const MOST_AGAIN = 100;
+const MAX_AGAIN = 100;
 
 /**
  * The values of a graph that are the same for every input of any size: initializers, Constant nodes, and what is computed from those, in the order
@@ -50,7 +50,7 @@ export class FixedConstants {
     if (this.initializers.has(value)) return this.initializer(value);
     const made = this.finished().get(value);
     if (made === undefined || made.tensor !== undefined) return made?.tensor;
-    if (this.again >= MOST_AGAIN) return undefined;
+    if (this.again >= MAX_AGAIN) return undefined;
     this.again++;
     const { node } = made;
     const inputs = node.input.map((name) => (name === '' ? undefined : this.get(name)));

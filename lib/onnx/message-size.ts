@@ -19,7 +19,7 @@ export function messageSize(bytes: Uint8Array, message: DescMessage, most: numbe
 }
 
 /** The reader of protobuf-es goes no deeper. */
-const MOST_DEPTH = 100;
+const MAX_DEPTH = 100;
 
 class Walk {
   size = 0;
@@ -33,7 +33,7 @@ class Walk {
   ) {}
 
   message(type: DescMessage, end: number): void {
-    if (++this.depth > MOST_DEPTH) this.stop();
+    if (++this.depth > MAX_DEPTH) this.stop();
     const fields = this.fieldsOf(type);
     let groups = 0; // which the format does not have: what is in them is not known
     while (this.at < end && this.size <= this.most) {

@@ -13,10 +13,10 @@ import { type Graph, type Model, ModelSchema } from './schema/onnx_pb';
 const OLDEST_OPSET = 7;
 const NEWEST_OPSET = 28;
 /** Protobuf's own limit. */
-const MOST_BYTES = 2 ** 31 - 1;
+const MAX_BYTES = 2 ** 31 - 1;
 
 /** What its nodes, attributes and lists may take: some hundred thousand nodes. */
-const MOST_MEMORY = 2 ** 28;
+const MAX_MEMORY = 2 ** 28;
 
 /** An ONNX model as it stands in its file: whatever is not known is kept. */
 export interface OnnxModel {
@@ -39,7 +39,7 @@ export async function readOnnx(
 ): Promise<OnnxModel> {
   if (source === undefined) return await withFile(from, (opened) => readOnnx(from, { source: opened, signal }));
   const input = inputOf(from);
-  if (source.size > MOST_BYTES) throw tooLarge(input.name, source.size);
+  if (source.size > MAX_BYTES) throw tooLarge(input.name, source.size);
   const metered = new ReadMeter(signal, undefined).observe(source);
   const model = parseOnnx(await readBytes(metered, 0, source.size), input.name);
   return { ...model, external: await loadExternalData(model.proto.graph, input, signal) };
@@ -74,11 +74,11 @@ export function parseOnnx(bytes: Uint8Array, file = 'the ONNX model'): OnnxModel
 }
 
 function decode(bytes: Uint8Array, file: string): Model {
-  const size = messageSize(bytes, ModelSchema, MOST_MEMORY);
-  if (size > MOST_MEMORY) {
+  const size = messageSize(bytes, ModelSchema, MAX_MEMORY);
+  if (size > MAX_MEMORY) {
     throw new RepfuseError(
       'ERR_REPFUSE_RANGE',
-      `Expected an ONNX model of at most some ${Math.round(MOST_MEMORY / MESSAGE)} nodes, attributes and entries for ${file} but its ${bytes.length} bytes hold more`,
+      `Expected an ONNX model of at most some ${Math.round(MAX_MEMORY / MESSAGE)} nodes, attributes and entries for ${file} but its ${bytes.length} bytes hold more`,
       { file, size: bytes.length },
     );
   }
@@ -106,19 +106,19 @@ export async function writeOnnx(
 ): Promise<void> {
   // Tensors may lie in one memory, in the file each has its own.
   const data = [...tensorsOf(proto.graph)].reduce((sum, { rawData }) => sum + rawData.length, 0);
-  if (data > MOST_BYTES) throw tooLarge(file, data);
+  if (data > MAX_BYTES) throw tooLarge(file, data);
   // What is written can be read.
   checkOrder(proto.graph, file);
   checkArity(proto.graph, opset, file);
   const bytes = toBinary(ModelSchema, proto);
-  if (bytes.length > MOST_BYTES) throw tooLarge(file, bytes.length);
+  if (bytes.length > MAX_BYTES) throw tooLarge(file, bytes.length);
   await writeNewFile(file, options, (sink) => sink.write(bytes));
 }
 
 function tooLarge(file: string, size: number): RepfuseError {
   return new RepfuseError(
     'ERR_REPFUSE_RANGE',
-    `Expected at most ${MOST_BYTES} bytes for the ONNX model ${file} but received ${size}`,
+    `Expected at most ${MAX_BYTES} bytes for the ONNX model ${file} but received ${size}`,
     { file, size },
   );
 }

@@ -2,32 +2,32 @@ import { broadcastShape, sliceRange } from '../tensor/shape-rules';
 import { elementCount } from '../tensor/tensor';
 import { hasAttribute, intOf, intsOf, isOfOnnx, stringOf } from './attributes';
 import { staticShapes } from './constants';
-import { MOST_RANK } from './evaluation/budget';
+import { MAX_RANK } from './evaluation/budget';
 import { listOf } from './evaluation/elements';
 import type { FixedConstants } from './fixed-constants';
 import type { Graph, Node } from './schema/onnx_pb';
+import { probeSizes, ShapeProbe, type Sizes } from './shape-probe';
 import type { Wiring } from './wiring';
-import { probeSizes, type Sizes, Worlds } from './worlds';
 
 /**
- * A graph in two worlds, with the shapes of its values as far as its own words and the operators of convolutional networks tell them.
+ * A graph with two sample inputs, with the shapes of its values as far as its own words and the operators of convolutional networks tell them.
  */
-export function inferredWorlds(graph: Graph, wiring: Wiring, fixed: FixedConstants): Worlds {
+export function inferredShapes(graph: Graph, wiring: Wiring, fixed: FixedConstants): ShapeProbe {
   const told = staticShapes(graph);
   const shapes = [new Map(told), new Map(told)] as const;
-  const worlds = new Worlds(graph, wiring, shapes, fixed);
+  const probe = new ShapeProbe(graph, wiring, shapes, fixed);
   const initializers = new Set(graph.initializer.map(({ name }) => name));
-  shapes.forEach((known, world) => {
+  shapes.forEach((known, sample) => {
     for (const { name, type } of graph.input) {
       const dims = type?.tensorType?.shape?.dim;
-      if (initializers.has(name) || dims === undefined || dims.length > MOST_RANK) continue;
+      if (initializers.has(name) || dims === undefined || dims.length > MAX_RANK) continue;
       const sizes = probeSizes(
         dims.map(({ value }) => (value.case === 'dimValue' && value.value > 0n ? Number(value.value) : undefined)),
-        world as 0 | 1,
+        sample as 0 | 1,
       );
       if (sizes.every((size) => size > 0)) known.set(name, sizes);
     }
-    const constants = worlds.constants[world]!;
+    const constants = probe.constants[sample]!;
     for (const node of graph.node) {
       const [output] = node.output;
       if (output === undefined || known.has(output)) continue;
@@ -39,13 +39,13 @@ export function inferredWorlds(graph: Graph, wiring: Wiring, fixed: FixedConstan
       const shape = shapeOf(node, inputs, numbers);
       if (
         shape !== undefined &&
-        shape.length <= MOST_RANK &&
+        shape.length <= MAX_RANK &&
         shape.every((size) => Number.isSafeInteger(size) && size > 0)
       )
         known.set(output, shape);
     }
   });
-  return worlds;
+  return probe;
 }
 
 type Rule = (

@@ -4,7 +4,7 @@ import { DTYPES, type DType } from '../tensor/dtype';
 import { toFloat32 } from '../tensor/half';
 import { boundedCount } from '../tensor/shape-rules';
 import { formatShape, Tensor } from '../tensor/tensor';
-import { MOST_RANK } from './evaluation/budget';
+import { MAX_RANK } from './evaluation/budget';
 import { Tensor_Location, type Tensor as TensorProto, TensorSchema } from './schema/onnx_pb';
 
 /** ONNX's numbers of the types that weights and shapes have. */
@@ -38,7 +38,7 @@ export function onnxTypeOf(dtype: DType): number {
 export function tensorOf(proto: TensorProto): Tensor | undefined {
   const dtype = dtypeOf(proto.dataType);
   if (dtype === undefined) return undefined;
-  if (proto.dims.length > MOST_RANK) throw malformed(proto, `at most ${MOST_RANK} dims`, proto.dims.length);
+  if (proto.dims.length > MAX_RANK) throw malformed(proto, `at most ${MAX_RANK} dims`, proto.dims.length);
   const shape = proto.dims.map(Number);
   if (proto.dataLocation === Tensor_Location.EXTERNAL) throw malformed(proto, 'its own data', 'data in another file');
   const count = boundedCount(shape, Number.MAX_SAFE_INTEGER / 8);

@@ -8,7 +8,7 @@ export type Padding4 = readonly [number, number, number, number];
 export type Padding = Pair | Padding4;
 
 /** Far beyond any image, and exact when multiplied by another. */
-const MOST_CHANNELS = 2 ** 24;
+const MAX_CHANNELS = 2 ** 24;
 /** Of kernels, strides, paddings and dilations: that of graphs, and of ONNX in 32 bits. Their products are compared with sizes only. */
 const LARGEST = 2 ** 31 - 1;
 
@@ -21,7 +21,7 @@ function isWithin(item: unknown, least: number): boolean {
 }
 
 /** Of channels, and groups of them. */
-export const CHANNELS = integer(1, MOST_CHANNELS);
+export const CHANNELS = integer(1, MAX_CHANNELS);
 
 /** Of kernels, strides and dilations. */
 export const PAIR: Schema<Pair> = value(

@@ -1,6 +1,5 @@
-// The engine's kernels, each on the layers that it can compute, as a step of a network: the fastest run of the step alone, without the conversions
-// at the network's edges.
-// usage: build-native/native_benchmarks --benchmark_filter=engine/
+// The engine's kernels, each on the layers that it can compute, as a step of a network: the fastest run of the step alone, without the
+// conversions at the network's edges. usage: build-native/native_benchmarks --benchmark_filter=engine/
 #include <cstring>
 
 #include "layers.h"
@@ -61,7 +60,8 @@ void BM_Step(benchmark::State& state, Isa isa, std::vector<Layer> layers, Method
     flops += layer.flops();
     bytes += 4.0 * static_cast<double>(layer.weights());
   }
-  if (!Engine::Create(NetworkOf(layers), options, &engine).ok() || !engine->Prepare(input, threads).ok()) state.SkipWithError("not compiled");
+  if (!Engine::Create(NetworkOf(layers), options, &engine).ok() || !engine->Prepare(input, threads).ok())
+    state.SkipWithError("not compiled");
   for (auto _ : state) {
     if (!engine->Run(input, x.data(), results, threads).ok()) state.SkipWithError("not run");
   }

@@ -30,11 +30,22 @@ std::unique_ptr<Block> MakeBlock(int64_t in, int64_t out, bool identity) {
   plan.out_channels = out;
   plan.in_per_group = in;
   plan.kernel_h = plan.kernel_w = 3;
-  plan.factors = {{.type = FuseType::kF32, .data = block->kernel.data(), .out_channels = out, .in_per_group = in, .kernel_h = 3, .kernel_w = 3, .scale = block->scale.data()},
-                  {.type = FuseType::kF32, .data = block->pointwise.data(), .out_channels = out, .in_per_group = in, .scale = block->small_scale.data()}};
+  plan.factors = {{.type = FuseType::kF32,
+                   .data = block->kernel.data(),
+                   .out_channels = out,
+                   .in_per_group = in,
+                   .kernel_h = 3,
+                   .kernel_w = 3,
+                   .scale = block->scale.data()},
+                  {.type = FuseType::kF32,
+                   .data = block->pointwise.data(),
+                   .out_channels = out,
+                   .in_per_group = in,
+                   .scale = block->small_scale.data()}};
   plan.chains = {{.factors = {0}}, {.factors = {1}, .origin_h = 1, .origin_w = 1}};
   if (identity) {
-    plan.factors.push_back({.type = FuseType::kConstant, .value = 1.0, .out_channels = out, .groups = out, .scale = block->small_scale.data()});
+    plan.factors.push_back(
+        {.type = FuseType::kConstant, .value = 1.0, .out_channels = out, .groups = out, .scale = block->small_scale.data()});
     plan.chains.push_back({.factors = {2}, .origin_h = 1, .origin_w = 1});
   }
   plan.biases = {{.factors = {}, .constant = block->constant.data(), .count = out}};
@@ -49,7 +60,8 @@ const std::vector<std::unique_ptr<Block>>& Blocks() {
     std::vector<std::unique_ptr<Block>> made;
     const int64_t widths[] = {3, 64, 192, 384, 768, 2560}, counts[] = {1, 4, 6, 16, 1};
     for (int stage = 0; stage < 5; ++stage) {
-      for (int64_t i = 0; i < counts[stage]; ++i) made.push_back(MakeBlock(i == 0 ? widths[stage] : widths[stage + 1], widths[stage + 1], i > 0));
+      for (int64_t i = 0; i < counts[stage]; ++i)
+        made.push_back(MakeBlock(i == 0 ? widths[stage] : widths[stage + 1], widths[stage + 1], i > 0));
     }
     return made;
   }();

@@ -16,8 +16,17 @@ void BM_Tile(benchmark::State& state, Isa isa) {
   const auto a = Filled(kernel.k_block * kernel.rows), b = Filled(kernel.k_block * kernel.columns), bias = Filled(kernel.rows);
   std::vector<float> c(static_cast<size_t>(kernel.rows * kernel.columns));
   for (auto _ : state) {
-    kernel.run({.k = kernel.k_block, .a = a.data(), .lda = kernel.k_block, .b = b.data(), .c = c.data(), .ldc = kernel.columns,
-                .rows = kernel.rows, .columns = kernel.columns, .accumulate = false, .bias = bias.data(), .relu = true});
+    kernel.run({.k = kernel.k_block,
+                .a = a.data(),
+                .lda = kernel.k_block,
+                .b = b.data(),
+                .c = c.data(),
+                .ldc = kernel.columns,
+                .rows = kernel.rows,
+                .columns = kernel.columns,
+                .accumulate = false,
+                .bias = bias.data(),
+                .relu = true});
     benchmark::ClobberMemory();
   }
   Report(state, 2.0 * static_cast<double>(kernel.k_block * kernel.rows * kernel.columns), 1);
@@ -27,9 +36,22 @@ void BM_Tile(benchmark::State& state, Isa isa) {
 void BM_Im2col(benchmark::State& state, Isa isa, Layer layer, int threads) {
   SetIsa(isa);
   const int64_t pad = layer.kernel / 2;
-  const ConvShape shape{.batch = 1, .in_channels = layer.in, .height = layer.size, .width = layer.size, .out_channels = layer.out,
-                        .kernel_h = layer.kernel, .kernel_w = layer.kernel, .stride_h = layer.stride, .stride_w = layer.stride,
-                        .pad_top = pad, .pad_left = pad, .pad_bottom = pad, .pad_right = pad, .dilation_h = 1, .dilation_w = 1, .groups = layer.groups};
+  const ConvShape shape{.batch = 1,
+                        .in_channels = layer.in,
+                        .height = layer.size,
+                        .width = layer.size,
+                        .out_channels = layer.out,
+                        .kernel_h = layer.kernel,
+                        .kernel_w = layer.kernel,
+                        .stride_h = layer.stride,
+                        .stride_w = layer.stride,
+                        .pad_top = pad,
+                        .pad_left = pad,
+                        .pad_bottom = pad,
+                        .pad_right = pad,
+                        .dilation_h = 1,
+                        .dilation_w = 1,
+                        .groups = layer.groups};
   const auto x = Filled(layer.in * layer.size * layer.size), weight = Filled(layer.weights()), bias = Filled(layer.out);
   std::vector<float> y(static_cast<size_t>(layer.out * layer.out_size() * layer.out_size()));
   for (auto _ : state) {

@@ -1,7 +1,7 @@
-// What each way to compute a convolution loses, beside float64: on the dense layers, with weights like those of a fused RepVGG block and inputs that a
-// ReLU has made. Matrix tiles are emulated: their results, though not their speed, are those of a CPU that has them.
-// And what it loses at most, of the largest sum of magnitudes of the terms, against filters and inputs made for that.
-// usage: build-native/native_benchmarks --benchmark_filter='precision/|adversaries/'
+// What each way to compute a convolution loses, beside float64: on the dense layers, with weights like those of a fused RepVGG block and
+// inputs that a ReLU has made. Matrix tiles are emulated: their results, though not their speed, are those of a CPU that has them. And what
+// it loses at most, of the largest sum of magnitudes of the terms, against filters and inputs made for that. usage:
+// build-native/native_benchmarks --benchmark_filter='precision/|adversaries/'
 #include <cmath>
 #include <cstring>
 #include <random>
@@ -20,9 +20,12 @@ struct Method {
   Algorithm algorithm;
   Precision precision;
 };
-constexpr Method kMethods[] = {{"direct", Algorithm::kDirect, Precision::kF32},         {"winograd2", Algorithm::kWinograd2, Precision::kF32},
-                               {"winograd4", Algorithm::kWinograd4, Precision::kF32},   {"six products", Algorithm::kProducts, Precision::kF32},
-                               {"three products", Algorithm::kProducts, Precision::kFast}, {"one product", Algorithm::kProducts, Precision::kBf16}};
+constexpr Method kMethods[] = {{"direct", Algorithm::kDirect, Precision::kF32},
+                               {"winograd2", Algorithm::kWinograd2, Precision::kF32},
+                               {"winograd4", Algorithm::kWinograd4, Precision::kF32},
+                               {"six products", Algorithm::kProducts, Precision::kF32},
+                               {"three products", Algorithm::kProducts, Precision::kFast},
+                               {"one product", Algorithm::kProducts, Precision::kBf16}};
 
 std::vector<float> Normal(int64_t count, std::mt19937& engine) {
   std::normal_distribution<float> normal;
@@ -128,7 +131,8 @@ const bool registered = [] {
       const bool winograd = method.algorithm == Algorithm::kWinograd2 || method.algorithm == Algorithm::kWinograd4;
       if (winograd && layer.kernel != 3) continue;
       const std::string size = std::to_string(layer.size), kernel = std::to_string(layer.kernel);
-      const std::string name = "adversaries/" + std::to_string(layer.in) + "->" + std::to_string(layer.out) + " " + kernel + "x" + kernel + " " + size + "x" + size + "/" + method.name;
+      const std::string name = "adversaries/" + std::to_string(layer.in) + "->" + std::to_string(layer.out) + " " + kernel + "x" + kernel +
+                               " " + size + "x" + size + "/" + method.name;
       benchmark::RegisterBenchmark(name.c_str(), BM_Adversaries, layer, method)->Iterations(1);
     }
   }

@@ -1,5 +1,5 @@
-// Activations at every exponent, every level and every place that computes them, against their definition in float64. With REPFUSE_EVERY_FLOAT set
-// at all 2^32 float32 values (`npm run trust`).
+// Activations at every exponent, every level and every place that computes them, against their definition in float64. With
+// REPFUSE_EVERY_FLOAT set at all 2^32 float32 values (`npm run trust`).
 #include <atomic>
 #include <cmath>
 #include <cstdlib>
@@ -14,7 +14,7 @@
 namespace repfuse {
 namespace {
 
-constexpr double kLeast = 0x1p-126;  // smaller ones count as zero in the engine
+constexpr double kMin = 0x1p-126;  // smaller ones count as zero in the engine
 
 // What may be lost, in units in the last place of the result.
 struct Function {
@@ -23,10 +23,14 @@ struct Function {
   float alpha, beta;
   double ulps;
 };
-constexpr Function kFunctions[] = {{"relu", Activation::kRelu, 0, 0, 0},          {"sigmoid", Activation::kSigmoid, 0, 0, 4},
-                                   {"silu", Activation::kSilu, 0, 0, 4},          {"hardswish", Activation::kHardswish, 0, 0, 2},
-                                   {"clip", Activation::kClip, -1.5f, 6, 0},       {"leaky relu", Activation::kLeakyRelu, 0.01f, 0, 1},
-                                   {"hard sigmoid", Activation::kHardSigmoid, 1.0f / 6, 0.5f, 0.51}, {"tanh", Activation::kTanh, 0, 0, 0.51}};
+constexpr Function kFunctions[] = {{"relu", Activation::kRelu, 0, 0, 0},
+                                   {"sigmoid", Activation::kSigmoid, 0, 0, 4},
+                                   {"silu", Activation::kSilu, 0, 0, 4},
+                                   {"hardswish", Activation::kHardswish, 0, 0, 2},
+                                   {"clip", Activation::kClip, -1.5f, 6, 0},
+                                   {"leaky relu", Activation::kLeakyRelu, 0.01f, 0, 1},
+                                   {"hard sigmoid", Activation::kHardSigmoid, 1.0f / 6, 0.5f, 0.51},
+                                   {"tanh", Activation::kTanh, 0, 0, 0.51}};
 
 double Definition(const Function& f, double x) {
   switch (f.kind) {
@@ -48,7 +52,7 @@ bool IsRight(const Function& f, float x, float got) {
   if (std::isnan(got)) return false;
   const double unit = std::ldexp(1.0, std::max(want == 0 ? -126 : std::ilogb(want), -126) - 23);
   double within = f.ulps * unit;
-  if (std::abs(want) < kLeast * (1 + 4 * 0x1p-23) || std::abs(x) < kLeast) within += kLeast;
+  if (std::abs(want) < kMin * (1 + 4 * 0x1p-23) || std::abs(x) < kMin) within += kMin;
   return std::abs(got - want) <= within;
 }
 
@@ -99,11 +103,14 @@ TEST_P(ActivationsTest, AtEveryExponent) {
 }
 
 TEST_P(ActivationsTest, WhereSomethingChanges) {
-  std::vector<float> x = {0.0f, -0.0f, INFINITY, -INFINITY, NAN, -NAN, 3.4028235e38f, -3.4028235e38f, 1e38f, -1e38f, 1.17549435e-38f, -1.17549435e-38f, 1e-45f, -1e-45f};
-  for (const float at : {3.0f, 6.0f, 1.5f, 44.0f, 64.0f, 87.336544f, 88.0f, 88.722839f, 91.8f, 92.0f, 103.97f, 120.0f, 170.0f, 252.0f, 1000.0f}) {
+  std::vector<float> x = {0.0f,  -0.0f,  INFINITY,        -INFINITY,        NAN,    -NAN,   3.4028235e38f, -3.4028235e38f,
+                          1e38f, -1e38f, 1.17549435e-38f, -1.17549435e-38f, 1e-45f, -1e-45f};
+  for (const float at :
+       {3.0f, 6.0f, 1.5f, 44.0f, 64.0f, 87.336544f, 88.0f, 88.722839f, 91.8f, 92.0f, 103.97f, 120.0f, 170.0f, 252.0f, 1000.0f}) {
     for (const float sign : {1.0f, -1.0f}) {
       float below = at * sign, above = below;
-      for (int i = 0; i < 40; ++i, below = std::nextafter(below, -INFINITY), above = std::nextafter(above, INFINITY)) x.insert(x.end(), {below, above});
+      for (int i = 0; i < 40; ++i, below = std::nextafter(below, -INFINITY), above = std::nextafter(above, INFINITY))
+        x.insert(x.end(), {below, above});
     }
   }
   std::vector<float> y(x.size());

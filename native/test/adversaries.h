@@ -43,11 +43,15 @@ inline const std::vector<TriedFilter>& TriedFilters() {
       {"normal", true, [](const TriedLayer&, int64_t, int64_t, int64_t, std::mt19937& r) { return Normal(r); }},
       {"kernels of sum 0", true, [](const TriedLayer&, int64_t, int64_t, int64_t, std::mt19937& r) { return Normal(r); }, 1},
       {"filters of sum 0", true, [](const TriedLayer&, int64_t, int64_t, int64_t, std::mt19937& r) { return Normal(r); }, 2},
-      {"alternating", true, [](const TriedLayer&, int64_t o, int64_t i, int64_t t, std::mt19937& r) { return Sign(o + i + t) * Between1And2(r); }},
+      {"alternating", true,
+       [](const TriedLayer&, int64_t o, int64_t i, int64_t t, std::mt19937& r) { return Sign(o + i + t) * Between1And2(r); }},
       {"positive", false, [](const TriedLayer&, int64_t, int64_t, int64_t, std::mt19937& r) { return std::abs(Normal(r)); }},
-      {"equal", false, [](const TriedLayer& l, int64_t, int64_t, int64_t, std::mt19937&) { return 1 / static_cast<float>(l.in * l.taps()); }},
-      {"one corner", false, [](const TriedLayer& l, int64_t, int64_t, int64_t t, std::mt19937& r) { return t == l.taps() - 1 ? Normal(r) : 0; }},
-      {"wide range", false, [](const TriedLayer&, int64_t, int64_t, int64_t, std::mt19937& r) { return Normal(r) * std::exp(3 * Normal(r)); }},
+      {"equal", false,
+       [](const TriedLayer& l, int64_t, int64_t, int64_t, std::mt19937&) { return 1 / static_cast<float>(l.in * l.taps()); }},
+      {"one corner", false,
+       [](const TriedLayer& l, int64_t, int64_t, int64_t t, std::mt19937& r) { return t == l.taps() - 1 ? Normal(r) : 0; }},
+      {"wide range", false,
+       [](const TriedLayer&, int64_t, int64_t, int64_t, std::mt19937& r) { return Normal(r) * std::exp(3 * Normal(r)); }},
   };
   return filters;
 }
@@ -65,16 +69,24 @@ inline const std::vector<TriedInput>& TriedInputs() {
       {"normal", true, [](const TriedLayer&, int64_t, int64_t, int64_t, std::mt19937& r) { return Normal(r); }},
       {"common 10", true, [](const TriedLayer&, int64_t, int64_t, int64_t, std::mt19937& r) { return 10 + Normal(r); }},
       {"common 1e5", true, [](const TriedLayer&, int64_t, int64_t, int64_t, std::mt19937& r) { return 1e5f + Normal(r); }},
-      {"signs by pixel", true, [](const TriedLayer&, int64_t, int64_t y, int64_t x, std::mt19937& r) { return Sign(y + x) * (1e3f + Normal(r)); }},
-      {"signs by channel", false, [](const TriedLayer&, int64_t c, int64_t, int64_t, std::mt19937& r) { return Sign(c) * (1e3f + Normal(r)); }},
+      {"signs by pixel", true,
+       [](const TriedLayer&, int64_t, int64_t y, int64_t x, std::mt19937& r) { return Sign(y + x) * (1e3f + Normal(r)); }},
+      {"signs by channel", false,
+       [](const TriedLayer&, int64_t c, int64_t, int64_t, std::mt19937& r) { return Sign(c) * (1e3f + Normal(r)); }},
       {"edges", true, [](const TriedLayer&, int64_t, int64_t, int64_t x, std::mt19937& r) { return (x % 6 < 3 ? 1e4f : 0) + Normal(r); }},
       {"equal", true, [](const TriedLayer&, int64_t, int64_t, int64_t, std::mt19937&) { return 1.0f / 3; }},
-      {"huge first channel", false, [](const TriedLayer&, int64_t c, int64_t, int64_t, std::mt19937& r) { return (c == 0 ? 1e4f : 1) * Normal(r); }},
-      {"huge channel", false, [](const TriedLayer& l, int64_t c, int64_t, int64_t, std::mt19937& r) { return (c == l.in / 2 ? 1e6f : 1) * Normal(r); }},
-      {"huge pixel", false, [](const TriedLayer&, int64_t, int64_t y, int64_t x, std::mt19937& r) { return y == 4 && x == 4 ? 1e6f : Normal(r); }},
-      {"huge corner", false, [](const TriedLayer&, int64_t, int64_t y, int64_t x, std::mt19937& r) { return y == 0 && x == 0 ? 1e6f : Normal(r); }},
-      {"wide range", false, [](const TriedLayer&, int64_t, int64_t, int64_t, std::mt19937& r) { return Normal(r) * std::exp(4 * Normal(r)); }},
-      {"worst tile", false, [](const TriedLayer&, int64_t c, int64_t y, int64_t x, std::mt19937& r) {
+      {"huge first channel", false,
+       [](const TriedLayer&, int64_t c, int64_t, int64_t, std::mt19937& r) { return (c == 0 ? 1e4f : 1) * Normal(r); }},
+      {"huge channel", false,
+       [](const TriedLayer& l, int64_t c, int64_t, int64_t, std::mt19937& r) { return (c == l.in / 2 ? 1e6f : 1) * Normal(r); }},
+      {"huge pixel", false,
+       [](const TriedLayer&, int64_t, int64_t y, int64_t x, std::mt19937& r) { return y == 4 && x == 4 ? 1e6f : Normal(r); }},
+      {"huge corner", false,
+       [](const TriedLayer&, int64_t, int64_t y, int64_t x, std::mt19937& r) { return y == 0 && x == 0 ? 1e6f : Normal(r); }},
+      {"wide range", false,
+       [](const TriedLayer&, int64_t, int64_t, int64_t, std::mt19937& r) { return Normal(r) * std::exp(4 * Normal(r)); }},
+      {"worst tile", false,
+       [](const TriedLayer&, int64_t c, int64_t y, int64_t x, std::mt19937& r) {
          return c > 0 ? Normal(r) : 1e4f * Between1And2(r) * WorstSign(y, x);
        }},
   };
@@ -128,7 +140,8 @@ class Tried {
   double Error(const EngineOptions& options, std::string* kernel, bool beside = false) const {
     const auto got = Run(layer_.kernel / 2, options, kernel, beside);
     double error = got.size() == want_.size() ? 0 : INFINITY;
-    for (size_t i = 0; i < want_.size(); ++i) error = std::max(error, std::isfinite(got[i]) ? std::abs(static_cast<double>(got[i]) - want_[i]) : INFINITY);
+    for (size_t i = 0; i < want_.size(); ++i)
+      error = std::max(error, std::isfinite(got[i]) ? std::abs(static_cast<double>(got[i]) - want_[i]) : INFINITY);
     return error / magnitudes_;
   }
 
@@ -165,7 +178,9 @@ class Tried {
     std::shared_ptr<Engine> engine;
     std::vector<Shape> outputs;
     std::vector<StepReport> steps;
-    if (!Engine::Create(std::move(network), options, &engine).ok() || !engine->OutputShapes(shape, &outputs).ok() || !engine->Explain(shape, 1, &steps).ok()) return {};
+    if (!Engine::Create(std::move(network), options, &engine).ok() || !engine->OutputShapes(shape, &outputs).ok() ||
+        !engine->Explain(shape, 1, &steps).ok())
+      return {};
     for (const StepReport& step : steps) {
       if (kernel != nullptr && step.name == "tried") *kernel = step.kernel;
     }

@@ -30,8 +30,10 @@ inline double Activated(const std::optional<Activation>& activation, double v) {
 
 // The plain definition, in Real.
 template <typename Real>
-std::vector<double> Reference(const Case& c, const ConvShape& shape, const std::vector<float>& x, const std::vector<float>& weight, const std::vector<float>& bias) {
-  const int64_t in_per_group = shape.in_channels / shape.groups, out_per_group = shape.out_channels / shape.groups, oh = shape.out_height(), ow = shape.out_width();
+std::vector<double> Reference(const Case& c, const ConvShape& shape, const std::vector<float>& x, const std::vector<float>& weight,
+                              const std::vector<float>& bias) {
+  const int64_t in_per_group = shape.in_channels / shape.groups, out_per_group = shape.out_channels / shape.groups, oh = shape.out_height(),
+                ow = shape.out_width();
   std::vector<double> y(static_cast<size_t>(shape.batch * shape.out_channels * oh * ow));
   size_t at = 0;
   for (int64_t n = 0; n < shape.batch; ++n) {
@@ -43,9 +45,11 @@ std::vector<double> Reference(const Case& c, const ConvShape& shape, const std::
             const int64_t channel = o / out_per_group * in_per_group + k;
             for (int64_t a = 0; a < shape.kernel_h; ++a) {
               for (int64_t b = 0; b < shape.kernel_w; ++b) {
-                const int64_t row = i * shape.stride_h - shape.pad_top + a * shape.dilation_h, column = j * shape.stride_w - shape.pad_left + b * shape.dilation_w;
+                const int64_t row = i * shape.stride_h - shape.pad_top + a * shape.dilation_h,
+                              column = j * shape.stride_w - shape.pad_left + b * shape.dilation_w;
                 if (row < 0 || column < 0 || row >= shape.height || column >= shape.width) continue;
-                sum += static_cast<Real>(x[static_cast<size_t>(((n * shape.in_channels + channel) * shape.height + row) * shape.width + column)]) *
+                sum += static_cast<Real>(
+                           x[static_cast<size_t>(((n * shape.in_channels + channel) * shape.height + row) * shape.width + column)]) *
                        static_cast<Real>(weight[static_cast<size_t>(((o * in_per_group + k) * shape.kernel_h + a) * shape.kernel_w + b)]);
               }
             }
@@ -59,9 +63,22 @@ std::vector<double> Reference(const Case& c, const ConvShape& shape, const std::
 }
 
 inline ConvShape ShapeOf(const Case& c) {
-  return {.batch = c.input.batch, .in_channels = c.input.channels, .height = c.input.height, .width = c.input.width, .out_channels = c.out_channels,
-          .kernel_h = c.kernel_h, .kernel_w = c.kernel_w, .stride_h = c.stride, .stride_w = c.stride, .pad_top = c.pad_h, .pad_left = c.pad_w,
-          .pad_bottom = c.pad_h, .pad_right = c.pad_w, .dilation_h = c.dilation, .dilation_w = c.dilation, .groups = c.groups};
+  return {.batch = c.input.batch,
+          .in_channels = c.input.channels,
+          .height = c.input.height,
+          .width = c.input.width,
+          .out_channels = c.out_channels,
+          .kernel_h = c.kernel_h,
+          .kernel_w = c.kernel_w,
+          .stride_h = c.stride,
+          .stride_w = c.stride,
+          .pad_top = c.pad_h,
+          .pad_left = c.pad_w,
+          .pad_bottom = c.pad_h,
+          .pad_right = c.pad_w,
+          .dilation_h = c.dilation,
+          .dilation_w = c.dilation,
+          .groups = c.groups};
 }
 
 inline NetworkNode ConvNode(const Case& c, const std::vector<float>& weight, const std::vector<float>& bias) {
@@ -133,7 +150,8 @@ inline Network NetworkOf(const Case& c, const Reckoned& r) {
 
 inline std::string Describe(const Case& c) {
   std::string text;
-  for (const int64_t v : {c.input.batch, c.input.channels, c.input.height, c.input.width, c.out_channels, c.groups, c.kernel_h, c.kernel_w, c.stride, c.pad_h, c.pad_w, c.dilation}) {
+  for (const int64_t v : {c.input.batch, c.input.channels, c.input.height, c.input.width, c.out_channels, c.groups, c.kernel_h, c.kernel_w,
+                          c.stride, c.pad_h, c.pad_w, c.dilation}) {
     text += std::to_string(v) + " ";
   }
   return text + (c.residual ? "residual" : "");
@@ -142,11 +160,20 @@ inline std::string Describe(const Case& c) {
 // A case of any kind; with `winograd` a 3x3 kernel of stride 1.
 inline Case RandomCase(std::mt19937& engine, bool winograd) {
   const auto pick = [&](std::initializer_list<int64_t> values) { return values.begin()[engine() % values.size()]; };
-  const std::optional<Activation> activations[] = {std::nullopt, Activation::kRelu, Activation::kSilu, Activation::kHardswish, Activation::kSigmoid};
-  Case c{.input = {pick({1, 1, 2, 3}), 1 + static_cast<int64_t>(engine() % 40), 1 + static_cast<int64_t>(engine() % 16), 1 + static_cast<int64_t>(engine() % 16)},
-         .out_channels = 1 + static_cast<int64_t>(engine() % 40), .groups = 1, .kernel_h = pick({1, 3, 3, 5, 2}), .kernel_w = pick({1, 3, 3, 4, 7}),
-         .stride = pick({1, 1, 2, 3}), .pad_h = pick({0, 1, 1, 2, 3}), .pad_w = pick({0, 1, 1, 2, 3}), .dilation = pick({1, 1, 1, 2}),
-         .activation = activations[engine() % 5], .residual = engine() % 4 == 0};
+  const std::optional<Activation> activations[] = {std::nullopt, Activation::kRelu, Activation::kSilu, Activation::kHardswish,
+                                                   Activation::kSigmoid};
+  Case c{.input = {pick({1, 1, 2, 3}), 1 + static_cast<int64_t>(engine() % 40), 1 + static_cast<int64_t>(engine() % 16),
+                   1 + static_cast<int64_t>(engine() % 16)},
+         .out_channels = 1 + static_cast<int64_t>(engine() % 40),
+         .groups = 1,
+         .kernel_h = pick({1, 3, 3, 5, 2}),
+         .kernel_w = pick({1, 3, 3, 4, 7}),
+         .stride = pick({1, 1, 2, 3}),
+         .pad_h = pick({0, 1, 1, 2, 3}),
+         .pad_w = pick({0, 1, 1, 2, 3}),
+         .dilation = pick({1, 1, 1, 2}),
+         .activation = activations[engine() % 5],
+         .residual = engine() % 4 == 0};
   switch (engine() % 4) {  // groups: none, depthwise, some that cross blocks, some that do not
     case 1: c.groups = c.out_channels = c.input.channels; break;
     case 2: {

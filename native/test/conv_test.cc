@@ -54,14 +54,15 @@ std::vector<double> Reference(const ConvShape& s, const Tensors& t) {
   return y;
 }
 
-ConvShape Shape(int64_t batch, int64_t in, int64_t out, int64_t h, int64_t w, int64_t k, int64_t stride, int64_t pad, int64_t dilation, int64_t groups) {
+ConvShape Shape(int64_t batch, int64_t in, int64_t out, int64_t h, int64_t w, int64_t k, int64_t stride, int64_t pad, int64_t dilation,
+                int64_t groups) {
   return {batch, in, h, w, out, k, k, stride, stride, pad, pad, pad, pad, dilation, dilation, groups};
 }
 
 TEST_P(ConvTest, MatchesTheDefinition) {
   const std::vector<ConvShape> shapes = {
-      Shape(1, 3, 8, 15, 17, 3, 2, 1, 1, 1),   // stem
-      Shape(2, 24, 17, 9, 11, 3, 1, 1, 1, 1),  // ragged channels
+      Shape(1, 3, 8, 15, 17, 3, 2, 1, 1, 1),    // stem
+      Shape(2, 24, 17, 9, 11, 3, 1, 1, 1, 1),   // ragged channels
       Shape(1, 64, 40, 13, 13, 3, 1, 1, 1, 1),  // several blocks of the reduction
       Shape(1, 30, 21, 7, 7, 1, 1, 0, 1, 1),    // pointwise
       Shape(1, 12, 18, 10, 10, 3, 1, 2, 2, 3),  // groups, dilation

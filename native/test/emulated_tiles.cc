@@ -26,15 +26,18 @@ Tile& Use(int index) {
 template <int kTile>
 void LoadTile(const void* from, int64_t stride) {
   Tile& tile = Use(kTile);
-  for (int row = 0; row < tile.rows; ++row) std::memcpy(tile.bytes[row], static_cast<const uint8_t*>(from) + row * stride, static_cast<size_t>(tile.row_bytes));
+  for (int row = 0; row < tile.rows; ++row)
+    std::memcpy(tile.bytes[row], static_cast<const uint8_t*>(from) + row * stride, static_cast<size_t>(tile.row_bytes));
 }
 template <int kTile>
 void StoreTile(void* to, int64_t stride) {
   const Tile& tile = Use(kTile);
-  for (int row = 0; row < tile.rows; ++row) std::memcpy(static_cast<uint8_t*>(to) + row * stride, tile.bytes[row], static_cast<size_t>(tile.row_bytes));
+  for (int row = 0; row < tile.rows; ++row)
+    std::memcpy(static_cast<uint8_t*>(to) + row * stride, tile.bytes[row], static_cast<size_t>(tile.row_bytes));
 }
 
-// Row by row, as the manual does; a product of two bf16 values is exact in float32. The processor also flushes denormals, as the engine's threads do.
+// Row by row, as the manual does; a product of two bf16 values is exact in float32. The processor also flushes denormals, as the engine's
+// threads do.
 template <int kSums, int kInputs, int kWeights>
 void MultiplyTiles() {
   Tile &sums = Use(kSums), &inputs = Use(kInputs), &weights = Use(kWeights);

@@ -56,9 +56,11 @@ Network Separable(const Case& depthwise, int64_t out_channels, bool residual, bo
   Network network;
   network.in_channels = channels;
   const size_t taps = static_cast<size_t>(depthwise.kernel_h * depthwise.kernel_w);
-  const auto filter = RandomFloats(static_cast<size_t>(channels) * taps, engine), filter_bias = RandomFloats(static_cast<size_t>(channels), engine);
+  const auto filter = RandomFloats(static_cast<size_t>(channels) * taps, engine),
+             filter_bias = RandomFloats(static_cast<size_t>(channels), engine);
   network.nodes.push_back(ConvNode(depthwise, filter, filter_bias));
-  const auto weight = RandomFloats(static_cast<size_t>(out_channels * channels), engine), bias = RandomFloats(static_cast<size_t>(out_channels), engine);
+  const auto weight = RandomFloats(static_cast<size_t>(out_channels * channels), engine),
+             bias = RandomFloats(static_cast<size_t>(out_channels), engine);
   network.nodes.push_back(ConvNode(pointwise, weight, bias));
   network.nodes.back().inputs = residual ? std::vector<int>{1, 0} : std::vector<int>{1};
   network.outputs = {2};
@@ -85,8 +87,23 @@ TEST(EngineConvTest, DepthwiseWithThePointwiseAfterItGivesTheSameBitsAsOneStepAn
   const auto pick = [&](std::initializer_list<int64_t> values) { return *(values.begin() + engine() % values.size()); };
   for (uint32_t seed = 0; seed < 300; ++seed) {
     const int64_t k = pick({1, 3, 5, 7, 9}), channels = 2 + static_cast<int64_t>(engine() % 47);
-    Case c{.input = {pick({1, 2}), channels, pick({4, 7, 14, 20}), pick({4, 9, 14, 23}), }, .out_channels = channels, .groups = channels, .kernel_h = k, .kernel_w = k,
-           .stride = pick({1, 1, 2}), .pad_h = 0, .pad_w = 0, .dilation = pick({1, 1, 2}), .activation = {}, .residual = false};
+    Case c{.input =
+               {
+                   pick({1, 2}),
+                   channels,
+                   pick({4, 7, 14, 20}),
+                   pick({4, 9, 14, 23}),
+               },
+           .out_channels = channels,
+           .groups = channels,
+           .kernel_h = k,
+           .kernel_w = k,
+           .stride = pick({1, 1, 2}),
+           .pad_h = 0,
+           .pad_w = 0,
+           .dilation = pick({1, 1, 2}),
+           .activation = {},
+           .residual = false};
     c.pad_h = c.pad_w = k / 2 * c.dilation;
     if (engine() % 2 == 0) c.activation = engine() % 2 == 0 ? Activation::kRelu : Activation::kHardswish;
     const bool residual = c.stride == 1 && engine() % 2 == 0;
@@ -113,8 +130,17 @@ TEST(EngineConvTest, EverySmallMap) {
   for (const auto& [in, out] : channels) {
     for (int64_t height = 1; height <= 20; ++height) {
       for (int64_t width = 1; width <= 20; ++width) {
-        Case c{.input = {1, in, height, width}, .out_channels = out, .groups = 1, .kernel_h = 3, .kernel_w = 3, .stride = 1, .pad_h = 1, .pad_w = 1, .dilation = 1,
-               .activation = Activation::kRelu, .residual = false};
+        Case c{.input = {1, in, height, width},
+               .out_channels = out,
+               .groups = 1,
+               .kernel_h = 3,
+               .kernel_w = 3,
+               .stride = 1,
+               .pad_h = 1,
+               .pad_w = 1,
+               .dilation = 1,
+               .activation = Activation::kRelu,
+               .residual = false};
         const uint32_t seed = static_cast<uint32_t>(height * 20 + width);
         ExpectPrecise(c, {Algorithm::kAuto, Algorithm::kDirect, Algorithm::kWinograd2, Algorithm::kWinograd4}, seed);
         c.stride = 2;

@@ -1,5 +1,5 @@
-// Products of bf16 terms: the kernels bit for bit, convolutions by them against float64, and what each precision promises. The processor's matrix
-// tiles where it has them, emulated ones everywhere.
+// Products of bf16 terms: the kernels bit for bit, convolutions by them against float64, and what each precision promises. The processor's
+// matrix tiles where it has them, emulated ones everywhere.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -104,8 +104,16 @@ TEST_F(EngineTermsTest, TheProcessorsTilesGiveTheBitsOfEmulatedOnes) {
         for (int real = 0; real < 2; ++real) {
           const TileKernels kernels =
               real == 0 ? EmulatedAmxTable().products.tiles : TileKernels{"", ConfigureTiles__amx, RunMatrixTile__amx, ReleaseTiles__amx};
-          const MatrixTile tile{.x = {x.data(), x.data() + 32}, .x_term = 4096, .pixel = 64, .steps = steps, .step_count = 3, .weight = weight.data(),
-                                .weight_term = pairs * blocks * 32, .sums = sums[real].data(), .bias = form < 12 ? bias.data() : nullptr, .prefetch = nullptr,
+          const MatrixTile tile{.x = {x.data(), x.data() + 32},
+                                .x_term = 4096,
+                                .pixel = 64,
+                                .steps = steps,
+                                .step_count = 3,
+                                .weight = weight.data(),
+                                .weight_term = pairs * blocks * 32,
+                                .sums = sums[real].data(),
+                                .bias = form < 12 ? bias.data() : nullptr,
+                                .prefetch = nullptr,
                                 .prefetch_lines = 0};
           kernels.configure(pixels, pairs);
           kernels.run(tile, rows, blocks, terms);
@@ -145,10 +153,12 @@ TEST_F(EngineTermsTest, SeededCasesWithinWhatTheTermsLeaveOut) {
           ASSERT_EQ(y.size(), r.want.size());
           for (size_t i = 0; i < y.size(); ++i) {
             const double within = (c.residual ? 3 : 1.5) * TermError(terms) * most[i] + std::max(2e-6 * r.peak, 2 * r.plain_error);
-            ASSERT_LE(std::abs(y[i] - r.want[i]), within) << NameOf(*table) << ", " << terms << " terms, seed " << seed << ": " << Describe(c);
+            ASSERT_LE(std::abs(y[i] - r.want[i]), within)
+                << NameOf(*table) << ", " << terms << " terms, seed " << seed << ": " << Describe(c);
           }
           if (algorithm == Algorithm::kProducts) {
-            for (const auto& name : KernelsOf(NetworkOf(c, r), options, c.input)) multiplied += name.find("bf16") != std::string::npos && name.find("ingest") == std::string::npos;
+            for (const auto& name : KernelsOf(NetworkOf(c, r), options, c.input))
+              multiplied += name.find("bf16") != std::string::npos && name.find("ingest") == std::string::npos;
           }
         }
       }
@@ -163,8 +173,17 @@ TEST_F(EngineTermsTest, EverySmallMap) {
     for (int64_t height = 1; height <= 18; height += 1 + height / 3) {
       for (int64_t width = 1; width <= 36; width += 1 + width / 5) {
         for (const int64_t stride : {1, 2}) {
-          const Case c{.input = {1, in, height, width}, .out_channels = out, .groups = 1, .kernel_h = 3, .kernel_w = 3, .stride = stride, .pad_h = 1, .pad_w = 1,
-                       .dilation = 1, .activation = Activation::kRelu, .residual = false};
+          const Case c{.input = {1, in, height, width},
+                       .out_channels = out,
+                       .groups = 1,
+                       .kernel_h = 3,
+                       .kernel_w = 3,
+                       .stride = stride,
+                       .pad_h = 1,
+                       .pad_w = 1,
+                       .dilation = 1,
+                       .activation = Activation::kRelu,
+                       .residual = false};
           const Reckoned r = Reckon(c, static_cast<uint32_t>(height * 40 + width));
           for (const KernelTable* table : Tables()) {
             SetKernels(*table);
@@ -203,35 +222,58 @@ Reckoned RepVggLike(const Case& c, uint32_t seed) {
 }
 
 TEST_F(EngineTermsTest, EveryPrecisionKeepsItsPromiseOnRepVggLikeLayers) {
-  for (const auto& [in, out, size, stride] : {std::array<int64_t, 4>{48, 48, 28, 1}, {96, 96, 14, 1}, {192, 64, 14, 1}, {64, 128, 14, 2}, {384, 32, 7, 1}, {3, 48, 64, 2}}) {
-    const Case c{.input = {1, in, size, size}, .out_channels = out, .groups = 1, .kernel_h = 3, .kernel_w = 3, .stride = stride, .pad_h = 1, .pad_w = 1, .dilation = 1,
-                 .activation = Activation::kRelu, .residual = false};
+  for (const auto& [in, out, size, stride] :
+       {std::array<int64_t, 4>{48, 48, 28, 1}, {96, 96, 14, 1}, {192, 64, 14, 1}, {64, 128, 14, 2}, {384, 32, 7, 1}, {3, 48, 64, 2}}) {
+    const Case c{.input = {1, in, size, size},
+                 .out_channels = out,
+                 .groups = 1,
+                 .kernel_h = 3,
+                 .kernel_w = 3,
+                 .stride = stride,
+                 .pad_h = 1,
+                 .pad_w = 1,
+                 .dilation = 1,
+                 .activation = Activation::kRelu,
+                 .residual = false};
     const Reckoned r = RepVggLike(c, static_cast<uint32_t>(in));
     for (const KernelTable* table : Tables()) {
       SetKernels(*table);
       for (const Precision precision : kPrecisions) {
-        const double bound = precision == Precision::kF32 ? std::max(2e-6, 2 * r.plain_error / r.peak) : precision == Precision::kFast ? 2e-5 : 1e-2;
-        for (const Algorithm algorithm : {Algorithm::kAuto, Algorithm::kProducts, Algorithm::kDirect, Algorithm::kWinograd2, Algorithm::kWinograd4}) {
+        const double bound = precision == Precision::kF32    ? std::max(2e-6, 2 * r.plain_error / r.peak)
+                             : precision == Precision::kFast ? 2e-5
+                                                             : 1e-2;
+        for (const Algorithm algorithm :
+             {Algorithm::kAuto, Algorithm::kProducts, Algorithm::kDirect, Algorithm::kWinograd2, Algorithm::kWinograd4}) {
           const auto y = RunNetwork(NetworkOf(c, r), {.algorithm = algorithm, .precision = precision}, c.input, r.x, 2);
           double error = 0;
           for (size_t i = 0; i < y.size(); ++i) error = std::max(error, std::abs(y[i] - r.want[i]));
-          EXPECT_LE(error / r.peak, bound) << NameOf(*table) << ", precision " << static_cast<int>(precision) << ", algorithm " << static_cast<int>(algorithm) << ": "
-                                           << Describe(c);
+          EXPECT_LE(error / r.peak, bound) << NameOf(*table) << ", precision " << static_cast<int>(precision) << ", algorithm "
+                                           << static_cast<int>(algorithm) << ": " << Describe(c);
         }
       }
     }
   }
 }
 
-// A stem, a chain with a residual, a depthwise convolution and its pointwise one, pooling and a linear layer: values that are read as terms, as
-// float32, and as both.
+// A stem, a chain with a residual, a depthwise convolution and its pointwise one, pooling and a linear layer: values that are read as
+// terms, as float32, and as both.
 Network Mixed() {
   std::mt19937 engine(21);
   Network network;
   network.in_channels = 3;
-  const auto conv = [&](int input, int64_t in, int64_t out, int64_t k, int64_t stride, int64_t groups, std::optional<Activation> activation) {
-    const Case c{.input = {1, in, 1, 1}, .out_channels = out, .groups = groups, .kernel_h = k, .kernel_w = k, .stride = stride, .pad_h = k / 2, .pad_w = k / 2,
-                 .dilation = 1, .activation = activation, .residual = false};
+  const auto conv = [&](int input, int64_t in, int64_t out, int64_t k, int64_t stride, int64_t groups,
+                        std::optional<Activation> activation) {
+    const Case c{.input = {1, in, 1, 1},
+                 .out_channels = out,
+                 .groups = groups,
+                 .kernel_h = k,
+                 .kernel_w = k,
+                 .stride = stride,
+                 .pad_h = k / 2,
+                 .pad_w = k / 2,
+                 .dilation = 1,
+                 .activation = activation,
+                 .residual = false};
     auto weight = RandomFloats(static_cast<size_t>(out * (in / groups) * k * k), engine);
     for (float& w : weight) w /= std::sqrt(static_cast<float>(in / groups * k * k));
     network.nodes.push_back(ConvNode(c, weight, RandomFloats(static_cast<size_t>(out), engine)));
@@ -274,7 +316,8 @@ TEST_F(EngineTermsTest, ANetworkOfMixedKernelsIsRightAndTheSameForAnyThreads) {
           const auto y = RunNetwork(Mixed(), options, input, x, 1);
           const double bound = precision == Precision::kF32 ? 2e-6 : precision == Precision::kFast ? 4e-5 : 2e-2;
           for (size_t i = 0; i < y.size(); ++i) EXPECT_LE(std::abs(y[i] - want[i]) / peak, bound) << NameOf(*table);
-          for (const int threads : {2, 3}) EXPECT_EQ(RunNetwork(Mixed(), options, input, x, threads), y) << NameOf(*table) << ", " << threads << " threads";
+          for (const int threads : {2, 3})
+            EXPECT_EQ(RunNetwork(Mixed(), options, input, x, threads), y) << NameOf(*table) << ", " << threads << " threads";
         }
       }
     }
@@ -284,8 +327,17 @@ TEST_F(EngineTermsTest, ANetworkOfMixedKernelsIsRightAndTheSameForAnyThreads) {
 TEST_F(EngineTermsTest, WhatLiesBetweenTwoProductsIsNeverFloat32) {
   SetKernels(EmulatedAmxTable());
   const auto names = KernelsOf(Mixed(), {.algorithm = Algorithm::kProducts, .precision = Precision::kFast}, {1, 3, 64, 64});
-  const std::vector<std::string> want{"ingest bf16 terms", "tiles-planar bf16x3 2x16", "split", "tiles bf16x3 2x16", "tiles bf16x3 2x16",
-                                      "depthwise 2x8 + tiles bf16x3 2x16", "tiles bf16x3 2x16", "global average pool", "split", "tiles bf16x3 2x1", "deliver"};
+  const std::vector<std::string> want{"ingest bf16 terms",
+                                      "tiles-planar bf16x3 2x16",
+                                      "split",
+                                      "tiles bf16x3 2x16",
+                                      "tiles bf16x3 2x16",
+                                      "depthwise 2x8 + tiles bf16x3 2x16",
+                                      "tiles bf16x3 2x16",
+                                      "global average pool",
+                                      "split",
+                                      "tiles bf16x3 2x1",
+                                      "deliver"};
   EXPECT_EQ(names, want);  // the stem's result is also a residual, the pooled one has no other form
 }
 
@@ -293,20 +345,40 @@ TEST_F(EngineTermsTest, WhatLiesBetweenTwoProductsIsNeverFloat32) {
 TEST_F(EngineTermsTest, SelectionMixesWinogradAndTilesByTheRates) {
   SetKernels(EmulatedAmxTable());
   const auto kernel = [](Precision precision, int64_t in, int64_t out, int64_t size, int64_t stride) {
-    const Case c{.input = {1, in, size, size}, .out_channels = out, .groups = 1, .kernel_h = 3, .kernel_w = 3, .stride = stride, .pad_h = 1, .pad_w = 1, .dilation = 1,
-                 .activation = Activation::kRelu, .residual = false};
+    const Case c{.input = {1, in, size, size},
+                 .out_channels = out,
+                 .groups = 1,
+                 .kernel_h = 3,
+                 .kernel_w = 3,
+                 .stride = stride,
+                 .pad_h = 1,
+                 .pad_w = 1,
+                 .dilation = 1,
+                 .activation = Activation::kRelu,
+                 .residual = false};
     Reckoned weights;
     weights.weight.resize(static_cast<size_t>(in * out * 9));
     weights.bias.resize(static_cast<size_t>(out));
     // Beside a layer of many weights: alone its Winograd weights would be more than a network's may grow.
-    const Case wide{.input = {1, out, 1, 1}, .out_channels = 8 * in + 4096, .groups = 1, .kernel_h = 1, .kernel_w = 1, .stride = 4, .pad_h = 0, .pad_w = 0, .dilation = 1,
-                    .activation = {}, .residual = false};
+    const Case wide{.input = {1, out, 1, 1},
+                    .out_channels = 8 * in + 4096,
+                    .groups = 1,
+                    .kernel_h = 1,
+                    .kernel_w = 1,
+                    .stride = 4,
+                    .pad_h = 0,
+                    .pad_w = 0,
+                    .dilation = 1,
+                    .activation = {},
+                    .residual = false};
     Network network = NetworkOf(c, weights);
-    network.nodes.push_back(ConvNode(wide, std::vector<float>(static_cast<size_t>(wide.out_channels * out)), std::vector<float>(static_cast<size_t>(wide.out_channels))));
+    network.nodes.push_back(ConvNode(wide, std::vector<float>(static_cast<size_t>(wide.out_channels * out)),
+                                     std::vector<float>(static_cast<size_t>(wide.out_channels))));
     network.nodes.back().inputs = {1};
     network.outputs = {2};
     const auto names = KernelsOf(std::move(network), {.precision = precision}, c.input);
-    return *std::find_if(names.begin(), names.end(), [](const std::string& name) { return name.substr(0, 5) == "tiles" || name.substr(0, 8) == "winograd"; });
+    return *std::find_if(names.begin(), names.end(),
+                         [](const std::string& name) { return name.substr(0, 5) == "tiles" || name.substr(0, 8) == "winograd"; });
   };
   EXPECT_EQ(kernel(Precision::kF32, 48, 48, 56, 1).substr(0, 13), "winograd F(4,");
   EXPECT_EQ(kernel(Precision::kF32, 128, 128, 56, 1).substr(0, 13), "winograd F(4,");
@@ -314,7 +386,8 @@ TEST_F(EngineTermsTest, SelectionMixesWinogradAndTilesByTheRates) {
   EXPECT_EQ(kernel(Precision::kF32, 192, 1280, 14, 2), "tiles bf16x6 2x7");
   EXPECT_EQ(kernel(Precision::kFast, 192, 192, 14, 1), "tiles bf16x3 2x14");
   EXPECT_EQ(kernel(Precision::kFast, 512, 512, 14, 1), "tiles bf16x3 2x14");
-  for (const auto& [in, out, size, stride] : {std::array<int64_t, 4>{48, 48, 56, 1}, {192, 192, 14, 1}, {96, 192, 28, 2}, {192, 1280, 14, 2}})
+  for (const auto& [in, out, size, stride] :
+       {std::array<int64_t, 4>{48, 48, 56, 1}, {192, 192, 14, 1}, {96, 192, 28, 2}, {192, 1280, 14, 2}})
     EXPECT_EQ(kernel(Precision::kBf16, in, out, size, stride).substr(0, 11), "tiles bf16 ");
   EXPECT_EQ(kernel(Precision::kBf16, 3, 48, 224, 2), "tiles-planar bf16 2x16");
 }
@@ -322,8 +395,17 @@ TEST_F(EngineTermsTest, SelectionMixesWinogradAndTilesByTheRates) {
 TEST_F(EngineTermsTest, WeightsLieInMemoryOnceAtTheWidthOfTheirTerms) {
   SetKernels(EmulatedAmxTable());
   std::mt19937 engine(23);
-  const Case c{.input = {1, 64, 14, 14}, .out_channels = 64, .groups = 1, .kernel_h = 3, .kernel_w = 3, .stride = 1, .pad_h = 1, .pad_w = 1, .dilation = 1,
-               .activation = {}, .residual = false};
+  const Case c{.input = {1, 64, 14, 14},
+               .out_channels = 64,
+               .groups = 1,
+               .kernel_h = 3,
+               .kernel_w = 3,
+               .stride = 1,
+               .pad_h = 1,
+               .pad_w = 1,
+               .dilation = 1,
+               .activation = {},
+               .residual = false};
   const Reckoned r = Reckon(c, 1);
   for (const Precision precision : kPrecisions) {
     std::shared_ptr<Engine> made;

@@ -149,17 +149,17 @@ Network EveryTensorKind() {
   const int bounded = b.Activate(b.Activate(leaky, Activation::kTanh, 0, 0), Activation::kClip, -0.5f, 0.5f);
   const int product = b.Binary(BinaryFunction::kMul, {bounded, soft});
   const int large = b.Resize(product, ResizeMode::kNearest, 2), small = b.Resize(large, ResizeMode::kLinear, 0.5);
-  const int joined = b.Tensor(NodeKind::kConcat, {small, product}, {1});            // 40 channels
-  const int spread = b.Tensor(NodeKind::kDepthToSpace, {joined}, {2, 2, 1});        // 10 channels of 18 x 18
+  const int joined = b.Tensor(NodeKind::kConcat, {small, product}, {1});      // 40 channels
+  const int spread = b.Tensor(NodeKind::kDepthToSpace, {joined}, {2, 2, 1});  // 10 channels of 18 x 18
   const int tensor = b.Tensor(NodeKind::kToTensor, {spread}, {});
   const int turned = b.Tensor(NodeKind::kTranspose, {tensor}, {0, 2, 3, 1});
   const int cut = b.Tensor(NodeKind::kSlice, {turned}, {0, 100, 1, 17, -100, -2, 1, 18, 1, 0, 10, 1});  // 9 x 17 x 10
-  const int padded = b.Tensor(NodeKind::kPad, {cut}, {0, 0, 1, 0, 0, 0, 0, 0});     // 9 x 18 x 10
-  const int rows = b.Tensor(NodeKind::kReshape, {padded}, {0, -1, 10});             // 162 x 10
+  const int padded = b.Tensor(NodeKind::kPad, {cut}, {0, 0, 1, 0, 0, 0, 0, 0});                         // 9 x 18 x 10
+  const int rows = b.Tensor(NodeKind::kReshape, {padded}, {0, -1, 10});                                 // 162 x 10
   const int factor = b.Constant({10, 33});
-  const int matrix = b.Tensor(NodeKind::kMatMul, {rows, factor}, {});               // 162 x 33
+  const int matrix = b.Tensor(NodeKind::kMatMul, {rows, factor}, {});  // 162 x 33
   const int shares = b.Tensor(NodeKind::kSoftmaxAxis, {matrix}, {1, 0});
-  const int mean = b.Tensor(NodeKind::kReduceMean, {shares}, {1, 1});               // 1 x 33
+  const int mean = b.Tensor(NodeKind::kReduceMean, {shares}, {1, 1});  // 1 x 33
   const int square = b.Tensor(NodeKind::kSqueeze, {mean}, {1});
   const int image = b.Tensor(NodeKind::kUnsqueeze, {square}, {2, 3});
   const int back = b.Tensor(NodeKind::kToImages, {image}, {});

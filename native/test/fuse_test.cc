@@ -326,7 +326,8 @@ TEST_P(FuseTest, RoundsToOddForHalfTypes) {
 
 // Changes one number of a plan to something that may not fit; never beyond the memory behind the arrays.
 void Mutate(FusePlan* plan, std::mt19937* engine) {
-  const int64_t extremes[] = {-1, 0, 1, 2, 3, 4, 5, 8, 9, 1000, int64_t{1} << 31, (int64_t{1} << 31) + 1, int64_t{1} << 62, INT64_MAX, INT64_MIN};
+  const int64_t extremes[] = {-1,        0,        1, 2, 3, 4, 5, 8, 9, 1000, int64_t{1} << 31, (int64_t{1} << 31) + 1, int64_t{1} << 62,
+                              INT64_MAX, INT64_MIN};
   const auto pick = [&](size_t n) { return static_cast<size_t>((*engine)() % n); };
   const int64_t value = extremes[pick(std::size(extremes))];
   FuseFactor& f = plan->factors[pick(plan->factors.size())];

@@ -25,15 +25,25 @@ TEST_P(GemmTest, EveryEdgeOfTheTile) {
   const GemmKernel& kernel = Kernels().gemm;
   constexpr int64_t kDepth = 37, kLda = 41;
   const int64_t ldc = kernel.columns + 5;
-  const auto a = RandomFloats(static_cast<size_t>(kLda * kernel.rows), 1), b = RandomFloats(static_cast<size_t>(kDepth * kernel.columns), 2);
+  const auto a = RandomFloats(static_cast<size_t>(kLda * kernel.rows), 1),
+             b = RandomFloats(static_cast<size_t>(kDepth * kernel.columns), 2);
   const auto bias = RandomFloats(static_cast<size_t>(kernel.rows), 3);
   for (int rows = 1; rows <= kernel.rows; ++rows) {
     for (int columns = 1; columns <= kernel.columns; ++columns) {
       for (const int begin : {0, 1, 2}) {  // from zero, from the bias, from what C holds
         for (const bool relu : {false, true}) {
           std::vector<float> c(static_cast<size_t>(kernel.rows * ldc), 7.0f);
-          kernel.run({.k = kDepth, .a = a.data(), .lda = kLda, .b = b.data(), .c = c.data(), .ldc = ldc, .rows = rows, .columns = columns,
-                      .accumulate = begin == 2, .bias = begin == 1 ? bias.data() : nullptr, .relu = relu});
+          kernel.run({.k = kDepth,
+                      .a = a.data(),
+                      .lda = kLda,
+                      .b = b.data(),
+                      .c = c.data(),
+                      .ldc = ldc,
+                      .rows = rows,
+                      .columns = columns,
+                      .accumulate = begin == 2,
+                      .bias = begin == 1 ? bias.data() : nullptr,
+                      .relu = relu});
           for (int r = 0; r < kernel.rows; ++r) {
             for (int64_t j = 0; j < ldc; ++j) {
               const float got = c[static_cast<size_t>(r * ldc + j)];
@@ -42,7 +52,8 @@ TEST_P(GemmTest, EveryEdgeOfTheTile) {
                 continue;
               }
               double want = begin == 2 ? 7.0 : begin == 1 ? bias[static_cast<size_t>(r)] : 0.0;
-              for (int64_t k = 0; k < kDepth; ++k) want += static_cast<double>(a[static_cast<size_t>(r * kLda + k)]) * b[static_cast<size_t>(k * kernel.columns + j)];
+              for (int64_t k = 0; k < kDepth; ++k)
+                want += static_cast<double>(a[static_cast<size_t>(r * kLda + k)]) * b[static_cast<size_t>(k * kernel.columns + j)];
               if (relu) want = std::max(want, 0.0);
               ASSERT_NEAR(got, want, 2e-5) << rows << "x" << columns << " at " << r << "," << j;
             }
@@ -57,8 +68,17 @@ TEST_P(GemmTest, NanPassesThroughRelu) {
   const GemmKernel& kernel = Kernels().gemm;
   const float a = NAN;
   std::vector<float> b(static_cast<size_t>(kernel.columns), 1.0f), c(static_cast<size_t>(kernel.rows * kernel.columns));
-  kernel.run({.k = 1, .a = &a, .lda = 1, .b = b.data(), .c = c.data(), .ldc = kernel.columns, .rows = 1, .columns = 1, .accumulate = false,
-              .bias = nullptr, .relu = true});
+  kernel.run({.k = 1,
+              .a = &a,
+              .lda = 1,
+              .b = b.data(),
+              .c = c.data(),
+              .ldc = kernel.columns,
+              .rows = 1,
+              .columns = 1,
+              .accumulate = false,
+              .bias = nullptr,
+              .relu = true});
   EXPECT_TRUE(std::isnan(c[0]));
 }
 
@@ -75,14 +95,17 @@ TEST_P(GemmTest, DotOfEveryLength) {
 TEST_P(GemmTest, LinearMatchesTheDefinition) {
   const GemmKernel& kernel = Kernels().gemm;
   for (int64_t rows : {0, 1, 3, 4, 5, 8, 17}) {
-    for (const auto& [in, out] : std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {7, 33}, {kernel.k_block + 3, kernel.columns + 1}, {40, 3 * kernel.columns}}) {
-      const auto x = RandomFloats(static_cast<size_t>(rows * in), 11), w = RandomFloats(static_cast<size_t>(out * in), 12), b = RandomFloats(static_cast<size_t>(out), 13);
+    for (const auto& [in, out] :
+         std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {7, 33}, {kernel.k_block + 3, kernel.columns + 1}, {40, 3 * kernel.columns}}) {
+      const auto x = RandomFloats(static_cast<size_t>(rows * in), 11), w = RandomFloats(static_cast<size_t>(out * in), 12),
+                 b = RandomFloats(static_cast<size_t>(out), 13);
       std::vector<float> y(static_cast<size_t>(rows * out), NAN), other(y.size());
       ASSERT_TRUE(Linear({rows, in, out}, x.data(), w.data(), b.data(), true, y.data(), 1).ok());
       for (int64_t n = 0; n < rows; ++n) {
         for (int64_t o = 0; o < out; ++o) {
           double want = b[static_cast<size_t>(o)];
-          for (int64_t i = 0; i < in; ++i) want += static_cast<double>(x[static_cast<size_t>(n * in + i)]) * w[static_cast<size_t>(o * in + i)];
+          for (int64_t i = 0; i < in; ++i)
+            want += static_cast<double>(x[static_cast<size_t>(n * in + i)]) * w[static_cast<size_t>(o * in + i)];
           ASSERT_NEAR(y[static_cast<size_t>(n * out + o)], std::max(want, 0.0), 3e-5) << rows << " " << in << " " << out;
         }
       }

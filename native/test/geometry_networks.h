@@ -21,12 +21,14 @@ class GeometryGenerator {
 
   GeometryCase Make() {
     GeometryCase result;
-    result.input = {Pick({1, 1, 2, 3, 5, 17}), Pick({1, 2, 3, 4, 8, 16, 17, 32, 33, 48}), Pick({1, 1, 1, 2, 3, 4, 7, 13}), Pick({1, 1, 1, 2, 3, 5, 9, 16})};
+    result.input = {Pick({1, 1, 2, 3, 5, 17}), Pick({1, 2, 3, 4, 8, 16, 17, 32, 33, 48}), Pick({1, 1, 1, 2, 3, 4, 7, 13}),
+                    Pick({1, 1, 1, 2, 3, 5, 9, 16})};
     const ImageShape& x = result.input;
     values_ = {{{x.batch, x.channels, x.height, x.width}, true}};
     network_ = {};
     network_.in_channels = x.channels;
-    text_ = "[" + std::to_string(x.batch) + " " + std::to_string(x.channels) + " " + std::to_string(x.height) + " " + std::to_string(x.width) + "]";
+    text_ = "[" + std::to_string(x.batch) + " " + std::to_string(x.channels) + " " + std::to_string(x.height) + " " +
+            std::to_string(x.width) + "]";
     const int64_t nodes = Pick({1, 1, 2, 2, 3, 4, 5});
     for (int64_t i = 0; i < nodes && !lost_; ++i) AddNode();
     network_.outputs = {static_cast<int>(network_.nodes.size())};
@@ -60,7 +62,9 @@ class GeometryGenerator {
       a.kernel = Pick(kernels);
       a.dilation = Pick({1, 1, 1, 2, a.kernel, size, size + 1, kBig, kHuge});
       const int64_t reach = a.kernel > kHuge / a.dilation ? kHuge : (a.kernel - 1) * a.dilation + 1;
-      const auto pad = [&] { return Pick({0, 0, 1, a.kernel / 2, a.kernel - 1, a.kernel, size, reach / 2, reach - 1, reach, kBig, kHuge}); };
+      const auto pad = [&] {
+        return Pick({0, 0, 1, a.kernel / 2, a.kernel - 1, a.kernel, size, reach / 2, reach - 1, reach, kBig, kHuge});
+      };
       a.before = std::min(pad(), kHuge);
       a.after = Pick({0, 1}) == 0 ? a.before : std::min(pad(), kHuge);
       a.stride = Pick({1, 1, 2, 3, size, size + 1, std::max<int64_t>(a.before, 1), kBig, kHuge, kHuge + 1});
@@ -88,7 +92,7 @@ class GeometryGenerator {
   void Made(std::vector<int64_t> shape, bool images) {
     int64_t count = 1;
     for (const int64_t size : shape) {
-      if (size < 1 || size > kMost || (count *= size) > kMost) lost_ = true;  // refused, or not worth going on
+      if (size < 1 || size > kMax || (count *= size) > kMax) lost_ = true;  // refused, or not worth going on
     }
     values_.push_back({std::move(shape), images});
   }
@@ -243,7 +247,9 @@ class GeometryGenerator {
       }
       case 3: {
         NetworkNode& node = Add(NodeKind::kReshape, {input}, "reshape");
-        node.ints = Pick({0, 1}) == 1 ? std::vector<int64_t>{0, -1} : std::vector<int64_t>{Pick({1, 2, kBig, kHuge}), Pick({-1, kHuge}), Pick({1, kHuge}), Pick({1, kHuge})};
+        node.ints = Pick({0, 1}) == 1
+                        ? std::vector<int64_t>{0, -1}
+                        : std::vector<int64_t>{Pick({1, 2, kBig, kHuge}), Pick({-1, kHuge}), Pick({1, kHuge}), Pick({1, kHuge})};
         for (const int64_t number : node.ints) Say({number});
         lost_ = true;
         break;
@@ -276,7 +282,7 @@ class GeometryGenerator {
         }
         node.function = static_cast<BinaryFunction>(Below(3));
         node.constant_first = Pick({0, 1}) == 1;
-        node.bias = BufferOf(RandomFloats(static_cast<size_t>(std::min(count, kMost)), random_));
+        node.bias = BufferOf(RandomFloats(static_cast<size_t>(std::min(count, kMax)), random_));
       }
     }
     Made(shape, false);
@@ -285,9 +291,7 @@ class GeometryGenerator {
   void AddPlain(int input) {
     const std::vector<int64_t> x = ShapeAt(input);
     switch (Below(8)) {
-      case 0:
-        Add(NodeKind::kGlobalAveragePool, {input}, "global");
-        return Made({x[0], x[1], 1, 1}, true);
+      case 0: Add(NodeKind::kGlobalAveragePool, {input}, "global"); return Made({x[0], x[1], 1, 1}, true);
       case 1: {
         int gate = -1;
         for (size_t i = 0; i < values_.size(); ++i) {
@@ -306,7 +310,8 @@ class GeometryGenerator {
         std::vector<int> inputs{input};
         for (size_t i = 0; i < values_.size(); ++i) {
           const std::vector<int64_t>& other = values_[i].shape;
-          if (values_[i].images && other.size() == 4 && other[0] == x[0] && other[2] == x[2] && other[3] == x[3]) inputs.push_back(static_cast<int>(i));
+          if (values_[i].images && other.size() == 4 && other[0] == x[0] && other[2] == x[2] && other[3] == x[3])
+            inputs.push_back(static_cast<int>(i));
         }
         std::vector<int64_t> shape = x;
         for (size_t i = 1; i < inputs.size(); ++i) shape[1] += ShapeAt(inputs[i])[1];
@@ -330,12 +335,8 @@ class GeometryGenerator {
         node.weight = Weights(out * features, features);
         return Made({x[0], out}, true);
       }
-      case 6:
-        Add(NodeKind::kSoftmax, {input}, "softmax");
-        return Made(x, true);
-      default:
-        Add(NodeKind::kToTensor, {input}, "tensor");
-        return Made(x, false);
+      case 6: Add(NodeKind::kSoftmax, {input}, "softmax"); return Made(x, true);
+      default: Add(NodeKind::kToTensor, {input}, "tensor"); return Made(x, false);
     }
   }
 
@@ -360,7 +361,7 @@ class GeometryGenerator {
     }
   }
 
-  static constexpr int64_t kMost = 1 << 18;  // elements of a value that others are made of
+  static constexpr int64_t kMax = 1 << 18;  // elements of a value that others are made of
 
   std::mt19937 random_;
   Network network_;

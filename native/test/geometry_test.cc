@@ -1,5 +1,5 @@
-// Networks of odd geometry (see geometry_networks.h): each is refused by a status, or gives what the reference gives, in an engine and by operators. REPFUSE_GEOMETRY_CASES is how
-// many; `npm run trust` runs ten thousand under sanitizers.
+// Networks of odd geometry (see geometry_networks.h): each is refused by a status, or gives what the reference gives, in an engine and by
+// operators. REPFUSE_GEOMETRY_CASES is how many; `npm run trust` runs ten thousand under sanitizers.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -14,7 +14,7 @@
 namespace repfuse {
 namespace {
 
-constexpr int64_t kMostElements = 1 << 18;
+constexpr int64_t kMaxElements = 1 << 18;
 constexpr int64_t kMemoryLimit = int64_t{256} << 20;
 
 // Of the peak: far more than any kernel loses, far less than a pixel in the wrong place.
@@ -30,7 +30,8 @@ struct Expected {
 Expected Expect(const GeometryCase& c, const std::vector<float>& x) {
   Expected expected;
   try {
-    expected.values = reference::Evaluator(c.network, kMostElements).Run({{c.input.batch, c.input.channels, c.input.height, c.input.width}, {x.begin(), x.end()}});
+    expected.values = reference::Evaluator(c.network, kMaxElements)
+                          .Run({{c.input.batch, c.input.channels, c.input.height, c.input.width}, {x.begin(), x.end()}});
   } catch (const reference::Refused&) {
     expected.kind = Expected::Kind::kRefused;
   } catch (const reference::TooLarge&) {
@@ -50,7 +51,8 @@ struct Tally {
   int values = 0, refused = 0, large = 0, plain = 0;
 };
 
-// The operators outside an engine, each on the values that the reference has: convolutions without what follows them, poolings, tensor operators.
+// The operators outside an engine, each on the values that the reference has: convolutions without what follows them, poolings, tensor
+// operators.
 void RunOperators(const Network& network, const Expected& expected, int threads) {
   for (size_t i = 0; i < network.nodes.size(); ++i) {
     const NetworkNode& n = network.nodes[i];
@@ -60,17 +62,41 @@ void RunOperators(const Network& network, const Expected& expected, int threads)
     std::vector<float> y(want.data.size(), NAN);
     Status status = Ok();
     if (n.kind == NodeKind::kConv && n.inputs.size() == 1 && !n.activation) {
-      const ConvShape shape{.batch = from.size(0), .in_channels = from.size(1), .height = from.size(2), .width = from.size(3), .out_channels = n.out_channels,
-                            .kernel_h = n.kernel_h, .kernel_w = n.kernel_w, .stride_h = n.stride_h, .stride_w = n.stride_w, .pad_top = n.pad_top,
-                            .pad_left = n.pad_left, .pad_bottom = n.pad_bottom, .pad_right = n.pad_right, .dilation_h = n.dilation_h,
-                            .dilation_w = n.dilation_w, .groups = n.groups};
+      const ConvShape shape{.batch = from.size(0),
+                            .in_channels = from.size(1),
+                            .height = from.size(2),
+                            .width = from.size(3),
+                            .out_channels = n.out_channels,
+                            .kernel_h = n.kernel_h,
+                            .kernel_w = n.kernel_w,
+                            .stride_h = n.stride_h,
+                            .stride_w = n.stride_w,
+                            .pad_top = n.pad_top,
+                            .pad_left = n.pad_left,
+                            .pad_bottom = n.pad_bottom,
+                            .pad_right = n.pad_right,
+                            .dilation_h = n.dilation_h,
+                            .dilation_w = n.dilation_w,
+                            .groups = n.groups};
       status = Conv2d(shape, x.data(), n.weight.as<float>(), n.bias.as<float>(), false, y.data(), threads);
     } else if (n.kind == NodeKind::kMaxPool || n.kind == NodeKind::kAveragePool) {
       // A window of nothing but padding on the right is refused.
       if (n.pad_bottom > (n.kernel_h - 1) * n.dilation_h || n.pad_right > (n.kernel_w - 1) * n.dilation_w) continue;
-      const PoolShape shape{.planes = from.size(0) * from.size(1), .height = from.size(2), .width = from.size(3), .kernel_h = n.kernel_h, .kernel_w = n.kernel_w,
-                            .stride_h = n.stride_h, .stride_w = n.stride_w, .dilation_h = n.dilation_h, .dilation_w = n.dilation_w, .pad_top = n.pad_top,
-                            .pad_left = n.pad_left, .pad_bottom = n.pad_bottom, .pad_right = n.pad_right, .out_height = want.size(2), .out_width = want.size(3)};
+      const PoolShape shape{.planes = from.size(0) * from.size(1),
+                            .height = from.size(2),
+                            .width = from.size(3),
+                            .kernel_h = n.kernel_h,
+                            .kernel_w = n.kernel_w,
+                            .stride_h = n.stride_h,
+                            .stride_w = n.stride_w,
+                            .dilation_h = n.dilation_h,
+                            .dilation_w = n.dilation_w,
+                            .pad_top = n.pad_top,
+                            .pad_left = n.pad_left,
+                            .pad_bottom = n.pad_bottom,
+                            .pad_right = n.pad_right,
+                            .out_height = want.size(2),
+                            .out_width = want.size(3)};
       status = n.kind == NodeKind::kMaxPool ? MaxPool2d(shape, x.data(), y.data(), threads)
                                             : AveragePool2d(shape, {n.count_include_pad, 0}, x.data(), y.data(), threads);
     } else if (IsTensorOp(n.kind) && n.inputs.size() == 1) {
@@ -82,7 +108,8 @@ void RunOperators(const Network& network, const Expected& expected, int threads)
     }
     ASSERT_TRUE(status.ok()) << "operator " << i << ": " << status.message;
     if (!expected.finite) continue;
-    for (size_t k = 0; k < y.size(); ++k) ASSERT_LE(std::abs(static_cast<double>(y[k]) - want.data[k]), 1e-5 * expected.peak) << "operator " << i << ", element " << k;
+    for (size_t k = 0; k < y.size(); ++k)
+      ASSERT_LE(std::abs(static_cast<double>(y[k]) - want.data[k]), 1e-5 * expected.peak) << "operator " << i << ", element " << k;
   }
 }
 
@@ -122,7 +149,8 @@ void RunCase(GeometryCase c, uint32_t seed, Tally* tally) {
   for (size_t k = 0; k < outputs.size(); ++k) {
     const auto& want = expected.values[static_cast<size_t>(outputs[k])];
     for (size_t i = 0; i < want.data.size(); ++i) {
-      ASSERT_LE(std::abs(static_cast<double>(results[k][i]) - want.data[i]), Tolerance(c.options.precision) * expected.peak) << "element " << i << " of output " << k;
+      ASSERT_LE(std::abs(static_cast<double>(results[k][i]) - want.data[i]), Tolerance(c.options.precision) * expected.peak)
+          << "element " << i << " of output " << k;
     }
   }
 }
@@ -139,7 +167,8 @@ TEST(GeometryTest, RandomNetworksAreRefusedOrGiveWhatTheReferenceGives) {
     GeometryCase c = GeometryGenerator(seed).Make();
     const Isa isa = isas[seed % isas.size()];
     ASSERT_TRUE(SetIsa(isa));
-    SCOPED_TRACE("seed " + std::to_string(seed) + " on " + IsaName(isa) + ", algorithm " + std::to_string(static_cast<int>(c.options.algorithm)) + ", precision " +
+    SCOPED_TRACE("seed " + std::to_string(seed) + " on " + IsaName(isa) + ", algorithm " +
+                 std::to_string(static_cast<int>(c.options.algorithm)) + ", precision " +
                  std::to_string(static_cast<int>(c.options.precision)) + ": " + c.text);
     RunCase(std::move(c), seed, &tally);
     if (HasFatalFailure()) break;

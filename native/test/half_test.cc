@@ -93,8 +93,7 @@ TEST_P(HalfTest, CountsWhatIsLost) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, HalfTest,
-                         testing::Values(Type{HalfType::kF16, 0x7c00, F16Value}, Type{HalfType::kBf16, 0x7f80, Bf16Value}),
+INSTANTIATE_TEST_SUITE_P(Types, HalfTest, testing::Values(Type{HalfType::kF16, 0x7c00, F16Value}, Type{HalfType::kBf16, 0x7f80, Bf16Value}),
                          [](const auto& info) { return info.param.type == HalfType::kF16 ? "F16" : "Bf16"; });
 
 }  // namespace

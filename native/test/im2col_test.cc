@@ -23,8 +23,22 @@ std::vector<ConvShape> Shapes() {
   for (int64_t stride = 1; stride <= 3; ++stride) {
     for (int64_t width : {1, 2, 5, 16, 37}) {
       for (int64_t pad : {0, 3, -1}) {
-        const ConvShape s{.batch = 1, .in_channels = 2, .height = 6, .width = width, .out_channels = 1, .kernel_h = 3, .kernel_w = 2, .stride_h = 1,
-                          .stride_w = stride, .pad_top = 1, .pad_left = pad, .pad_bottom = 2, .pad_right = pad + 1, .dilation_h = 2, .dilation_w = 3, .groups = 1};
+        const ConvShape s{.batch = 1,
+                          .in_channels = 2,
+                          .height = 6,
+                          .width = width,
+                          .out_channels = 1,
+                          .kernel_h = 3,
+                          .kernel_w = 2,
+                          .stride_h = 1,
+                          .stride_w = stride,
+                          .pad_top = 1,
+                          .pad_left = pad,
+                          .pad_bottom = 2,
+                          .pad_right = pad + 1,
+                          .dilation_h = 2,
+                          .dilation_w = 3,
+                          .groups = 1};
         if (CheckConvShape(s).ok()) shapes.push_back(s);
       }
     }
@@ -55,7 +69,8 @@ TEST_P(Im2colTest, EveryElementOfEveryPanel) {
         for (int64_t k = begin; k < end; ++k) {
           for (int64_t j = 0; j < count; ++j) {
             const float want = At(s, x, k / 6, (first + j) / s.out_width(), (first + j) % s.out_width(), k % 6 / 2, k % 2);
-            ASSERT_EQ(panel[static_cast<size_t>((k - begin) * columns + j)], want) << "stride " << s.stride_w << " width " << s.width << " pad " << s.pad_left;
+            ASSERT_EQ(panel[static_cast<size_t>((k - begin) * columns + j)], want)
+                << "stride " << s.stride_w << " width " << s.width << " pad " << s.pad_left;
           }
         }
       }

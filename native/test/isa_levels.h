@@ -23,7 +23,8 @@ class IsaTest : public testing::TestWithParam<Isa> {
   void TearDown() override { SetIsa(BestIsa()); }
 };
 
-#define REPFUSE_FOR_ISAS(suite) \
-  INSTANTIATE_TEST_SUITE_P(Isas, suite, testing::ValuesIn(AvailableIsas()), [](const auto& info) { return std::string(IsaName(info.param)); })
+#define REPFUSE_FOR_ISAS(suite)                                             \
+  INSTANTIATE_TEST_SUITE_P(Isas, suite, testing::ValuesIn(AvailableIsas()), \
+                           [](const auto& info) { return std::string(IsaName(info.param)); })
 
 }  // namespace repfuse

@@ -35,7 +35,10 @@ TEST(AlignedBufferTest, ALargeBlockIsRecycledAndNeverHeldTwice) {
 }
 
 TEST(AlignedBufferTest, SmallRequestsDoNotTakeHugeBlocks) {
-  { AlignedBuffer huge; ASSERT_TRUE(huge.Allocate(size_t{32} << 20)); }
+  {
+    AlignedBuffer huge;
+    ASSERT_TRUE(huge.Allocate(size_t{32} << 20));
+  }
   AlignedBuffer small;
   ASSERT_TRUE(small.Allocate(1 << 16));
   AlignedBuffer again;

@@ -123,8 +123,12 @@ class Evaluator {
     const Wide oh = Windows(x.size(2), reach_h, n.stride_h, n.pad_top, n.pad_bottom, n.ceil_mode);
     const Wide ow = Windows(x.size(3), reach_w, n.stride_w, n.pad_left, n.pad_right, n.ceil_mode);
     if (n.pad_top < 0 || n.pad_left < 0 || n.pad_bottom < 0 || n.pad_right < 0) throw Refused();
-    const auto is_of = [](Wide pixel, Wide first, Wide kernel, Wide dilation) { return pixel >= first && (pixel - first) % dilation == 0 && (pixel - first) / dilation < kernel; };
-    const auto counted = [](Wide first, Wide kernel, Wide dilation, Wide end) { return first >= end ? Wide(0) : std::min(kernel, (end - first + dilation - 1) / dilation); };
+    const auto is_of = [](Wide pixel, Wide first, Wide kernel, Wide dilation) {
+      return pixel >= first && (pixel - first) % dilation == 0 && (pixel - first) / dilation < kernel;
+    };
+    const auto counted = [](Wide first, Wide kernel, Wide dilation, Wide end) {
+      return first >= end ? Wide(0) : std::min(kernel, (end - first + dilation - 1) / dilation);
+    };
     return Make({x.size(0), x.size(1), oh, ow}, [&](const Index& at) {
       const Wide top = Wide(at[2]) * n.stride_h - n.pad_top, left = Wide(at[3]) * n.stride_w - n.pad_left;
       double most = -INFINITY, sum = 0, inside = 0;
@@ -138,7 +142,8 @@ class Evaluator {
         }
       }
       if (n.kind == NodeKind::kMaxPool) return most;
-      const Wide padded = counted(top, n.kernel_h, n.dilation_h, Wide(x.size(2)) + n.pad_bottom) * counted(left, n.kernel_w, n.dilation_w, Wide(x.size(3)) + n.pad_right);
+      const Wide padded = counted(top, n.kernel_h, n.dilation_h, Wide(x.size(2)) + n.pad_bottom) *
+                          counted(left, n.kernel_w, n.dilation_w, Wide(x.size(3)) + n.pad_right);
       return sum / (n.count_include_pad ? static_cast<double>(padded) : inside);
     });
   }
@@ -182,7 +187,9 @@ class Evaluator {
   Values Binary(const NetworkNode& n, const Values& a, const Values& b) const {
     const size_t rank = std::max(a.shape.size(), b.shape.size());
     std::vector<Wide> shape(rank);
-    const auto size_of = [&](const Values& x, size_t axis) { return axis + x.shape.size() < rank ? 1 : x.shape[axis + x.shape.size() - rank]; };
+    const auto size_of = [&](const Values& x, size_t axis) {
+      return axis + x.shape.size() < rank ? 1 : x.shape[axis + x.shape.size() - rank];
+    };
     for (size_t axis = 0; axis < rank; ++axis) {
       const int64_t one = size_of(a, axis), other = size_of(b, axis);
       if (one != other && one != 1 && other != 1) throw Refused();
@@ -219,7 +226,9 @@ class Evaluator {
     return Make({x.size(0), x.size(1), to[0], to[1]}, [&](const Index& at) {
       double sum = 0;
       if (n.resize.mode == ResizeMode::kNearest) {
-        const auto nearest = [&](size_t i) { return std::clamp<Wide>(static_cast<Wide>(std::floor(static_cast<double>(at[2 + i]) / scale[i])), 0, x.size(2 + i) - 1); };
+        const auto nearest = [&](size_t i) {
+          return std::clamp<Wide>(static_cast<Wide>(std::floor(static_cast<double>(at[2 + i]) / scale[i])), 0, x.size(2 + i) - 1);
+        };
         return At(x, {at[0], at[1], nearest(0), nearest(1)});
       }
       for (const int dy : {0, 1}) {
@@ -264,7 +273,8 @@ class Evaluator {
     for (size_t axis = 0; axis < x.shape.size(); ++axis) {
       const Wide size = x.shape[axis], step = n.ints[3 * axis + 2];
       const auto place = [&](Wide index, Wide low, Wide high) { return std::clamp(index < 0 ? index + size : index, low, high); };
-      const Wide start = place(n.ints[3 * axis], 0, step > 0 ? size : size - 1), end = step > 0 ? place(n.ints[3 * axis + 1], 0, size) : place(n.ints[3 * axis + 1], -1, size - 1);
+      const Wide start = place(n.ints[3 * axis], 0, step > 0 ? size : size - 1),
+                 end = step > 0 ? place(n.ints[3 * axis + 1], 0, size) : place(n.ints[3 * axis + 1], -1, size - 1);
       Wide count = 0;  // one by one: as numpy counts
       for (Wide at = start; step > 0 ? at < end : at > end; at += step) ++count;
       first.push_back(start);
@@ -300,14 +310,18 @@ class Evaluator {
           return sum;
         });
       case NodeKind::kGate:
-        return Make(Sizes(x), [&](const Index& at) { return At(x, {at.begin(), at.end()}) * At(values_[static_cast<size_t>(n.inputs[1])], {at[0], at[1], 0, 0}); });
-      case NodeKind::kFrame:
-        return Make({x.size(0), x.size(1), Wide(x.size(2)) + n.pad_top + n.pad_bottom, Wide(x.size(3)) + n.pad_left + n.pad_right}, [&](const Index& at) {
-          const double* pixel = Find(x, {at[0], at[1], Wide(at[2]) - n.pad_top, Wide(at[3]) - n.pad_left});
-          return pixel != nullptr ? *pixel : n.bias.bytes() == 0 ? 0.0 : static_cast<double>(n.bias.as<float>()[at[1]]);
+        return Make(Sizes(x), [&](const Index& at) {
+          return At(x, {at.begin(), at.end()}) * At(values_[static_cast<size_t>(n.inputs[1])], {at[0], at[1], 0, 0});
         });
+      case NodeKind::kFrame:
+        return Make({x.size(0), x.size(1), Wide(x.size(2)) + n.pad_top + n.pad_bottom, Wide(x.size(3)) + n.pad_left + n.pad_right},
+                    [&](const Index& at) {
+                      const double* pixel = Find(x, {at[0], at[1], Wide(at[2]) - n.pad_top, Wide(at[3]) - n.pad_left});
+                      return pixel != nullptr ? *pixel : n.bias.bytes() == 0 ? 0.0 : static_cast<double>(n.bias.as<float>()[at[1]]);
+                    });
       case NodeKind::kSoftmax: return Softmax(x, 1, 2);
-      case NodeKind::kSoftmaxAxis: return Softmax(x, static_cast<size_t>(n.ints[0]), n.ints[1] != 0 ? x.shape.size() : static_cast<size_t>(n.ints[0]) + 1);
+      case NodeKind::kSoftmaxAxis:
+        return Softmax(x, static_cast<size_t>(n.ints[0]), n.ints[1] != 0 ? x.shape.size() : static_cast<size_t>(n.ints[0]) + 1);
       case NodeKind::kAdd:
         return Make(Sizes(x), [&](const Index& at) {
           const std::vector<Wide> place(at.begin(), at.end());
@@ -345,7 +359,8 @@ class Evaluator {
       }
       case NodeKind::kFlatten: {
         std::vector<Wide> shape{1, 1};
-        for (size_t axis = 0; axis < x.shape.size(); ++axis) shape[axis < static_cast<size_t>(n.ints.empty() ? 1 : n.ints[0]) ? 0 : 1] *= x.shape[axis];
+        for (size_t axis = 0; axis < x.shape.size(); ++axis)
+          shape[axis < static_cast<size_t>(n.ints.empty() ? 1 : n.ints[0]) ? 0 : 1] *= x.shape[axis];
         return As(x, shape);
       }
       case NodeKind::kConstant: return {n.ints, {n.bias.as<float>(), n.bias.as<float>() + n.bias.bytes() / sizeof(float)}};

@@ -25,7 +25,8 @@ inline AlignedBuffer BufferOf(const std::vector<float>& values) {
   return buffer;
 }
 
-inline std::vector<float> RunNetwork(Network network, const EngineOptions& options, const ImageShape& input, const std::vector<float>& x, int threads) {
+inline std::vector<float> RunNetwork(Network network, const EngineOptions& options, const ImageShape& input, const std::vector<float>& x,
+                                     int threads) {
   std::shared_ptr<Engine> engine;
   EXPECT_TRUE(Engine::Create(std::move(network), options, &engine).ok());
   std::vector<Shape> outputs;

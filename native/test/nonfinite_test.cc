@@ -48,8 +48,11 @@ TEST_F(NonfiniteTest, DirectKernelsReadTheirTapsOnly) {
       const auto got = RunNetwork(Twice(c, seed), {.algorithm = Algorithm::kDirect}, c.input, x, 1 + static_cast<int>(seed % 3));
       ASSERT_EQ(got.size(), want.size());
       for (size_t i = 0; i < got.size(); ++i) {
-        if (std::isfinite(want[i])) ASSERT_LE(std::abs(got[i] - want[i]), 1e-5 * peak) << IsaName(isa) << ", seed " << seed << ": " << Describe(c);
-        else ASSERT_TRUE(std::isnan(want[i]) ? std::isnan(got[i]) : got[i] == want[i]) << got[i] << ", not " << want[i] << ", seed " << seed << ": " << Describe(c);
+        if (std::isfinite(want[i]))
+          ASSERT_LE(std::abs(got[i] - want[i]), 1e-5 * peak) << IsaName(isa) << ", seed " << seed << ": " << Describe(c);
+        else
+          ASSERT_TRUE(std::isnan(want[i]) ? std::isnan(got[i]) : got[i] == want[i])
+              << got[i] << ", not " << want[i] << ", seed " << seed << ": " << Describe(c);
         (std::isfinite(want[i]) ? good : bad) += 1;
       }
     }
@@ -60,8 +63,17 @@ TEST_F(NonfiniteTest, DirectKernelsReadTheirTapsOnly) {
 
 TEST_F(NonfiniteTest, WinogradReadsItsTile) {
   constexpr int64_t kSize = 19, kChannels = 20;
-  const Case c{.input = {2, kChannels, kSize, kSize}, .out_channels = 36, .groups = 1, .kernel_h = 3, .kernel_w = 3, .stride = 1, .pad_h = 1, .pad_w = 1,
-               .dilation = 1, .activation = {}, .residual = false};
+  const Case c{.input = {2, kChannels, kSize, kSize},
+               .out_channels = 36,
+               .groups = 1,
+               .kernel_h = 3,
+               .kernel_w = 3,
+               .stride = 1,
+               .pad_h = 1,
+               .pad_w = 1,
+               .dilation = 1,
+               .activation = {},
+               .residual = false};
   const Reckoned r = Reckon(c, 5);
   for (const Isa isa : AvailableIsas()) {
     ASSERT_TRUE(SetIsa(isa));
@@ -81,7 +93,8 @@ TEST_F(NonfiniteTest, WinogradReadsItsTile) {
           const auto reads = [m](int64_t y, int64_t pixel) { return pixel >= y / m * m - 1 && pixel <= y / m * m + m; };
           for (size_t i = 0; i < got.size(); ++i) {
             const int64_t at = static_cast<int64_t>(i), y = at / kSize % kSize, pixel = at % kSize;
-            if (at < static_cast<int64_t>(got.size()) / 2 || !reads(y, row) || !reads(pixel, column)) ASSERT_EQ(got[i], clean[i]) << y << " " << pixel;
+            if (at < static_cast<int64_t>(got.size()) / 2 || !reads(y, row) || !reads(pixel, column))
+              ASSERT_EQ(got[i], clean[i]) << y << " " << pixel;
           }
         }
       }
@@ -95,9 +108,19 @@ Network Gated() {
   Network network;
   network.in_channels = 3;
   const auto conv = [&](std::vector<int> inputs, int64_t in, int64_t out, int64_t kernel, int64_t stride, Activation activation) {
-    const Case c{.input = {1, in, 1, 1}, .out_channels = out, .groups = 1, .kernel_h = kernel, .kernel_w = kernel, .stride = stride, .pad_h = kernel / 2,
-                 .pad_w = kernel / 2, .dilation = 1, .activation = activation, .residual = false};
-    network.nodes.push_back(ConvNode(c, RandomFloats(static_cast<size_t>(in * out * kernel * kernel), engine), RandomFloats(static_cast<size_t>(out), engine)));
+    const Case c{.input = {1, in, 1, 1},
+                 .out_channels = out,
+                 .groups = 1,
+                 .kernel_h = kernel,
+                 .kernel_w = kernel,
+                 .stride = stride,
+                 .pad_h = kernel / 2,
+                 .pad_w = kernel / 2,
+                 .dilation = 1,
+                 .activation = activation,
+                 .residual = false};
+    network.nodes.push_back(
+        ConvNode(c, RandomFloats(static_cast<size_t>(in * out * kernel * kernel), engine), RandomFloats(static_cast<size_t>(out), engine)));
     network.nodes.back().inputs = std::move(inputs);
     return static_cast<int>(network.nodes.size());
   };
@@ -136,7 +159,8 @@ TEST_F(NonfiniteTest, NothingIsLeftForALaterRunNorForAnotherImage) {
     const std::vector<float> clean = RandomFloats(static_cast<size_t>(input.batch * input.channels * input.height * input.width), engine);
     for (const KernelTable* table : tables) {
       SetKernels(*table);
-      for (const Algorithm algorithm : {Algorithm::kAuto, Algorithm::kDirect, Algorithm::kWinograd2, Algorithm::kWinograd4, Algorithm::kProducts, Algorithm::kFloat64}) {
+      for (const Algorithm algorithm : {Algorithm::kAuto, Algorithm::kDirect, Algorithm::kWinograd2, Algorithm::kWinograd4,
+                                        Algorithm::kProducts, Algorithm::kFloat64}) {
         for (const Precision precision : {Precision::kF32, Precision::kFast, Precision::kBf16}) {
           if (precision != Precision::kF32 && algorithm != Algorithm::kAuto && algorithm != Algorithm::kProducts) continue;
           std::shared_ptr<Engine> made;
@@ -155,10 +179,12 @@ TEST_F(NonfiniteTest, NothingIsLeftForALaterRunNorForAnotherImage) {
             std::fill(x.begin(), x.begin() + static_cast<std::ptrdiff_t>(x.size() / 2), bad);  // the first image
             const auto beside = run(x);
             const size_t half = want.size() / 2;
-            ASSERT_EQ(std::memcmp(beside.data() + half, want.data() + half, half * sizeof(float)), 0) << about << ", algorithm " << static_cast<int>(algorithm);
+            ASSERT_EQ(std::memcmp(beside.data() + half, want.data() + half, half * sizeof(float)), 0)
+                << about << ", algorithm " << static_cast<int>(algorithm);
             (void)run(std::vector<float>(x.size(), bad));
             const auto after = run(clean);
-            ASSERT_EQ(std::memcmp(after.data(), want.data(), want.size() * sizeof(float)), 0) << about << ", algorithm " << static_cast<int>(algorithm);
+            ASSERT_EQ(std::memcmp(after.data(), want.data(), want.size() * sizeof(float)), 0)
+                << about << ", algorithm " << static_cast<int>(algorithm);
           }
         }
       }

@@ -63,11 +63,25 @@ TEST_P(OperandsTest, ConvolutionTouchesOnlyItsOperands) {
         for (const int64_t stride : {1, 2, 3}) {
           for (const int64_t width : {1, 7, 16, 33, 65}) {
             for (const int64_t pad : {-1, 0, 2}) {
-              const ConvShape s{.batch = 1, .in_channels = groups * in_per_group, .height = 5, .width = width, .out_channels = groups * 3, .kernel_h = 3,
-                                .kernel_w = 3, .stride_h = stride, .stride_w = stride, .pad_top = pad, .pad_left = pad, .pad_bottom = pad, .pad_right = pad,
-                                .dilation_h = 1, .dilation_w = 2, .groups = groups};
+              const ConvShape s{.batch = 1,
+                                .in_channels = groups * in_per_group,
+                                .height = 5,
+                                .width = width,
+                                .out_channels = groups * 3,
+                                .kernel_h = 3,
+                                .kernel_w = 3,
+                                .stride_h = stride,
+                                .stride_w = stride,
+                                .pad_top = pad,
+                                .pad_left = pad,
+                                .pad_bottom = pad,
+                                .pad_right = pad,
+                                .dilation_h = 1,
+                                .dilation_w = 2,
+                                .groups = groups};
               if (!CheckConvShape(s).ok()) continue;
-              const GuardedFloats x(s.in_channels * 5 * width, at_end, 1), w(s.out_channels * in_per_group * 9, at_end, 1), b(s.out_channels, at_end, 1);
+              const GuardedFloats x(s.in_channels * 5 * width, at_end, 1), w(s.out_channels * in_per_group * 9, at_end, 1),
+                  b(s.out_channels, at_end, 1);
               const GuardedFloats y(s.out_channels * s.out_height() * s.out_width(), at_end, NAN);
               ASSERT_TRUE(Conv2d(s, x.data(), w.data(), b.data(), true, y.data(), 2).ok());
               ASSERT_GE(y.data()[0], 1.0f);
@@ -94,8 +108,22 @@ TEST_P(OperandsTest, LinearTouchesOnlyItsOperands) {
 }
 
 TEST_P(OperandsTest, ConvolutionTakesOneBufferOfPanels) {
-  const ConvShape s{.batch = 1, .in_channels = 64, .height = 40, .width = 40, .out_channels = 32, .kernel_h = 3, .kernel_w = 3, .stride_h = 1, .stride_w = 1,
-                    .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1, .dilation_h = 1, .dilation_w = 1, .groups = 1};
+  const ConvShape s{.batch = 1,
+                    .in_channels = 64,
+                    .height = 40,
+                    .width = 40,
+                    .out_channels = 32,
+                    .kernel_h = 3,
+                    .kernel_w = 3,
+                    .stride_h = 1,
+                    .stride_w = 1,
+                    .pad_top = 1,
+                    .pad_left = 1,
+                    .pad_bottom = 1,
+                    .pad_right = 1,
+                    .dilation_h = 1,
+                    .dilation_w = 1,
+                    .groups = 1};
   const std::vector<float> x(64 * 40 * 40), w(32 * 64 * 9);
   std::vector<float> y(32 * 40 * 40);
   for (const int threads : {1, 2}) {
@@ -108,8 +136,22 @@ TEST_P(OperandsTest, ConvolutionTakesOneBufferOfPanels) {
 }
 
 TEST_P(OperandsTest, WithoutMemoryAStatusAndAnUntouchedResult) {
-  const ConvShape s{.batch = 1, .in_channels = 4, .height = 6, .width = 6, .out_channels = 4, .kernel_h = 3, .kernel_w = 3, .stride_h = 1, .stride_w = 1,
-                    .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1, .dilation_h = 1, .dilation_w = 1, .groups = 1};
+  const ConvShape s{.batch = 1,
+                    .in_channels = 4,
+                    .height = 6,
+                    .width = 6,
+                    .out_channels = 4,
+                    .kernel_h = 3,
+                    .kernel_w = 3,
+                    .stride_h = 1,
+                    .stride_w = 1,
+                    .pad_top = 1,
+                    .pad_left = 1,
+                    .pad_bottom = 1,
+                    .pad_right = 1,
+                    .dilation_h = 1,
+                    .dilation_w = 1,
+                    .groups = 1};
   const std::vector<float> x(4 * 36), w(4 * 36);
   std::vector<float> y(4 * 36, 5.0f);
   g_fail = true;

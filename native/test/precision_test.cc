@@ -1,5 +1,6 @@
-// What each precision promises of the largest sum of magnitudes of a layer's terms (docs/precision.md), whatever the data: every way to compute a
-// convolution, at every level, against filters and inputs made to lose most. REPFUSE_WIDE_LAYERS adds wider layers and more sizes.
+// What each precision promises of the largest sum of magnitudes of a layer's terms (docs/precision.md), whatever the data: every way to
+// compute a convolution, at every level, against filters and inputs made to lose most. REPFUSE_WIDE_LAYERS adds wider layers and more
+// sizes.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -17,9 +18,9 @@ struct Way {
   Precision precision;
   const char* kernel;  // what its name holds
 };
-constexpr Way kWays[] = {{Algorithm::kDirect, Precision::kF32, "direct"},     {Algorithm::kWinograd2, Precision::kF32, "winograd F(2"},
+constexpr Way kWays[] = {{Algorithm::kDirect, Precision::kF32, "direct"},          {Algorithm::kWinograd2, Precision::kF32, "winograd F(2"},
                          {Algorithm::kWinograd4, Precision::kF32, "winograd F(4"}, {Algorithm::kProducts, Precision::kF32, "bf16x6"},
-                         {Algorithm::kProducts, Precision::kFast, "bf16x3"}, {Algorithm::kProducts, Precision::kBf16, "bf16 "}};
+                         {Algorithm::kProducts, Precision::kFast, "bf16x3"},       {Algorithm::kProducts, Precision::kBf16, "bf16 "}};
 
 double Promise(Precision precision) { return precision == Precision::kF32 ? 5e-5 : precision == Precision::kFast ? 1e-4 : 1e-2; }
 // Where many channels carry the sums, which are of both signs.
@@ -44,15 +45,20 @@ class PrecisionTest : public testing::Test {
           SetKernels(*table);
           for (const Way& way : kWays) {
             const bool winograd = way.algorithm == Algorithm::kWinograd2 || way.algorithm == Algorithm::kWinograd4;
-            const bool products = way.algorithm == Algorithm::kProducts && table->products.terms >= (way.precision == Precision::kF32 ? 3 : way.precision == Precision::kFast ? 2 : 1);
+            const bool products =
+                way.algorithm == Algorithm::kProducts && table->products.terms >= (way.precision == Precision::kF32    ? 3
+                                                                                   : way.precision == Precision::kFast ? 2
+                                                                                                                       : 1);
             // Tiles are emulated slowly, and float32 is that of the level below.
             if ((winograd && layer.kernel != 3) || (way.algorithm == Algorithm::kProducts) != products || (emulated && !products)) continue;
             std::string kernel;
             const double error = tried.Error({.algorithm = way.algorithm, .precision = way.precision}, &kernel);
-            const std::string about = kernel + " at " + (emulated ? "emulated amx" : IsaName(table->isa)) + ", " + std::to_string(layer.in) + " channels, " + filter.name + ", " + input.name;
+            const std::string about = kernel + " at " + (emulated ? "emulated amx" : IsaName(table->isa)) + ", " +
+                                      std::to_string(layer.in) + " channels, " + filter.name + ", " + input.name;
             ASSERT_NE(kernel.find(way.kernel), std::string::npos) << about;
             ASSERT_LE(error, Promise(way.precision)) << about;
-            if (filter.even && input.even && layer.in >= kWide && way.precision == Precision::kF32) ASSERT_LE(error, std::string(input.name).rfind("common", 0) == 0 ? kCommon : kEven) << about;
+            if (filter.even && input.even && layer.in >= kWide && way.precision == Precision::kF32)
+              ASSERT_LE(error, std::string(input.name).rfind("common", 0) == 0 ? kCommon : kEven) << about;
             ++tried_[way.kernel];
           }
         }
@@ -66,7 +72,13 @@ class PrecisionTest : public testing::Test {
 TEST_F(PrecisionTest, OfTheSumOfMagnitudesWhateverTheData) {
   std::vector<TriedLayer> layers = {{64, 16, 12, 3}, {kWide, 16, 9, 3}, {512, 16, 4, 1}, {20, 16, 8, 7}};
   if (std::getenv("REPFUSE_WIDE_LAYERS") != nullptr) {
-    for (const TriedLayer& wide : {TriedLayer{kWide, 64, 32, 3}, {512, 32, 24, 3}, {1024, 32, 16, 3}, {2048, 32, 8, 1}, {64, 32, 16, 5}, {3, 64, 40, 7}, {16, 64, 40, 3}})
+    for (const TriedLayer& wide : {TriedLayer{kWide, 64, 32, 3},
+                                   {512, 32, 24, 3},
+                                   {1024, 32, 16, 3},
+                                   {2048, 32, 8, 1},
+                                   {64, 32, 16, 5},
+                                   {3, 64, 40, 7},
+                                   {16, 64, 40, 3}})
       layers.push_back(wide);
   }
   for (const TriedLayer& layer : layers) Try(layer);

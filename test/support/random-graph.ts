@@ -24,7 +24,7 @@ type Op = GraphNode['op'];
 type Made = { readonly inputs?: readonly string[] } & Record<string, unknown>;
 
 const CHANNELS = [1, 2, 3, 4, 6, 8, 15, 16, 17, 32, 33, 65];
-const MOST_ELEMENTS = 30_000;
+const MAX_ELEMENTS = 30_000;
 
 /** A seeded network of 1 to `most` nodes of every kind, which fits its input; the same for the same seed. */
 export function randomNetwork(seed: number, most = 14): RandomNetwork {
@@ -103,7 +103,7 @@ class Maker {
     } catch {
       return undefined;
     }
-    if (elementCount(shape) > MOST_ELEMENTS) return undefined;
+    if (elementCount(shape) > MAX_ELEMENTS) return undefined;
     this.nodes.push(node);
     this.shapes.set(node.id, shape);
     this.ofOne.set(node.id, one);

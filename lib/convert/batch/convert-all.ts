@@ -21,7 +21,7 @@ import type { ConvertReport } from '../report';
 import { type BatchFiles, inputFiles } from './input-files';
 import { Journal } from './journal';
 import { type BatchItem, planBatch, type Shard } from './plan';
-import { type BatchProgress, Pace } from './progress';
+import { type BatchProgress, ProgressMeter } from './progress';
 
 export interface ConvertAllOptions extends Omit<ConvertOptions, 'onProgress'> {
   /** Where the outputs go: below it as the inputs lie below the folder that all of them have in common. Made where it is missing. */
@@ -79,13 +79,13 @@ export async function* convertAll(
   throwIfAborted(signal);
   const journal = await Journal.open(join(outDir, reportName(shard)), fingerprint(each));
   if (resume) await removeLeftovers(items.map(({ output }) => output));
-  const pace = new Pace(items, onProgress);
+  const meter = new ProgressMeter(items, onProgress);
 
   const stop = new AbortController();
   const stopped = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]);
   const work = async (item: BatchItem) => {
     const onStep = ({ phase, done, total }: ConvertProgress) => {
-      if (phase === 'write') pace.advance(item, total === 0 ? 1 : done / total);
+      if (phase === 'write') meter.advance(item, total === 0 ? 1 : done / total);
     };
     const settings = { ...each, signal: stopped, onProgress: onStep };
     return { item, result: await convertOne(item, settings, resume ? journal : undefined) };
@@ -104,7 +104,7 @@ export async function* convertAll(
       const { item, result } = await Promise.race(running.values());
       running.delete(item);
       if (result.status !== 'skipped') await journal.add(result);
-      pace.end(item, endOf(result));
+      meter.end(item, endOf(result));
       yield result;
     }
   } finally {

@@ -21,7 +21,7 @@ export interface BatchProgress {
 const INTERVAL_MS = 200;
 
 /** How far a batch is, and how fast. Files that are passed over (`resume`) do not count for its speed. */
-export class Pace {
+export class ProgressMeter {
   private readonly started = performance.now();
   private readonly totalBytes: number;
   private readonly underway = new Map<BatchItem, number>();

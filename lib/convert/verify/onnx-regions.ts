@@ -21,7 +21,7 @@ const ROUNDING = 2.5e-7;
 /** Input channels of a group that one image lights at least: with few at a time one wrong weight is not drowned by the others. */
 const LIT_CHANNELS = 8;
 /** And into how many images they are spread at most. */
-const MOST_IMAGES = 64;
+const MAX_IMAGES = 64;
 /** A bias may outweigh the weights this much before it hides them. */
 const MAX_AMPLITUDE = 2 ** 24;
 
@@ -123,7 +123,7 @@ function probeFor(first: Part, second: Part, nodes: readonly Node[], node: Node)
   const [source, weightName] = node.input as [string, string];
   const weight = second.shapeOfConstant(weightName);
   if (weight === undefined) throw unusable(`the weight of ${describeNode(node)} is no constant`);
-  const known = first.analysis.images.shapeOf(source) ?? first.analysis.worlds.shapes[0].get(source);
+  const known = first.analysis.channels.shapeOf(source) ?? first.analysis.probe.shapes[0].get(source);
   if (node.opType === 'Gemm') {
     const features = weight[intOf(node, 'transB', 0) === 0 ? 0 : 1]!;
     return { shape: [imagesOf(features), features, 1, 1], inPerGroup: features, isFixed: false, isFlat: true };
@@ -146,7 +146,7 @@ function probeFor(first: Part, second: Part, nodes: readonly Node[], node: Node)
 }
 
 function imagesOf(inPerGroup: number): number {
-  return 1 + Math.min(MOST_IMAGES, Math.ceil(inPerGroup / LIT_CHANNELS));
+  return 1 + Math.min(MAX_IMAGES, Math.ceil(inPerGroup / LIT_CHANNELS));
 }
 
 /** Seeded images, strong enough for the weights to outweigh the bias. */
@@ -249,7 +249,7 @@ class Part {
   }
 
   shapeOfConstant(name: string): readonly number[] | undefined {
-    return this.analysis.worlds.get(name)?.shape;
+    return this.analysis.probe.get(name)?.shape;
   }
 
   /** The nodes that make a value of another and of constants; undefined where they need more, or do not make it. */

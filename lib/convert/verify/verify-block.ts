@@ -60,8 +60,8 @@ export async function verifyBlock(
   const other = second.blocks.get(prefix);
   const keys = fusedKeys(block, second.tensors);
   const inTraining = !second.tensors.has(keys.weight) && other?.form === 'train' && other.problem === undefined;
-  const misfit = inTraining ? misshapen(block, other) : misfitOf(block, keys, second.tensors);
-  if (misfit !== undefined) return refused(misfit);
+  const mismatch = inTraining ? misshapen(block, other) : misfitOf(block, keys, second.tensors);
+  if (mismatch !== undefined) return refused(mismatch);
   const got: BlockForm = inTraining ? trainingForm(other) : fusedForm(block, keys, second.tensors);
   const bound = tolerance ?? boundOf(block, inTraining ? 'F32' : second.tensors.get(keys.weight)!.dtype);
   try {

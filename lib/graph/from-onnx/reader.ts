@@ -6,9 +6,9 @@ import { type Border, bordersOf } from '../../onnx/fold/borders';
 import { liveNodes } from '../../onnx/fold/dead-code';
 import { changed } from '../../onnx/messages';
 import type { Node, ValueInfo } from '../../onnx/schema/onnx_pb';
+import { probeSizes, ShapeProbe, type Sizes } from '../../onnx/shape-probe';
 import { numbersOf } from '../../onnx/values';
 import { Wiring } from '../../onnx/wiring';
-import { probeSizes, type Sizes, Worlds } from '../../onnx/worlds';
 import { DTYPES } from '../../tensor/dtype';
 import { toFloat32 } from '../../tensor/half';
 import { elementCount, formatShape, Tensor } from '../../tensor/tensor';
@@ -31,8 +31,8 @@ export class Reader {
   private readonly nodes: GraphNode[] = [];
   private readonly tensors = new Map<string, Tensor>();
   private readonly wiring: Wiring;
-  private readonly worlds: Worlds;
-  /** Of every value that the graph has so far, in both worlds. */
+  private readonly probe: ShapeProbe;
+  /** Of every value that the graph has so far, in both probe. */
   private readonly shapes: readonly [Map<string, Sizes>, Map<string, Sizes>] = [new Map(), new Map()];
   private readonly input: ValueInfo;
   private readonly counted = new Set<Tensor['data']>();
@@ -56,10 +56,10 @@ export class Reader {
       throw unusable(
         `Expected an ONNX model whose input ${this.input.name} is float32 but its type is ${type.elemType}`,
       );
-    this.worlds = new Worlds(graph, this.wiring, this.shapes, fixed);
+    this.probe = new ShapeProbe(graph, this.wiring, this.shapes, fixed);
     const dims = this.inputDims();
-    this.shapes.forEach((shapes, world) => {
-      shapes.set(this.input.name, probeSizes(dims, world as 0 | 1));
+    this.shapes.forEach((shapes, sample) => {
+      shapes.set(this.input.name, probeSizes(dims, sample as 0 | 1));
     });
     const [sizes] = this.sizes(this.input.name);
     if (sizes.length !== 4)
@@ -108,7 +108,7 @@ export class Reader {
 
   /** Constants, and arithmetic on shapes, whose readers look them up. */
   private isAside({ opType, output }: Node): boolean {
-    return opType === 'Constant' || output.every((value) => value === '' || this.worlds.isKnown(value));
+    return opType === 'Constant' || output.every((value) => value === '' || this.probe.isKnown(value));
   }
 
   private takeBorder({ input, output, padding, fill }: Border): void {
@@ -159,7 +159,7 @@ export class Reader {
   private result(name: string): string {
     const id = this.value(name);
     if (id === name && id !== this.input.name && this.nodes.some((node) => node.id === id)) return name;
-    const constant = this.worlds.get(name);
+    const constant = this.probe.get(name);
     if (constant !== undefined) {
       this.nodes.push({ id: name, op: 'constant', inputs: [], tensor: this.set(name, constant) });
       return name;
@@ -183,7 +183,7 @@ export class Reader {
     this.same.set(node.output[0]!, this.value(value));
   }
 
-  /** Shapes of a value in both worlds. */
+  /** Shapes of a value in both probe. */
   sizes(value: string): readonly [Sizes, Sizes] {
     if (!this.shapes[0].has(this.value(value))) this.addConstant(value);
     const [first, second] = this.shapes.map((shapes) => shapes.get(this.value(value)));
@@ -205,7 +205,7 @@ export class Reader {
   }
 
   constant(value: string): Tensor | undefined {
-    return value === '' ? undefined : this.worlds.get(value);
+    return value === '' ? undefined : this.probe.get(value);
   }
 
   /** A constant that is computed with: float32 knows integers no better than other numbers, so none of those. */
@@ -221,14 +221,14 @@ export class Reader {
     const name = node.input[index] ?? '';
     if (name === '') return intsOf(node, attribute);
     const constant = this.constant(name);
-    if (constant === undefined || constant.size > MOST_NUMBERS)
+    if (constant === undefined || constant.size > MAX_NUMBERS)
       throw refused(node, `its input ${JSON.stringify(name)} is no constant, or too long a list`);
     return numbersOf(constant);
   }
 
-  /** Numbers that may depend on the input's shape, in both worlds. */
+  /** Numbers that may depend on the input's shape, in both probe. */
   shapeNumbers(node: Node, index: number): readonly [readonly number[], readonly number[]] {
-    const numbers = this.worlds.numbers(node.input[index]!);
+    const numbers = this.probe.numbers(node.input[index]!);
     if (numbers === undefined)
       throw refused(
         node,
@@ -348,7 +348,7 @@ export class Reader {
 }
 
 /** Entries of a list of places, axes or sizes. */
-const MOST_NUMBERS = 4096;
+const MAX_NUMBERS = 4096;
 /** ONNX's number for float32. */
 const FLOAT = 1;
 

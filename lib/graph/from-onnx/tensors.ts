@@ -16,7 +16,7 @@ import { about, type Reader, refused, type Take, unusable } from './reader';
 
 /** Far beyond any size, within what a graph's JSON holds. */
 const END = 2 ** 31 - 1;
-const MOST_EXPANDED = 1 << 22;
+const MAX_EXPANDED = 1 << 22;
 
 /** What moves elements, and products of matrices. */
 export const TENSOR_OPERATORS: Readonly<Record<string, Take>> = {
@@ -104,8 +104,8 @@ export const TENSOR_OPERATORS: Readonly<Record<string, Take>> = {
   Expand(reader, node) {
     const [target, other] = reader.shapeNumbers(node, 1);
     if (target.join() !== other.join()) throw refused(node, 'its shape depends on sizes that the model leaves open');
-    const count = boundedCount(target, MOST_EXPANDED);
-    if (count === undefined) throw refused(node, `its shape holds more than ${MOST_EXPANDED} elements`);
+    const count = boundedCount(target, MAX_EXPANDED);
+    if (count === undefined) throw refused(node, `its shape holds more than ${MAX_EXPANDED} elements`);
     reader.takeBudget(count);
     const ones = reader.set(`${node.output[0]}.ones`, Tensor.f32(target, new Float32Array(count).fill(1)));
     reader.push({ ...about(node, 'binary'), function: 'mul', constant: ones });
@@ -284,8 +284,8 @@ function likeOf(reader: Reader, node: Node, axes: readonly number[]): string | u
   ];
   if (first.join() === second.join()) return undefined;
   const own = reader.sizes(node.input[0]!);
-  const keepsPlanes = wanted.every((sizes, world) =>
-    [0, 1].every((axis) => !axes.includes(axis) || sizes[axes.indexOf(axis)] === own[world]![axis]),
+  const keepsPlanes = wanted.every((sizes, sample) =>
+    [0, 1].every((axis) => !axes.includes(axis) || sizes[axes.indexOf(axis)] === own[sample]![axis]),
   );
   if (!keepsPlanes) throw refused(node, 'it resizes other axes than height and width');
   // Those whose shapes are asked, else (exporters compute sizes from the input's) any that has them.

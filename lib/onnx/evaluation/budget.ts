@@ -2,10 +2,10 @@ import { DTYPES, type DType, type TensorData } from '../../tensor/dtype';
 import { boundedCount } from '../../tensor/shape-rules';
 
 /** Axes of a tensor: as many as numpy takes. */
-export const MOST_RANK = 64;
+export const MAX_RANK = 64;
 /** What is evaluated of any model, however small: exporters compute shapes, masks and grids of places. */
-const MOST_ELEMENTS = 1 << 24;
-const MOST_BYTES = 1 << 26;
+const MAX_ELEMENTS = 1 << 24;
+const MAX_BYTES = 1 << 26;
 /** And for each byte of its initializers: weights may be standardised, in some ten steps. */
 const STEPS_PER_BYTE = 8;
 const KEPT_PER_BYTE = 2;
@@ -21,13 +21,13 @@ export class Budget {
 
   /** @param bytes of the initializers, which are there anyway */
   constructor(bytes = 0) {
-    this.steps = MOST_ELEMENTS + STEPS_PER_BYTE * bytes;
-    this.bytes = MOST_BYTES + KEPT_PER_BYTE * bytes;
+    this.steps = MAX_ELEMENTS + STEPS_PER_BYTE * bytes;
+    this.bytes = MAX_BYTES + KEPT_PER_BYTE * bytes;
   }
 
   /** Memory for a result, zeroed; undefined where its size is none, or more than what is left. */
   allocate(dtype: DType, shape: readonly number[]): TensorData | undefined {
-    const count = shape.length > MOST_RANK ? undefined : boundedCount(shape, this.steps);
+    const count = shape.length > MAX_RANK ? undefined : boundedCount(shape, this.steps);
     if (count === undefined || count * DTYPES[dtype].bytes > this.bytes) return undefined;
     if (!this.spend(count * (dtype === 'I64' ? INTEGER_EFFORT : 1))) return undefined;
     this.bytes -= count * DTYPES[dtype].bytes;

@@ -1,10 +1,10 @@
 import { broadcastShape } from '../../tensor/shape-rules';
 import { Tensor } from '../../tensor/tensor';
-import { type Budget, MOST_RANK } from './budget';
+import { type Budget, MAX_RANK } from './budget';
 
 /** The entries of a list, one for each axis at most, as numbers: those beyond 2^53 are rounded, and too large for anything all the same. */
 export function listOf({ data, size, dtype }: Tensor): readonly number[] | undefined {
-  if (size > MOST_RANK || (dtype !== 'I64' && dtype !== 'I32')) return undefined;
+  if (size > MAX_RANK || (dtype !== 'I64' && dtype !== 'I32')) return undefined;
   return Array.from(data as ArrayLike<number | bigint>, Number);
 }
 

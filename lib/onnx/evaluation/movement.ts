@@ -1,13 +1,13 @@
 import { broadcastShape, sliceRange } from '../../tensor/shape-rules';
 import { elementCount, Tensor } from '../../tensor/tensor';
-import { type Budget, MOST_RANK } from './budget';
+import { type Budget, MAX_RANK } from './budget';
 import { axesOf, axisOf, metShape, picked, spreadSteps, stridesOf, walkRows } from './elements';
 
 type List = readonly number[];
 
 /** The same elements in another shape, if it holds them. */
 export function withShape(x: Tensor, shape: List): Tensor | undefined {
-  const isShape = shape.length <= MOST_RANK && shape.every((size) => Number.isSafeInteger(size) && size >= 0);
+  const isShape = shape.length <= MAX_RANK && shape.every((size) => Number.isSafeInteger(size) && size >= 0);
   return isShape && elementCount(shape) === x.size ? new Tensor(x.dtype, shape, x.data) : undefined;
 }
 
@@ -20,7 +20,7 @@ export function reshaped(x: Tensor, wanted: List, zeroIsZero: boolean): Tensor |
 
 export function unsqueezed(x: Tensor, given: List): Tensor | undefined {
   const rank = x.shape.length + given.length;
-  const axes = rank > MOST_RANK ? undefined : axesOf(given, rank);
+  const axes = rank > MAX_RANK ? undefined : axesOf(given, rank);
   if (axes === undefined) return undefined;
   const rest = x.shape.values();
   const shape = Array.from({ length: rank }, (_, axis) => (axes.includes(axis) ? 1 : rest.next().value!));
@@ -35,7 +35,7 @@ export function squeezed(x: Tensor, given: List | undefined): Tensor | undefined
 }
 
 export function spread(x: Tensor, wanted: List, budget: Budget): Tensor | undefined {
-  const shape = wanted.length > MOST_RANK ? undefined : broadcastShape(x.shape, wanted);
+  const shape = wanted.length > MAX_RANK ? undefined : broadcastShape(x.shape, wanted);
   return shape && picked(x, shape, spreadSteps(x.shape, shape), budget);
 }
 

@@ -6,9 +6,9 @@ import { hasAttribute, intsOf, isOfOnnx, stringOf } from '../attributes';
 import type { FixedConstants } from '../fixed-constants';
 import type { OnnxModel } from '../model';
 import type { Graph, Node } from '../schema/onnx_pb';
+import type { ShapeProbe } from '../shape-probe';
 import { numbersOf } from '../values';
 import { valuesRead, type Wiring } from '../wiring';
-import type { Worlds } from '../worlds';
 import { liveNodes } from './dead-code';
 
 /** Nodes that put a frame of one value for each channel around a map: zeros, then assignments to its rows and columns, as exporters write them. */
@@ -35,7 +35,7 @@ function assigns(graph: Graph): boolean {
 }
 
 /** Every border of a graph, by its last node. What reads anything between its nodes must read it for their own indices. */
-export function findBorders(graph: Graph, { worlds, known, fixed }: Analysis): ReadonlyMap<Node, Border> {
+export function findBorders(graph: Graph, { probe, known, fixed }: Analysis): ReadonlyMap<Node, Border> {
   const borders = new Map<Node, Border>();
   if (!assigns(graph)) return borders;
   const readers = new Map<string, Node[]>();
@@ -51,7 +51,7 @@ export function findBorders(graph: Graph, { worlds, known, fixed }: Analysis): R
     if (step?.kind !== 'zeros' || step.padding.some((side) => side < 0)) continue;
     const nodes = chainAfter(pad, readers);
     if (!nodes.some(({ opType }) => opType === 'ScatterND')) continue;
-    const [first, second] = ([0, 1] as const).map((world) => fillOf(nodes, step.padding, worlds, world));
+    const [first, second] = ([0, 1] as const).map((sample) => fillOf(nodes, step.padding, probe, sample));
     if (first === undefined || second === undefined || first.join() !== second.join()) continue;
     const last = nodes.at(-1)!;
     const border = { input: step.input, output: last.output[0]!, padding: step.padding, fill: first, nodes };
@@ -61,7 +61,7 @@ export function findBorders(graph: Graph, { worlds, known, fixed }: Analysis): R
 }
 
 /** Places of all frames of a border: of two images, as large as any is. */
-const MOST_WRITTEN = 1 << 21;
+const MAX_WRITTEN = 1 << 21;
 
 /** What assignments to slices are made of. */
 const CHAIN = ['Identity', 'ScatterND', 'Transpose'];
@@ -76,8 +76,8 @@ function chainAfter(pad: Node, readers: ReadonlyMap<string, readonly Node[]>): r
 }
 
 /** The value of each channel's frame, where the nodes write all of the frame, nothing else, and one value for each channel. */
-function fillOf(nodes: readonly Node[], padding: Padding4, worlds: Worlds, world: 0 | 1): number[] | undefined {
-  const shape = worlds.shapes[world].get(nodes[0]!.output[0]!);
+function fillOf(nodes: readonly Node[], padding: Padding4, probe: ShapeProbe, sample: 0 | 1): number[] | undefined {
+  const shape = probe.shapes[sample].get(nodes[0]!.output[0]!);
   if (shape?.length !== 4) return undefined;
   const written = new Map<number, number>(); // by place
   let perm = [0, 1, 2, 3]; // axes of the map as those of the value at hand
@@ -86,7 +86,7 @@ function fillOf(nodes: readonly Node[], padding: Padding4, worlds: Worlds, world
       const turned = intsOf(node, 'perm') ?? [3, 2, 1, 0];
       perm = turned.map((axis) => perm[axis]!);
     }
-    if (node.opType === 'ScatterND' && !assign(node, written, shape, perm, worlds, world)) return undefined;
+    if (node.opType === 'ScatterND' && !assign(node, written, shape, perm, probe, sample)) return undefined;
   }
   if (perm.some((axis, i) => axis !== i)) return undefined;
   const [images, channels, height, width] = shape as [number, number, number, number];
@@ -108,10 +108,10 @@ function assign(
   written: Map<number, number>,
   shape: readonly number[],
   perm: readonly number[],
-  worlds: Worlds,
-  world: 0 | 1,
+  probe: ShapeProbe,
+  sample: 0 | 1,
 ): boolean {
-  const [, indices, updates] = node.input.map((value) => worlds.constants[world].get(value));
+  const [, indices, updates] = node.input.map((value) => probe.constants[sample].get(value));
   if (indices === undefined || updates === undefined) return false;
   if (hasAttribute(node, 'reduction') && stringOf(node, 'reduction', 'none') !== 'none') return false;
   const depth = indices.shape.at(-1) ?? 0;
@@ -120,7 +120,7 @@ function assign(
   const inner = turned.slice(depth);
   const count = elementCount(inner);
   const elements = elementCount(shape);
-  if (depth < 1 || depth > 4 || indices.size > MOST_WRITTEN || written.size + updates.size > MOST_WRITTEN) return false;
+  if (depth < 1 || depth > 4 || indices.size > MAX_WRITTEN || written.size + updates.size > MAX_WRITTEN) return false;
   const places = numbersOf(indices);
   const values = numbersOf(updates);
   if (values.length !== (places.length / depth) * count) return false;

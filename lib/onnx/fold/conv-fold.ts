@@ -8,19 +8,19 @@ import type { Tensor } from '../../tensor/tensor';
 import { type AffineStep, affineStep, type Known } from '../affine';
 import { type Analysis, analyse } from '../analysis';
 import { describeNode, intAttribute, intOf, intsAttribute, isOfOnnx } from '../attributes';
+import type { ChannelInference } from '../channel-inference';
 import type { Budget } from '../evaluation/budget';
 import type { FixedConstants } from '../fixed-constants';
 import { changed } from '../messages';
 import type { OnnxModel } from '../model';
 import { type Graph, type Node, NodeSchema } from '../schema/onnx_pb';
-import type { Images } from '../shapes';
+import type { ShapeProbe } from '../shape-probe';
 import { protoOf } from '../values';
 import { FreshNames, valuesRead, type Wiring } from '../wiring';
-import type { Worlds } from '../worlds';
 import { type Border, findBorders } from './borders';
 import type { Folded, FoldedRegion, FoldOptions } from './fold';
 import { fuseWeights } from './fuse-weights';
-import { hasFrame, MOST_NODES, NO_FRAME, nodesOf, type Pending } from './pending';
+import { hasFrame, MAX_NODES, NO_FRAME, nodesOf, type Pending } from './pending';
 import { isSumOfValues, reassociateSums } from './reassociate';
 
 /** Chains, sums and concatenations of affine maps of one image, as convolutions. @throws as `foldGraph` */
@@ -45,8 +45,8 @@ export async function foldConvolutions(model: OnnxModel, fixed: FixedConstants, 
 class Folder {
   private readonly graph: Graph;
   private readonly wiring: Wiring;
-  private readonly constants: Worlds;
-  private readonly images: Images;
+  private readonly constants: ShapeProbe;
+  private readonly channels: ChannelInference;
   private readonly budget: Budget;
   private readonly names: FreshNames;
   private readonly known: Known;
@@ -61,15 +61,15 @@ class Folder {
 
   constructor(
     private readonly model: OnnxModel,
-    { fixed, wiring, worlds, images, known }: Analysis,
+    { fixed, wiring, probe, channels, known }: Analysis,
     borders: ReadonlyMap<Node, Border>,
     private readonly left: ReadonlyMap<Node, string>,
     private readonly options: FoldOptions,
   ) {
     this.graph = model.proto.graph;
     this.wiring = wiring;
-    this.constants = worlds;
-    this.images = images;
+    this.constants = probe;
+    this.channels = channels;
     this.budget = fixed.budget.copy();
     this.known = known;
     this.names = new FreshNames(this.graph);
@@ -209,7 +209,7 @@ class Folder {
       return true;
     }
     this.settle(input);
-    const channels = this.images.channelsOf(input);
+    const channels = this.channels.channelsOf(input);
     const alone = this.exactly(node, () => this.map(node, step, channels));
     if (alone === undefined) return false;
     this.pending.set(output, { source: input, ...alone, size: 1, node, parts: new Map() });
@@ -280,7 +280,7 @@ class Folder {
   /** What is pending for a value, if one node reads it and nobody else. */
   private extensible(value: string): Pending | undefined {
     const pending = this.wiring.hasOneReader(value) ? this.pending.get(value) : undefined;
-    return pending !== undefined && pending.size < MOST_NODES ? pending : undefined;
+    return pending !== undefined && pending.size < MAX_NODES ? pending : undefined;
   }
 
   /** What `make` makes, or undefined, and why, where the rewrite would not be exact. */

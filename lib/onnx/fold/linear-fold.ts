@@ -8,9 +8,9 @@ import type { FixedConstants } from '../fixed-constants';
 import { changed } from '../messages';
 import type { OnnxModel } from '../model';
 import type { Node } from '../schema/onnx_pb';
+import type { ShapeProbe } from '../shape-probe';
 import { protoOf, transposed } from '../values';
 import { FreshNames, type Wiring } from '../wiring';
-import type { Worlds } from '../worlds';
 import type { Folded, FoldedRegion, FoldOptions, FoldReport } from './fold';
 import { fuseWeights } from './fuse-weights';
 import { isSumOfValues } from './reassociate';
@@ -30,7 +30,7 @@ interface Linear {
  */
 export async function foldLinear(model: OnnxModel, fixed: FixedConstants, options: FoldOptions): Promise<Folded> {
   const { graph } = model.proto;
-  const { wiring, worlds: constants, known } = analyse(model, fixed);
+  const { wiring, probe: constants, known } = analyse(model, fixed);
   const names = new FreshNames(graph);
   const initializer = [...graph.initializer];
   const replaced = new Map<Node, Node | null>(); // null: gone
@@ -110,46 +110,47 @@ function linearBefore(
 }
 
 /** The weight of a node, or why it cannot take a BatchNormalization. `added`: to its result. */
-const LINEAR: Readonly<Record<string, (node: Node, constants: Worlds, added: Tensor | undefined) => Linear | string>> =
-  {
-    ConvTranspose(node, constants) {
-      const weight = constants.get(node.input[1]!);
-      const bias = optional(node.input[2], constants);
-      if (weight === undefined || bias === undefined) return 'the weight or bias before it is no constant';
-      if (weight.dtype !== 'F32' || weight.shape.length !== 4) return 'the weight before it is no float32 image kernel';
-      const groups = intOf(node, 'group', 1);
-      return {
-        weight: swapChannels(weight, groups),
-        bias,
-        groups,
-        restore: (fused) => swapChannels(fused, groups),
-      };
-    },
-    MatMul: matMul,
-    Gemm(node, constants) {
-      const weight = constants.get(node.input[1]!);
-      const bias = optional(node.input[2], constants);
-      if (weight === undefined || bias === undefined) return 'the weight or bias before it is no constant';
-      if (weight.dtype !== 'F32') return 'the weight before it is no float32';
-      if (floatOf(node, 'alpha', 1) !== 1 || (bias !== null && floatOf(node, 'beta', 1) !== 1))
-        return 'the Gemm before it has an alpha or beta other than 1';
-      const turned = intOf(node, 'transB', 0) !== 0;
-      const rows = turned ? weight : transposed(weight);
-      const [outputs, inputs] = rows.shape as [number, number];
-      if (bias !== null && bias.size !== outputs) return 'the bias before it is no vector of its outputs';
-      return {
-        weight: new Tensor('F32', [outputs, inputs, 1, 1], rows.data),
-        bias: bias === null ? null : new Tensor(bias.dtype, [outputs], bias.data),
-        groups: 1,
-        restore: ({ data }) => {
-          const matrix = new Tensor('F32', [outputs, inputs], data);
-          return turned ? matrix : transposed(matrix);
-        },
-      };
-    },
-  };
+const LINEAR: Readonly<
+  Record<string, (node: Node, constants: ShapeProbe, added: Tensor | undefined) => Linear | string>
+> = {
+  ConvTranspose(node, constants) {
+    const weight = constants.get(node.input[1]!);
+    const bias = optional(node.input[2], constants);
+    if (weight === undefined || bias === undefined) return 'the weight or bias before it is no constant';
+    if (weight.dtype !== 'F32' || weight.shape.length !== 4) return 'the weight before it is no float32 image kernel';
+    const groups = intOf(node, 'group', 1);
+    return {
+      weight: swapChannels(weight, groups),
+      bias,
+      groups,
+      restore: (fused) => swapChannels(fused, groups),
+    };
+  },
+  MatMul: matMul,
+  Gemm(node, constants) {
+    const weight = constants.get(node.input[1]!);
+    const bias = optional(node.input[2], constants);
+    if (weight === undefined || bias === undefined) return 'the weight or bias before it is no constant';
+    if (weight.dtype !== 'F32') return 'the weight before it is no float32';
+    if (floatOf(node, 'alpha', 1) !== 1 || (bias !== null && floatOf(node, 'beta', 1) !== 1))
+      return 'the Gemm before it has an alpha or beta other than 1';
+    const turned = intOf(node, 'transB', 0) !== 0;
+    const rows = turned ? weight : transposed(weight);
+    const [outputs, inputs] = rows.shape as [number, number];
+    if (bias !== null && bias.size !== outputs) return 'the bias before it is no vector of its outputs';
+    return {
+      weight: new Tensor('F32', [outputs, inputs, 1, 1], rows.data),
+      bias: bias === null ? null : new Tensor(bias.dtype, [outputs], bias.data),
+      groups: 1,
+      restore: ({ data }) => {
+        const matrix = new Tensor('F32', [outputs, inputs], data);
+        return turned ? matrix : transposed(matrix);
+      },
+    };
+  },
+};
 
-function matMul(node: Node, constants: Worlds, added: Tensor | undefined): Linear | string {
+function matMul(node: Node, constants: ShapeProbe, added: Tensor | undefined): Linear | string {
   const weight = constants.get(node.input[1]!);
   if (weight === undefined) return 'the weight before it is no constant';
   if (weight.dtype !== 'F32' || weight.shape.length !== 2) return 'the weight before it is no float32 matrix';

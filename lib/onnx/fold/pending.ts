@@ -20,7 +20,7 @@ export interface Pending {
 }
 
 /** A map of more nodes than this grows no further: it is walked by recursion. */
-export const MOST_NODES = 1000;
+export const MAX_NODES = 1000;
 
 export const NO_FRAME: Padding4 = [0, 0, 0, 0];
 

@@ -18,20 +18,51 @@
 
 namespace repfuse {
 
-// Values are images in the engine's own layout or tensors in row-major order. Kinds of the first row make images of images; of the second, what their
-// inputs are; of the third, tensors of tensors. The last ones change the form.
+// Values are images in the engine's own layout or tensors in row-major order. Kinds of the first row make images of images; of the second,
+// what their inputs are; of the third, tensors of tensors. The last ones change the form.
 enum class NodeKind {
-  kConv, kMaxPool, kAveragePool, kGlobalAveragePool, kLinear, kGate, kFrame, kSoftmax, kAdd,
-  kActivation, kBinary, kConcat, kResize, kDepthToSpace, kFlatten,
-  kConstant, kTranspose, kSlice, kPad, kReshape, kSqueeze, kUnsqueeze, kReduceMean, kSoftmaxAxis, kMatMul,
-  kToTensor, kToImages,
+  kConv,
+  kMaxPool,
+  kAveragePool,
+  kGlobalAveragePool,
+  kLinear,
+  kGate,
+  kFrame,
+  kSoftmax,
+  kAdd,
+  kActivation,
+  kBinary,
+  kConcat,
+  kResize,
+  kDepthToSpace,
+  kFlatten,
+  kConstant,
+  kTranspose,
+  kSlice,
+  kPad,
+  kReshape,
+  kSqueeze,
+  kUnsqueeze,
+  kReduceMean,
+  kSoftmaxAxis,
+  kMatMul,
+  kToTensor,
+  kToImages,
 };
 
 enum class BinaryFunction { kAdd, kSub, kMul, kDiv, kPRelu };  // kPRelu: a < 0 ? a b : a
 enum class PadMode { kConstant, kReflect, kEdge, kWrap };
 
 // How ONNX's Resize finds the place of a pixel in its input, and what it makes of the pixels there.
-enum class ResizeCoordinates { kHalfPixel, kHalfPixelSymmetric, kPytorchHalfPixel, kAlignCorners, kAsymmetric, kTfHalfPixelForNn, kTfCropAndResize };
+enum class ResizeCoordinates {
+  kHalfPixel,
+  kHalfPixelSymmetric,
+  kPytorchHalfPixel,
+  kAlignCorners,
+  kAsymmetric,
+  kTfHalfPixelForNn,
+  kTfCropAndResize
+};
 enum class ResizeMode { kNearest, kLinear, kCubic };
 enum class ResizeNearest { kRoundPreferFloor, kRoundPreferCeil, kFloor, kCeil };
 enum class ResizeAspect { kStretch, kNotLarger, kNotSmaller };
@@ -70,9 +101,10 @@ struct NetworkNode {
   // Binary of one input: the other is the constant, and the first where `constant_first` says so. Shapes meet as numpy broadcasts them.
   BinaryFunction function = BinaryFunction::kAdd;
   bool constant_first = false;
-  // Constant, binary: a shape. Concat, flatten: the axis. Softmax over an axis: the axis, 1 if over all from it on. Transpose: a permutation.
-  // Slice: start, end, step of each axis. Pad: before each axis, then after each. Reshape: sizes (0: as the input's, -1: the rest). Squeeze,
-  // unsqueeze: axes. Mean: 1 if they stay, then the axes. Depth to space: block height, width, 1 if channels come first (CRD).
+  // Constant, binary: a shape. Concat, flatten: the axis. Softmax over an axis: the axis, 1 if over all from it on. Transpose: a
+  // permutation. Slice: start, end, step of each axis. Pad: before each axis, then after each. Reshape: sizes (0: as the input's, -1: the
+  // rest). Squeeze, unsqueeze: axes. Mean: 1 if they stay, then the axes. Depth to space: block height, width, 1 if channels come first
+  // (CRD).
   std::vector<int64_t> ints;
   PadMode pad_mode = PadMode::kConstant;
   float pad_value = 0;
@@ -86,15 +118,16 @@ struct Network {
 };
 
 // How a convolution is computed; kAuto takes the one whose estimate is least.
-// kDirect and Winograd's are of float32, and kDirect keeps what is not finite under its taps, Winograd's in its tile; kProducts sums products of bf16 terms where the level can, kFloat64 sums in float64.
+// kDirect and Winograd's are of float32, and kDirect keeps what is not finite under its taps, Winograd's in its tile; kProducts sums
+// products of bf16 terms where the level can, kFloat64 sums in float64.
 enum class Algorithm { kAuto, kDirect, kWinograd2, kWinograd4, kProducts, kFloat64 };
 
-// What a convolution may lose, whatever its finite data, of the largest sum of magnitudes of its terms (docs/precision.md): 5e-5; 1e-4; 1e-2. Where
-// the level multiplies bf16, operands may be split into three terms (six products), two (three), one.
+// What a convolution may lose, whatever its finite data, of the largest sum of magnitudes of its terms (docs/precision.md): 5e-5; 1e-4;
+// 1e-2. Where the level multiplies bf16, operands may be split into three terms (six products), two (three), one.
 enum class Precision { kF32, kFast, kBf16 };
 
-// Bytes that one run may take: its activations with their borders, its workspaces, and the packed weights. As many times those of its input and its
-// weights, or `least` where that is more; never more than `most`.
+// Bytes that one run may take: its activations with their borders, its workspaces, and the packed weights. As many times those of its input
+// and its weights, or `least` where that is more; never more than `most`.
 struct MemoryLimit {
   int64_t most = int64_t{1} << 40, least = int64_t{1} << 40, times_input = 1, times_weights = 1;
 
@@ -117,10 +150,10 @@ struct EngineOptions {
 struct StepReport {
   std::string name, kernel;
   Shape output;
-  double macs;          // multiply-accumulates of the plain definition
-  double bytes;         // of packed weights
-  double estimate;      // seconds on one thread, by the table of rates; 0 where there is no choice
-  double seconds;       // of the fastest run so far; 0 before the first
+  double macs;      // multiply-accumulates of the plain definition
+  double bytes;     // of packed weights
+  double estimate;  // seconds on one thread, by the table of rates; 0 where there is no choice
+  double seconds;   // of the fastest run so far; 0 before the first
 };
 
 struct EngineMemory {
@@ -135,8 +168,8 @@ class Engine {
 
   // Shapes of the results for an input [batch, channels, height, width].
   virtual Status OutputShapes(const ImageShape& input, std::vector<Shape>* outputs) const = 0;
-  // Compiles the plan for a shape, if there is none. Fails naming the node (`where`) that does not fit, or whose value is the largest of those that
-  // would take more than the limit.
+  // Compiles the plan for a shape, if there is none. Fails naming the node (`where`) that does not fit, or whose value is the largest of
+  // those that would take more than the limit.
   virtual Status Prepare(const ImageShape& input, int threads) = 0;
   // x is NCHW, outputs are row-major. Bit-equal for any number of threads. Calls may overlap.
   virtual Status Run(const ImageShape& input, const float* x, float* const* outputs, int threads) = 0;

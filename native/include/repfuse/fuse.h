@@ -71,8 +71,8 @@ struct FuseStats {
 Status CheckPlan(const FusePlan& plan, bool* in_place = nullptr);
 
 // CheckPlan, then the one pass that writes, with the check that every value read is finite and no result overflows before or
-// during it. `where` of kNotFinite is the index of the factor, or -1 for an overflow, or where a pass in place has overwritten the evidence.
-// Terms are added in a fixed order, never contracted to FMA: results are bit-equal for every ISA and thread count.
+// during it. `where` of kNotFinite is the index of the factor, or -1 for an overflow, or where a pass in place has overwritten the
+// evidence. Terms are added in a fixed order, never contracted to FMA: results are bit-equal for every ISA and thread count.
 Status Fuse(const FusePlan& plan, int threads, FuseStats* stats = nullptr);
 
 }  // namespace repfuse

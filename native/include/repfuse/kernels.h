@@ -17,8 +17,8 @@ using BinaryF32 = void (*)(const float* a, const float* b, float* y, size_t n);
 // Inner loops of fusing, see src/kernels/fuse/rows.h.
 using FuseScaleRow = void (*)(double* acc, const float* w, double scale, size_t n);
 using FuseFinishRow = bool (*)(const double* acc, const float* w, double scale, float* out, size_t n);
-using FusePatchRow = bool (*)(const double* acc, const float* tap_w, double tap_scale, size_t taps, size_t tap, const float* w, double scale,
-                              float* out, size_t channels);
+using FusePatchRow = bool (*)(const double* acc, const float* tap_w, double tap_scale, size_t taps, size_t tap, const float* w,
+                              double scale, float* out, size_t channels);
 using FuseScanRow = uint32_t (*)(const float* w, size_t n);
 using FuseProducts = void (*)(const double* c, size_t rows, size_t taps, const float* w, size_t pitch, size_t columns, double* out);
 inline constexpr size_t kFuseTaps = 16, kFuseColumns = 32, kFusePatchTaps = 64;
@@ -79,7 +79,7 @@ struct TileKernels {
   void (*release)();
 };
 struct ProductKernels {
-  int terms;         // that operands can be split into at most; 0: no products of bf16
+  int terms;          // that operands can be split into at most; 0: no products of bf16
   TileKernels tiles;  // matrix tiles, for any number of terms; see src/kernels/tiles/
   // `BlockedKernels::conv` over pairs of bf16, for one term.
   const char* pairs_name;

@@ -164,7 +164,8 @@ bool Arguments::Deliver() {
     size_t count, offset;
     void* data;
     napi_value buffer;
-    if (napi_get_typedarray_info(value.Env(), value, &type, &count, &data, &buffer, &offset) != napi_ok || count != kept.view.count) return false;
+    if (napi_get_typedarray_info(value.Env(), value, &type, &count, &data, &buffer, &offset) != napi_ok || count != kept.view.count)
+      return false;
     if (count > 0) std::memcpy(data, kept.copy.data(), count * ElementBytes(type));
   }
   return true;

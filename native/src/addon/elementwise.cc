@@ -1,6 +1,6 @@
 // relu, sigmoid, silu, hardswish: {count, input, output, threads}. add: {count, a, b, output, threads}. softmax: {outer, channels, inner,
-// input, output, threads}. normalize: {batch, channels, size, input, mean, scale, shift, output, threads}. gate: {planes, size, input, gate,
-// output, threads}. frame: {batch, channels, inSize, origin [top, left], outSize, input, fill, output, threads}.
+// input, output, threads}. normalize: {batch, channels, size, input, mean, scale, shift, output, threads}. gate: {planes, size, input,
+// gate, output, threads}. frame: {batch, channels, inSize, origin [top, left], outSize, input, fill, output, threads}.
 #include "repfuse/elementwise.h"
 
 #include "job.h"

@@ -1,7 +1,8 @@
 // engineBuilder() -> handle. engineAdd(handle, {inputs, and a node, see network_node.h}) -> status | null. engineBuild(handle,
-// {inChannels, outputs, algorithm, precision, batchInvariant, plans, memory?: {most, least, timesInput, timesWeights}}) -> status | null. Then enginePrepare, engineRun {engine, shape, input, outputs,
-// ownsInput, ownsOutputs, threads}, each with its asynchronous twin; engineExplain({engine, shape, threads}) -> steps | status; engineMemory(handle);
-// engineDispose(handle): runs under way keep the engine until they end.
+// {inChannels, outputs, algorithm, precision, batchInvariant, plans, memory?: {most, least, timesInput, timesWeights}}) -> status | null.
+// Then enginePrepare, engineRun {engine, shape, input, outputs, ownsInput, ownsOutputs, threads}, each with its asynchronous twin;
+// engineExplain({engine, shape, threads}) -> steps | status; engineMemory(handle); engineDispose(handle): runs under way keep the engine
+// until they end.
 #include "repfuse/engine.h"
 
 #include <array>
@@ -64,7 +65,8 @@ Status Build(Handle* handle, Napi::Object object) {
   if (!given.IsUndefined() && !given.IsObject()) return {Code::kInvalidArgument, "memory"};
   if (given.IsObject()) {
     Arguments memory = arguments.Child(given.As<Napi::Object>());
-    options.memory = {memory.Int("most", 0, kMaxBytes), memory.Int("least", 0, kMaxBytes), memory.Int("timesInput", 0, kMaxBytes), memory.Int("timesWeights", 0, kMaxBytes)};
+    options.memory = {memory.Int("most", 0, kMaxBytes), memory.Int("least", 0, kMaxBytes), memory.Int("timesInput", 0, kMaxBytes),
+                      memory.Int("timesWeights", 0, kMaxBytes)};
   }
   for (const int64_t output : arguments.List("outputs", 0, kMaxValue)) handle->network.outputs.push_back(static_cast<int>(output));
   if (!arguments.status().ok()) return arguments.status();
@@ -113,7 +115,8 @@ class EngineRunJob final : public EngineJob {
     for (uint32_t i = 0; i < shapes.size(); ++i) {
       Operand* output = arguments.Array(given.As<Napi::Array>().Get(i), "outputs", true);
       if (output == nullptr) break;
-      if (output->type != napi_float32_array || output->count != static_cast<size_t>(shapes[i].count())) return {Code::kInvalidArgument, "outputs", i};
+      if (output->type != napi_float32_array || output->count != static_cast<size_t>(shapes[i].count()))
+        return {Code::kInvalidArgument, "outputs", i};
       output->owned = owns_outputs;
       outputs_.push_back(output);
     }

@@ -37,7 +37,8 @@ class FuseJob final : public Job {
     ForEach("biases", [&](Napi::Value, Arguments& bias) {
       const Operand* constant = F64(bias, "constant", -1);
       constants_.push_back(constant);
-      plan_.biases.push_back({Indices(bias), nullptr, bias.Int("begin", 0, kMaxDim), constant == nullptr ? 0 : static_cast<int64_t>(constant->count)});
+      plan_.biases.push_back(
+          {Indices(bias), nullptr, bias.Int("begin", 0, kMaxDim), constant == nullptr ? 0 : static_cast<int64_t>(constant->count)});
     });
     int64_t size;
     if (!CheckedProduct({plan_.out_channels, plan_.in_per_group, plan_.kernel_h, plan_.kernel_w}, &size)) arguments.Fail("kernel");
@@ -105,7 +106,8 @@ class FuseJob final : public Job {
     if (array >= 0) {
       const Operand* values = arrays_[static_cast<size_t>(array)];
       int64_t size;
-      if (values == nullptr || !CheckedProduct({shape[0], shape[1], shape[2], shape[3]}, &size) || values->count != static_cast<size_t>(size)) {
+      if (values == nullptr || !CheckedProduct({shape[0], shape[1], shape[2], shape[3]}, &size) ||
+          values->count != static_cast<size_t>(size)) {
         return from.Fail("array");
       }
       switch (values->type) {

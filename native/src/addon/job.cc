@@ -16,8 +16,7 @@ struct Environment::Pending {
   Pending(Napi::Env env, std::unique_ptr<Job> j, int64_t i) : job(std::move(j)), deferred(Napi::Promise::Deferred::New(env)), id(i) {}
 };
 
-Environment::Environment(Napi::Env env)
-    : completion_(Completion::New(env, "repfuse:completion", 0, 1, this)) {
+Environment::Environment(Napi::Env env) : completion_(Completion::New(env, "repfuse:completion", 0, 1, this)) {
   completion_.Unref(env);  // an idle addon must not keep the process alive
 }
 

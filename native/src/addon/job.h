@@ -67,10 +67,10 @@ void ExportOperator(Napi::Env env, Napi::Object exports, const char* name) {
   const auto sync = [](const Napi::CallbackInfo& info) -> Napi::Value {
     if (info.Length() < 1 || !info[0].IsObject()) return StatusToJs(info.Env(), {Code::kInvalidArgument, "arguments"});
     return StatusToJs(info.Env(), Guarded([&] {
-      Op op(info[0].As<Napi::Object>());
-      const Status prepared = op.Prepare();
-      return prepared.ok() ? op.Run() : prepared;
-    }));
+                        Op op(info[0].As<Napi::Object>());
+                        const Status prepared = op.Prepare();
+                        return prepared.ok() ? op.Run() : prepared;
+                      }));
   };
   const auto async = [](const Napi::CallbackInfo& info) -> Napi::Value {
     if (info.Length() < 1 || !info[0].IsObject()) return StatusToJs(info.Env(), {Code::kInvalidArgument, "arguments"});

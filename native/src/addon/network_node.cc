@@ -7,14 +7,15 @@ namespace repfuse::addon {
 namespace {
 
 constexpr int64_t kMaxDim = int64_t{1} << 31;
-constexpr std::array kKinds = {"conv",      "maxPool", "averagePool", "globalAveragePool", "linear",     "gate",         "frame",      "softmax",     "add",
-                               "activation", "binary",  "concat",      "resize",            "depthToSpace", "flatten",      "constant",   "transpose",   "slice",
-                               "pad",       "reshape", "squeeze",     "unsqueeze",         "reduceMean", "softmaxAxis",  "matMul",     "toTensor",    "toImages"};
+constexpr std::array kKinds = {
+    "conv",    "maxPool",   "averagePool", "globalAveragePool", "linear",  "gate",     "frame",     "softmax", "add", "activation",
+    "binary",  "concat",    "resize",      "depthToSpace",      "flatten", "constant", "transpose", "slice",   "pad", "reshape",
+    "squeeze", "unsqueeze", "reduceMean",  "softmaxAxis",       "matMul",  "toTensor", "toImages"};
 constexpr std::array kActivations = {"relu", "sigmoid", "silu", "hardswish", "clip", "leakyRelu", "hardSigmoid", "tanh"};
 constexpr std::array kFunctions = {"add", "sub", "mul", "div", "prelu"};
 constexpr std::array kPadModes = {"constant", "reflect", "edge", "wrap"};
 constexpr std::array kResizeModes = {"nearest", "linear", "cubic"};
-constexpr std::array kCoordinates = {"half_pixel",    "half_pixel_symmetric", "pytorch_half_pixel",  "align_corners",
+constexpr std::array kCoordinates = {"half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners",
                                      "asymmetric", "tf_half_pixel_for_nn", "tf_crop_and_resize"};
 constexpr std::array kNearest = {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"};
 constexpr std::array kAspects = {"stretch", "not_larger", "not_smaller"};

@@ -1,6 +1,7 @@
-// A node of a network as a JavaScript object: {kind, name, activation, alpha, beta, weight | null, bias | null, outChannels, groups, kernel, stride,
-// padding [top, left, bottom, right], dilation, ceilMode, countIncludePad, function, constantFirst, ints, padMode, padValue, resize}. What is left out
-// stays as `NetworkNode` has it. resize: {mode, coordinates, nearest, aspect, excludeOutside, antialias, cubicA, extrapolation, scales, sizes, crop}.
+// A node of a network as a JavaScript object: {kind, name, activation, alpha, beta, weight | null, bias | null, outChannels, groups,
+// kernel, stride, padding [top, left, bottom, right], dilation, ceilMode, countIncludePad, function, constantFirst, ints, padMode,
+// padValue, resize}. What is left out stays as `NetworkNode` has it. resize: {mode, coordinates, nearest, aspect, excludeOutside,
+// antialias, cubicA, extrapolation, scales, sizes, crop}.
 #pragma once
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// maxPool2d and avgPool2d: {planes, inSize, kernel, stride, padding [top, left, bottom, right], dilation, outSize, input, output, threads}, the
-// latter also {countIncludePad, divisor}. globalAvgPool: {planes, size, input, output, threads}.
+// maxPool2d and avgPool2d: {planes, inSize, kernel, stride, padding [top, left, bottom, right], dilation, outSize, input, output, threads},
+// the latter also {countIncludePad, divisor}. globalAvgPool: {planes, size, input, output, threads}.
 #include "repfuse/pool.h"
 
 #include "job.h"

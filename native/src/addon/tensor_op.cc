@@ -40,7 +40,8 @@ class TensorOpJob final : public Job {
       Shape shape;
       if (!ReadShape(shapes.As<Napi::Array>().Get(i), &shape)) return {Code::kInvalidArgument, "shapes", i};
       Operand* operand = arguments.Array(operands.As<Napi::Array>().Get(i), "operands", false);
-      if (operand == nullptr || operand->type != napi_float32_array || operand->count != static_cast<size_t>(shape.count())) return {Code::kInvalidArgument, "operands", i};
+      if (operand == nullptr || operand->type != napi_float32_array || operand->count != static_cast<size_t>(shape.count()))
+        return {Code::kInvalidArgument, "operands", i};
       operands_.push_back(operand);
       shapes_.push_back(shape);
     }

@@ -21,7 +21,8 @@ class DenseConv final : public Step {
     const int64_t row_bytes = (s.stride_h * in.row() * rows_->slab() + tile.blocks * to.shape.width * kBlock) * 4;
     rows_of_part_ = std::clamp<int64_t>(kShareBytes / row_bytes, 1, to.shape.height);
     const int64_t others = to.shape.batch * groups_;
-    const int64_t parts = std::max((to.shape.height + rows_of_part_ - 1) / rows_of_part_, std::min(to.shape.height, (kShares + others - 1) / others));
+    const int64_t parts =
+        std::max((to.shape.height + rows_of_part_ - 1) / rows_of_part_, std::min(to.shape.height, (kShares + others - 1) / others));
     rows_of_part_ = (to.shape.height + parts - 1) / parts;
     parts_ = (to.shape.height + rows_of_part_ - 1) / rows_of_part_;
     by_rows_ = static_cast<int64_t>(s.weights->weight.bytes()) < in.elements() * 4;

@@ -12,17 +12,28 @@ DepthwiseRows::DepthwiseRows(ConvSetting setting, const Layout& in, const Layout
   }
   const bool slides = s_.stride_w == 1 && s_.dilation_w == 1 && (s_.kernel_w == 3 || s_.kernel_w == 5 || s_.kernel_w == 7);
   neighbours_ = slides ? s_.kernel_w : 1;
-  pixels_ = EvenPart(out.shape.width, kMostDepthwisePixels);
+  pixels_ = EvenPart(out.shape.width, kMaxDepthwisePixels);
   rows_ = slides && s_.stride_h == 1 && s_.dilation_h == 1 ? s_.blocked().depthwise_rows : 1;
 }
 
 void DepthwiseRows::Run(int64_t block, const float* x, float* y, const float* residual, int64_t rows) const {
   const int64_t taps = static_cast<int64_t>(taps_.size()), width = out_.shape.width;
   const Layout& other = s_.residual ? s_.residual->layout : out_;
-  DepthwiseTile tile{.x = nullptr, .taps = taps_.data(), .tap_count = taps, .neighbours = neighbours_, .pixel = s_.stride_w * kBlock,
-                     .weight = s_.weights->weight.as<float>() + block * taps * kBlock, .y = nullptr,
-                     .bias = s_.weights->bias.as<float>() + block * kBlock, .residual = nullptr, .rows = 1, .x_row = in_.row(), .y_row = out_.row(),
-                     .residual_row = other.row(), .low = s_.epilogue.low, .high = s_.epilogue.high};
+  DepthwiseTile tile{.x = nullptr,
+                     .taps = taps_.data(),
+                     .tap_count = taps,
+                     .neighbours = neighbours_,
+                     .pixel = s_.stride_w * kBlock,
+                     .weight = s_.weights->weight.as<float>() + block * taps * kBlock,
+                     .y = nullptr,
+                     .bias = s_.weights->bias.as<float>() + block * kBlock,
+                     .residual = nullptr,
+                     .rows = 1,
+                     .x_row = in_.row(),
+                     .y_row = out_.row(),
+                     .residual_row = other.row(),
+                     .low = s_.epilogue.low,
+                     .high = s_.epilogue.high};
   for (int64_t row = 0; row < rows; row += tile.rows) {
     tile.rows = static_cast<int>(std::min<int64_t>(rows_, rows - row));
     for (int64_t column = 0; column < width; column += pixels_) {

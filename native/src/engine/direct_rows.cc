@@ -7,26 +7,31 @@ namespace {
 
 // Weights of one pass over the rows: they stay in the L1 cache meanwhile.
 constexpr int64_t kSlabBytes = 32 << 10;
-// Additions of one pass, one after the other, before their sum joins what the passes before have left: the error of a sum grows with the longest
-// chain of additions, not with their number.
+// Additions of one pass, one after the other, before their sum joins what the passes before have left: the error of a sum grows with the
+// longest chain of additions, not with their number.
 constexpr int64_t kChain = 256;
 
 // Implicit im2col: the taps of a pixel are read where they lie. What is said of inputs holds for pairs of bf16, which take their place.
 class DirectRows final : public DenseRows {
  public:
   DirectRows(ConvSetting setting, TileSize tile, const Layout& in, const Layout& out)
-      : DenseRows(std::move(setting), tile, in, out), conv_(s_.form.terms > 0 ? s_.kernels->products.pairs : s_.blocked().conv), channels_(in.pixel()) {
+      : DenseRows(std::move(setting), tile, in, out),
+        conv_(s_.form.terms > 0 ? s_.kernels->products.pairs : s_.blocked().conv),
+        channels_(in.pixel()) {
     const bool planar = in.form == Layout::Form::kPlanar && in.terms == 0;
     for (const Panel& panel : s_.weights->panels) planes_ = std::max(planes_, planar ? s_.channels.in_channels : panel.in_blocks);
     kernel_taps_ = s_.kernel_h * s_.kernel_w;
     for (int64_t plane = 0; plane < planes_; ++plane) {
       for (int64_t i = 0; i < s_.kernel_h; ++i) {
-        for (int64_t j = 0; j < s_.kernel_w; ++j) taps_.push_back(plane * in.plane() + i * s_.dilation_h * in.row() + j * s_.dilation_w * in.pixel());
+        for (int64_t j = 0; j < s_.kernel_w; ++j)
+          taps_.push_back(plane * in.plane() + i * s_.dilation_h * in.row() + j * s_.dilation_w * in.pixel());
       }
     }
     const int64_t most = kChain / channels_;
     if (kernel_taps_ > most) slab_ = EvenPart(kernel_taps_, std::max<int64_t>(most, 1));
-    else slab_ = kernel_taps_ * EvenPart(planes_, std::clamp<int64_t>(kSlabBytes / (channels_ * tile.blocks * kBlock * 4 * kernel_taps_), 1, most / kernel_taps_));
+    else
+      slab_ = kernel_taps_ * EvenPart(planes_, std::clamp<int64_t>(kSlabBytes / (channels_ * tile.blocks * kBlock * 4 * kernel_taps_), 1,
+                                                                   most / kernel_taps_));
   }
 
   void Run(const DenseShare& share) const override {
@@ -63,7 +68,8 @@ class DirectRows final : public DenseRows {
     const int64_t tiles = rows * ((width + tile_.pixels - 1) / tile_.pixels);
     // Of a last block that is not full the channels that exist: what stands in the others meets weights of 0, and NaN times 0 is NaN.
     const int64_t rest = s_.channels.in_channels % kBlock, all = planes * kernel_taps_;
-    const bool partial = in_.form != Layout::Form::kPlanar && in_.terms == 0 && rest != 0 && panel.in_block + panel.in_blocks == in_.blocks();
+    const bool partial =
+        in_.form != Layout::Form::kPlanar && in_.terms == 0 && rest != 0 && panel.in_block + panel.in_blocks == in_.blocks();
     const int64_t full = partial ? all - kernel_taps_ : all;
     for (int64_t tap = 0; tap < all; tap += tile.tap_count) {
       tile.taps = taps_.data() + tap;
@@ -91,17 +97,19 @@ class DirectRows final : public DenseRows {
         }
         if (!tile.last) continue;
         if (in_.terms == 0 && !s_.channels.regular(kBlock)) {
-          Confine(panel, weight, x + row * s_.stride_h * in_.row(), residual == nullptr ? nullptr : residual + row * other().row(), sums + row * row_pitch);
+          Confine(panel, weight, x + row * s_.stride_h * in_.row(), residual == nullptr ? nullptr : residual + row * other().row(),
+                  sums + row * row_pitch);
         }
         for (int64_t block = 0; block < panel.blocks; ++block) {
-          Leave(panel.block + block, sums + block * block_pitch + row * row_pitch, share.y + out_.block(panel.block + block) + row * out_.row(), width);
+          Store(panel.block + block, sums + block * block_pitch + row * row_pitch,
+                share.y + out_.block(panel.block + block) + row * out_.row(), width);
         }
       }
     }
   }
 
-  // A row of a block of outputs whose groups share blocks of inputs: each also met the other groups' inputs, with weights of 0, which made NaN of
-  // infinities and of NaN. Those outputs again, by their own group's inputs alone.
+  // A row of a block of outputs whose groups share blocks of inputs: each also met the other groups' inputs, with weights of 0, which made
+  // NaN of infinities and of NaN. Those outputs again, by their own group's inputs alone.
   void Confine(const Panel& panel, const float* weight, const float* x, const float* residual, float* y) const {
     const int64_t lanes = std::min(kBlock, s_.channels.out_channels - panel.block * kBlock), per_group = s_.channels.in_per_group();
     for (int64_t i = 0; i < out_.shape.width * kBlock; ++i) {

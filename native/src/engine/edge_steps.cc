@@ -42,7 +42,7 @@ class SplitStep final : public Step {
       kernels_.row({run.slots[input_.slot] + in.at(n, block, y, 0), to.shape.width, row, kTermBlock, 2 * to.term()}, to.terms);
       const int64_t channels = in.shape.channels - block * kBlock;
       if (channels >= kBlock) return;
-      for (int term = 0; term < to.terms; ++term, row += 2 * to.term()) {  // as ClearBeyond
+      for (int term = 0; term < to.terms; ++term, row += 2 * to.term()) {  // as ClearPaddedChannels
         for (int64_t x = 0; x < to.shape.width; ++x) std::fill_n(row + x * kTermBlock + channels, kBlock - channels, uint16_t{0});
       }
     });

@@ -12,7 +12,8 @@ namespace {
 
 class CompilingEngine final : public Engine {
  public:
-  CompilingEngine(Network network, EngineOptions options) : network_(std::move(network)), options_(options), weights_(network_, options, Kernels()) {}
+  CompilingEngine(Network network, EngineOptions options)
+      : network_(std::move(network)), options_(options), weights_(network_, options, Kernels()) {}
 
   Status OutputShapes(const ImageShape& input, std::vector<Shape>* outputs) const override {
     std::vector<Shape> shapes;
@@ -92,7 +93,8 @@ class CompilingEngine final : public Engine {
 Status Engine::Create(Network network, EngineOptions options, std::shared_ptr<Engine>* out) {
   for (size_t i = 0; i < network.nodes.size(); ++i) {
     NetworkNode& node = network.nodes[i];
-    node.weight_count = static_cast<int64_t>(node.weight.bytes() / sizeof(float));  // the nodes outlive their weights, which the store takes
+    node.weight_count =
+        static_cast<int64_t>(node.weight.bytes() / sizeof(float));  // the nodes outlive their weights, which the store takes
     Status checked = CheckNode(node);
     checked.where = static_cast<long long>(i);
     if (!checked.ok()) return checked;

@@ -7,8 +7,8 @@
 namespace repfuse {
 namespace {
 
-// The plain definition, one row of one output channel at a time. Taps that lie outside the map are left out, so it asks for no border: paddings,
-// strides and dilations may be of any size.
+// The plain definition, one row of one output channel at a time. Taps that lie outside the map are left out, so it asks for no border:
+// paddings, strides and dilations may be of any size.
 class Float64Conv final : public Step {
  public:
   Float64Conv(ConvSetting setting, Value output) : Step(output), s_(std::move(setting)) {
@@ -26,7 +26,7 @@ class Float64Conv final : public Step {
     ForEach(to.shape.batch * channels * rows, run.threads, [&](int64_t index, int slot) {
       const int64_t n = index / rows / channels, channel = index / rows % channels, row = index % rows;
       float* y = out(run) + to.at(n, channel / kBlock, row, 0) + channel % kBlock;
-      if (channel >= s_.channels.out_channels) {  // as ClearBeyond
+      if (channel >= s_.channels.out_channels) {  // as ClearPaddedChannels
         for (int64_t x = 0; x < to.shape.width; ++x) y[x * kBlock] = 0;
         return;
       }
@@ -37,7 +37,9 @@ class Float64Conv final : public Step {
       if (s_.residual) residual = run.slots[s_.residual->slot] + s_.residual->layout.at(n, channel / kBlock, row, 0) + channel % kBlock;
       for (int64_t x = 0; x < to.shape.width; ++x) {
         const double sum = residual == nullptr ? sums[x] : sums[x] + residual[x * kBlock];
-        y[x * kBlock] = static_cast<float>(sum < s_.epilogue.low ? s_.epilogue.low : sum > s_.epilogue.high ? s_.epilogue.high : sum);  // NaN is kept
+        y[x * kBlock] = static_cast<float>(sum < s_.epilogue.low    ? s_.epilogue.low
+                                           : sum > s_.epilogue.high ? s_.epilogue.high
+                                                                    : sum);  // NaN is kept
         if (s_.epilogue.after) s_.epilogue.after(y + x * kBlock, y + x * kBlock, 1);
       }
     });
@@ -72,6 +74,8 @@ class Float64Conv final : public Step {
 
 }  // namespace
 
-std::unique_ptr<Step> MakeFloat64Conv(ConvSetting setting, Value output) { return std::make_unique<Float64Conv>(std::move(setting), output); }
+std::unique_ptr<Step> MakeFloat64Conv(ConvSetting setting, Value output) {
+  return std::make_unique<Float64Conv>(std::move(setting), output);
+}
 
 }  // namespace repfuse

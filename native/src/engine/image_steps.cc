@@ -17,7 +17,8 @@ int64_t PlaceOf(const Layout& layout, int64_t n, int64_t c, int64_t y, int64_t x
 template <typename Body>
 void ForRows(const Layout& layout, int threads, const Body& body) {
   const int64_t height = layout.shape.height, planes = layout.planes();
-  ForEach(layout.shape.batch * planes * height, threads, [&](int64_t index, int) { body(index / height / planes, index / height % planes, index % height); });
+  ForEach(layout.shape.batch * planes * height, threads,
+          [&](int64_t index, int) { body(index / height / planes, index / height % planes, index % height); });
 }
 
 template <BinaryFunction kFunction>
@@ -63,7 +64,7 @@ class ImageBinary final : public Step {
         const float *of_a = a.row + x * a.pixel, *of_b = b.row + x * b.pixel;
         for (int64_t lane = 0; lane < lanes; ++lane) row[x * lanes + lane] = Combine<kFunction>(of_a[lane * a.lane], of_b[lane * b.lane]);
       }
-      ClearBeyond(to, plane, row);
+      ClearPaddedChannels(to, plane, row);
     });
   }
   std::string kernel() const override { return "binary"; }
@@ -111,7 +112,7 @@ class ImageConcat final : public Step {
         }
         first += channels;
       }
-      ClearBeyond(to, to.planes() - 1, out(run) + to.at(n, to.planes() - 1, y, 0));
+      ClearPaddedChannels(to, to.planes() - 1, out(run) + to.at(n, to.planes() - 1, y, 0));
     });
   }
   std::string kernel() const override { return "concat"; }
@@ -215,7 +216,8 @@ AxisTaps TapsOf(const ResizeOptions& o, int axis, const ResizedAxis& sizes) {
 
 class Resize final : public Step {
  public:
-  Resize(const ResizeOptions& options, Value input, Value output) : Step(output), input_(input), outside_(static_cast<float>(options.extrapolation)) {
+  Resize(const ResizeOptions& options, Value input, Value output)
+      : Step(output), input_(input), outside_(static_cast<float>(options.extrapolation)) {
     const ImageShape& s = input.layout.shape;
     rows_ = TapsOf(options, 0, ResizedAxisOf(options, 0, s.height, s.width));
     columns_ = TapsOf(options, 1, ResizedAxisOf(options, 1, s.height, s.width));
@@ -230,7 +232,7 @@ class Resize final : public Step {
         RunPixel(run.slots[input_.slot], n, plane, down, columns_.of(x), row);
         row += lanes;
       }
-      ClearBeyond(output_.layout, plane, out(run) + output_.layout.at(n, plane, y, 0));  // what lies outside may be any number
+      ClearPaddedChannels(output_.layout, plane, out(run) + output_.layout.at(n, plane, y, 0));  // what lies outside may be any number
     });
   }
   std::string kernel() const override { return "resize"; }
@@ -281,7 +283,7 @@ class DepthToSpace final : public Step {
           for (int64_t x = 0; x < in.shape.width; ++x) row[(x * width_ + j) * lanes + lane] = from[x * in.pixel()];
         }
       }
-      ClearBeyond(to, plane, row);
+      ClearPaddedChannels(to, plane, row);
     });
   }
   std::string kernel() const override { return "depth to space"; }
@@ -304,8 +306,14 @@ std::unique_ptr<Step> MakeImageBinary(const NetworkNode& node, const std::vector
   }
   return nullptr;
 }
-std::unique_ptr<Step> MakeImageConcat(const std::vector<Value>& inputs, Value output) { return std::make_unique<ImageConcat>(inputs, output); }
-std::unique_ptr<Step> MakeResize(const ResizeOptions& options, Value input, Value output) { return std::make_unique<Resize>(options, input, output); }
-std::unique_ptr<Step> MakeDepthToSpace(const NetworkNode& node, Value input, Value output) { return std::make_unique<DepthToSpace>(node, input, output); }
+std::unique_ptr<Step> MakeImageConcat(const std::vector<Value>& inputs, Value output) {
+  return std::make_unique<ImageConcat>(inputs, output);
+}
+std::unique_ptr<Step> MakeResize(const ResizeOptions& options, Value input, Value output) {
+  return std::make_unique<Resize>(options, input, output);
+}
+std::unique_ptr<Step> MakeDepthToSpace(const NetworkNode& node, Value input, Value output) {
+  return std::make_unique<DepthToSpace>(node, input, output);
+}
 
 }  // namespace repfuse

@@ -8,7 +8,8 @@
 
 namespace repfuse {
 
-// kBinary over images: operands of one shape, or with one value where the other has many; a constant has one value, or one for each channel.
+// kBinary over images: operands of one shape, or with one value where the other has many; a constant has one value, or one for each
+// channel.
 std::unique_ptr<Step> MakeImageBinary(const NetworkNode& node, const std::vector<Value>& inputs, Value output);
 // Along channels.
 std::unique_ptr<Step> MakeImageConcat(const std::vector<Value>& inputs, Value output);

@@ -15,8 +15,9 @@ inline constexpr int64_t kTermBlock = 32, kTermPlanar = 4;
 // Blocked: [batch][block][row][column][16]. Planar: [batch][channel][row][column], for images of few channels. Vectors: [block][batch][16],
 // for maps of one pixel: the batch then takes the part of a row of pixels. Around each map lies a border of zeros that nobody writes to.
 //
-// The same as bf16 terms (src/kernels/terms/): one such map for each term, one after the other, of blocks of 32 channels (half of which a value
-// may leave zero), planar ones of pixels of 4 channels. Distances are elements of float32: 32 channels of a term take the place of 16.
+// The same as bf16 terms (src/kernels/terms/): one such map for each term, one after the other, of blocks of 32 channels (half of which a
+// value may leave zero), planar ones of pixels of 4 channels. Distances are elements of float32: 32 channels of a term take the place
+// of 16.
 struct Layout {
   enum class Form { kBlocked, kPlanar, kVectors };
 
@@ -37,13 +38,14 @@ struct Layout {
   int64_t plane() const { return form == Form::kVectors ? row() : (before + shape.height + after) * row(); }
   int64_t image() const { return form == Form::kVectors ? pixel() : plane() * planes(); }
   int64_t term() const { return form == Form::kVectors ? plane() * planes() : image() * shape.batch; }
-  // With what a tile may read beyond the last pixel, which becomes part of no result. Where they are checked, none of the distances above wraps.
-  int64_t elements() const { return terms == 0 ? term() : term() * terms + kBeyond * pixel(); }
+  // With what a tile may read beyond the last pixel, which becomes part of no result. Where they are checked, none of the distances above
+  // wraps.
+  int64_t elements() const { return terms == 0 ? term() : term() * terms + kReadAheadPixels * pixel(); }
   Checked checked_elements() const {
     const bool vectors = form == Form::kVectors;
     const Checked pixels = vectors ? Checked(1) : (Checked(before) + shape.height + after) * (Checked(before) + shape.width + after);
     const Checked whole = pixels * pixel() * planes() * shape.batch;
-    return terms == 0 ? whole : whole * terms + kBeyond * pixel();
+    return terms == 0 ? whole : whole * terms + kReadAheadPixels * pixel();
   }
   int64_t at(int64_t n, int64_t plane_index, int64_t y, int64_t x) const {
     return n * image() + plane_index * plane() + (before + y) * row() + (before + x) * pixel();
@@ -60,23 +62,24 @@ struct Layout {
   // Two values may lie in the same memory, one after the other, if their borders do, and the channels that nobody writes.
   bool SharesBorders(const Layout& other) const {
     if (IsDense() && other.IsDense()) return true;
-    return form == other.form && shape.batch == other.shape.batch && shape.height == other.shape.height && shape.width == other.shape.width &&
-           before == other.before && after == other.after && terms == other.terms && (terms == 0 || shape.channels == other.shape.channels);
+    return form == other.form && shape.batch == other.shape.batch && shape.height == other.shape.height &&
+           shape.width == other.shape.width && before == other.before && after == other.after && terms == other.terms &&
+           (terms == 0 || shape.channels == other.shape.channels);
   }
 
-  static constexpr int64_t kBeyond = 128;  // pixels
+  static constexpr int64_t kReadAheadPixels = 128;  // pixels
 };
 
-// Channels beyond the last one of a block stay 0: whatever else stood there would meet weights of 0, and NaN times 0 is NaN. `channels` of a pixel's
-// `lanes` exist.
+// Channels beyond the last one of a block stay 0: whatever else stood there would meet weights of 0, and NaN times 0 is NaN. `channels` of
+// a pixel's `lanes` exist.
 template <typename T>
-void ClearBeyond(T* row, int64_t pixels, int64_t channels, int64_t lanes) {
+void ClearPaddedChannels(T* row, int64_t pixels, int64_t channels, int64_t lanes) {
   if (channels >= lanes) return;
   for (int64_t x = 0; x < pixels; ++x) std::fill(row + x * lanes + channels, row + (x + 1) * lanes, T{});
 }
 // Of a row of a layout's plane.
-inline void ClearBeyond(const Layout& layout, int64_t plane, float* row) {
-  ClearBeyond(row, layout.shape.width, layout.shape.channels - plane * layout.lanes(), layout.lanes());
+inline void ClearPaddedChannels(const Layout& layout, int64_t plane, float* row) {
+  ClearPaddedChannels(row, layout.shape.width, layout.shape.channels - plane * layout.lanes(), layout.lanes());
 }
 
 }  // namespace repfuse

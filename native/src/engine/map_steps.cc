@@ -41,7 +41,8 @@ class AddStep final : public Step {
     const size_t width = static_cast<size_t>(output_.layout.shape.width * kBlock);
     ForRows(output_.layout, run.threads, [&](int64_t n, int64_t block, int64_t y) {
       float* row = out(run) + output_.layout.at(n, block, y, 0);
-      add_(run.slots[first_.slot] + first_.layout.at(n, block, y, 0), run.slots[second_.slot] + second_.layout.at(n, block, y, 0), row, width);
+      add_(run.slots[first_.slot] + first_.layout.at(n, block, y, 0), run.slots[second_.slot] + second_.layout.at(n, block, y, 0), row,
+           width);
       if (after_) after_(row, row, width);
     });
   }
@@ -116,9 +117,10 @@ class SoftmaxStep final : public Step {
         double largest = value(0), sum = 0;
         for (int64_t c = 1; c < channels; ++c) largest = std::max(largest, value(c));
         for (int64_t c = 0; c < channels; ++c) sum += std::exp(value(c) - largest);
-        for (int64_t c = 0; c < channels; ++c) result[c / kBlock * to.plane() + c % kBlock] = static_cast<float>(std::exp(value(c) - largest) / sum);
+        for (int64_t c = 0; c < channels; ++c)
+          result[c / kBlock * to.plane() + c % kBlock] = static_cast<float>(std::exp(value(c) - largest) / sum);
       }
-      ClearBeyond(to, to.planes() - 1, out(run) + to.at(n, to.planes() - 1, y, 0));
+      ClearPaddedChannels(to, to.planes() - 1, out(run) + to.at(n, to.planes() - 1, y, 0));
     });
   }
   std::string kernel() const override { return "softmax"; }
@@ -143,7 +145,7 @@ class Flatten final : public Step {
         }
       }
     });
-    for (int64_t n = 0; n < s.batch; ++n) ClearBeyond(to, to.planes() - 1, out(run) + to.at(n, to.planes() - 1, 0, 0));
+    for (int64_t n = 0; n < s.batch; ++n) ClearPaddedChannels(to, to.planes() - 1, out(run) + to.at(n, to.planes() - 1, 0, 0));
   }
   std::string kernel() const override { return "flatten"; }
 

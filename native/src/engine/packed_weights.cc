@@ -31,7 +31,8 @@ class PlainLayout {
 
 // Calls visit(plain index, packed index) for every weight of a reversible form.
 template <typename Visit>
-void ForWeights(const NetworkNode& node, const ChannelGroups& channels, const WeightForm& form, const std::vector<Panel>& panels, const Visit& visit) {
+void ForWeights(const NetworkNode& node, const ChannelGroups& channels, const WeightForm& form, const std::vector<Panel>& panels,
+                const Visit& visit) {
   const PlainLayout plain(node, channels);
   const int64_t taps = plain.taps();
   if (form.method == ConvMethod::kDepthwise) {
@@ -60,7 +61,10 @@ void ForWeights(const NetworkNode& node, const ChannelGroups& channels, const We
 class TermOrder {
  public:
   TermOrder(const NetworkNode& node, const WeightForm& form)
-      : node_(node), form_(form), lanes_(form.planar ? kTermPlanar : kTermBlock), row_steps_((node.kernel_w + form.row_taps - 1) / form.row_taps) {}
+      : node_(node),
+        form_(form),
+        lanes_(form.planar ? kTermPlanar : kTermBlock),
+        row_steps_((node.kernel_w + form.row_taps - 1) / form.row_taps) {}
 
   int64_t lanes() const { return lanes_; }
   // bf16 elements of an input block of [16 output channels].
@@ -79,7 +83,8 @@ class TermOrder {
             for (int64_t x = 0; x < node_.kernel_w; ++x) {
               const int64_t index = (i / lanes_ * node_.kernel_h + y) * row_steps_ + x / form_.row_taps;
               const int64_t input = x % form_.row_taps * lanes_ + i % lanes_;  // of the step
-              visit(from + y * node_.kernel_w + x, panel.offset * block() + index * step(width) + (input / 2 * width + o) * 2 + input % 2, term);
+              visit(from + y * node_.kernel_w + x, panel.offset * block() + index * step(width) + (input / 2 * width + o) * 2 + input % 2,
+                    term);
             }
           }
         }
@@ -177,7 +182,8 @@ bool PackWeights(const NetworkNode& node, const float* plain, const ChannelGroup
   return true;
 }
 
-void UnpackWeights(const NetworkNode& node, const PackedWeights& packed, const ChannelGroups& channels, const WeightForm& form, float* plain) {
+void UnpackWeights(const NetworkNode& node, const PackedWeights& packed, const ChannelGroups& channels, const WeightForm& form,
+                   float* plain) {
   if (MultipliesTerms(form.method)) {
     const auto* terms = packed.weight.as<uint16_t>();
     TermOrder(node, form).ForWeights(channels, packed.panels, [&](int64_t to, int64_t at, int64_t term) {

@@ -39,12 +39,13 @@ struct PackedWeights {
 
 // `plain` is OIHW. What lies outside a group is zero. False without memory. Direct:
 // [panel][input block][kernel_h][kernel_w][16][blocks][16]; planar: [panel][input channel][kernel_h][kernel_w][blocks][16]; Winograd:
-// [panel][value of the domain][input channel][blocks][16], transformed in float64 and rounded once; depthwise: [block][kernel_h][kernel_w][16];
-// float64: as they are. Of terms, in bf16, a step being the inputs of `row_taps` taps:
-// [panel][input block][kernel_h][step of a row][term][pair of the step's inputs][blocks][16][2].
+// [panel][value of the domain][input channel][blocks][16], transformed in float64 and rounded once; depthwise:
+// [block][kernel_h][kernel_w][16]; float64: as they are. Of terms, in bf16, a step being the inputs of `row_taps` taps: [panel][input
+// block][kernel_h][step of a row][term][pair of the step's inputs][blocks][16][2].
 bool PackWeights(const NetworkNode& node, const float* plain, const ChannelGroups& channels, const WeightForm& form, PackedWeights* out);
 // The plain weights of a form that is reversible, and exact.
-void UnpackWeights(const NetworkNode& node, const PackedWeights& packed, const ChannelGroups& channels, const WeightForm& form, float* plain);
+void UnpackWeights(const NetworkNode& node, const PackedWeights& packed, const ChannelGroups& channels, const WeightForm& form,
+                   float* plain);
 // The sum of the first terms of every value in its place.
 void RoundToTerms(float* values, int64_t count, int terms);
 

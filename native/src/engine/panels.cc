@@ -12,7 +12,9 @@ std::vector<Panel> CutPanels(const ChannelGroups& channels, int most, int64_t la
   const int64_t step = regular ? most : 1;
   for (int64_t group = 0; group < groups; ++group) {
     for (int64_t block = 0; block < out_blocks; block += step) {
-      Panel panel{.block = group * out_blocks + block, .in_block = group * in_blocks, .in_blocks = in_blocks,
+      Panel panel{.block = group * out_blocks + block,
+                  .in_block = group * in_blocks,
+                  .in_blocks = in_blocks,
                   .blocks = static_cast<int>(std::min(step, out_blocks - block))};
       if (!regular) {
         const int64_t first = panel.block * 16 / channels.out_per_group();
@@ -38,12 +40,13 @@ int64_t EvenPart(int64_t pixels, int64_t most) {
 
 namespace {
 
-// Half cycles of a tile for each input, roughly: one for each multiply-add, but no less than their latency, and no less than a bit over one for
-// each load; vectors of weights cost a little, more than the registers hold (4 x 7) cost more, and so does going on to the next tap.
+// Half cycles of a tile for each input, roughly: one for each multiply-add, but no less than their latency, and no less than a bit over one
+// for each load; vectors of weights cost a little, more than the registers hold (4 x 7) cost more, and so does going on to the next tap.
 double TileCost(int64_t blocks, int64_t pixels, int64_t tap_inputs) {
   const double products = static_cast<double>(blocks * pixels), loads = static_cast<double>(blocks + pixels);
   const bool spills = blocks * pixels + blocks + 1 > 32;
-  return std::max({products, 1.15 * loads, 8.0}) + 0.75 * static_cast<double>(blocks) + (spills ? 2 : 0) + 8.0 / static_cast<double>(tap_inputs);
+  return std::max({products, 1.15 * loads, 8.0}) + 0.75 * static_cast<double>(blocks) + (spills ? 2 : 0) +
+         8.0 / static_cast<double>(tap_inputs);
 }
 
 // The busiest thread's, if panels are dealt out in order.
@@ -54,8 +57,8 @@ double PanelsCost(const std::vector<Panel>& panels, int64_t pixels, int64_t part
     double time = 0;
     for (int64_t i = count * lane / threads; i < count * (lane + 1) / threads; ++i) {
       const Panel& panel = panels[static_cast<size_t>(i)];
-      time += static_cast<double>(panel.in_blocks) *
-              (static_cast<double>(full) * TileCost(panel.blocks, part, tap_inputs) + (rest == 0 ? 0.0 : TileCost(panel.blocks, rest, tap_inputs)));
+      time += static_cast<double>(panel.in_blocks) * (static_cast<double>(full) * TileCost(panel.blocks, part, tap_inputs) +
+                                                      (rest == 0 ? 0.0 : TileCost(panel.blocks, rest, tap_inputs)));
     }
     worst = std::max(worst, time);
   }
@@ -64,7 +67,8 @@ double PanelsCost(const std::vector<Panel>& panels, int64_t pixels, int64_t part
 
 }  // namespace
 
-TileSize ChooseTile(const ChannelGroups& channels, int64_t pixels, int64_t tap_inputs, const BlockedKernels& kernels, int threads, int64_t lanes) {
+TileSize ChooseTile(const ChannelGroups& channels, int64_t pixels, int64_t tap_inputs, const BlockedKernels& kernels, int threads,
+                    int64_t lanes) {
   TileSize best{1, 1};
   double least = 0;
   for (int blocks = 1; blocks <= kernels.most_blocks; ++blocks) {

@@ -33,9 +33,10 @@ struct TileSize {
 
 // Panels of at most `most` blocks. A block whose channels belong to several groups reads the blocks of all of them.
 std::vector<Panel> CutPanels(const ChannelGroups& channels, int most, int64_t lanes = 16);
-// The tile whose multiply-adds over `pixels` neighbouring pixels and all panels take the least time, where a tap reads `tap_inputs` channels and
-// `threads` share the panels (1 where they share rows). No result depends on it.
-TileSize ChooseTile(const ChannelGroups& channels, int64_t pixels, int64_t tap_inputs, const BlockedKernels& kernels, int threads, int64_t lanes = 16);
+// The tile whose multiply-adds over `pixels` neighbouring pixels and all panels take the least time, where a tap reads `tap_inputs`
+// channels and `threads` share the panels (1 where they share rows). No result depends on it.
+TileSize ChooseTile(const ChannelGroups& channels, int64_t pixels, int64_t tap_inputs, const BlockedKernels& kernels, int threads,
+                    int64_t lanes = 16);
 // Pixels are cut into parts of at most `most`, as equal as they can be: the largest.
 int64_t EvenPart(int64_t pixels, int64_t most);
 

@@ -4,8 +4,8 @@
 #include <chrono>
 #include <cstring>
 
-#include "arrangement.h"
 #include "image_steps.h"
+#include "memory_plan.h"
 #include "shapes.h"
 #include "tensor_shapes.h"
 #include "tensor_steps.h"
@@ -13,36 +13,48 @@
 namespace repfuse {
 namespace {
 
-// Elements between two threads' workspaces: fetched ahead of its own use, what the neighbour writes would go back and forth between their cores.
-constexpr int64_t kApart = int64_t{64} << 10;
+// Elements between two threads' workspaces: fetched ahead of its own use, what the neighbour writes would go back and forth between their
+// cores.
+constexpr int64_t kWorkspaceGap = int64_t{64} << 10;
 
 // Nanoseconds of one thread that are less than what it takes to share the work: a step below runs on one thread.
-constexpr double kWorthSharing = 15e3;
+constexpr double kMinParallelNs = 15e3;
 
 // Roughly: the table of rates is of convolutions only, and is asked for their kernels.
 double NanosecondsOf(const StepReport& report) { return report.macs * 0.02 + static_cast<double>(report.output.count()) * 0.5; }
 
 using Weights = std::vector<std::shared_ptr<const PackedWeights>>;  // of each node, packed as its choice wants them
 
-WeightForm FormOf(const Network& network, size_t i, const Arrangement& arrangement) {
-  const ConvChoice& choice = arrangement.choice(i);
-  const bool planar = arrangement.value(network.nodes[i].inputs[0]).layout.form == Layout::Form::kPlanar;
+WeightForm FormOf(const Network& network, size_t i, const MemoryPlan& memory_plan) {
+  const ConvChoice& choice = memory_plan.choice(i);
+  const bool planar = memory_plan.value(network.nodes[i].inputs[0]).layout.form == Layout::Form::kPlanar;
   return {choice.method, planar, choice.tile.blocks, choice.terms, choice.row_taps};
 }
 
-// Of an axis: a stride leads nowhere where there is one window, nor a dilation where there is one tap. Their products with anything then fit.
+// Of an axis: a stride leads nowhere where there is one window, nor a dilation where there is one tap. Their products with anything then
+// fit.
 int64_t StepOf(int64_t step, int64_t steps) { return steps == 1 ? 1 : step; }
 
-ConvSetting SettingOf(const Network& network, size_t i, const Arrangement& arrangement, const Weights& weights, const KernelTable& kernels) {
+ConvSetting SettingOf(const Network& network, size_t i, const MemoryPlan& memory_plan, const Weights& weights, const KernelTable& kernels) {
   const NetworkNode& node = network.nodes[i];
-  const bool terms = MultipliesTerms(arrangement.choice(i).method);
-  const Value input = terms ? arrangement.terms(node.inputs[0]) : arrangement.value(node.inputs[0]);
-  const ImageShape& output = arrangement.value(static_cast<int>(i) + 1).layout.shape;
-  return {.input = input, .residual = node.inputs.size() > 1 ? std::optional(arrangement.value(node.inputs[1])) : std::nullopt, .weights = weights[i],
-          .channels = GroupsOf(node, input.layout.shape), .kernel_h = node.kernel_h, .kernel_w = node.kernel_w,
-          .stride_h = StepOf(node.stride_h, output.height), .stride_w = StepOf(node.stride_w, output.width),
-          .dilation_h = StepOf(node.dilation_h, node.kernel_h), .dilation_w = StepOf(node.dilation_w, node.kernel_w), .pad_top = node.pad_top, .pad_left = node.pad_left,
-          .epilogue = Epilogue(node, kernels), .kernels = &kernels, .form = FormOf(network, i, arrangement)};
+  const bool terms = MultipliesTerms(memory_plan.choice(i).method);
+  const Value input = terms ? memory_plan.terms(node.inputs[0]) : memory_plan.value(node.inputs[0]);
+  const ImageShape& output = memory_plan.value(static_cast<int>(i) + 1).layout.shape;
+  return {.input = input,
+          .residual = node.inputs.size() > 1 ? std::optional(memory_plan.value(node.inputs[1])) : std::nullopt,
+          .weights = weights[i],
+          .channels = GroupsOf(node, input.layout.shape),
+          .kernel_h = node.kernel_h,
+          .kernel_w = node.kernel_w,
+          .stride_h = StepOf(node.stride_h, output.height),
+          .stride_w = StepOf(node.stride_w, output.width),
+          .dilation_h = StepOf(node.dilation_h, node.kernel_h),
+          .dilation_w = StepOf(node.dilation_w, node.kernel_w),
+          .pad_top = node.pad_top,
+          .pad_left = node.pad_left,
+          .epilogue = Epilogue(node, kernels),
+          .kernels = &kernels,
+          .form = FormOf(network, i, memory_plan)};
 }
 
 // Whether all that the windows of one axis read lies in the map or its border.
@@ -58,14 +70,15 @@ bool StaysInside(const ConvSetting& s, const ImageShape& output) {
 }
 
 // Null where the layouts are not what the method needs.
-std::unique_ptr<Step> MakeConv(const Network& network, size_t i, const Arrangement& arrangement, const Weights& weights, const KernelTable& kernels, int threads) {
-  ConvSetting setting = SettingOf(network, i, arrangement, weights, kernels);
-  Value output = arrangement.value(static_cast<int>(i) + 1);
-  if (arrangement.choice(i).method == ConvMethod::kFloat64) return MakeFloat64Conv(std::move(setting), output);
-  if (i > 0 && arrangement.IsInner(i - 1)) {
-    ConvSetting depthwise = SettingOf(network, i - 1, arrangement, weights, kernels);
+std::unique_ptr<Step> MakeConv(const Network& network, size_t i, const MemoryPlan& memory_plan, const Weights& weights,
+                               const KernelTable& kernels, int threads) {
+  ConvSetting setting = SettingOf(network, i, memory_plan, weights, kernels);
+  Value output = memory_plan.value(static_cast<int>(i) + 1);
+  if (memory_plan.choice(i).method == ConvMethod::kFloat64) return MakeFloat64Conv(std::move(setting), output);
+  if (i > 0 && memory_plan.IsInner(i - 1)) {
+    ConvSetting depthwise = SettingOf(network, i - 1, memory_plan, weights, kernels);
     if (!StaysInside(depthwise, setting.input.layout.shape) || !StaysInside(setting, output.layout.shape)) return nullptr;
-    return MakeSeparableConv(std::move(depthwise), std::move(setting), arrangement.choice(i).tile, threads, output);
+    return MakeSeparableConv(std::move(depthwise), std::move(setting), memory_plan.choice(i).tile, threads, output);
   }
   const auto are_vectors = [](const Value& value) { return value.layout.form == Layout::Form::kVectors; };
   if (are_vectors(setting.input) && are_vectors(output) && (!setting.residual || are_vectors(*setting.residual))) {
@@ -74,7 +87,7 @@ std::unique_ptr<Step> MakeConv(const Network& network, size_t i, const Arrangeme
     if (setting.residual) setting.residual->layout = setting.residual->layout.AsPixels();
   }
   if (!StaysInside(setting, output.layout.shape)) return nullptr;
-  const ConvChoice& choice = arrangement.choice(i);
+  const ConvChoice& choice = memory_plan.choice(i);
   switch (choice.method) {
     case ConvMethod::kDepthwise: return MakeDepthwiseConv(std::move(setting), output);
     case ConvMethod::kWinograd2: return MakeWinogradConv(std::move(setting), 2, choice.tile, threads, output);
@@ -87,12 +100,13 @@ std::unique_ptr<Step> MakeConv(const Network& network, size_t i, const Arrangeme
   return MakeDenseConv(std::move(setting), choice.tile, threads, output);
 }
 
-std::unique_ptr<Step> MakeOther(const NetworkNode& node, const Arrangement& arrangement, const std::vector<Shape>& shapes, int value, const KernelTable& kernels) {
-  const Value output = arrangement.value(value);
+std::unique_ptr<Step> MakeOther(const NetworkNode& node, const MemoryPlan& memory_plan, const std::vector<Shape>& shapes, int value,
+                                const KernelTable& kernels) {
+  const Value output = memory_plan.value(value);
   std::vector<Value> inputs;
   std::vector<TensorValue> tensors;
   for (const int index : node.inputs) {
-    inputs.push_back(arrangement.value(index));
+    inputs.push_back(memory_plan.value(index));
     tensors.push_back({inputs.back(), shapes[static_cast<size_t>(index)]});
   }
   // What works on both forms has steps for tensors of any rank, where the others would not do.
@@ -101,8 +115,8 @@ std::unique_ptr<Step> MakeOther(const NetworkNode& node, const Arrangement& arra
     if (auto step = MakeTensorStep(node, tensors, kernels, {output, shapes[static_cast<size_t>(value)]})) return step;
   }
   const Value input = inputs[0];
-  const WindowSetting window{node.kernel_h, node.kernel_w, node.stride_h, node.stride_w, node.dilation_h, node.dilation_w,
-                             node.pad_top, node.pad_left, node.pad_bottom, node.pad_right, node.count_include_pad};
+  const WindowSetting window{node.kernel_h, node.kernel_w, node.stride_h,   node.stride_w,  node.dilation_h,       node.dilation_w,
+                             node.pad_top,  node.pad_left, node.pad_bottom, node.pad_right, node.count_include_pad};
   switch (node.kind) {
     case NodeKind::kMaxPool: return MakeMaxPool(input, window, output);
     case NodeKind::kAveragePool: return MakeAveragePool(input, window, output);
@@ -128,15 +142,16 @@ std::unique_ptr<Step> MakeOther(const NetworkNode& node, const Arrangement& arra
 }
 
 // Of a convolution, before it has run; with the one that is computed in the same step.
-StepReport ReportOfConv(const Network& network, size_t i, const std::vector<Shape>& shapes, const Arrangement& arrangement, const Weights& weights) {
+StepReport ReportOfConv(const Network& network, size_t i, const std::vector<Shape>& shapes, const MemoryPlan& memory_plan,
+                        const Weights& weights) {
   const NetworkNode& node = network.nodes[i];
   const Shape &input = shapes[static_cast<size_t>(node.inputs[0])], &output = shapes[i + 1];
   StepReport report{.name = node.name, .kernel = {}, .output = output, .macs = 0, .bytes = 0, .estimate = 0, .seconds = 0};
   report.macs = static_cast<double>(output.count()) * static_cast<double>(input[1] / node.groups * node.kernel_h * node.kernel_w);
   report.bytes = static_cast<double>(weights[i]->bytes());
-  report.estimate = arrangement.choice(i).estimate;
-  if (i == 0 || !arrangement.IsInner(i - 1)) return report;
-  const StepReport inner = ReportOfConv(network, i - 1, shapes, arrangement, weights);
+  report.estimate = memory_plan.choice(i).estimate;
+  if (i == 0 || !memory_plan.IsInner(i - 1)) return report;
+  const StepReport inner = ReportOfConv(network, i - 1, shapes, memory_plan, weights);
   report.name = inner.name + " + " + report.name;
   report.macs += inner.macs;
   report.bytes += inner.bytes;
@@ -159,12 +174,12 @@ Status Plan::Compile(const Network& network, const EngineOptions& options, Weigh
   const Status inferred = InferShapes(network, input, &shapes, &forms);
   if (!inferred.ok()) return inferred;
   const KernelTable& kernels = Kernels();
-  const Arrangement arrangement(network, options, kernels, threads, shapes, forms);
+  const MemoryPlan memory_plan(network, options, kernels, threads, shapes, forms);
   auto plan = std::make_shared<Plan>();
   plan->input_ = input;
-  plan->slot_sizes_ = arrangement.slot_sizes();
+  plan->slot_sizes_ = memory_plan.slot_sizes();
   const int64_t limit = options.memory.For(shapes[0].checked_count() * 4, WeightBytes(network));
-  const Status fits = arrangement.FitsInto(limit);
+  const Status fits = memory_plan.FitsInto(limit);
   if (!fits.ok()) return fits;
 
   Weights weights(network.nodes.size());
@@ -173,8 +188,8 @@ Status Plan::Compile(const Network& network, const EngineOptions& options, Weigh
     const size_t i = static_cast<size_t>(index);
     const NetworkNode& node = network.nodes[i];
     if (!IsConv(node)) return;
-    const Value from = arrangement.value(node.inputs[0]);
-    weights[i] = store.Get(i, FormOf(network, i, arrangement), GroupsOf(node, from.layout.shape));
+    const Value from = memory_plan.value(node.inputs[0]);
+    weights[i] = store.Get(i, FormOf(network, i, memory_plan), GroupsOf(node, from.layout.shape));
     if (weights[i] == nullptr) failed = true;
   });
   if (Cancelled()) return {Code::kCancelled, "cancelled"};
@@ -190,28 +205,38 @@ Status Plan::Compile(const Network& network, const EngineOptions& options, Weigh
     auto entry = std::make_unique<Entry>();
     report.kernel = step->kernel();
     entry->report = std::move(report);
-    entry->most_threads = NanosecondsOf(entry->report) < kWorthSharing ? 1 : kMaxThreads;
+    entry->most_threads = NanosecondsOf(entry->report) < kMinParallelNs ? 1 : kMaxThreads;
     const int64_t workspace = RoundUp(step->workspace());
     if (workspace > plan->workspace_) plan->workspace_ = workspace, largest = where;
     entry->step = std::move(step);
     plan->entries_.push_back(std::move(entry));
   };
   const auto report = [&](std::string name, int value) {
-    return StepReport{.name = std::move(name), .kernel = {}, .output = shapes[static_cast<size_t>(value)], .macs = 0, .bytes = 0, .estimate = 0, .seconds = 0};
+    return StepReport{.name = std::move(name),
+                      .kernel = {},
+                      .output = shapes[static_cast<size_t>(value)],
+                      .macs = 0,
+                      .bytes = 0,
+                      .estimate = 0,
+                      .seconds = 0};
   };
   const auto add_twin = [&](std::string name, int value) {
-    if (arrangement.HasTwin(value)) add(MakeSplit(arrangement.value(value), kernels, arrangement.terms(value)), report(std::move(name), value));
+    if (memory_plan.HasTwin(value))
+      add(MakeSplit(memory_plan.value(value), kernels, memory_plan.terms(value)), report(std::move(name), value));
   };
-  add(MakeIngest(kernels, arrangement.value(0)), report("input", 0));
+  add(MakeIngest(kernels, memory_plan.value(0)), report("input", 0));
   add_twin("input", 0);
   for (size_t i = 0; i < network.nodes.size(); ++i) {
-    if (arrangement.IsInner(i)) continue;
+    if (memory_plan.IsInner(i)) continue;
     const int value = static_cast<int>(i) + 1;
-    if (IsConv(network.nodes[i])) add(MakeConv(network, i, arrangement, weights, kernels, threads), ReportOfConv(network, i, shapes, arrangement, weights), value - 1);
-    else if (!arrangement.IsAlias(i)) add(MakeOther(network.nodes[i], arrangement, shapes, value, kernels), report(network.nodes[i].name, value), value - 1);
+    if (IsConv(network.nodes[i]))
+      add(MakeConv(network, i, memory_plan, weights, kernels, threads), ReportOfConv(network, i, shapes, memory_plan, weights), value - 1);
+    else if (!memory_plan.IsAlias(i))
+      add(MakeOther(network.nodes[i], memory_plan, shapes, value, kernels), report(network.nodes[i].name, value), value - 1);
     add_twin(network.nodes[i].name, value);
   }
-  for (size_t k = 0; k < network.outputs.size(); ++k) add(MakeDeliver(arrangement.value(network.outputs[k]), k), report("output", network.outputs[k]));
+  for (size_t k = 0; k < network.outputs.size(); ++k)
+    add(MakeDeliver(memory_plan.value(network.outputs[k]), k), report("output", network.outputs[k]));
   if (!made.ok()) return made;
   const Checked elements = plan->Elements(threads);
   if (!elements.ok() || !(elements * 4).AtMost(limit)) return {Code::kTooLarge, "workspaces", largest};
@@ -220,12 +245,12 @@ Status Plan::Compile(const Network& network, const EngineOptions& options, Weigh
 }
 
 Checked Plan::Elements(int threads) const {
-  Checked elements = (Checked(workspace_) + kApart) * threads - kApart;
+  Checked elements = (Checked(workspace_) + kWorkspaceGap) * threads - kWorkspaceGap;
   for (const int64_t size : slot_sizes_) elements += size;
   return elements;
 }
 
-std::unique_ptr<Context> Plan::Take(int threads) {
+std::unique_ptr<Context> Plan::Acquire(int threads) {
   {
     std::lock_guard lock(mutex_);
     if (threads > threads_) {
@@ -257,15 +282,20 @@ std::unique_ptr<Context> Plan::Take(int threads) {
   return context;
 }
 
-void Plan::Give(std::unique_ptr<Context> context) {
+void Plan::Release(std::unique_ptr<Context> context) {
   std::lock_guard lock(mutex_);
   free_.push_back(std::move(context));
 }
 
 Status Plan::Run(const float* x, float* const* outputs, int threads) {
-  std::unique_ptr<Context> context = Take(threads);
+  std::unique_ptr<Context> context = Acquire(threads);
   if (context == nullptr) return {Code::kOutOfMemory, "activations"};
-  RunState run{.slots = context->slots.data(), .input = x, .outputs = outputs, .workspace = context->workspace, .workspace_size = workspace_ + kApart, .threads = threads};
+  RunState run{.slots = context->slots.data(),
+               .input = x,
+               .outputs = outputs,
+               .workspace = context->workspace,
+               .workspace_size = workspace_ + kWorkspaceGap,
+               .threads = threads};
   {
     const FlushDenormals flush;
     auto before = std::chrono::steady_clock::now();
@@ -279,7 +309,7 @@ Status Plan::Run(const float* x, float* const* outputs, int threads) {
       before = now;
     }
   }
-  Give(std::move(context));
+  Release(std::move(context));
   return Cancelled() ? Status{Code::kCancelled, "cancelled"} : Ok();
 }
 

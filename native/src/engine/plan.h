@@ -43,8 +43,8 @@ class Plan {
   // Of one run's memory.
   Checked Elements(int threads) const;
   // A free context, or a new one.
-  std::unique_ptr<Context> Take(int threads);
-  void Give(std::unique_ptr<Context> context);
+  std::unique_ptr<Context> Acquire(int threads);
+  void Release(std::unique_ptr<Context> context);
 
   ImageShape input_{};
   std::vector<std::unique_ptr<Entry>> entries_;

@@ -6,8 +6,8 @@
 namespace repfuse {
 
 struct Rates {
-  double direct;      // multiply-accumulates of a direct convolution's tile that fills the registers
-  double products;    // of the matrix products in Winograd's domain
+  double direct;    // multiply-accumulates of a direct convolution's tile that fills the registers
+  double products;  // of the matrix products in Winograd's domain
   double depthwise;
   double transforms;  // bytes that Winograd's transforms read and write
   double weights;     // bytes of weights that come from beyond the caches

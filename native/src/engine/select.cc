@@ -11,17 +11,18 @@ namespace repfuse {
 namespace {
 
 // F(4, 3)'s weights are 2.25 times F(2, 3)'s: they must be so much faster.
-constexpr double kWorthGrowing = 0.9;
+constexpr double kMaxTimeOfF4 = 0.9;
 
-// Beyond it a tile might read too far past its last pixel (Layout::kBeyond).
-constexpr int64_t kMostTermStride = 4;
+// Beyond it a tile might read too far past its last pixel (Layout::kReadAheadPixels).
+constexpr int64_t kMaxTermStride = 4;
 
 struct Cost {
   double macs, weight_bytes;
 };
 
 // Multiply-accumulates with what tiles and blocks waste, and bytes of packed weights, for `pixels` neighbours `times` times.
-Cost PanelCost(const ChannelGroups& channels, TileSize tile, double pixels, double taps, const BlockedKernels& kernels, int64_t lanes = kBlock) {
+Cost PanelCost(const ChannelGroups& channels, TileSize tile, double pixels, double taps, const BlockedKernels& kernels,
+               int64_t lanes = kBlock) {
   double macs = 0, bytes = 0;
   for (const Panel& panel : CutPanels(channels, tile.blocks, lanes)) {
     const double pairs = static_cast<double>(panel.in_blocks * lanes * panel.blocks * kBlock) * taps;
@@ -33,24 +34,27 @@ Cost PanelCost(const ChannelGroups& channels, TileSize tile, double pixels, doub
   return {macs, bytes};
 }
 
-ConvChoice Direct(const NetworkNode& node, const ChannelGroups& channels, const Layout& input, const ImageShape& output, const KernelTable& kernels,
-                  const Rates& rates) {
+ConvChoice Direct(const NetworkNode& node, const ChannelGroups& channels, const Layout& input, const ImageShape& output,
+                  const KernelTable& kernels, const Rates& rates) {
   const bool vectors = input.form == Layout::Form::kVectors;
-  const TileSize tile = ChooseTile(channels, vectors ? output.batch : output.width, input.form == Layout::Form::kPlanar ? 1 : kBlock, kernels.blocked, 1);
+  const TileSize tile =
+      ChooseTile(channels, vectors ? output.batch : output.width, input.form == Layout::Form::kPlanar ? 1 : kBlock, kernels.blocked, 1);
   double taps = static_cast<double>(node.kernel_h * node.kernel_w);
   if (input.form == Layout::Form::kPlanar) taps *= static_cast<double>(channels.in_channels) / kBlock;
   const Cost cost = PanelCost(channels, tile, static_cast<double>(output.batch * output.height * output.width), taps, kernels.blocked);
   return {ConvMethod::kDirect, tile, std::max(cost.macs / rates.direct, cost.weight_bytes / rates.weights), cost.weight_bytes};
 }
 
-ConvChoice Winograd(int m, const ChannelGroups& channels, const ImageShape& output, const KernelTable& kernels, const Rates& rates, int threads) {
+ConvChoice Winograd(int m, const ChannelGroups& channels, const ImageShape& output, const KernelTable& kernels, const Rates& rates,
+                    int threads) {
   const int64_t tiles = output.batch * ((output.height + m - 1) / m) * ((output.width + m - 1) / m);
   const double values = WinogradSize(m) * WinogradSize(m);
   const TileSize tile = ChooseTile(channels, tiles, kBlock, kernels.blocked, threads);
   const int64_t pass = WinogradPass(channels, m, tile.pixels, tiles, 1), passes = (tiles + pass - 1) / pass;
   const Cost cost = PanelCost(channels, tile, static_cast<double>(tiles), values, kernels.blocked);
   // Each value is written once and read once, before the products and after them; pixels are read with their overlap.
-  const double moved = static_cast<double>(tiles) * static_cast<double>((channels.in_blocks() + channels.out_blocks()) * kBlock * 4) * 3 * values;
+  const double moved =
+      static_cast<double>(tiles) * static_cast<double>((channels.in_blocks() + channels.out_blocks()) * kBlock * 4) * 3 * values;
   const double products = std::max(cost.macs / rates.products, cost.weight_bytes * static_cast<double>(passes) / rates.weights);
   const double plain = static_cast<double>(channels.out_channels * channels.in_per_group() * 9 * 4);
   return {m == 2 ? ConvMethod::kWinograd2 : ConvMethod::kWinograd4, tile, products + moved / rates.transforms, cost.weight_bytes + plain};
@@ -63,14 +67,14 @@ std::optional<ConvChoice> Products(const NetworkNode& node, const ChannelGroups&
   Layout layout = input.layout;
   layout.terms = terms;
   const bool planar = layout.form == Layout::Form::kPlanar;
-  if (terms == 0 || node.stride_w > kMostTermStride || (planar && channels.in_channels > kTermPlanar)) return std::nullopt;
+  if (terms == 0 || node.stride_w > kMaxTermStride || (planar && channels.in_channels > kTermPlanar)) return std::nullopt;
   const bool tiles = kernels.products.tiles.run != nullptr;
   const int64_t lanes = layout.lanes(), width = layout.form == Layout::Form::kVectors ? output.batch : output.width;
   ConvChoice choice{tiles ? ConvMethod::kTiles : ConvMethod::kPairs, {}, 0, 0, terms};
   if (tiles && planar && node.dilation_w == 1) choice.row_taps = node.kernel_w <= 4 ? 4 : 8;
   double pixels = static_cast<double>(output.batch * output.height * output.width);
   if (tiles) {
-    choice.tile = {2, static_cast<int>(EvenPart(width, kMostMatrixPixels))};
+    choice.tile = {2, static_cast<int>(EvenPart(width, kMaxMatrixPixels))};
     pixels *= static_cast<double>((width + choice.tile.pixels - 1) / choice.tile.pixels * choice.tile.pixels) / static_cast<double>(width);
   } else {
     choice.tile = ChooseTile(channels, width, lanes / 2, kernels.blocked, 1, lanes);
@@ -80,7 +84,8 @@ std::optional<ConvChoice> Products(const NetworkNode& node, const ChannelGroups&
   choice.bytes = cost.weight_bytes / 2 * terms;
   choice.estimate = std::max(cost.macs / rates.terms[terms - 1], choice.bytes / rates.weights);
   if (terms < 3 && KeptTerms(node, options, kernels) == 0) choice.bytes += static_cast<double>(node.weight_count) * 4;
-  if (!input.as_terms) choice.estimate += static_cast<double>(layout.shape.batch) * static_cast<double>(layout.term()) * (4 + 4 * terms) / rates.transforms;
+  if (!input.as_terms)
+    choice.estimate += static_cast<double>(layout.shape.batch) * static_cast<double>(layout.term()) * (4 + 4 * terms) / rates.transforms;
   return choice;
 }
 
@@ -96,23 +101,24 @@ int TermsOf(Precision precision, const KernelTable& kernels) {
 int KeptTerms(const NetworkNode& node, const EngineOptions& options, const KernelTable& kernels) {
   const int terms = TermsOf(options.precision, kernels);
   if (terms == 3 || options.algorithm == Algorithm::kFloat64 || node.weight_count == 0) return 0;
-  const ChannelGroups channels{node.weight_count / (node.out_channels * node.kernel_h * node.kernel_w) * node.groups, node.out_channels, node.groups};
+  const ChannelGroups channels{node.weight_count / (node.out_channels * node.kernel_h * node.kernel_w) * node.groups, node.out_channels,
+                               node.groups};
   // Beside pairs Winograd's algorithm wins often; beside matrix tiles hardly ever.
   const bool float32 = IsDepthwise(channels) || (kernels.products.tiles.run == nullptr && CanWinograd(node, channels));
   return float32 ? 0 : terms;
 }
 
 bool CanWinograd(const NetworkNode& node, const ChannelGroups& channels) {
-  return node.kernel_h == 3 && node.kernel_w == 3 && node.stride_h == 1 && node.stride_w == 1 && node.dilation_h == 1 && node.dilation_w == 1 &&
-         channels.regular();
+  return node.kernel_h == 3 && node.kernel_w == 3 && node.stride_h == 1 && node.stride_w == 1 && node.dilation_h == 1 &&
+         node.dilation_w == 1 && channels.regular();
 }
 
 bool IsDepthwise(const ChannelGroups& channels) {
   return channels.groups > 1 && channels.groups == channels.in_channels && channels.groups == channels.out_channels;
 }
 
-ConvChoice ChooseConv(const NetworkNode& node, const ChannelGroups& channels, const ConvInput& input, const ImageShape& output, const EngineOptions& options,
-                      const KernelTable& kernels, int threads) {
+ConvChoice ChooseConv(const NetworkNode& node, const ChannelGroups& channels, const ConvInput& input, const ImageShape& output,
+                      const EngineOptions& options, const KernelTable& kernels, int threads) {
   const Rates& rates = RatesOf(kernels.isa);
   const Layout& layout = input.layout;
   if (options.algorithm == Algorithm::kFloat64) return Plain(node);
@@ -130,7 +136,7 @@ ConvChoice ChooseConv(const NetworkNode& node, const ChannelGroups& channels, co
     const bool asked = options.algorithm == (m == 2 ? Algorithm::kWinograd2 : Algorithm::kWinograd4);
     if (!(any || asked) || !CanWinograd(node, channels) || layout.form != Layout::Form::kBlocked) continue;
     const ConvChoice choice = Winograd(m, channels, judged, kernels, rates, 1);
-    const double gain = best.method == ConvMethod::kWinograd2 ? kWorthGrowing : 1;
+    const double gain = best.method == ConvMethod::kWinograd2 ? kMaxTimeOfF4 : 1;
     if (asked || choice.estimate < best.estimate * gain) best = choice;
   }
   if (any || options.algorithm == Algorithm::kProducts) {

@@ -11,13 +11,15 @@ namespace {
 // Rows of the map between the two that are there at a time.
 constexpr int64_t kMiddleBytes = 128 << 10;
 
-// A depthwise convolution and the pointwise one that alone reads it, a few rows of all channels at a time: the map between them never leaves the
-// nearest caches, and a thread makes its own rows of both.
+// A depthwise convolution and the pointwise one that alone reads it, a few rows of all channels at a time: the map between them never
+// leaves the nearest caches, and a thread makes its own rows of both.
 class SeparableConv final : public Step {
  public:
   SeparableConv(ConvSetting depthwise, ConvSetting pointwise, TileSize tile, int threads, Value output)
-      : Step(output), lanes_(std::min<int64_t>(threads, output.layout.shape.height)),
-        middle_(Middle(pointwise, (output.layout.shape.height + lanes_ - 1) / lanes_, output)), terms_(middle_),
+      : Step(output),
+        lanes_(std::min<int64_t>(threads, output.layout.shape.height)),
+        middle_(Middle(pointwise, (output.layout.shape.height + lanes_ - 1) / lanes_, output)),
+        terms_(middle_),
         depthwise_(depthwise, depthwise.input.layout, middle_) {
     terms_.terms = pointwise.form.terms;
     pointwise_ = MakeDenseRows(pointwise, tile, terms_, output.layout);
@@ -58,10 +60,11 @@ class SeparableConv final : public Step {
   void Split(float* middle, float* terms, int64_t rows) const {
     if (middle_.blocks() % 2 == 1) std::memset(terms, 0, static_cast<size_t>(terms_.elements()) * sizeof(float));
     const int64_t last = middle_.blocks() - 1;
-    ClearBeyond(middle + middle_.block(last), rows * middle_.shape.width, middle_.shape.channels - last * kBlock, kBlock);
+    ClearPaddedChannels(middle + middle_.block(last), rows * middle_.shape.width, middle_.shape.channels - last * kBlock, kBlock);
     for (int64_t block = 0; block < middle_.blocks(); ++block) {
       auto* y = reinterpret_cast<uint16_t*>(terms + terms_.block(block));
-      pointwise_->setting().kernels->terms.row({middle + middle_.block(block), rows * middle_.shape.width, y, kTermBlock, 2 * terms_.term()}, terms_.terms);
+      pointwise_->setting().kernels->terms.row(
+          {middle + middle_.block(block), rows * middle_.shape.width, y, kTermBlock, 2 * terms_.term()}, terms_.terms);
     }
   }
 

@@ -12,10 +12,22 @@ namespace {
 constexpr int64_t kMaxElements = int64_t{1} << 31, kMaxDim = int64_t{1} << 31;
 
 ConvShape ShapeOfConv(const NetworkNode& node, const ImageShape& x) {
-  return {.batch = x.batch, .in_channels = x.channels, .height = x.height, .width = x.width, .out_channels = node.out_channels,
-          .kernel_h = node.kernel_h, .kernel_w = node.kernel_w, .stride_h = node.stride_h, .stride_w = node.stride_w,
-          .pad_top = node.pad_top, .pad_left = node.pad_left, .pad_bottom = node.pad_bottom, .pad_right = node.pad_right,
-          .dilation_h = node.dilation_h, .dilation_w = node.dilation_w, .groups = node.groups};
+  return {.batch = x.batch,
+          .in_channels = x.channels,
+          .height = x.height,
+          .width = x.width,
+          .out_channels = node.out_channels,
+          .kernel_h = node.kernel_h,
+          .kernel_w = node.kernel_w,
+          .stride_h = node.stride_h,
+          .stride_w = node.stride_w,
+          .pad_top = node.pad_top,
+          .pad_left = node.pad_left,
+          .pad_bottom = node.pad_bottom,
+          .pad_right = node.pad_right,
+          .dilation_h = node.dilation_h,
+          .dilation_w = node.dilation_w,
+          .groups = node.groups};
 }
 
 // A last window may begin in the map or its left padding, no further. Rounded up, one that is larger than all there is may be the only one.
@@ -57,9 +69,11 @@ Status ShapeOfImages(const NetworkNode& node, const std::vector<Shape>& inputs, 
       const ConvShape shape = ShapeOfConv(node, x);
       const Status checked = CheckConvShape(shape);
       if (!checked.ok()) return checked;
-      if (shape.pad_top < 0 || shape.pad_left < 0 || shape.pad_bottom < 0 || shape.pad_right < 0) return Fails("a padding of the convolution");
+      if (shape.pad_top < 0 || shape.pad_left < 0 || shape.pad_bottom < 0 || shape.pad_right < 0)
+        return Fails("a padding of the convolution");
       *out = Shape::Of({x.batch, node.out_channels, shape.out_height(), shape.out_width()});
-      if (node.weight_count != node.out_channels * (x.channels / node.groups) * node.kernel_h * node.kernel_w) return Fails("the size of the weight");
+      if (node.weight_count != node.out_channels * (x.channels / node.groups) * node.kernel_h * node.kernel_w)
+        return Fails("the size of the weight");
       if (!IsBiasOf(node, node.out_channels)) return Fails("the size of the bias");
       return inputs.size() > 1 && inputs[1] != *out ? Fails("the shape of what is added") : Ok();
     }
@@ -83,7 +97,9 @@ Status ShapeOfImages(const NetworkNode& node, const std::vector<Shape>& inputs, 
 
 // Whether the number and the forms of a node's inputs are right, and which form it makes.
 Status CheckInputs(const NetworkNode& node, const std::vector<Form>& forms, Form* out) {
-  const auto all = [&](Form form) { return std::all_of(node.inputs.begin(), node.inputs.end(), [&](int value) { return forms[static_cast<size_t>(value)] == form; }); };
+  const auto all = [&](Form form) {
+    return std::all_of(node.inputs.begin(), node.inputs.end(), [&](int value) { return forms[static_cast<size_t>(value)] == form; });
+  };
   const size_t count = node.inputs.size();
   size_t least = 1, most = 1;
   if (node.kind == NodeKind::kAdd || node.kind == NodeKind::kGate || node.kind == NodeKind::kMatMul) least = most = 2;
@@ -102,9 +118,11 @@ Status CheckInputs(const NetworkNode& node, const std::vector<Form>& forms, Form
 }  // namespace
 
 Status CheckNode(const NetworkNode& node) {
-  if (!IsWithin({node.kernel_h, node.kernel_w, node.stride_h, node.stride_w, node.dilation_h, node.dilation_w, node.groups}, 1)) return Fails("a window");
+  if (!IsWithin({node.kernel_h, node.kernel_w, node.stride_h, node.stride_w, node.dilation_h, node.dilation_w, node.groups}, 1))
+    return Fails("a window");
   if (!IsWithin({node.pad_top, node.pad_left, node.pad_bottom, node.pad_right}, -kMaxDim)) return Fails("a padding");
-  if (!std::all_of(node.ints.begin(), node.ints.end(), [](int64_t value) { return IsWithin({value}, -kMaxDim); })) return Fails("an integer");
+  if (!std::all_of(node.ints.begin(), node.ints.end(), [](int64_t value) { return IsWithin({value}, -kMaxDim); }))
+    return Fails("an integer");
   if (node.kind != NodeKind::kConv && node.kind != NodeKind::kLinear) return Ok();
   int64_t taps;
   if (!IsWithin({node.out_channels}, 1) || node.out_channels % node.groups != 0) return Fails("groups");
@@ -122,13 +140,15 @@ Status InferShapes(const Network& network, const ImageShape& input, std::vector<
     const NetworkNode& node = network.nodes[i];
     std::vector<Shape> inputs;
     for (const int value : node.inputs) {
-      if (value < 0 || value > static_cast<int>(i)) return {Code::kInvalidArgument, "an input that does not come before its node", static_cast<long long>(i)};
+      if (value < 0 || value > static_cast<int>(i))
+        return {Code::kInvalidArgument, "an input that does not come before its node", static_cast<long long>(i)};
       inputs.push_back((*shapes)[static_cast<size_t>(value)]);
     }
     Form form = Form::kImages;
     Shape shape;
     Status status = CheckInputs(node, *forms, &form);
-    if (status.ok()) status = node.kind < NodeKind::kActivation ? ShapeOfImages(node, inputs, &shape) : ShapeOfTensor(node, inputs, form, &shape);
+    if (status.ok())
+      status = node.kind < NodeKind::kActivation ? ShapeOfImages(node, inputs, &shape) : ShapeOfTensor(node, inputs, form, &shape);
     const bool filled = std::all_of(shape.dims.begin(), shape.dims.begin() + shape.rank, [](int64_t size) { return size > 0; });
     if (status.ok() && !(filled && shape.checked_count().AtMost(kMaxElements))) status = Fails("the size of a result");
     if (!status.ok()) {

@@ -10,7 +10,8 @@ namespace repfuse {
 // How a value lies: images in the engine's own layout, tensors row-major.
 enum class Form { kImages, kTensor };
 
-// Whether a node's numbers are in range (2^31 at most) and fit each other, whatever the input: nothing else may be reckoned with them before.
+// Whether a node's numbers are in range (2^31 at most) and fit each other, whatever the input: nothing else may be reckoned with them
+// before.
 Status CheckNode(const NetworkNode& node);
 
 // Of the input and of what every node makes, of at most 2^31 elements each. Fails naming the node (`where`) that does not fit.

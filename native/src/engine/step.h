@@ -18,7 +18,7 @@ struct Value {
 // What one run works on.
 struct RunState {
   float* const* slots;
-  const float* input;      // of the caller, NCHW
+  const float* input;  // of the caller, NCHW
   float* const* outputs;
   float* workspace;        // of the first thread
   int64_t workspace_size;  // elements from one thread's to the next

@@ -11,11 +11,13 @@
 namespace repfuse {
 namespace {
 
-std::unique_ptr<Step> MakeStep(const NetworkNode& node, const std::vector<TensorValue>& inputs, TensorValue output, const KernelTable& kernels) {
+std::unique_ptr<Step> MakeStep(const NetworkNode& node, const std::vector<TensorValue>& inputs, TensorValue output,
+                               const KernelTable& kernels) {
   if (auto step = MakeTensorStep(node, inputs, kernels, output)) return step;
   switch (node.kind) {
     case NodeKind::kActivation: return MakeActivation(inputs[0].value, Function(node, kernels), output.value);
-    case NodeKind::kResize: return MakeResize(ResizeLike(node.resize, inputs.size() > 1 ? &inputs[1].shape : nullptr), inputs[0].value, output.value);
+    case NodeKind::kResize:
+      return MakeResize(ResizeLike(node.resize, inputs.size() > 1 ? &inputs[1].shape : nullptr), inputs[0].value, output.value);
     case NodeKind::kDepthToSpace: return MakeDepthToSpace(node, inputs[0].value, output.value);
     default: return nullptr;
   }
@@ -34,8 +36,10 @@ Layout RowMajor(const Shape& shape) { return {.form = Layout::Form::kPlanar, .sh
 bool IsTensorOp(NodeKind kind) { return kind >= NodeKind::kActivation && kind < NodeKind::kToTensor && kind != NodeKind::kConstant; }
 
 Status TensorOpShape(const NetworkNode& node, const std::vector<TensorView>& inputs, Shape* out) {
-  const bool two = node.kind == NodeKind::kMatMul, any = node.kind == NodeKind::kConcat || node.kind == NodeKind::kBinary || node.kind == NodeKind::kResize;
-  if (!IsTensorOp(node.kind) || inputs.empty() || (two && inputs.size() != 2) || (!two && !any && inputs.size() != 1)) return {Code::kInvalidArgument, "the number of inputs"};
+  const bool two = node.kind == NodeKind::kMatMul,
+             any = node.kind == NodeKind::kConcat || node.kind == NodeKind::kBinary || node.kind == NodeKind::kResize;
+  if (!IsTensorOp(node.kind) || inputs.empty() || (two && inputs.size() != 2) || (!two && !any && inputs.size() != 1))
+    return {Code::kInvalidArgument, "the number of inputs"};
   const Status checked = CheckNode(node);
   if (!checked.ok()) return checked;
   std::vector<Shape> shapes;
@@ -63,9 +67,15 @@ Status RunTensorOp(const NetworkNode& node, const std::vector<TensorView>& input
   AlignedBuffer workspace;
   const int64_t each = step->workspace();
   int64_t bytes;
-  if (!CheckedProduct({each, threads, 4}, &bytes) || (bytes > 0 && !workspace.Allocate(static_cast<size_t>(bytes)))) return {Code::kOutOfMemory, "the workspace"};
+  if (!CheckedProduct({each, threads, 4}, &bytes) || (bytes > 0 && !workspace.Allocate(static_cast<size_t>(bytes))))
+    return {Code::kOutOfMemory, "the workspace"};
   const FlushDenormals flush;
-  step->Run({.slots = slots.data(), .input = nullptr, .outputs = nullptr, .workspace = workspace.as<float>(), .workspace_size = each, .threads = threads});
+  step->Run({.slots = slots.data(),
+             .input = nullptr,
+             .outputs = nullptr,
+             .workspace = workspace.as<float>(),
+             .workspace_size = each,
+             .threads = threads});
   return Cancelled() ? Status{Code::kCancelled, "cancelled"} : Ok();
 }
 

@@ -18,8 +18,8 @@ Shape ShapeOfInts(const std::vector<int64_t>& ints) {
 
 bool IsConstantOf(const NetworkNode& node, const Shape& shape) {
   const Checked bytes = shape.checked_count() * static_cast<int64_t>(sizeof(float));
-  return node.ints.size() <= kMaxRank && std::all_of(node.ints.begin(), node.ints.end(), [](int64_t dim) { return dim > 0; }) && bytes.ok() &&
-         node.bias.bytes() == static_cast<size_t>(bytes.value());
+  return node.ints.size() <= kMaxRank && std::all_of(node.ints.begin(), node.ints.end(), [](int64_t dim) { return dim > 0; }) &&
+         bytes.ok() && node.bias.bytes() == static_cast<size_t>(bytes.value());
 }
 
 // Images meet constants of one value for all or for each channel only.
@@ -43,7 +43,8 @@ Status ShapeOfBinary(const NetworkNode& node, const std::vector<Shape>& inputs, 
 }
 
 Status ShapeOfConcat(const NetworkNode& node, const std::vector<Shape>& inputs, Form form, Shape* out) {
-  if (node.ints.size() != 1 || node.ints[0] < 0 || node.ints[0] >= inputs[0].rank || (form == Form::kImages && node.ints[0] != 1)) return Fails("the axis");
+  if (node.ints.size() != 1 || node.ints[0] < 0 || node.ints[0] >= inputs[0].rank || (form == Form::kImages && node.ints[0] != 1))
+    return Fails("the axis");
   const int axis = static_cast<int>(node.ints[0]);
   for (size_t i = 1; i < inputs.size(); ++i) {
     Shape same = inputs[i];
@@ -126,7 +127,8 @@ Status ShapeOfMatMul(Shape a, Shape b, Shape* out) {
 // Whether sizes can be had of its numbers.
 bool IsFinite(const ResizeOptions& o) {
   const auto finite = [](double value) { return std::isfinite(value); };
-  return std::all_of(o.scales.begin(), o.scales.end(), finite) && std::all_of(o.crop.begin(), o.crop.end(), finite) && finite(o.cubic_a) && finite(o.extrapolation);
+  return std::all_of(o.scales.begin(), o.scales.end(), finite) && std::all_of(o.crop.begin(), o.crop.end(), finite) && finite(o.cubic_a) &&
+         finite(o.extrapolation);
 }
 
 // A whole number of pixels that is no size if there is none, or one beyond all bounds.
@@ -134,7 +136,7 @@ int64_t SizeOf(double pixels) { return pixels >= 1 ? static_cast<int64_t>(std::m
 
 Status ShapeOfResize(const ResizeOptions& options, const Shape& x, Shape* out) {
   // Bytes that the taps of a result may take.
-  constexpr int64_t kMostTaps = int64_t{32} << 20;
+  constexpr int64_t kMaxTaps = int64_t{32} << 20;
   if (!IsFinite(options)) return Fails("a number of the resizing");
   Checked taps = 0;
   for (int axis = 0; axis < 2; ++axis) {
@@ -143,7 +145,7 @@ Status ShapeOfResize(const ResizeOptions& options, const Shape& x, Shape* out) {
     taps += Checked(sizes.to) * (MostTaps(options, sizes) * 16 + 8);
   }
   const Checked bytes = out->checked_count() * 4;
-  return bytes.ok() && taps.AtMost((bytes + kMostTaps).value()) ? Ok() : Status{Code::kTooLarge, "the taps of the resizing"};
+  return bytes.ok() && taps.AtMost((bytes + kMaxTaps).value()) ? Ok() : Status{Code::kTooLarge, "the taps of the resizing"};
 }
 
 Status ShapeOfPad(const NetworkNode& node, const Shape& x, Shape* out) {
@@ -234,7 +236,8 @@ Status ShapeOfTensor(const NetworkNode& node, const std::vector<Shape>& inputs, 
       if (x.rank != 4 || inputs.back().rank != 4) return Fails("an input that is no image");
       return ShapeOfResize(ResizeLike(node.resize, inputs.size() > 1 ? &inputs[1] : nullptr), x, out);
     case NodeKind::kDepthToSpace:
-      if (x.rank != 4 || node.ints.size() != 3 || node.ints[0] < 1 || node.ints[1] < 1 || x[1] % (node.ints[0] * node.ints[1]) != 0) return Fails("the blocks");
+      if (x.rank != 4 || node.ints.size() != 3 || node.ints[0] < 1 || node.ints[1] < 1 || x[1] % (node.ints[0] * node.ints[1]) != 0)
+        return Fails("the blocks");
       *out = Shape::Of({x[0], x[1] / (node.ints[0] * node.ints[1]), x[2] * node.ints[0], x[3] * node.ints[1]});
       return Ok();
     case NodeKind::kFlatten:

@@ -22,7 +22,8 @@ class StridedCopy final : public Step {
     float* y = out(run);
     walk_.ForRows(run.threads, [&](int64_t to, const std::array<int64_t, 1>& from, int64_t count, const std::array<int64_t, 1>& step) {
       if (step[0] == 1) std::copy_n(x + from[0], count, y + to);
-      else for (int64_t i = 0; i < count; ++i) y[to + i] = x[from[0] + i * step[0]];
+      else
+        for (int64_t i = 0; i < count; ++i) y[to + i] = x[from[0] + i * step[0]];
     });
   }
   std::string kernel() const override { return name_; }
@@ -80,10 +81,11 @@ class Pad final : public Step {
       float* y = out(run) + row * length;
       if (inner < 0) *y = *run.slots[slot_];
       else if (!inside) std::fill_n(y, length, value_);
-      else for (int64_t i = 0; i < length; ++i) {
-        const int64_t index = tables_[static_cast<size_t>(inner)][static_cast<size_t>(i)];
-        y[i] = index < 0 ? value_ : run.slots[slot_][offset + index];
-      }
+      else
+        for (int64_t i = 0; i < length; ++i) {
+          const int64_t index = tables_[static_cast<size_t>(inner)][static_cast<size_t>(i)];
+          y[i] = index < 0 ? value_ : run.slots[slot_][offset + index];
+        }
     });
   }
   std::string kernel() const override { return "pad"; }
@@ -110,7 +112,8 @@ class Pad final : public Step {
 // Whatever leaves the elements in their order.
 class Copy final : public Step {
  public:
-  Copy(const char* name, TensorValue input, TensorValue output) : Step(output.value), name_(name), slot_(input.value.slot), count_(output.shape.count()) {}
+  Copy(const char* name, TensorValue input, TensorValue output)
+      : Step(output.value), name_(name), slot_(input.value.slot), count_(output.shape.count()) {}
   void Run(const RunState& run) const override { std::copy_n(run.slots[slot_], count_, out(run)); }
   std::string kernel() const override { return name_; }
 
@@ -122,7 +125,8 @@ class Copy final : public Step {
 
 class Constant final : public Step {
  public:
-  Constant(const NetworkNode& node, TensorValue output) : Step(output.value), values_(node.bias.as<float>(), node.bias.as<float>() + output.shape.count()) {}
+  Constant(const NetworkNode& node, TensorValue output)
+      : Step(output.value), values_(node.bias.as<float>(), node.bias.as<float>() + output.shape.count()) {}
   void Run(const RunState& run) const override { std::copy(values_.begin(), values_.end(), out(run)); }
   std::string kernel() const override { return "constant"; }
 
@@ -285,7 +289,8 @@ class MatMul final : public Step {
   void Run(const RunState& run) const override {
     const int64_t panels = (columns_ + kernel_.columns - 1) / kernel_.columns;
     ForEach(batch_.count() * panels, run.threads, [&](int64_t index, int slot) {
-      const int64_t image = index / panels, first = index % panels * kernel_.columns, columns = std::min<int64_t>(kernel_.columns, columns_ - first);
+      const int64_t image = index / panels, first = index % panels * kernel_.columns,
+                    columns = std::min<int64_t>(kernel_.columns, columns_ - first);
       int64_t a_at = 0, b_at = 0, rest = image;
       for (int axis = batch_.rank - 1; axis >= 0; rest /= batch_[axis--]) {
         a_at += rest % batch_[axis] * a_strides_[static_cast<size_t>(axis)];
@@ -297,9 +302,17 @@ class MatMul final : public Step {
         const int64_t depth = std::min(kernel_.k_block, depth_ - k);
         for (int64_t i = 0; i < depth; ++i) std::copy_n(b + (k + i) * columns_ + first, columns, packed + i * kernel_.columns);
         for (int64_t r = 0; r < rows_; r += kernel_.rows) {
-          kernel_.run({.k = depth, .a = a + r * depth_ + k, .lda = depth_, .b = packed, .c = out(run) + (image * rows_ + r) * columns_ + first, .ldc = columns_,
-                       .rows = static_cast<int>(std::min<int64_t>(kernel_.rows, rows_ - r)), .columns = static_cast<int>(columns), .accumulate = k > 0,
-                       .bias = nullptr, .relu = false});
+          kernel_.run({.k = depth,
+                       .a = a + r * depth_ + k,
+                       .lda = depth_,
+                       .b = packed,
+                       .c = out(run) + (image * rows_ + r) * columns_ + first,
+                       .ldc = columns_,
+                       .rows = static_cast<int>(std::min<int64_t>(kernel_.rows, rows_ - r)),
+                       .columns = static_cast<int>(columns),
+                       .accumulate = k > 0,
+                       .bias = nullptr,
+                       .relu = false});
         }
       }
     });
@@ -325,7 +338,8 @@ class MatMul final : public Step {
 
 }  // namespace
 
-std::unique_ptr<Step> MakeTensorStep(const NetworkNode& node, const std::vector<TensorValue>& inputs, const KernelTable& kernels, TensorValue output) {
+std::unique_ptr<Step> MakeTensorStep(const NetworkNode& node, const std::vector<TensorValue>& inputs, const KernelTable& kernels,
+                                     TensorValue output) {
   switch (node.kind) {
     case NodeKind::kConstant: return std::make_unique<Constant>(node, output);
     case NodeKind::kBinary: return std::make_unique<Binary>(node, inputs, output);

@@ -14,6 +14,7 @@ struct TensorValue {
 };
 
 // Of kinds that make tensors, and of those that make what their inputs are where these are tensors; null for the kinds in image_steps.h.
-std::unique_ptr<Step> MakeTensorStep(const NetworkNode& node, const std::vector<TensorValue>& inputs, const KernelTable& kernels, TensorValue output);
+std::unique_ptr<Step> MakeTensorStep(const NetworkNode& node, const std::vector<TensorValue>& inputs, const KernelTable& kernels,
+                                     TensorValue output);
 
 }  // namespace repfuse

@@ -12,8 +12,8 @@ constexpr int64_t kInputBytes = 24 << 10;
 // Weights of a share, which its pairs of tiles read one after the other: they stay in the L2 cache meanwhile.
 constexpr int64_t kWeightBytes = 768 << 10;
 
-// Rows in pairs of matrix tiles, each of up to 16 pixels of a row. Loops, outermost first: slabs of input channels, pairs of tiles, panels. Of the
-// four operands of a step two thus come from the L1 cache; sums wait in scratch from slab to slab.
+// Rows in pairs of matrix tiles, each of up to 16 pixels of a row. Loops, outermost first: slabs of input channels, pairs of tiles, panels.
+// Of the four operands of a step two thus come from the L1 cache; sums wait in scratch from slab to slab.
 class TileRows final : public DenseRows {
  public:
   TileRows(ConvSetting setting, TileSize tile, const Layout& in, const Layout& out) : DenseRows(std::move(setting), tile, in, out) {
@@ -36,7 +36,8 @@ class TileRows final : public DenseRows {
 
   void Run(const DenseShare& share) const override {
     const TileKernels& kernels = s_.kernels->products.tiles;
-    const int64_t tiles = share.rows * row_tiles_, pairs = (tiles + 1) / 2, panels = static_cast<int64_t>(share.last_panel - share.first_panel);
+    const int64_t tiles = share.rows * row_tiles_, pairs = (tiles + 1) / 2,
+                  panels = static_cast<int64_t>(share.last_panel - share.first_panel);
     MatrixTile tile{};
     tile.x_term = 2 * in_.term();
     tile.pixel = s_.stride_w * in_.pixel() * 4;
@@ -60,7 +61,7 @@ class TileRows final : public DenseRows {
           Prefetch(slab * block, pair, pairs, &tile);
           kernels.run(tile, rows, panel.blocks, s_.form.terms);
           if (plane + slab < panel.in_blocks) continue;
-          for (int row = 0; row < rows; ++row) LeaveTile(share, panel, 2 * pair + row, tile.sums + row * panel.blocks * kMatrixSums);
+          for (int row = 0; row < rows; ++row) StoreTile(share, panel, 2 * pair + row, tile.sums + row * panel.blocks * kMatrixSums);
         }
       }
     }
@@ -86,7 +87,8 @@ class TileRows final : public DenseRows {
 
   const uint16_t* InputsOf(const DenseShare& share, const Panel& panel, int64_t index) const {
     const int64_t row = index / row_tiles_, column = index % row_tiles_ * tile_.pixels;
-    return reinterpret_cast<const uint16_t*>(share.x + panel.in_block * in_.plane() + row * s_.stride_h * in_.row() + column * s_.stride_w * in_.pixel());
+    return reinterpret_cast<const uint16_t*>(share.x + panel.in_block * in_.plane() + row * s_.stride_h * in_.row() +
+                                             column * s_.stride_w * in_.pixel());
   }
 
   // Of the weights that follow in memory (the next slab's, or the next panel's), as many as a pair's part.
@@ -99,15 +101,17 @@ class TileRows final : public DenseRows {
   }
 
   // sums: [block][16 pixels][16] of one tile.
-  void LeaveTile(const DenseShare& share, const Panel& panel, int64_t index, float* sums) const {
-    const int64_t row = index / row_tiles_, column = index % row_tiles_ * tile_.pixels, pixels = std::min<int64_t>(tile_.pixels, out_.shape.width - column);
+  void StoreTile(const DenseShare& share, const Panel& panel, int64_t index, float* sums) const {
+    const int64_t row = index / row_tiles_, column = index % row_tiles_ * tile_.pixels,
+                  pixels = std::min<int64_t>(tile_.pixels, out_.shape.width - column);
     for (int64_t i = 0; i < panel.blocks; ++i, sums += kMatrixSums) {
       const int64_t block = panel.block + i;
       float* const y = share.y + out_.block(block) + row * out_.row() + column * out_.pixel();
       float* const finished = out_.terms == 0 ? y : sums;
-      const float* residual = share.residual == nullptr ? nullptr : share.residual + block * other().plane() + row * other().row() + column * kBlock;
+      const float* residual =
+          share.residual == nullptr ? nullptr : share.residual + block * other().plane() + row * other().row() + column * kBlock;
       s_.blocked().finish({sums, residual, finished, pixels * kBlock, s_.epilogue.low, s_.epilogue.high});
-      Leave(block, finished, y, pixels);
+      Store(block, finished, y, pixels);
     }
   }
 

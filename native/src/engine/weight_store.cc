@@ -6,7 +6,8 @@
 
 namespace repfuse {
 
-WeightStore::WeightStore(Network& network, const EngineOptions& options, const KernelTable& kernels) : network_(network), entries_(network.nodes.size()) {
+WeightStore::WeightStore(Network& network, const EngineOptions& options, const KernelTable& kernels)
+    : network_(network), entries_(network.nodes.size()) {
   for (size_t i = 0; i < entries_.size(); ++i) {
     NetworkNode& node = network.nodes[i];
     const int terms = KeptTerms(node, options, kernels);

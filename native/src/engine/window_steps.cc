@@ -15,7 +15,9 @@ struct Range {
   Range Inside(int64_t length) const { return {begin < 0 ? begin + (step - 1 - begin) / step * step : begin, std::min(end, length), step}; }
 };
 
-Range RangeOf(int64_t first, int64_t taps, int64_t step, int64_t end) { return {first, std::min(first + (taps - 1) * step + 1, end), step}; }
+Range RangeOf(int64_t first, int64_t taps, int64_t step, int64_t end) {
+  return {first, std::min(first + (taps - 1) * step + 1, end), step};
+}
 
 // Windows of one row of outputs after the other. `end` is that of the padded input.
 class Pool : public Step {
@@ -30,7 +32,8 @@ class Pool : public Step {
       float* row = out(run) + to.at(n, block, y, 0);
       const Range rows = RangeOf(y * w_.stride_h - w_.pad_top, w_.kernel_h, w_.dilation_h, in.shape.height + w_.pad_bottom);
       for (int64_t column = 0; column < to.shape.width; ++column) {
-        RunWindow(x, rows, RangeOf(column * w_.stride_w - w_.pad_left, w_.kernel_w, w_.dilation_w, in.shape.width + w_.pad_right), row + column * kBlock);
+        RunWindow(x, rows, RangeOf(column * w_.stride_w - w_.pad_left, w_.kernel_w, w_.dilation_w, in.shape.width + w_.pad_right),
+                  row + column * kBlock);
       }
     });
   }
@@ -70,7 +73,8 @@ class MaxPool final : public Pool {
         }
       }
     }
-    for (int q = 0; q < kQuads; ++q) reinterpret_cast<Quad*>(y)[q] = unordered[q] ? Quad{} + std::numeric_limits<float>::quiet_NaN() : most[q];
+    for (int q = 0; q < kQuads; ++q)
+      reinterpret_cast<Quad*>(y)[q] = unordered[q] ? Quad{} + std::numeric_limits<float>::quiet_NaN() : most[q];
   }
 };
 
@@ -122,8 +126,12 @@ class GlobalAveragePool final : public Step {
 
 }  // namespace
 
-std::unique_ptr<Step> MakeMaxPool(Value input, WindowSetting window, Value output) { return std::make_unique<MaxPool>(input, window, output); }
-std::unique_ptr<Step> MakeAveragePool(Value input, WindowSetting window, Value output) { return std::make_unique<AveragePool>(input, window, output); }
+std::unique_ptr<Step> MakeMaxPool(Value input, WindowSetting window, Value output) {
+  return std::make_unique<MaxPool>(input, window, output);
+}
+std::unique_ptr<Step> MakeAveragePool(Value input, WindowSetting window, Value output) {
+  return std::make_unique<AveragePool>(input, window, output);
+}
 std::unique_ptr<Step> MakeGlobalAveragePool(Value input, Value output) { return std::make_unique<GlobalAveragePool>(input, output); }
 
 }  // namespace repfuse

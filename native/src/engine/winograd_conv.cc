@@ -8,21 +8,24 @@
 namespace repfuse {
 namespace {
 
-// Up to so many threads each takes all inputs into the domain for itself: cheaper than to hand the domain's values, which are more, to others.
-constexpr int kAlone = 4;
+// Up to so many threads each takes all inputs into the domain for itself: cheaper than to hand the domain's values, which are more, to
+// others.
+constexpr int kMaxThreadsTransformingAlone = 4;
 // Weights up to so many bytes are read by every thread, each for tiles of its own.
-constexpr int64_t kShared = 3 << 20;
-// Blocks of inputs whose products are summed one after the other before they join what the blocks before have left (see direct_rows.cc): half of
-// them, within these bounds.
-constexpr int64_t kLeastChain = 8, kMostChain = 16;
+constexpr int64_t kMaxSharedWeightBytes = 3 << 20;
+// Blocks of inputs whose products are summed one after the other before they join what the blocks before have left (see direct_rows.cc):
+// half of them, within these bounds.
+constexpr int64_t kMinChain = 8, kMaxChain = 16;
 // What a pass holds in the domain where its weights stay in the L2 cache beside it, and where they do not.
 constexpr int64_t kSmallPass = 400 << 10, kLargePass = 900 << 10, kCachedWeights = 512 << 10;
 
-// Tiles are taken in passes. Of each pass: inputs into the domain, then panel by panel a matrix product for each of the domain's values, and
-// the products back. v: [value][group of tiles][input block][tile][16], products: [value][group of tiles][block of the panel][tile][16].
+// Tiles are taken in passes. Of each pass: inputs into the domain, then panel by panel a matrix product for each of the domain's values,
+// and the products back. v: [value][group of tiles][input block][tile][16], products: [value][group of tiles][block of the
+// panel][tile][16].
 class WinogradConv final : public Step {
  public:
-  WinogradConv(ConvSetting setting, int m, TileSize tile, int threads, Value output) : Step(output), s_(std::move(setting)), m_(m), tile_(tile) {
+  WinogradConv(ConvSetting setting, int m, TileSize tile, int threads, Value output)
+      : Step(output), s_(std::move(setting)), m_(m), tile_(tile) {
     const ImageShape& shape = output.layout.shape;
     tiles_x_ = (shape.width + m - 1) / m;
     tiles_y_ = (shape.height + m - 1) / m;
@@ -81,23 +84,23 @@ class WinogradConv final : public Step {
       const int64_t begin = pass.groups * (i % parts) / parts, end = pass.groups * (i % parts + 1) / parts;
       float* const products = run.workspace + slot * run.workspace_size + values_ * in_size_;
       Multiply(panel, pass, begin, end, v, products);
-      Leave(run, panel, pass, begin, end, products);
+      TransformOutput(run, panel, pass, begin, end, products);
     };
-    if (run.threads <= kAlone) {
+    if (run.threads <= kMaxThreadsTransformingAlone) {
       const int64_t lanes = std::min<int64_t>(run.threads, shares);
       ForEach(lanes, run.threads, [&](int64_t lane, int slot) {
         float* const v = run.workspace + slot * run.workspace_size;
         const int64_t begin = shares * lane / lanes, end = shares * (lane + 1) / lanes;
         const auto [first, last] = InputsOf(begin / parts, (end - 1) / parts + 1);
         for (int64_t block = first; block < last; ++block) {
-          for (int64_t group = 0; group < pass.groups; ++group) Enter(run, pass, group, block, v);
+          for (int64_t group = 0; group < pass.groups; ++group) TransformInput(run, pass, group, block, v);
         }
         for (int64_t i = begin; i < end; ++i) multiply(i, v, slot);
       });
       return;
     }
     float* const v = run.workspace;
-    ForEach(in_blocks_ * pass.groups, run.threads, [&](int64_t i, int) { Enter(run, pass, i % pass.groups, i / pass.groups, v); });
+    ForEach(in_blocks_ * pass.groups, run.threads, [&](int64_t i, int) { TransformInput(run, pass, i % pass.groups, i / pass.groups, v); });
     ForEach(shares, run.threads, [&](int64_t i, int slot) { multiply(i, v, slot); });
   }
 
@@ -112,7 +115,7 @@ class WinogradConv final : public Step {
   }
 
   // Inputs of a group of tiles into the domain, one block of channels.
-  void Enter(const RunState& run, const Pass& pass, int64_t group, int64_t block, float* v) const {
+  void TransformInput(const RunState& run, const Pass& pass, int64_t group, int64_t block, float* v) const {
     const Layout& in = s_.input.layout;
     WinogradInput tile{.x = nullptr, .row = in.row(), .v = v + (group * in_blocks_ + block) * tile_.pixels * kBlock, .value = in_size_};
     for (int64_t i = 0; i < TilesOf(pass, group); ++i, tile.v += kBlock) {
@@ -123,7 +126,7 @@ class WinogradConv final : public Step {
   }
 
   void Multiply(const Panel& panel, const Pass& pass, int64_t begin, int64_t end, const float* v, float* products) const {
-    static constexpr float kZeros[kMostTileBlocks * kBlock] = {};
+    static constexpr float kZeros[kMaxTileBlocks * kBlock] = {};
     ConvTile tile{};
     tile.pixel = kBlock;
     tile.y_block = tile_.pixels * kBlock;
@@ -132,7 +135,7 @@ class WinogradConv final : public Step {
     // As in direct_rows.cc: of a last block that is not full the channels that exist.
     const int64_t rest = s_.channels.in_channels % kBlock;
     const int64_t full = rest != 0 && panel.in_block + panel.in_blocks == in_blocks_ ? panel.in_blocks - 1 : panel.in_blocks;
-    const int64_t chain = std::clamp<int64_t>((panel.in_blocks + 1) / 2, kLeastChain, kMostChain);
+    const int64_t chain = std::clamp<int64_t>((panel.in_blocks + 1) / 2, kMinChain, kMaxChain);
     const float* weight = s_.weights->weight.as<float>() + panel.offset * values_ * kBlock * kBlock;
     for (int64_t value = 0; value < values_; ++value, weight += step) {
       // The weights of the next value, fetched evenly.
@@ -157,7 +160,7 @@ class WinogradConv final : public Step {
   }
 
   // Products of a panel back to outputs.
-  void Leave(const RunState& run, const Panel& panel, const Pass& pass, int64_t begin, int64_t end, const float* products) const {
+  void TransformOutput(const RunState& run, const Panel& panel, const Pass& pass, int64_t begin, int64_t end, const float* products) const {
     const Layout& to = output_.layout;
     WinogradOutput tile{};
     tile.value = out_size_;
@@ -174,7 +177,8 @@ class WinogradConv final : public Step {
           tile.y = out(run) + to.at(place.n, panel.block + block, place.y, place.x);
           tile.rows = static_cast<int>(std::min<int64_t>(m_, to.shape.height - place.y));
           tile.columns = static_cast<int>(std::min<int64_t>(m_, to.shape.width - place.x));
-          if (s_.residual) tile.residual = run.slots[s_.residual->slot] + s_.residual->layout.at(place.n, panel.block + block, place.y, place.x);
+          if (s_.residual)
+            tile.residual = run.slots[s_.residual->slot] + s_.residual->layout.at(place.n, panel.block + block, place.y, place.x);
           kernels().output(tile);
           if (!s_.epilogue.after) continue;
           for (int row = 0; row < tile.rows; ++row) {
@@ -192,17 +196,18 @@ class WinogradConv final : public Step {
   TileSize tile_;
   std::vector<int64_t> taps_;
   int64_t tiles_x_, tiles_y_, tiles_, values_, in_blocks_;
-  int64_t pass_, groups_;        // tiles of a pass, and their groups
-  int64_t in_size_, out_size_;   // elements of one value of the domain: of all inputs, of a panel's products
+  int64_t pass_, groups_;       // tiles of a pass, and their groups
+  int64_t in_size_, out_size_;  // elements of one value of the domain: of all inputs, of a panel's products
 };
 
 }  // namespace
 
 int64_t WinogradPass(const ChannelGroups& channels, int m, int pixels, int64_t tiles, int threads) {
-  const int64_t values = WinogradSize(m) * WinogradSize(m), tile_bytes = values * (channels.in_blocks() + channels.out_blocks()) * kBlock * 4;
+  const int64_t values = WinogradSize(m) * WinogradSize(m),
+                tile_bytes = values * (channels.in_blocks() + channels.out_blocks()) * kBlock * 4;
   // With weights larger than the cache, reading them once for all tiles matters more than where the tiles lie.
   const int64_t weight_bytes = values * channels.in_blocks() * channels.out_blocks() / channels.groups * kBlock * kBlock * 4;
-  if (weight_bytes <= kShared) tiles = (tiles + threads - 1) / threads;
+  if (weight_bytes <= kMaxSharedWeightBytes) tiles = (tiles + threads - 1) / threads;
   const int64_t most = (weight_bytes <= kCachedWeights ? kSmallPass : std::max(kLargePass, weight_bytes)) / tile_bytes;
   return std::min(std::max<int64_t>(most / pixels, 1) * pixels, tiles);
 }

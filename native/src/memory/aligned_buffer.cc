@@ -10,11 +10,11 @@ namespace repfuse {
 namespace {
 
 constexpr size_t kAlignment = 64;
-constexpr size_t kSmallest = 1 << 15;   // smaller blocks are the allocator's business
+constexpr size_t kMin = 1 << 15;  // smaller blocks are the allocator's business
 constexpr size_t kGranularity = 1 << 16;
 constexpr size_t kHugePage = size_t{2} << 20;
 constexpr int kSlots = 32;
-constexpr size_t kMostKept = size_t{64} << 20;
+constexpr size_t kMaxKept = size_t{64} << 20;
 
 size_t RoundUp(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
 
@@ -29,11 +29,12 @@ void* AllocateAligned(size_t alignment, size_t bytes) {
 class BlockCache {
  public:
   // A block of at least `bytes` and at most twice that, or null.
-  void* Take(size_t bytes, size_t* capacity) {
+  void* Acquire(size_t bytes, size_t* capacity) {
     std::lock_guard lock(mutex_);
     Block* best = nullptr;
     for (Block& block : blocks_) {
-      if (block.data != nullptr && block.bytes >= bytes && block.bytes <= 2 * bytes && (best == nullptr || block.bytes < best->bytes)) best = &block;
+      if (block.data != nullptr && block.bytes >= bytes && block.bytes <= 2 * bytes && (best == nullptr || block.bytes < best->bytes))
+        best = &block;
     }
     if (best == nullptr) return nullptr;
     kept_ -= best->bytes;
@@ -44,7 +45,7 @@ class BlockCache {
   // Whether the block was kept.
   bool Keep(void* data, size_t bytes) {
     std::lock_guard lock(mutex_);
-    if (kept_ + bytes > kMostKept) return false;
+    if (kept_ + bytes > kMaxKept) return false;
     for (Block& block : blocks_) {
       if (block.data != nullptr) continue;
       block = {data, bytes};
@@ -75,7 +76,7 @@ BlockCache& Cache() {
 AlignedBuffer::~AlignedBuffer() { Release(); }
 
 void AlignedBuffer::Release() {
-  if (data_ != nullptr && (capacity_ < kSmallest || !Cache().Keep(data_, capacity_))) std::free(data_);
+  if (data_ != nullptr && (capacity_ < kMin || !Cache().Keep(data_, capacity_))) std::free(data_);
   data_ = nullptr;
   bytes_ = capacity_ = 0;
 }
@@ -83,9 +84,9 @@ void AlignedBuffer::Release() {
 bool AlignedBuffer::Allocate(size_t bytes) {
   Release();
   if (bytes > SIZE_MAX / 2) return false;
-  if (bytes >= kSmallest) data_ = Cache().Take(bytes, &capacity_);
+  if (bytes >= kMin) data_ = Cache().Acquire(bytes, &capacity_);
   if (data_ == nullptr) {
-    capacity_ = RoundUp(bytes + (bytes == 0), bytes < kSmallest ? kAlignment : kGranularity);
+    capacity_ = RoundUp(bytes + (bytes == 0), bytes < kMin ? kAlignment : kGranularity);
     data_ = AllocateAligned(bytes < kHugePage ? kAlignment : kHugePage, capacity_);
     if (data_ == nullptr) return false;
     AdviseHugePages(data_, capacity_);

@@ -27,9 +27,9 @@ namespace {
 
 // Long enough for the next layer, and for a request that follows once an event loop has woken for the one before, which takes up to 300 us;
 // waking a thread takes about 100.
-constexpr std::chrono::microseconds kIdle{400};
-constexpr int kPatience = 2000;  // pauses, before a thread that waits for the last shares gives up its turn
-constexpr int kSpins = 32;  // between two looks at the clock
+constexpr std::chrono::microseconds kMaxIdleSpin{400};
+constexpr int kMaxPausesBeforeYield = 2000;  // pauses, before a thread that waits for the last shares gives up its turn
+constexpr int kSpins = 32;                   // between two looks at the clock
 
 thread_local const std::atomic<bool>* t_cancel = nullptr;
 
@@ -49,9 +49,7 @@ struct Loop {
       done.fetch_add(1, std::memory_order_release);
     }
   }
-  bool HasWork() const {
-    return next.load(std::memory_order_relaxed) < count && helpers.load(std::memory_order_relaxed) < max_helpers;
-  }
+  bool HasWork() const { return next.load(std::memory_order_relaxed) < count && helpers.load(std::memory_order_relaxed) < max_helpers; }
 };
 
 class Pool {
@@ -70,7 +68,7 @@ class Pool {
     }
     // Only shares already begun are outstanding, so the wait is at most one share long.
     for (int spins = 0; loop.done.load(std::memory_order_acquire) < loop.count || loop.visitors.load(std::memory_order_acquire) > 0;) {
-      if (++spins < kPatience) REPFUSE_PAUSE();
+      if (++spins < kMaxPausesBeforeYield) REPFUSE_PAUSE();
       else std::this_thread::yield();
     }
   }
@@ -91,8 +89,8 @@ class Pool {
     bool called = false;
   };
 
-  // Has that many workers look for work, under the mutex: those that spin, then those that fell asleep last. No more: waking one costs more than
-  // a small layer.
+  // Has that many workers look for work, under the mutex: those that spin, then those that fell asleep last. No more: waking one costs more
+  // than a small layer.
   void Call(int wanted) {
     version_.fetch_add(1, std::memory_order_release);
     for (int called = spinning_; called < wanted && !sleeping_.empty(); ++called) {
@@ -123,7 +121,7 @@ class Pool {
       if (Loop* loop = FindLoop()) {
         const int slot = loop->helpers.fetch_add(1, std::memory_order_relaxed) + 1;
         loop->visitors.fetch_add(1, std::memory_order_relaxed);  // under the mutex: RunLoop removes the loop before it waits
-        if (!jobs_.empty()) Call(1);  // who was counted on for that one is busy now
+        if (!jobs_.empty()) Call(1);                             // who was counted on for that one is busy now
         lock.unlock();
         loop->Run(slot);
         loop->visitors.fetch_sub(1, std::memory_order_release);
@@ -155,7 +153,7 @@ class Pool {
 
   // Until there is something new, or for a while.
   void Spin(uint64_t seen) const {
-    const auto end = std::chrono::steady_clock::now() + kIdle;
+    const auto end = std::chrono::steady_clock::now() + kMaxIdleSpin;
     do {
       for (int i = 0; i < kSpins; ++i) {
         if (version_.load(std::memory_order_acquire) != seen) return;

@@ -16,7 +16,9 @@ constexpr int kLanes = 16;
 inline Vector Load(const float* x) { return _mm512_loadu_ps(x); }
 inline void Store(float* y, Vector v) { _mm512_storeu_ps(y, v); }
 inline Vector Splat(float v) { return _mm512_set1_ps(v); }
-inline Vector Fma(Vector a, Vector b, Vector c) { return _mm512_dpbf16_ps(c, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b)); }
+inline Vector Fma(Vector a, Vector b, Vector c) {
+  return _mm512_dpbf16_ps(c, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
+}
 // NaN is the second operand: kept.
 inline Vector Clamp(Vector low, Vector high, Vector v) { return _mm512_min_ps(high, _mm512_max_ps(low, v)); }
 

@@ -1,5 +1,5 @@
-// The transforms of Winograd's convolution F(m x m, 3 x 3) on one tile of one block of 16 channels (Lavin and Gray, 2016). F(4, 3) stands on
-// the points 0, +-3/4, +-3/2 and infinity: exact in binary, and of a third of the textbook points' error.
+// The transforms of Winograd's convolution F(m x m, 3 x 3) on one tile of one block of 16 channels (Lavin and Gray, 2016). F(4, 3) stands
+// on the points 0, +-3/4, +-3/2 and infinity: exact in binary, and of a third of the textbook points' error.
 #pragma once
 
 #include <cstdint>
@@ -10,18 +10,18 @@ namespace repfuse {
 
 // [m + 2, m + 2] inputs, of 16 channels each, to as many values in Winograd's domain.
 struct WinogradInput {
-  const float* x;   // first pixel of the tile
-  int64_t row;      // elements from one row of pixels to the next
-  float* v;         // value (i, j) goes to v + (i * (m + 2) + j) * value
+  const float* x;  // first pixel of the tile
+  int64_t row;     // elements from one row of pixels to the next
+  float* v;        // value (i, j) goes to v + (i * (m + 2) + j) * value
   int64_t value;
 };
 
 // Products of the domain to [m, m] outputs.
 struct WinogradOutput {
-  const float* v;         // value (i, j) is at v + (i * (m + 2) + j) * value
+  const float* v;  // value (i, j) is at v + (i * (m + 2) + j) * value
   int64_t value;
-  const float* bias;      // [16]
-  float* y;               // first pixel of the tile
+  const float* bias;  // [16]
+  float* y;           // first pixel of the tile
   int64_t row;
   int rows, columns;      // of the tile that lie in the map
   const float* residual;  // of the same pixels, or null

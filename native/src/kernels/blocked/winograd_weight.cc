@@ -32,11 +32,13 @@ void WinogradWeights(int m, const float (*kernels)[kBlock], float (*u)[kBlock]) 
   for (int i = 0; i < size; ++i) {
     double row[3][kBlock];
     for (int k = 0; k < 3; ++k) {
-      for (int lane = 0; lane < kBlock; ++lane) row[k][lane] = g[i][0] * kernels[k][lane] + g[i][1] * kernels[3 + k][lane] + g[i][2] * kernels[6 + k][lane];
+      for (int lane = 0; lane < kBlock; ++lane)
+        row[k][lane] = g[i][0] * kernels[k][lane] + g[i][1] * kernels[3 + k][lane] + g[i][2] * kernels[6 + k][lane];
     }
     for (int j = 0; j < size; ++j) {
       float* to = u[i * size + j];
-      for (int lane = 0; lane < kBlock; ++lane) to[lane] = static_cast<float>(row[0][lane] * g[j][0] + row[1][lane] * g[j][1] + row[2][lane] * g[j][2]);
+      for (int lane = 0; lane < kBlock; ++lane)
+        to[lane] = static_cast<float>(row[0][lane] * g[j][0] + row[1][lane] * g[j][1] + row[2][lane] * g[j][2]);
     }
   }
 }

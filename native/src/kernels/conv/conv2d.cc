@@ -15,8 +15,8 @@
 namespace repfuse {
 namespace {
 
-constexpr int64_t kBlockPanels = 4;   // panels packed together: neighbours share input rows and the weights in L1
-constexpr int64_t kPackedRows = 16;   // rows packed into one panel before its neighbours take the same channels
+constexpr int64_t kBlockPanels = 4;  // panels packed together: neighbours share input rows and the weights in L1
+constexpr int64_t kPackedRows = 16;  // rows packed into one panel before its neighbours take the same channels
 
 int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -120,17 +120,18 @@ class GemmConv {
   std::vector<PanelPacker> packers_;
 };
 
-// Columns of a kernel, and columns of a depthwise one times those of its result, up to which the other methods' tables (of what each column of
-// the kernel reads) are small beside the values.
-constexpr int64_t kMostColumns = 1 << 10, kMostDepthwiseColumns = int64_t{1} << 24;
+// Columns of a kernel, and columns of a depthwise one times those of its result, up to which the other methods' tables (of what each column
+// of the kernel reads) are small beside the values.
+constexpr int64_t kMaxColumns = 1 << 10, kMaxDepthwiseColumns = int64_t{1} << 24;
 
 bool IsWide(const ConvShape& s) {
-  return s.in_channels == s.groups ? s.kernel_w > kMostDepthwiseColumns / s.out_width() : s.kernel_w > kMostColumns;
+  return s.in_channels == s.groups ? s.kernel_w > kMaxDepthwiseColumns / s.out_width() : s.kernel_w > kMaxColumns;
 }
 
 // The plain definition, pixel by pixel, in float64: for kernels of any width.
 void PlainConv2d(const ConvShape& s, const float* x, const float* weight, const float* bias, bool relu, float* y, int threads) {
-  const int64_t in_per_group = s.in_channels / s.groups, out_per_group = s.out_channels / s.groups, out_h = s.out_height(), out_w = s.out_width();
+  const int64_t in_per_group = s.in_channels / s.groups, out_per_group = s.out_channels / s.groups, out_h = s.out_height(),
+                out_w = s.out_width();
   ParallelFor(s.batch * s.out_channels * out_h, threads, [&](int64_t index, int) {
     const int64_t oy = index % out_h, o = index / out_h % s.out_channels, n = index / out_h / s.out_channels;
     const OutputRange rows(s.kernel_h, s.height, s.dilation_h, oy * s.stride_h - s.pad_top);
@@ -154,15 +155,16 @@ void PlainConv2d(const ConvShape& s, const float* x, const float* weight, const 
 
 // A kernel that covers the whole map once is a fully connected layer.
 bool IsLinear(const ConvShape& s) {
-  return s.groups == 1 && s.kernel_h == s.height && s.kernel_w == s.width && s.pad_top == 0 && s.pad_left == 0 && s.out_height() == 1 && s.out_width() == 1;
+  return s.groups == 1 && s.kernel_h == s.height && s.kernel_w == s.width && s.pad_top == 0 && s.pad_left == 0 && s.out_height() == 1 &&
+         s.out_width() == 1;
 }
 
 }  // namespace
 
 Status CheckConvShape(const ConvShape& s) {
   constexpr int64_t kMax = int64_t{1} << 31;
-  for (int64_t dim : {s.batch, s.in_channels, s.height, s.width, s.out_channels, s.kernel_h, s.kernel_w, s.stride_h, s.stride_w, s.dilation_h,
-                      s.dilation_w, s.groups}) {
+  for (int64_t dim : {s.batch, s.in_channels, s.height, s.width, s.out_channels, s.kernel_h, s.kernel_w, s.stride_h, s.stride_w,
+                      s.dilation_h, s.dilation_w, s.groups}) {
     if (dim < 1 || dim > kMax) return {Code::kInvalidArgument, "a size of the convolution"};
   }
   for (int64_t pad : {s.pad_top, s.pad_left, s.pad_bottom, s.pad_right}) {

@@ -31,7 +31,8 @@ inline void Rows(const DepthwiseRows& t, int64_t oy) {
         const __m256 weight = _mm256_set1_ps(*w++);
         const LaneRange lanes = inside[v];
 #pragma GCC unroll 4
-        for (int r = 0; r < kCount; ++r) acc[r] = _mm256_fmadd_ps(weight, LoadLanes<kStride>(from + r * t.stride_row, lanes, t.stride, zero), acc[r]);
+        for (int r = 0; r < kCount; ++r)
+          acc[r] = _mm256_fmadd_ps(weight, LoadLanes<kStride>(from + r * t.stride_row, lanes, t.stride, zero), acc[r]);
       }
     }
     const int count = t.out_w - ox < kLanes ? static_cast<int>(t.out_w - ox) : kLanes;

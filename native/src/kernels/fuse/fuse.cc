@@ -14,7 +14,8 @@
 namespace repfuse {
 namespace {
 
-constexpr int64_t kMostScratch = int64_t{1} << 30;  // bytes of all threads: what lies between kernels of a chain may be much larger than they are
+constexpr int64_t kMaxScratch =
+    int64_t{1} << 30;                // bytes of all threads: what lies between kernels of a chain may be much larger than they are
 constexpr int64_t kShare = 1 << 17;  // values of the rows that one index of the loop takes
 
 // Calls body(row, slot of the thread) for every row.
@@ -44,7 +45,7 @@ Status Fuse(const FusePlan& plan, int threads, FuseStats* stats) {
   const fuse::RowFuser fuser(plan);
   int64_t scratch_size, bytes;
   AlignedBuffer scratch;
-  if (!fuser.ScratchSize(&scratch_size) || !CheckedProduct({scratch_size, threads, 8}, &bytes) || bytes > kMostScratch) {
+  if (!fuser.ScratchSize(&scratch_size) || !CheckedProduct({scratch_size, threads, 8}, &bytes) || bytes > kMaxScratch) {
     return {Code::kTooLarge, "scratch of the fuse pass"};
   }
   if (!scratch.Allocate(static_cast<size_t>(bytes))) {
@@ -60,9 +61,8 @@ Status Fuse(const FusePlan& plan, int threads, FuseStats* stats) {
       const float b = fuser.Round(fuser.Bias(row));  // before its row of weights, which may overwrite what it reads
       if (bias != nullptr) bias[row] = b;
       bool row_finite = std::isfinite(b);
-      fuser.Weights(row, scratch.as<double>() + slot * scratch_size, [&](int64_t begin, const auto& finish) {
-        row_finite &= finish(weight_at(row, begin, slot));
-      });
+      fuser.Weights(row, scratch.as<double>() + slot * scratch_size,
+                    [&](int64_t begin, const auto& finish) { row_finite &= finish(weight_at(row, begin, slot)); });
       if (!row_finite) finite = false;
     });
     return finite.load();

@@ -32,7 +32,8 @@ bool FactorsOk(const FusePlan& plan, const std::vector<size_t>& indices) {
 }
 
 // Whether the taps of the chain stay inside the fused kernel, along one axis.
-bool AxisOk(const FusePlan& plan, const FuseChain& chain, int64_t origin, int64_t size, int64_t FuseFactor::*kernel, int64_t FuseFactor::*step) {
+bool AxisOk(const FusePlan& plan, const FuseChain& chain, int64_t origin, int64_t size, int64_t FuseFactor::*kernel,
+            int64_t FuseFactor::*step) {
   if (!InRange(origin, 0, size - 1)) return false;
   int64_t last = origin;
   for (size_t i : chain.factors) {
@@ -87,7 +88,8 @@ Range ValuesOf(const FuseFactor& f) {
 
 // Row o of the factor's kernel lies exactly where row o of the fused kernel goes.
 bool RowsCoincide(const FusePlan& plan, const FuseFactor& f) {
-  return f.data == plan.weight && f.type == FuseType::kF32 && f.out_begin == 0 && f.out_channels == plan.out_channels && RowSize(f) == RowSize(plan);
+  return f.data == plan.weight && f.type == FuseType::kF32 && f.out_begin == 0 && f.out_channels == plan.out_channels &&
+         RowSize(f) == RowSize(plan);
 }
 
 Status CheckOverlap(const FusePlan& plan, bool* in_place) {

@@ -211,7 +211,8 @@ void RowFuser::ReadAhead(Span rows) const {
     const FuseFactor& f = plan_.factors[chain.factors[0]];
     if (chain.factors.size() > 1 || f.type != FuseType::kF32 || RowSize(f) > RowSize(plan_) / 4) continue;
     const int64_t begin = std::max(rows.begin, f.out_begin) - f.out_begin, end = std::min(rows.end - f.out_begin, f.out_channels);
-    if (begin < end) kernels_.fuse_scan(static_cast<const float*>(f.data) + begin * RowSize(f), static_cast<size_t>((end - begin) * RowSize(f)));
+    if (begin < end)
+      kernels_.fuse_scan(static_cast<const float*>(f.data) + begin * RowSize(f), static_cast<size_t>((end - begin) * RowSize(f)));
   }
 }
 
@@ -227,7 +228,8 @@ void RowFuser::LongChains(int64_t row, double* scratch) const {
     const size_t count = chain.factors.size();
     const FuseFactor& first = plan_.factors[chain.factors[0]];
     if (count < 2 || row < first.out_begin || row >= first.out_begin + first.out_channels) continue;
-    Coefficients from{&first, row - first.out_begin, nullptr, Reach(first, {row, row + 1}), first.kernel_h, first.kernel_w, first.step_h, first.step_w};
+    Coefficients from{&first,         row - first.out_begin, nullptr,      Reach(first, {row, row + 1}),
+                      first.kernel_h, first.kernel_w,        first.step_h, first.step_w};
     for (size_t k = 1; k < count; ++k) {
       const FuseFactor& f = plan_.factors[chain.factors[k]];
       Grid to{scratch, RowChannels(plan_, row).begin, plan_.kernel_h, plan_.kernel_w, chain.origin_h, chain.origin_w};
@@ -235,8 +237,12 @@ void RowFuser::LongChains(int64_t row, double* scratch) const {
       const Span reach = Reach(f, from.channels);
       if (!last) {
         double* middle = scratch + RowSize(plan_) + (k % 2) * middle_;
-        to = {middle, reach.begin, (from.height - 1) * from.step_h + (f.kernel_h - 1) * f.step_h + 1,
-              (from.width - 1) * from.step_w + (f.kernel_w - 1) * f.step_w + 1, 0, 0};
+        to = {middle,
+              reach.begin,
+              (from.height - 1) * from.step_h + (f.kernel_h - 1) * f.step_h + 1,
+              (from.width - 1) * from.step_w + (f.kernel_w - 1) * f.step_w + 1,
+              0,
+              0};
         std::fill_n(middle, (reach.end - reach.begin) * to.height * to.width, 0.0);
       }
       if (f.type == FuseType::kConstant) PushConstant(f, from, to);
@@ -276,7 +282,8 @@ void RowFuser::Push(const FuseFactor& f, const Coefficients& from, const Grid& t
   }
 }
 
-void RowFuser::Products(const FuseFactor& f, const double* c, int64_t rows, int64_t taps, int64_t index, int64_t columns, double* out) const {
+void RowFuser::Products(const FuseFactor& f, const double* c, int64_t rows, int64_t taps, int64_t index, int64_t columns,
+                        double* out) const {
   if (f.type == FuseType::kF32) {
     return kernels_.fuse_products(c, static_cast<size_t>(rows), static_cast<size_t>(taps), static_cast<const float*>(f.data) + index,
                                   static_cast<size_t>(RowSize(f)), static_cast<size_t>(columns), out);
@@ -333,8 +340,8 @@ bool RowFuser::Finish(const FuseChain* base, int64_t row, int64_t begin, const d
   }
   const int64_t taps = plan_.kernel_h * plan_.kernel_w;
   if (sum == nullptr || sum_h_ * sum_w_ == taps) return finish_(sum, w, scale, out, static_cast<size_t>(count));
-  return patch_(sum, nullptr, 0.0, static_cast<size_t>(taps), static_cast<size_t>(sum_top_ * plan_.kernel_w + sum_left_), w, scale,
-                             out, static_cast<size_t>(count / taps));
+  return patch_(sum, nullptr, 0.0, static_cast<size_t>(taps), static_cast<size_t>(sum_top_ * plan_.kernel_w + sum_left_), w, scale, out,
+                static_cast<size_t>(count / taps));
 }
 
 // Sums the chains of one factor but `base` over the tile of input channels `channels` (counted within the row); false if the

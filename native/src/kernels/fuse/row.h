@@ -51,7 +51,7 @@ class RowFuser {
  private:
   struct Coefficients;
   struct Grid;
-  struct Term {  // the constants of a bias, on the channels of the map before `factor`
+  struct Term {                // the constants of a bias, on the channels of the map before `factor`
     const FuseFactor* factor;  // null: on the output
     Span channels;
     std::vector<double> values;

@@ -58,7 +58,8 @@ bool FuseFinish__avx2(const double* acc, const float* w, double scale, float* ou
     for (; i + 8 <= n; i += 8) StoreRounded(out + i, _mm256_loadu_pd(acc + i), _mm256_loadu_pd(acc + i + 4), sums);
   } else {
     for (; i + 8 <= n; i += 8) {
-      const __m256d low = _mm256_mul_pd(s, _mm256_cvtps_pd(_mm_loadu_ps(w + i))), high = _mm256_mul_pd(s, _mm256_cvtps_pd(_mm_loadu_ps(w + i + 4)));
+      const __m256d low = _mm256_mul_pd(s, _mm256_cvtps_pd(_mm_loadu_ps(w + i))),
+                    high = _mm256_mul_pd(s, _mm256_cvtps_pd(_mm_loadu_ps(w + i + 4)));
       StoreRounded(out + i, _mm256_add_pd(acc == nullptr ? zero : _mm256_loadu_pd(acc + i), low),
                    _mm256_add_pd(acc == nullptr ? zero : _mm256_loadu_pd(acc + i + 4), high), sums);
     }
@@ -79,7 +80,9 @@ static __m256d PatchAt(const double* acc, const float* tap_w, double tap_scale, 
 }
 
 // scale * w + 0: rounded once, as the product is; the zero turns -0 into +0.
-static __m256d Product(__m256d scale, const float* w) { return _mm256_fmadd_pd(scale, _mm256_cvtps_pd(_mm_loadu_ps(w)), _mm256_setzero_pd()); }
+static __m256d Product(__m256d scale, const float* w) {
+  return _mm256_fmadd_pd(scale, _mm256_cvtps_pd(_mm_loadu_ps(w)), _mm256_setzero_pd());
+}
 
 template <int kLane>
 static __m256d AddLane(__m256d product, __m256d patch) {
@@ -87,8 +90,8 @@ static __m256d AddLane(__m256d product, __m256d patch) {
 }
 
 // Channels from `c` on one by one.
-static bool PatchTail(const double* acc, const float* tap_w, double tap_scale, size_t taps, size_t tap, const float* w, double scale, float* out,
-                      size_t c, size_t channels) {
+static bool PatchTail(const double* acc, const float* tap_w, double tap_scale, size_t taps, size_t tap, const float* w, double scale,
+                      float* out, size_t c, size_t channels) {
   float sum = 0;
   for (; c < channels; ++c) {
     const double patch = acc == nullptr ? 0.0 + tap_scale * static_cast<double>(tap_w[c]) : acc[c];
@@ -101,7 +104,8 @@ static bool PatchTail(const double* acc, const float* tap_w, double tap_scale, s
 }
 
 // The centre of 3x3 kernels: eight channels are 18 vectors, of which eight have one patched lane each, that of its own channel.
-static bool PatchCentre(const double* acc, const float* tap_w, double tap_scale, const float* w, double scale, float* out, size_t channels) {
+static bool PatchCentre(const double* acc, const float* tap_w, double tap_scale, const float* w, double scale, float* out,
+                        size_t channels) {
   const __m256d s = _mm256_set1_pd(scale);
   __m256 sums[3] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
   size_t c = 0;
@@ -109,7 +113,8 @@ static bool PatchCentre(const double* acc, const float* tap_w, double tap_scale,
     const __m256d low = PatchAt(acc, tap_w, tap_scale, c), high = PatchAt(acc, tap_w, tap_scale, c + 4);
     const float* from = w + c * 9;
     float* to = out + c * 9;
-    for (size_t line = 0; line < 8 * 9 * sizeof(float); line += 64) __builtin_prefetch(reinterpret_cast<const char*>(from) + kAhead + line, 1);
+    for (size_t line = 0; line < 8 * 9 * sizeof(float); line += 64)
+      __builtin_prefetch(reinterpret_cast<const char*>(from) + kAhead + line, 1);
     StoreRounded(to, Product(s, from), AddLane<0>(Product(s, from + 4), low), sums[0]);
     StoreRounded(to + 8, Product(s, from + 8), AddLane<1>(Product(s, from + 12), low), sums[1]);
     StoreRounded(to + 16, Product(s, from + 16), AddLane<2>(Product(s, from + 20), low), sums[2]);
@@ -120,7 +125,8 @@ static bool PatchCentre(const double* acc, const float* tap_w, double tap_scale,
     StoreRounded(to + 56, AddLane<2>(Product(s, from + 56), high), Product(s, from + 60), sums[1]);
     StoreRounded(to + 64, AddLane<3>(Product(s, from + 64), high), Product(s, from + 68), sums[2]);
   }
-  return IsFinite(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), sums[2])) && PatchTail(acc, tap_w, tap_scale, 9, 4, w, scale, out, c, channels);
+  return IsFinite(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), sums[2])) &&
+         PatchTail(acc, tap_w, tap_scale, 9, 4, w, scale, out, c, channels);
 }
 
 bool FusePatch__avx2(const double* acc, const float* tap_w, double tap_scale, size_t taps, size_t tap, const float* w, double scale,
@@ -152,7 +158,8 @@ bool FusePatch__avx2(const double* acc, const float* tap_w, double tap_scale, si
       for (size_t k = 0; k < 2; ++k) {
         const size_t at = 2 * v + k;
         const __m256d product = Product(s, from + 4 * at);
-        sum[k] = _mm256_blendv_pd(product, _mm256_add_pd(product, patch[at / taps]), _mm256_load_pd(reinterpret_cast<const double*>(mask[at])));
+        sum[k] =
+            _mm256_blendv_pd(product, _mm256_add_pd(product, patch[at / taps]), _mm256_load_pd(reinterpret_cast<const double*>(mask[at])));
       }
       StoreRounded(to + 8 * v, sum[0], sum[1], sums);
     }
@@ -188,7 +195,8 @@ void FuseProducts__avx2(const double* c, size_t rows, size_t taps, const float* 
       for (int k = 0; k < 8; ++k) sum[k] = _mm256_setzero_pd();
       for (size_t m = 0; m < rows; ++m) {
         const __m256d factor = _mm256_broadcast_sd(c + m * kFuseTaps + t);
-        for (int k = 0; k < 8; ++k) sum[k] = _mm256_add_pd(sum[k], _mm256_mul_pd(factor, _mm256_cvtps_pd(_mm_loadu_ps(w + m * pitch + 4 * k))));
+        for (int k = 0; k < 8; ++k)
+          sum[k] = _mm256_add_pd(sum[k], _mm256_mul_pd(factor, _mm256_cvtps_pd(_mm_loadu_ps(w + m * pitch + 4 * k))));
       }
       for (int k = 0; k < 8; ++k) _mm256_storeu_pd(sums + 4 * k, sum[k]);
       continue;
@@ -196,7 +204,8 @@ void FuseProducts__avx2(const double* c, size_t rows, size_t taps, const float* 
     for (; j + 4 <= columns; j += 4) {
       __m256d sum = _mm256_setzero_pd();
       for (size_t m = 0; m < rows; ++m) {
-        sum = _mm256_add_pd(sum, _mm256_mul_pd(_mm256_broadcast_sd(c + m * kFuseTaps + t), _mm256_cvtps_pd(_mm_loadu_ps(w + m * pitch + j))));
+        sum =
+            _mm256_add_pd(sum, _mm256_mul_pd(_mm256_broadcast_sd(c + m * kFuseTaps + t), _mm256_cvtps_pd(_mm_loadu_ps(w + m * pitch + j))));
       }
       _mm256_storeu_pd(sums + j, sum);
     }

@@ -77,7 +77,9 @@ static __m512d PatchAt(const double* acc, const float* tap_w, double tap_scale, 
 }
 
 // scale * w + 0: rounded once, as the product is; the zero turns -0 into +0.
-static __m512d Product(__m512d scale, const float* w) { return _mm512_fmadd_pd(scale, _mm512_cvtps_pd(_mm256_loadu_ps(w)), _mm512_setzero_pd()); }
+static __m512d Product(__m512d scale, const float* w) {
+  return _mm512_fmadd_pd(scale, _mm512_cvtps_pd(_mm256_loadu_ps(w)), _mm512_setzero_pd());
+}
 
 template <int kLane>
 static __m512d AddLane(__m512d product, __m512d patch) {
@@ -85,8 +87,8 @@ static __m512d AddLane(__m512d product, __m512d patch) {
 }
 
 // Channels from `c` on one by one.
-static bool PatchTail(const double* acc, const float* tap_w, double tap_scale, size_t taps, size_t tap, const float* w, double scale, float* out,
-                      size_t c, size_t channels) {
+static bool PatchTail(const double* acc, const float* tap_w, double tap_scale, size_t taps, size_t tap, const float* w, double scale,
+                      float* out, size_t c, size_t channels) {
   float sum = 0;
   for (; c < channels; ++c) {
     const double patch = acc == nullptr ? 0.0 + tap_scale * static_cast<double>(tap_w[c]) : acc[c];
@@ -100,7 +102,8 @@ static bool PatchTail(const double* acc, const float* tap_w, double tap_scale, s
 
 // The centre of 3x3 kernels: eight channels are nine vectors, of which eight have one patched lane each, four after that of its
 // own channel.
-static bool PatchCentre(const double* acc, const float* tap_w, double tap_scale, const float* w, double scale, float* out, size_t channels) {
+static bool PatchCentre(const double* acc, const float* tap_w, double tap_scale, const float* w, double scale, float* out,
+                        size_t channels) {
   const __m512d s = _mm512_set1_pd(scale);
   __m256 sums[3] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
   size_t c = 0;
@@ -109,7 +112,8 @@ static bool PatchCentre(const double* acc, const float* tap_w, double tap_scale,
     const __m512d patch = _mm512_shuffle_f64x2(values, values, 0x4e);  // halves swapped
     const float* from = w + c * 9;
     float* to = out + c * 9;
-    for (size_t line = 0; line < 8 * 9 * sizeof(float); line += 64) __builtin_prefetch(reinterpret_cast<const char*>(from) + kAhead + line, 1);
+    for (size_t line = 0; line < 8 * 9 * sizeof(float); line += 64)
+      __builtin_prefetch(reinterpret_cast<const char*>(from) + kAhead + line, 1);
     StoreRounded(to, AddLane<4>(Product(s, from), patch), sums[0]);
     StoreRounded(to + 8, AddLane<5>(Product(s, from + 8), patch), sums[1]);
     StoreRounded(to + 16, AddLane<6>(Product(s, from + 16), patch), sums[2]);
@@ -120,7 +124,8 @@ static bool PatchCentre(const double* acc, const float* tap_w, double tap_scale,
     StoreRounded(to + 56, AddLane<2>(Product(s, from + 56), patch), sums[1]);
     StoreRounded(to + 64, AddLane<3>(Product(s, from + 64), patch), sums[2]);
   }
-  return IsFinite(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), sums[2])) && PatchTail(acc, tap_w, tap_scale, 9, 4, w, scale, out, c, channels);
+  return IsFinite(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), sums[2])) &&
+         PatchTail(acc, tap_w, tap_scale, 9, 4, w, scale, out, c, channels);
 }
 
 bool FusePatch__avx512(const double* acc, const float* tap_w, double tap_scale, size_t taps, size_t tap, const float* w, double scale,

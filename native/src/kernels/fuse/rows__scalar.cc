@@ -3,8 +3,8 @@
 #include <cstring>
 
 #include "../half/half.h"
-#include "rows.h"
 #include "repfuse/kernels.h"
+#include "rows.h"
 
 namespace repfuse {
 namespace {
@@ -77,8 +77,8 @@ bool FusePatch__scalar(const double* acc, const float* tap_w, double tap_scale, 
   return Patch<Nearest>(acc, tap_w, tap_scale, taps, tap, w, scale, out, channels);
 }
 
-bool FusePatchToOdd(const double* acc, const float* tap_w, double tap_scale, size_t taps, size_t tap, const float* w, double scale, float* out,
-                    size_t channels) {
+bool FusePatchToOdd(const double* acc, const float* tap_w, double tap_scale, size_t taps, size_t tap, const float* w, double scale,
+                    float* out, size_t channels) {
   return Patch<RoundToOdd>(acc, tap_w, tap_scale, taps, tap, w, scale, out, channels);
 }
 

@@ -12,7 +12,7 @@
 namespace repfuse::fuse {
 namespace {
 
-constexpr int64_t kSmallestShare = 1 << 16, kLargestShare = 1 << 20;  // values of one index of the loop: long runs are read fastest
+constexpr int64_t kMinShare = 1 << 16, kMaxShare = 1 << 20;  // values of one index of the loop: long runs are read fastest
 
 int64_t Size(const FuseFactor& f) { return f.out_channels * RowSize(f); }
 
@@ -37,8 +37,7 @@ double LargestOf(const FuseFactor& f, int64_t begin, int64_t count, FuseScanRow 
 
 void RaiseTo(std::atomic<double>& target, double value) {
   double seen = target.load(std::memory_order_relaxed);
-  while (seen < value && !target.compare_exchange_weak(seen, value, std::memory_order_relaxed)) {
-  }
+  while (seen < value && !target.compare_exchange_weak(seen, value, std::memory_order_relaxed)) {}
 }
 
 // The largest |value| of every factor's kernel; factors over the same array share one scan.
@@ -59,7 +58,7 @@ std::vector<double> ScanKernels(const FusePlan& plan, int threads) {
       if (earlier.data == f.data && earlier.type == f.type && Size(earlier) == Size(f)) same[i] = same[j];
     }
     if (same[i] == i && f.type != FuseType::kConstant) {
-      const int64_t share = std::clamp(Size(f) / threads, kSmallestShare, kLargestShare);
+      const int64_t share = std::clamp(Size(f) / threads, kMinShare, kMaxShare);
       for (int64_t begin = 0; begin < Size(f); begin += share) shares.push_back({i, begin, std::min(share, Size(f) - begin)});
     }
   }

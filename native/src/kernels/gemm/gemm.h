@@ -11,11 +11,11 @@
 namespace repfuse {
 
 struct GemmTile {
-  int64_t k;          // length of the reduction in this call
-  const float* a;     // [rows][k], row stride lda
+  int64_t k;       // length of the reduction in this call
+  const float* a;  // [rows][k], row stride lda
   int64_t lda;
-  const float* b;     // [k][NR]; columns past the end may hold anything
-  float* c;           // first element of the tile, row stride ldc
+  const float* b;  // [k][NR]; columns past the end may hold anything
+  float* c;        // first element of the tile, row stride ldc
   int64_t ldc;
   int rows, columns;  // of this tile: 1..MR, 1..NR
   bool accumulate;    // go on from what C holds (a reduction in several calls)

@@ -13,9 +13,7 @@ namespace {
 
 constexpr int kRows = 6, kLanes = 8, kColumns = 16;
 
-inline __m256i LaneMask(int count) {
-  return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-}
+inline __m256i LaneMask(int count) { return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)); }
 
 template <int kVectors>
 inline void Run(const GemmTile& t) {

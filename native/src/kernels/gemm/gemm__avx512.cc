@@ -13,7 +13,6 @@ namespace {
 
 constexpr int kRows = 8, kLanes = 16, kColumns = 48;
 
-
 template <int kVectors>
 inline void Run(const GemmTile& t) {
   __m512 acc[kRows][kVectors];

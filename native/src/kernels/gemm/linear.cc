@@ -22,7 +22,8 @@ void LinearByDots(const LinearShape& s, const float* x, const float* weight, con
     const int64_t end = std::min(s.out_features, (share + 1) * kShare);
     for (int64_t o = share * kShare; o < end; ++o) {
       for (int64_t n = 0; n < s.rows; ++n) {
-        const float sum = dot(x + n * s.in_features, weight + o * s.in_features, static_cast<size_t>(s.in_features)) + (bias == nullptr ? 0.0f : bias[o]);
+        const float sum =
+            dot(x + n * s.in_features, weight + o * s.in_features, static_cast<size_t>(s.in_features)) + (bias == nullptr ? 0.0f : bias[o]);
         y[n * s.out_features + o] = relu && sum < 0.0f ? 0.0f : sum;
       }
     }
@@ -32,7 +33,8 @@ void LinearByDots(const LinearShape& s, const float* x, const float* weight, con
 Status LinearByPanels(const LinearShape& s, const float* x, const float* weight, const float* bias, bool relu, float* y, int threads) {
   const KernelTable& kernels = Kernels();
   const GemmKernel& kernel = kernels.gemm;
-  const int64_t panels = (s.out_features + kernel.columns - 1) / kernel.columns, panel_size = std::min(kernel.k_block, s.in_features) * kernel.columns;
+  const int64_t panels = (s.out_features + kernel.columns - 1) / kernel.columns,
+                panel_size = std::min(kernel.k_block, s.in_features) * kernel.columns;
   AlignedBuffer scratch;
   if (!scratch.Allocate(static_cast<size_t>(threads * panel_size) * sizeof(float))) return {Code::kOutOfMemory, "panels of weights"};
   ParallelFor(panels, threads, [&](int64_t panel, int slot) {

@@ -18,7 +18,7 @@ inline float F16ToFloat(uint16_t bits) {
   const uint32_t sign = (bits & 0x8000u) << 16, rest = bits & 0x7fffu;
   if (rest >= 0x7c00u) return FloatFromBits(sign | 0x7f800000u | (rest & 0x3ffu) << 13);  // infinity, NaN
   if (rest >= 0x0400u) return FloatFromBits(sign | ((rest << 13) + (112u << 23)));        // exponent bias 15 -> 127
-  const float magnitude = static_cast<float>(rest) * 0x1p-24f;                           // zero, subnormal
+  const float magnitude = static_cast<float>(rest) * 0x1p-24f;                            // zero, subnormal
   return sign != 0 ? -magnitude : magnitude;
 }
 
@@ -45,8 +45,9 @@ inline uint16_t FloatToF16(float value) {
   return with_sign(BitsOfFloat(FloatFromBits(magnitude) + 0.5f) - 0x3f000000u);
 }
 
-// The float32 that tells a narrower type all about a float64: where it is not exact, the neighbour whose last bit is 1. What is rounded from
-// it to at most 22 bits is what would have been rounded from `value` (Boldo and Melquiond, Emulation of FMA and correctly rounded sums, 2008).
+// The float32 that tells a narrower type all about a float64: where it is not exact, the neighbour whose last bit is 1. What is rounded
+// from it to at most 22 bits is what would have been rounded from `value` (Boldo and Melquiond, Emulation of FMA and correctly rounded
+// sums, 2008).
 inline float RoundToOdd(double value) {
   const float nearest = static_cast<float>(value);
   const double difference = value - static_cast<double>(nearest);

@@ -42,7 +42,8 @@ void ForWindows(const PoolShape& s, float* y, int threads, const Body& body) {
 
 Status CheckPoolShape(const PoolShape& s) {
   constexpr int64_t kMax = int64_t{1} << 31;
-  for (int64_t dim : {s.planes, s.height, s.width, s.kernel_h, s.kernel_w, s.stride_h, s.stride_w, s.dilation_h, s.dilation_w, s.out_height, s.out_width}) {
+  for (int64_t dim : {s.planes, s.height, s.width, s.kernel_h, s.kernel_w, s.stride_h, s.stride_w, s.dilation_h, s.dilation_w, s.out_height,
+                      s.out_width}) {
     if (dim < 1 || dim > kMax) return {Code::kInvalidArgument, "a size of the pooling"};
   }
   for (int64_t pad : {s.pad_top, s.pad_left, s.pad_bottom, s.pad_right}) {

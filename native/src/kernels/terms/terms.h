@@ -1,6 +1,5 @@
-// Float32 values as sums of bf16 terms: x = t0 + t1 + t2, each term the rest rounded to nearest, ties to even. Three hold every float32 whose
-// terms stay in range (at least 2^-110); two hold it to 2^-17, one to 2^-8. An infinity's later
-// terms are NaN.
+// Float32 values as sums of bf16 terms: x = t0 + t1 + t2, each term the rest rounded to nearest, ties to even. Three hold every float32
+// whose terms stay in range (at least 2^-110); two hold it to 2^-17, one to 2^-8. An infinity's later terms are NaN.
 #pragma once
 
 #include <cstdint>

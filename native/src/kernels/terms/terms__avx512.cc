@@ -19,7 +19,9 @@ inline __m512i Rounded(__m512 x) {
 }
 
 // x less the term that the upper halves of `bits` hold.
-inline __m512 Rest(__m512 x, __m512i bits) { return x - _mm512_castsi512_ps(_mm512_and_si512(bits, _mm512_set1_epi32(static_cast<int>(0xffff0000u)))); }
+inline __m512 Rest(__m512 x, __m512i bits) {
+  return x - _mm512_castsi512_ps(_mm512_and_si512(bits, _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
+}
 
 }  // namespace
 
@@ -36,7 +38,8 @@ void SplitRow__avx512(const TermRow& row, int terms) {
 }
 
 void SplitPlanes__avx512(const TermPlanes& row, int terms) {
-  const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), second = _mm512_add_epi32(first, _mm512_set1_epi32(8));
+  const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23),
+                second = _mm512_add_epi32(first, _mm512_set1_epi32(8));
   for (int64_t pixel = 0; pixel < row.pixels; pixel += 16) {
     const int64_t left = row.pixels - pixel;
     const __mmask16 mask = left >= 16 ? static_cast<__mmask16>(0xffff) : static_cast<__mmask16>((1u << left) - 1);

@@ -1,5 +1,6 @@
-// Convolution by matrix tiles (AMX): the terms of two rows of up to 16 pixels times those of two blocks of 16 output channels. Where the inputs
-// of a step lie is the caller's table, so that pixels are read where they are (implicit im2col): a tile's row is one pixel's channels.
+// Convolution by matrix tiles (AMX): the terms of two rows of up to 16 pixels times those of two blocks of 16 output channels. Where the
+// inputs of a step lie is the caller's table, so that pixels are read where they are (implicit im2col): a tile's row is one pixel's
+// channels.
 #pragma once
 
 #include <cstdint>
@@ -7,15 +8,15 @@
 namespace repfuse {
 
 // Pixels of a tile, and pairs of bf16 inputs of a step, at most.
-inline constexpr int kMostMatrixPixels = 16, kMostMatrixPairs = 16;
+inline constexpr int kMaxMatrixPixels = 16, kMaxMatrixPairs = 16;
 // Elements of the sums of one tile: [pixel][16].
 inline constexpr int64_t kMatrixSums = 256;
 
 struct MatrixTile {
-  const uint16_t* x[2];    // of each row of pixels: what the first pixel reads is at x + steps[...]
-  int64_t x_term;          // elements from one term to the next
-  int64_t pixel;           // bytes from one pixel to the next
-  const int64_t* steps;    // elements from x to the first input of each step
+  const uint16_t* x[2];  // of each row of pixels: what the first pixel reads is at x + steps[...]
+  int64_t x_term;        // elements from one term to the next
+  int64_t pixel;         // bytes from one pixel to the next
+  const int64_t* steps;  // elements from x to the first input of each step
   int64_t step_count;
   const uint16_t* weight;  // [step][term][pair][blocks][16][2]
   int64_t weight_term;     // elements from one term to the next

@@ -1,4 +1,5 @@
-// The processor's tiles, by assembly: g++ 12's _tile_loadconfig says that it reads 8 bytes of the 64, and the stores of the others are dropped.
+// The processor's tiles, by assembly: g++ 12's _tile_loadconfig says that it reads 8 bytes of the 64, and the stores of the others are
+// dropped.
 #include "matrix_tile.h"
 
 #if defined(__x86_64__)

@@ -19,12 +19,12 @@ const OPEN: readonly (readonly [number, number])[] = [
 ];
 
 /** Sizes of an input in one of the two; 0 for what cannot be chosen. */
-export function probeSizes(dims: readonly (number | undefined)[], world: 0 | 1): Sizes {
-  return dims.map((size, axis) => size ?? OPEN[axis]?.[world] ?? 0);
+export function probeSizes(dims: readonly (number | undefined)[], sample: 0 | 1): Sizes {
+  return dims.map((size, axis) => size ?? OPEN[axis]?.[sample] ?? 0);
 }
 
 /** The same network with two inputs: what has one value in both does not depend on what the model leaves open. */
-export class Worlds {
+export class ShapeProbe {
   readonly constants: readonly [Constants, Constants];
   private readonly inBoth = new Map<string, Tensor | undefined>();
 
@@ -55,10 +55,10 @@ export class Worlds {
     return this.fixed.has(value) || this.get(value) !== undefined;
   }
 
-  /** What a value of shape arithmetic is in each world. */
+  /** What a value of shape arithmetic is with each sample. */
   numbers(value: string): readonly [readonly number[], readonly number[]] | undefined {
     const [first, second] = [this.constants[0].get(value), this.constants[1].get(value)];
-    if (first === undefined || second === undefined || first.size > MOST_SIZES || second.size > MOST_SIZES)
+    if (first === undefined || second === undefined || first.size > MAX_SIZES || second.size > MAX_SIZES)
       return undefined;
     return [numbersOf(first), numbersOf(second)];
   }
@@ -76,7 +76,7 @@ export class Worlds {
 }
 
 /** More elements than shape arithmetic ever has. */
-const MOST_SIZES = 4096;
+const MAX_SIZES = 4096;
 
 function isSame(a: Tensor, b: Tensor): boolean {
   if (a.dtype !== b.dtype || formatShape(a.shape) !== formatShape(b.shape)) return false;

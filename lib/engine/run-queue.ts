@@ -1,5 +1,5 @@
 /** Lets a few at a time run, in the order in which they came. */
-export class Turns {
+export class RunQueue {
   private running = 0;
   private readonly waiting: (() => void)[] = [];
 

@@ -1,4 +1,4 @@
-#include "arrangement.h"
+#include "memory_plan.h"
 
 #include <algorithm>
 #include <functional>
@@ -8,15 +8,15 @@
 namespace repfuse {
 namespace {
 
-constexpr int64_t kMostPlanarChannels = 8;
+constexpr int64_t kMaxPlanarChannels = 8;
 // All weights of a network, packed and plain, are at most so many times the plain ones: Winograd's are up to four times as large.
-constexpr double kMostGrowth = 2.75;
-// Maps with their borders, and weights in the order of a kernel, take at most so many times what they hold (a 3x3 kernel of dilation 36 on 17 x 17
-// pixels: 27 times; F(4, 3) of 3 to 8 channels: 42 times), or so many bytes together for all that take more. A convolution that would need more is
-// computed without.
-constexpr int64_t kMostTimes = 32, kMostWeightTimes = 64, kAllowance = int64_t{32} << 20;
+constexpr double kMaxGrowth = 2.75;
+// Maps with their borders, and weights in the order of a kernel, take at most so many times what they hold (a 3x3 kernel of dilation 36 on
+// 17 x 17 pixels: 27 times; F(4, 3) of 3 to 8 channels: 42 times), or so many bytes together for all that take more. A convolution that
+// would need more is computed without.
+constexpr int64_t kMaxTimes = 32, kMaxWeightTimes = 64, kBorderAllowance = int64_t{32} << 20;
 // Weights of a pointwise convolution that every thread can read anew for a few rows at a time.
-constexpr int64_t kMostInnerWeights = 512 << 10;
+constexpr int64_t kMaxInnerWeights = 512 << 10;
 
 void NeedBorder(const NetworkNode& node, const ConvChoice& choice, const ImageShape& output, Layout* input) {
   input->before = std::max({input->before, node.pad_top, node.pad_left});
@@ -36,8 +36,8 @@ ChannelGroups GroupsOf(const NetworkNode& node, const ImageShape& input) { retur
 
 int64_t RoundUp(int64_t elements) { return (elements + kBlock - 1) / kBlock * kBlock; }
 
-Arrangement::Arrangement(const Network& network, const EngineOptions& options, const KernelTable& kernels, int threads,
-                         const std::vector<Shape>& shapes, const std::vector<Form>& forms)
+MemoryPlan::MemoryPlan(const Network& network, const EngineOptions& options, const KernelTable& kernels, int threads,
+                       const std::vector<Shape>& shapes, const std::vector<Form>& forms)
     : network_(network), layouts_(shapes.size()), twins_(shapes.size()), choices_(network.nodes.size()), inner_(network.nodes.size()) {
   for (size_t value = 0; value < shapes.size(); ++value) {
     shapes_.push_back(AsImages(shapes[value]));
@@ -49,9 +49,9 @@ Arrangement::Arrangement(const Network& network, const EngineOptions& options, c
     if (IsConv(network.nodes[i])) choices_[i] = Choose(i, options, kernels, threads);
   }
   if (options.algorithm == Algorithm::kAuto) CapGrowth(options, kernels, threads);
-  int64_t allowance = kAllowance;
+  int64_t allowance = kBorderAllowance;
   for (size_t i = 0; i < network.nodes.size(); ++i) {
-    if (IsConv(network.nodes[i]) && !TakeRoom(i, &allowance)) choices_[i] = Plain(network.nodes[i]);
+    if (IsConv(network.nodes[i]) && !ReserveBorder(i, &allowance)) choices_[i] = Plain(network.nodes[i]);
   }
   for (Layout& layout : layouts_) {
     const bool pixel = layout.shape.height == 1 && layout.shape.width == 1 && layout.before == 0 && layout.after == 0;
@@ -62,7 +62,9 @@ Arrangement::Arrangement(const Network& network, const EngineOptions& options, c
     const NetworkNode& node = network.nodes[i];
     if (!IsConv(node) || choices_[i].method == ConvMethod::kFloat64) continue;
     const size_t input = static_cast<size_t>(node.inputs[0]);
-    if (layouts_[input].form != Layout::Form::kVectors || layouts_[i + 1].form != Layout::Form::kVectors || IsDepthwise(GroupsOf(node, shapes_[input]))) continue;
+    if (layouts_[input].form != Layout::Form::kVectors || layouts_[i + 1].form != Layout::Form::kVectors ||
+        IsDepthwise(GroupsOf(node, shapes_[input])))
+      continue;
     choices_[i] = Choose(i, options, kernels, threads);
   }
   std::vector<int> readers(shapes_.size());
@@ -74,7 +76,7 @@ Arrangement::Arrangement(const Network& network, const EngineOptions& options, c
   AssignSlots();
 }
 
-ConvChoice Arrangement::Choose(size_t node, const EngineOptions& options, const KernelTable& kernels, int threads) const {
+ConvChoice MemoryPlan::Choose(size_t node, const EngineOptions& options, const KernelTable& kernels, int threads) const {
   const size_t input = static_cast<size_t>(network_.nodes[node].inputs[0]);
   const ChannelGroups channels = GroupsOf(network_.nodes[node], shapes_[input]);
   const bool as_terms = input == 0 ? layouts_[0].form == Layout::Form::kPlanar : MultipliesTerms(choices_[input - 1].method);
@@ -82,7 +84,7 @@ ConvChoice Arrangement::Choose(size_t node, const EngineOptions& options, const 
 }
 
 // The border that a node's kernel needs around its input, and its packed weights, where they are not out of proportion.
-bool Arrangement::TakeRoom(size_t node, int64_t* allowance) {
+bool MemoryPlan::ReserveBorder(size_t node, int64_t* allowance) {
   const ConvChoice& choice = choices_[node];
   if (choice.method == ConvMethod::kFloat64) return true;
   Layout& layout = layouts_[static_cast<size_t>(network_.nodes[node].inputs[0])];
@@ -91,16 +93,16 @@ bool Arrangement::TakeRoom(size_t node, int64_t* allowance) {
   NeedBorder(network_.nodes[node], choice, shapes_[node + 1], &wide);
   const Checked bytes = wide.checked_elements() * 4, now = layout.checked_elements() * 4;
   Checked beyond = 0;
-  if (!bytes.AtMost(plain.checked_elements().value() * 4 * kMostTimes)) beyond += bytes - now;
+  if (!bytes.AtMost(plain.checked_elements().value() * 4 * kMaxTimes)) beyond += bytes - now;
   const double source = static_cast<double>(network_.nodes[node].weight_count) * 4;
-  if (choice.bytes > source * kMostWeightTimes) beyond += static_cast<int64_t>(std::min(choice.bytes, 1e15));
+  if (choice.bytes > source * kMaxWeightTimes) beyond += static_cast<int64_t>(std::min(choice.bytes, 1e15));
   if (!beyond.AtMost(*allowance)) return false;
   *allowance -= beyond.value();
   layout = wide;
   return true;
 }
 
-Status Arrangement::FitsInto(int64_t limit) const {
+Status MemoryPlan::FitsInto(int64_t limit) const {
   Checked packed = 0, total = 0;
   int64_t largest = -1;
   long long where = -1;
@@ -117,18 +119,18 @@ Status Arrangement::FitsInto(int64_t limit) const {
   return {Code::kTooLarge, "activations and packed weights", where};
 }
 
-Value Arrangement::terms(int index) const {
+Value MemoryPlan::terms(int index) const {
   const size_t value = static_cast<size_t>(index);
   return HasTwin(index) ? Value{twin_slots_[value], twins_[value]} : this->value(index);
 }
 
-bool Arrangement::CanBeTerms(size_t value) const {
+bool MemoryPlan::CanBeTerms(size_t value) const {
   if (value == 0) return layouts_[0].form == Layout::Form::kPlanar;
   const ConvMethod method = choices_[value - 1].method;
   return IsConv(network_.nodes[value - 1]) && (method == ConvMethod::kDirect || MultipliesTerms(method));
 }
 
-void Arrangement::FindTerms(int terms) {
+void MemoryPlan::FindTerms(int terms) {
   std::vector<bool> as_terms(shapes_.size()), as_float32(shapes_.size());
   for (const int output : network_.outputs) as_float32[static_cast<size_t>(output)] = true;
   for (size_t i = 0; i < network_.nodes.size(); ++i) {
@@ -148,7 +150,7 @@ void Arrangement::FindTerms(int terms) {
 }
 
 // Where weights grow beyond the cap, the layers that lose the least time for a byte take smaller ones: F(2, 3)'s, then plain ones.
-void Arrangement::CapGrowth(const EngineOptions& options, const KernelTable& kernels, int threads) {
+void MemoryPlan::CapGrowth(const EngineOptions& options, const KernelTable& kernels, int threads) {
   double plain = 0, held = 0;
   for (size_t i = 0; i < network_.nodes.size(); ++i) {
     plain += static_cast<double>(network_.nodes[i].weight_count) * 4;
@@ -173,10 +175,10 @@ void Arrangement::CapGrowth(const EngineOptions& options, const KernelTable& ker
     if (products.estimate < smaller.estimate && products.bytes < now.bytes) smaller = products;
     if (smaller.bytes < now.bytes) moves.push({(smaller.estimate - now.estimate) / (now.bytes - smaller.bytes), node, smaller});
   };
-  if (held > kMostGrowth * plain) {
+  if (held > kMaxGrowth * plain) {
     for (size_t i = 0; i < network_.nodes.size(); ++i) consider(i);
   }
-  while (held > kMostGrowth * plain && !moves.empty()) {
+  while (held > kMaxGrowth * plain && !moves.empty()) {
     const Move move = moves.top();
     moves.pop();
     held -= choices_[move.node].bytes - move.smaller.bytes;
@@ -185,17 +187,19 @@ void Arrangement::CapGrowth(const EngineOptions& options, const KernelTable& ker
   }
 }
 
-bool Arrangement::IsOutput(int value) const { return std::find(network_.outputs.begin(), network_.outputs.end(), value) != network_.outputs.end(); }
+bool MemoryPlan::IsOutput(int value) const {
+  return std::find(network_.outputs.begin(), network_.outputs.end(), value) != network_.outputs.end();
+}
 
-bool Arrangement::IsAlias(size_t node) const {
+bool MemoryPlan::IsAlias(size_t node) const {
   const NetworkNode& flatten = network_.nodes[node];
   return flatten.kind == NodeKind::kFlatten && layouts_[static_cast<size_t>(flatten.inputs[0])].form == Layout::Form::kVectors &&
          layouts_[node + 1].form == Layout::Form::kVectors;
 }
 
 // Few channels that only dense convolutions read: blocks of 16 would mostly hold zeros.
-bool Arrangement::ReadsPlanes() const {
-  if (shapes_[0].channels > kMostPlanarChannels || IsOutput(0)) return false;
+bool MemoryPlan::ReadsPlanes() const {
+  if (shapes_[0].channels > kMaxPlanarChannels || IsOutput(0)) return false;
   for (const NetworkNode& node : network_.nodes) {
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       if (node.inputs[i] == 0 && (node.kind != NodeKind::kConv || node.groups != 1 || i > 0)) return false;
@@ -204,24 +208,27 @@ bool Arrangement::ReadsPlanes() const {
   return true;
 }
 
-bool Arrangement::CanBeInner(size_t node, const std::vector<int>& readers) const {
+bool MemoryPlan::CanBeInner(size_t node, const std::vector<int>& readers) const {
   const int value = static_cast<int>(node) + 1;
   if (node + 1 >= network_.nodes.size() || IsOutput(value) || choices_[node].method != ConvMethod::kDepthwise) return false;
   const NetworkNode &depthwise = network_.nodes[node], &next = network_.nodes[node + 1];
-  if (depthwise.kind != NodeKind::kConv || depthwise.inputs.size() != 1 || next.kind != NodeKind::kConv || next.inputs[0] != value) return false;
-  const bool pointwise = next.kernel_h == 1 && next.kernel_w == 1 && next.stride_h == 1 && next.stride_w == 1 && next.groups == 1 && next.pad_top == 0 &&
-                         next.pad_left == 0 && next.pad_bottom == 0 && next.pad_right == 0;
-  return readers[node + 1] == 1 && pointwise && layouts_[node + 1].form == Layout::Form::kBlocked && layouts_[node + 2].form == Layout::Form::kBlocked &&
-         choices_[node + 1].method != ConvMethod::kFloat64 && next.weight_count * static_cast<int64_t>(sizeof(float)) <= kMostInnerWeights;
+  if (depthwise.kind != NodeKind::kConv || depthwise.inputs.size() != 1 || next.kind != NodeKind::kConv || next.inputs[0] != value)
+    return false;
+  const bool pointwise = next.kernel_h == 1 && next.kernel_w == 1 && next.stride_h == 1 && next.stride_w == 1 && next.groups == 1 &&
+                         next.pad_top == 0 && next.pad_left == 0 && next.pad_bottom == 0 && next.pad_right == 0;
+  return readers[node + 1] == 1 && pointwise && layouts_[node + 1].form == Layout::Form::kBlocked &&
+         layouts_[node + 2].form == Layout::Form::kBlocked && choices_[node + 1].method != ConvMethod::kFloat64 &&
+         next.weight_count * static_cast<int64_t>(sizeof(float)) <= kMaxInnerWeights;
 }
 
 // Values share memory where their borders lie alike and the earlier one has been read for the last time.
-void Arrangement::AssignSlots() {
+void MemoryPlan::AssignSlots() {
   const int nodes = static_cast<int>(network_.nodes.size());
   std::vector<int> last(shapes_.size(), -1);
   for (int i = 0; i < nodes; ++i) {
     const int reader = inner_[static_cast<size_t>(i)] ? i + 1 : i;
-    for (const int input : network_.nodes[static_cast<size_t>(i)].inputs) last[static_cast<size_t>(input)] = std::max(last[static_cast<size_t>(input)], reader);
+    for (const int input : network_.nodes[static_cast<size_t>(i)].inputs)
+      last[static_cast<size_t>(input)] = std::max(last[static_cast<size_t>(input)], reader);
   }
   for (const int output : network_.outputs) last[static_cast<size_t>(output)] = nodes;
   for (int i = nodes - 1; i >= 0; --i) {  // an alias lives on in what it aliases
@@ -240,7 +247,7 @@ void Arrangement::AssignSlots() {
   }
 }
 
-int Arrangement::SlotFor(const Layout& layout, int made, int last) {
+int MemoryPlan::SlotFor(const Layout& layout, int made, int last) {
   const auto fits = [&](const Slot& slot) { return slot.busy_until < made && slot.layout.SharesBorders(layout); };
   auto found = std::find_if(taken_.begin(), taken_.end(), fits);
   if (found == taken_.end()) {

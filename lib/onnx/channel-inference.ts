@@ -1,7 +1,7 @@
 import type { ConstantValues } from './affine';
 import { intOf } from './attributes';
 import type { Graph, Node } from './schema/onnx_pb';
-import type { Worlds } from './worlds';
+import type { ShapeProbe } from './shape-probe';
 
 /** Operators whose result has the channels of their first input. */
 const KEEP_CHANNELS = new Set([
@@ -27,12 +27,12 @@ const KEEP_CHANNELS = new Set([
 const ELEMENTWISE = new Set(['Add', 'Sub', 'Mul', 'Div', 'Sum', 'Max', 'Min']);
 
 /** What is known of the images [N, C, H, W] in a graph: of its own words, and of what its operators do to channels. */
-export class Images {
+export class ChannelInference {
   private readonly channels = new Map<string, number>();
 
   constructor(
     graph: Graph,
-    private readonly worlds: Worlds,
+    private readonly probe: ShapeProbe,
   ) {
     for (const { name, type } of [...graph.input, ...graph.valueInfo, ...graph.output]) {
       const dims = type?.tensorType?.shape?.dim ?? [];
@@ -40,7 +40,7 @@ export class Images {
       if (dims.length === 4 && value?.case === 'dimValue') this.channels.set(name, Number(value.value));
     }
     for (const node of graph.node) {
-      const found = this.made(node, worlds);
+      const found = this.made(node, probe);
       if (found !== undefined && node.output[0] !== undefined) this.channels.set(node.output[0], found);
     }
   }
@@ -52,12 +52,12 @@ export class Images {
 
   /** The whole shape, where it does not depend on what the graph leaves open. */
   shapeOf(value: string): readonly number[] | undefined {
-    return this.worlds.shapeOf(value);
+    return this.probe.shapeOf(value);
   }
 
   /** Height and width, where the graph tells both. */
   sizeOf(value: string): readonly [number, number] | undefined {
-    const shape = this.worlds.shapeOf(value);
+    const shape = this.probe.shapeOf(value);
     return shape?.length === 4 ? [shape[2]!, shape[3]!] : undefined;
   }
 
