@@ -1,16 +1,19 @@
 // The command `repfuse convert`, its start included, on checkpoints of the sizes of RepVGG-A0, B1 and B3: beside `cp` of the same file, and beside
 // timm's own converter where REPFUSE_REFERENCE_PYTHON names a Python with torch and timm. Then a thousand small files in one batch.
+// REPFUSE_BEFORE, another checkout that is built, converts in turn with this one.
 // All in turn, round by round; outputs are removed between rounds, inputs are in the page cache.
 const { spawnSync } = require('node:child_process');
 const { mkdtempSync, mkdirSync, rmSync, statSync } = require('node:fs');
 const { tmpdir } = require('node:os');
 const { join, resolve } = require('node:path');
+const { BEFORE } = require('../before.cjs');
 const { interleave } = require('../interleave.cjs');
 const { NETS, writeNetwork, writeSmall } = require('./checkpoints.cjs');
 
 const ROUNDS = 5;
 const SMALL_FILES = 1000;
-const MAIN = resolve(__dirname, '..', '..', 'dist', 'cli', 'main.js');
+const mainOf = (checkout) => join(checkout, 'dist', 'cli', 'main.js');
+const MAIN = mainOf(resolve(__dirname, '..', '..'));
 const REFERENCE = resolve(__dirname, '..', 'baselines', 'convert_reference.py');
 
 function start(command, args) {
@@ -29,6 +32,9 @@ function waysFor(name, input, output, python) {
   return {
     repfuse: fresh(process.execPath, MAIN, 'convert', input, '-o', output),
     'repfuse --no-hash': fresh(process.execPath, MAIN, 'convert', input, '-o', output, '--no-hash'),
+    ...(BEFORE === undefined
+      ? {}
+      : { before: fresh(process.execPath, mainOf(BEFORE), 'convert', input, '-o', output) }),
     cp: fresh('cp', '--reflink=never', input, output),
     node: () => start(process.execPath, ['-e', '0']),
     ...(python === undefined ? {} : { reference: fresh(python, REFERENCE, name, input, output) }),
@@ -72,10 +78,10 @@ async function manySmall(folder, print) {
   const inputs = join(folder, 'small');
   mkdirSync(inputs);
   for (let i = 0; i < SMALL_FILES; i++) await writeSmall(join(inputs, `${i}.pth`), i);
-  const batch = (jobs) => () => {
+  const batch = (jobs, main) => () => {
     rmSync(join(folder, 'out'), { recursive: true, force: true });
     start(process.execPath, [
-      MAIN,
+      main,
       'convert',
       join(inputs, '*.pth'),
       '--out-dir',
@@ -84,7 +90,9 @@ async function manySmall(folder, print) {
       String(jobs),
     ]);
   };
-  const { milliseconds } = interleave({ 'jobs 1': batch(1), 'jobs 4': batch(4) }, 3);
+  const ways = { 'jobs 1': batch(1, MAIN), 'jobs 4': batch(4, MAIN) };
+  if (BEFORE !== undefined) ways['before, jobs 1'] = batch(1, mainOf(BEFORE));
+  const { milliseconds } = interleave(ways, 3);
   const filesPerSecond = Object.fromEntries(
     Object.entries(milliseconds).map(([jobs, ms]) => [jobs, (SMALL_FILES * 1000) / ms]),
   );

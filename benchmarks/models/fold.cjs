@@ -1,18 +1,22 @@
 // What folding an ONNX model gives onnxruntime-node and our engine: the training form as exporters write it, and the same folded by `foldOnnx`, timed
 // in turn. The engine merges branches as it compiles, whichever form it is given: what it gains is the loading.
-// Needs `npm run bench:baselines` once.
+// Needs `npm run bench:baselines` once. REPFUSE_BEFORE, another checkout that is built, folds and runs the same files in turn.
 const { mkdtempSync, rmSync } = require('node:fs');
 const { tmpdir } = require('node:os');
 const { join } = require('node:path');
-const { Engine, exportOnnx, foldOnnx, netFromSeed, readModel, Tensor } = require('repfuse');
+const repfuse = require('repfuse');
+const { BEFORE } = require('../before.cjs');
 const { median } = require('../interleave.cjs');
 const { BASELINES, expectBaselines } = require('./model-files.cjs');
 
+const { exportOnnx, netFromSeed } = repfuse;
+/** Checkouts of this project that are measured, by name. */
+const OURS = { repfuse, ...(BEFORE === undefined ? {} : { before: require(BEFORE) }) };
 const NETS = ['repvgg_a0', 'repvgg_b1', 'repvgg_d2se', 'mobileone_s0', 'mobileone_s1'];
 const ROUNDS = 9;
 const THREADS = [1, 2];
 
-/** The four runs of a network: `{ runtime, form, run, close }`, and what making it took. */
+/** The runs of a network: `{ runtime, form, run, close }`, and what making it took. */
 async function openRuns(ort, files, threads) {
   const runs = [];
   const options = { intraOpNumThreads: threads, interOpNumThreads: 1, executionMode: 'sequential' };
@@ -20,13 +24,10 @@ async function openRuns(ort, files, threads) {
     const started = performance.now();
     const session = await ort.InferenceSession.create(file, options);
     const loaded = performance.now();
-    const engine = await Engine.create(await readModel(file), { threads });
-    const compiled = performance.now();
     const [input] = session.inputMetadata;
     const shape = [1, ...input.shape.slice(1)];
     const data = new Float32Array(shape.reduce((product, size) => product * size, 1)).fill(0.1);
     const feeds = { [input.name]: new ort.Tensor('float32', data, shape) };
-    const tensor = Tensor.f32(shape, data);
     runs.push({
       runtime: 'onnxruntime',
       form,
@@ -34,21 +35,40 @@ async function openRuns(ort, files, threads) {
       run: () => session.run(feeds),
       close: () => session.release(),
     });
-    runs.push({
-      runtime: 'repfuse',
-      form,
-      loadMilliseconds: compiled - loaded,
-      run: () => engine.run(tensor),
-      close: () => engine.dispose(),
-    });
+    for (const [runtime, { Engine, readModel, Tensor }] of Object.entries(OURS)) {
+      const began = performance.now();
+      const engine = await Engine.create(await readModel(file), { threads });
+      const tensor = Tensor.f32(shape, data);
+      runs.push({
+        runtime,
+        form,
+        loadMilliseconds: performance.now() - began,
+        run: () => engine.run(tensor),
+        close: () => engine.dispose(),
+      });
+    }
   }
   return runs;
+}
+
+/** Folds with each of our checkouts in turn: the fastest of three, and the nodes of the file that is left, which is ours. */
+async function foldInTurn({ train, folded }) {
+  const foldMilliseconds = {};
+  let nodes;
+  for (let round = 0; round < 3; round++) {
+    for (const [name, { foldOnnx }] of Object.entries(OURS).reverse()) {
+      const told = await foldOnnx(train, folded, { force: true });
+      foldMilliseconds[name] = Math.min(foldMilliseconds[name] ?? Number.POSITIVE_INFINITY, told.milliseconds);
+      nodes = told.nodes;
+    }
+  }
+  return { nodes, foldMilliseconds };
 }
 
 async function timeNet(ort, folder, net, threads, print) {
   const files = { train: join(folder, `${net}.onnx`), folded: join(folder, `${net}.folded.onnx`) };
   await exportOnnx(files.train, netFromSeed(net, { form: 'train' }), { force: true });
-  const { nodes, milliseconds: foldMilliseconds } = await foldOnnx(files.train, files.folded, { force: true });
+  const { nodes, foldMilliseconds } = await foldInTurn(files);
   const runs = await openRuns(ort, files, threads);
   const times = runs.map(() => []);
   for (let round = -2; round < ROUNDS; round++) {
@@ -67,12 +87,15 @@ async function timeNet(ort, folder, net, threads, print) {
     const ratio = median(times[train].map((time, round) => time / times[folded][round]));
     return { train: numbers(train), folded: numbers(folded), ratio };
   };
-  const row = { net, threads, onnxruntime: of('onnxruntime'), repfuse: of('repfuse'), nodes, foldMilliseconds };
+  const runtimes = ['onnxruntime', ...Object.keys(OURS)];
+  const measured = Object.fromEntries(runtimes.map((runtime) => [runtime, of(runtime)]));
+  const row = { net, threads, ...measured, nodes, foldMilliseconds };
   const told = (name) => {
     const { train, folded, ratio } = row[name];
     return `${name} ${train.milliseconds.toFixed(2)} -> ${folded.milliseconds.toFixed(2)} ms (${ratio.toFixed(2)} times as fast; loaded in ${train.loadMilliseconds.toFixed(0)} -> ${folded.loadMilliseconds.toFixed(0)} ms)`;
   };
-  print(`${net.padEnd(13)} t${threads}  ${told('onnxruntime')}; ${told('repfuse')}`);
+  const folding = Object.entries(foldMilliseconds).map(([name, time]) => `${name} ${time.toFixed(0)} ms`);
+  print(`${net.padEnd(13)} t${threads}  ${runtimes.map(told).join('; ')}; folding: ${folding.join(', ')}`);
   return row;
 }
 

@@ -1,12 +1,13 @@
 // Whole networks, ours beside onnxruntime-node on the same weights: each runtime in a process of its own, timed in turn, round by round.
 // Needs `npm run bench:baselines` once, which installs the peers into benchmarks/baselines. REPFUSE_REFERENCE_PYTHON, a Python with torch, puts
-// torch in bfloat16 beside our bf16.
+// torch in bfloat16 beside our bf16. REPFUSE_BEFORE, another checkout that is built, is timed in turn with both.
 const { spawn } = require('node:child_process');
 const { mkdtempSync, rmSync } = require('node:fs');
 const { tmpdir } = require('node:os');
 const { join } = require('node:path');
 const { createInterface } = require('node:readline');
 const { info } = require('repfuse');
+const { BEFORE } = require('../before.cjs');
 const { median } = require('../interleave.cjs');
 const { BASELINES, expectBaselines, writeModels } = require('./model-files.cjs');
 
@@ -71,6 +72,10 @@ async function timeCase(files, { net, form, batch, isa = BEST_ISA, precision = '
     repfuse: [new Runtime(ours(join(__dirname, 'repfuse-worker.cjs')), { REPFUSE_ISA: isa }), files.model],
     'onnxruntime-node': [new Runtime(ours(join(BASELINES, 'onnxruntime-worker.cjs'))), files.onnx],
   };
+  if (BEFORE !== undefined) {
+    const worker = join(BEFORE, 'benchmarks', 'models', 'repfuse-worker.cjs');
+    runtimes.before = [new Runtime(ours(worker), { REPFUSE_ISA: isa }), files.model];
+  }
   const python = process.env.REPFUSE_REFERENCE_PYTHON;
   if (python !== undefined && precision === 'bf16' && net.startsWith('repvgg'))
     runtimes['torch bf16'] = [new Runtime([python, join(BASELINES, 'torch_worker.py')]), null];
@@ -99,6 +104,7 @@ async function timeCase(files, { net, form, batch, isa = BEST_ISA, precision = '
     for (const [runtime] of Object.values(runtimes)) runtime.close();
   }
   const [own, theirs, torch] = [measured.repfuse, measured['onnxruntime-node'], measured['torch bf16']];
+  const { before } = measured;
   const row = {
     net,
     form,
@@ -111,6 +117,7 @@ async function timeCase(files, { net, form, batch, isa = BEST_ISA, precision = '
       runSync: median(own.blocking),
       'onnxruntime-node': median(theirs.rounds),
       ...(torch === undefined ? {} : { 'torch bf16': median(torch.rounds) }),
+      ...(before === undefined ? {} : { before: median(before.rounds) }),
     },
     ratio: median(theirs.rounds.map((time, round) => time / own.rounds[round])),
     // onnxruntime-node's run computes on the thread that calls it, as runSync does.
@@ -118,12 +125,15 @@ async function timeCase(files, { net, form, batch, isa = BEST_ISA, precision = '
     ...(torch === undefined
       ? {}
       : { ratioToTorchBf16: median(torch.rounds.map((time, round) => time / own.rounds[round])) }),
+    ...(before === undefined
+      ? {}
+      : { ratioToBefore: median(before.rounds.map((time, round) => time / own.rounds[round])) }),
     loadMilliseconds: { repfuse: own.load, 'onnxruntime-node': theirs.load },
     megabytes: { repfuse: own.memory / 1e6, 'onnxruntime-node': theirs.memory / 1e6 },
     difference: relativeDifference(own.values, theirs.values),
   };
   print(
-    `${`${net} ${form} b${batch} ${isa} ${precision} t${threads}`.padEnd(46)} ${row.milliseconds.repfuse.toFixed(2).padStart(8)} ms, onnxruntime-node ${row.milliseconds['onnxruntime-node'].toFixed(2).padStart(8)} ms: ${row.ratio.toFixed(2)} times as fast (runSync ${row.ratioOfRunSync.toFixed(2)}${torch === undefined ? '' : `; torch bf16 ${row.ratioToTorchBf16.toFixed(2)}`}); ${row.megabytes.repfuse.toFixed(0)} and ${row.megabytes['onnxruntime-node'].toFixed(0)} MB; outputs differ by ${row.difference.toExponential(1)}`,
+    `${`${net} ${form} b${batch} ${isa} ${precision} t${threads}`.padEnd(46)} ${row.milliseconds.repfuse.toFixed(2).padStart(8)} ms, onnxruntime-node ${row.milliseconds['onnxruntime-node'].toFixed(2).padStart(8)} ms: ${row.ratio.toFixed(2)} times as fast (runSync ${row.ratioOfRunSync.toFixed(2)}${torch === undefined ? '' : `; torch bf16 ${row.ratioToTorchBf16.toFixed(2)}`}${before === undefined ? '' : `; before ${row.ratioToBefore.toFixed(3)}`}); ${row.megabytes.repfuse.toFixed(0)} and ${row.megabytes['onnxruntime-node'].toFixed(0)} MB; outputs differ by ${row.difference.toExponential(1)}`,
   );
   return row;
 }
