@@ -3,16 +3,8 @@
 const { mkdtempSync, readFileSync, rmSync } = require('node:fs');
 const { tmpdir } = require('node:os');
 const { join, resolve } = require('node:path');
-const {
-  convert,
-  evaluate,
-  info,
-  normalizeInput,
-  parseGraph,
-  readCheckpoint,
-  readGraphMetadata,
-  Tensor,
-} = require('repfuse');
+const { convert, evaluate, info, normalizeInput, parseGraph, readCheckpoint, Tensor } = require('repfuse');
+const { readGraphMetadata } = require('repfuse/graph');
 
 const FIXTURES = resolve(__dirname, '..', 'test', 'fixtures', 'trained');
 const NETWORKS = ['digits-repvgg', 'digits-acnet', 'digits-dbb'];

@@ -1,36 +1,55 @@
-// After tsc: the ESM wrapper over the one CommonJS copy, its types, the library and the command in one file each.
-import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+// After tsc, which writes declarations: the library and the command in one file each, a door for each of package.json's `exports`.
+import { chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import ts from 'typescript';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const dist = join(root, 'dist');
 /** The part of it that is used, a tenth, goes into the files: loading all of it would take as long as an inspection. */
 const INLINED = 'valibot';
-const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+const { dependencies, exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 const external = Object.keys(dependencies).filter((name) => name !== INLINED);
+/** What the sub-paths load, without extension: `index`, `graph/public`. */
+const doors = Object.values(exports)
+  .filter((target) => target.require !== undefined)
+  .map(({ require: { default: file } }) => relative('dist', file).replace(/\.js$/, ''));
 
-// The library and the command in one file each: loading a hundred takes longer than converting a small checkpoint, or running a small network.
-await bundle(join(root, 'lib', 'index.ts'), join(dist, 'bundle', 'index.js'));
-writeFileSync(join(dist, 'index.js'), "module.exports = require('./bundle/index.js');\n");
-await bundle(join(root, 'lib', 'cli', 'main.ts'), join(dist, 'cli', 'main.js'));
+// The library and the command in one file each: loading a hundred takes longer than converting a small checkpoint, or running a small
+// network. All doors lead into one file: two copies would mean two RepfuseError classes.
+const library = join(dist, 'bundle', 'index.js');
+const namespaces = doors.map((door) => `export * as ${nameOf(door)} from './lib/${door}';\n`).join('');
+await bundle({ stdin: { contents: namespaces, resolveDir: root, loader: 'ts' } }, library);
+await bundle({ entryPoints: [join(root, 'lib', 'cli', 'main.ts')] }, join(dist, 'cli', 'main.js'));
 chmodSync(join(dist, 'cli', 'main.js'), 0o755);
 copyFileSync(join(root, 'node_modules', INLINED, 'LICENSE.md'), join(dist, `LICENSE.${INLINED}.md`));
+for (const door of doors) openDoor(door);
+removeUnreferencedDeclarations(doors.map((door) => join(dist, `${door}.d.ts`)));
 
-// One real copy: two would mean two RepfuseError classes.
-const names = Object.keys(createRequire(import.meta.url)(join(dist, 'index.js'))).sort();
-writeFileSync(
-  join(dist, 'index.mjs'),
-  `import repfuse from './index.js';\nexport const {\n${names.map((name) => `  ${name},\n`).join('')}} = repfuse;\n`,
-);
-writeFileSync(join(dist, 'index.d.mts'), `export * from './index.js';\n`);
+function nameOf(door) {
+  return door.replace('/', '_');
+}
 
-/** Puts a file and all that it requires of ours into one, alone in its folder. */
+/** CommonJS and ESM over the bundle, and the types of the latter. */
+function openDoor(door) {
+  const file = join(dist, door);
+  const toBundle = relative(dirname(file), library).replace(/^(?!\.)/, './');
+  writeFileSync(`${file}.js`, `module.exports = require('${toBundle}').${nameOf(door)};\n`);
+  const names = Object.keys(createRequire(import.meta.url)(`${file}.js`)).sort();
+  const base = door.split('/').at(-1);
+  writeFileSync(
+    `${file}.mjs`,
+    `import door from './${base}.js';\nexport const {\n${names.map((name) => `  ${name},\n`).join('')}} = door;\n`,
+  );
+  writeFileSync(`${file}.d.mts`, `export * from './${base}.js';\n`);
+}
+
+/** Puts an entry and all that it requires of ours into one file, alone in its folder. */
 async function bundle(entry, file) {
   const { outputFiles } = await build({
-    entryPoints: [entry],
+    ...entry,
     bundle: true,
     platform: 'node',
     target: 'node20',
@@ -48,4 +67,28 @@ async function bundle(entry, file) {
 function withClassNames(code) {
   const classes = new Set(Array.from(code.matchAll(/\b(\w+) = class _\1\b/g), ([, name]) => name));
   return code.replace(/\b_(\w+)\b/g, (text, name) => (classes.has(name) ? name : text));
+}
+
+/** Leaves the declarations that the doors' types lead to. */
+function removeUnreferencedDeclarations(entries) {
+  const reached = new Set(entries);
+  for (const file of reached) {
+    for (const { fileName } of ts.preProcessFile(readFileSync(file, 'utf8')).importedFiles) {
+      if (!fileName.startsWith('.')) continue;
+      const path = resolve(dirname(file), fileName);
+      reached.add([`${path}.d.ts`, join(path, 'index.d.ts')].find((candidate) => ts.sys.fileExists(candidate)));
+    }
+  }
+  for (const name of readdirSync(dist, { recursive: true })) {
+    const file = join(dist, name);
+    if (name.endsWith('.d.ts') && !reached.has(file)) rmSync(file);
+  }
+  for (const name of readdirSync(dist)) {
+    const folder = join(dist, name);
+    if (
+      ts.sys.directoryExists(folder) &&
+      readdirSync(folder, { recursive: true, withFileTypes: true }).every((entry) => entry.isDirectory())
+    )
+      rmSync(folder, { recursive: true });
+  }
 }

@@ -1,8 +1,7 @@
 // conv2d on the layers of RepVGG-A0 (and the layer of the acceptance test), beside the machine's multiply-add peak in the same run.
 const { ops, Tensor } = require('repfuse');
-const { callNative } = require('../../dist/native/call.js');
-const { loadAddon } = require('../../dist/native/load.js');
 const { interleave } = require('../interleave.cjs');
+const { addon, probe } = require('../native-addon.cjs');
 
 const ROUNDS = 9;
 const PROBE_ROUNDS = 2e6;
@@ -28,7 +27,6 @@ function filled(shape) {
 }
 
 function run(print) {
-  const addon = loadAddon();
   const before = addon.info().isa;
   const isas = addon.info().isasAvailable;
   const rows = [];
@@ -50,7 +48,7 @@ function run(print) {
         bodies[`peak ${name}`] = () => {
           addon.setIsa(isa);
           const result = new Float64Array(1);
-          callNative('fmaProbe', {
+          probe('fmaProbe', {
             rounds: isa === 'scalar' ? PROBE_ROUNDS / 8 : PROBE_ROUNDS,
             threads,
             flops: result,

@@ -2,9 +2,8 @@
 // pass (what `convert` does, on its working copies) and before it (one more pass over memory: nothing changes if a check fails).
 // What it takes to describe the blocks (BatchNorms folded into scales, branches aligned) is timed by itself.
 const { algebra, Tensor } = require('repfuse');
-const { callNative } = require('../../dist/native/call.js');
-const { loadAddon } = require('../../dist/native/load.js');
 const { interleave } = require('../interleave.cjs');
+const { addon, probe } = require('../native-addon.cjs');
 
 const ROUNDS = 21;
 /** [in, out, identity] of the 28 blocks: widths 64, 192, 384, 768, 2560; 1, 4, 6, 16, 1 blocks a stage. */
@@ -84,7 +83,6 @@ function run(print) {
   print(
     `${blocks.length} blocks, ${(read / 1e6).toFixed(0)} MB read, ${(bytes / 1e6).toFixed(0)} MB of KxK kernels written in place`,
   );
-  const addon = loadAddon();
   const before = addon.info().isa;
   const rows = [];
   for (const isa of addon.info().isasAvailable) {
@@ -104,7 +102,7 @@ function run(print) {
           },
           memcpy: () => {
             for (const [i, input] of kernels.entries())
-              callNative('copyProbe', { count: input.length, threads, input, output: targets[i] });
+              probe('copyProbe', { count: input.length, threads, input, output: targets[i] });
           },
         },
         ROUNDS,

@@ -1,7 +1,8 @@
 // A network's files for both runtimes.
 const { existsSync } = require('node:fs');
 const { join } = require('node:path');
-const { convert, exportOnnx, graphMetadata, netFromSeed, readModel, writeSafetensors } = require('repfuse');
+const { convert, exportOnnx, netFromSeed, readModel, writeSafetensors } = require('repfuse');
+const { graphMetadata } = require('repfuse/graph');
 
 const BASELINES = join(__dirname, '..', 'baselines');
 

@@ -28,4 +28,17 @@ function trainedBatchNorm(random, channels) {
   };
 }
 
-module.exports = { randomTensors, trainedBatchNorm };
+/** Puts such BatchNorms into a block. */
+function trainBatchNorms(random, block) {
+  const tensors = block.stateDict();
+  for (const [key, { size }] of tensors) {
+    if (!key.endsWith('.running_mean')) continue;
+    const prefix = key.slice(0, -'running_mean'.length);
+    const { weight, bias, runningMean, runningVar } = trainedBatchNorm(random, size);
+    const values = { weight, bias, running_mean: runningMean, running_var: runningVar };
+    for (const [name, tensor] of Object.entries(values)) tensors.set(prefix + name, tensor);
+  }
+  block.loadStateDict(tensors);
+}
+
+module.exports = { randomTensors, trainBatchNorms, trainedBatchNorm };

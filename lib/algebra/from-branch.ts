@@ -4,13 +4,14 @@ import { RepfuseError } from '../errors';
 import {
   type Branch,
   type ConvStage,
+  geometryOf,
   inputChannels,
   type ScaleStage,
   type Stage,
   scaleFactors,
   storedKernel,
-} from '../ops';
-import { geometryOf, windowOf } from '../ops/branch';
+  windowOf,
+} from '../ops/branch';
 import { BRANCH, BRANCHES, STAGES } from '../ops/branch-schema';
 import { CHANNELS, type Padding4 } from '../ops/geometry';
 import { formatShape, Tensor } from '../tensor/tensor';
@@ -32,7 +33,7 @@ export interface FromBranchOptions {
   readonly allowInexactBorder?: boolean | undefined;
 }
 
-type AppendOptions = Pick<FromBranchOptions, 'allowInexactBorder'>;
+export type AppendOptions = Pick<FromBranchOptions, 'allowInexactBorder'>;
 
 const APPEND_OPTIONS = membersOf<AppendOptions>()({ allowInexactBorder: optional(BOOLEAN) });
 const OPTIONS = membersOf<FromBranchOptions>()({

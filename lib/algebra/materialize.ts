@@ -32,7 +32,7 @@ export interface MaterializeOptions {
   readonly threads?: number | undefined;
 }
 
-type AsyncMaterializeOptions = MaterializeOptions & { readonly signal?: AbortSignal | undefined };
+export type AsyncMaterializeOptions = MaterializeOptions & { readonly signal?: AbortSignal | undefined };
 
 const ENTRIES = {
   into: optional(

@@ -15,7 +15,8 @@ const { kernelSize, stride, groups, deploy, eps, seed } = BLOCK_OPTIONS;
 const ARTICLE_OPTIONS = optionsOf<ArticleBlockOptions>()({ kernelSize, stride, groups, deploy, eps, seed });
 
 /** What the article's two blocks share: ReLU(sum of branches), and the names. docs/article-differences.md tells the rest. */
-abstract class ArticleBlock extends ReparameterizableBlock {
+export abstract class ArticleBlock extends ReparameterizableBlock {
+  /** @internal */
   protected constructor(
     name: string,
     channels: readonly [inputChannel: number, outputChannel: number],

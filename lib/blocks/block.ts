@@ -1,6 +1,6 @@
 import { fromBranches, materialize } from '../algebra';
-import { checkArgument, checkOptions } from '../arguments/check';
-import { BOOLEAN, integer, membersOf, optional } from '../arguments/schemas';
+import { checkOptions } from '../arguments/check';
+import { BOOLEAN, membersOf, optional } from '../arguments/schemas';
 import type { StateDict } from '../checkpoint/state-dict';
 import { RepfuseError } from '../errors';
 import { type BlockGeometry, buildBranch } from '../families/branches';
@@ -32,7 +32,7 @@ import {
 } from './definition';
 import { resolveEps } from './eps';
 import type { BlockOptions } from './geometry';
-import { initialTensors, roughStatistics } from './initialize';
+import { initialTensors } from './initialize';
 import { copyTensor, LOAD_STATE_DICT_OPTIONS, type LoadStateDictOptions, takeTensors } from './load-state-dict';
 
 export interface StateDictOptions {
@@ -41,7 +41,6 @@ export interface StateDictOptions {
 }
 
 const STATE_DICT_OPTIONS = membersOf<StateDictOptions>()({ borrow: optional(BOOLEAN) });
-const SEED = integer(0);
 const STATISTICS: readonly string[] = ['mean', 'var', 'counter'];
 
 /**
@@ -57,7 +56,7 @@ export abstract class ReparameterizableBlock {
   /** Forward passes on the pool that may still read the training tensors. */
   private passesUnderWay = 0;
 
-  /** @throws ERR_REPFUSE_INVALID_ARGUMENT */
+  /** @internal What a kind of block is; @throws ERR_REPFUSE_INVALID_ARGUMENT */
   protected constructor(options: BlockOptions, geometry: BlockGeometry, structure: BlockStructure) {
     if (new.target === ReparameterizableBlock) {
       throw new RepfuseError(
@@ -207,12 +206,6 @@ export abstract class ReparameterizableBlock {
     const tensors = checkTensors('stateDict', stateDict);
     const checked = checkOptions('loadStateDict', LOAD_STATE_DICT_OPTIONS, options);
     this.tensors = takeTensors(tensors, this.#specs(), this.definition.rule, checked);
-  }
-
-  /** Replaces every BatchNorm's statistics and affine parameters by seeded rough ones, as if trained; none in deploy form. */
-  randomizeStatistics(seed: number): void {
-    checkArgument('seed', SEED, seed);
-    for (const [key, tensor] of roughStatistics(this.#specs(), seed)) this.tensors.set(key, tensor);
   }
 
   #specs(): TensorSpecs {

@@ -1,5 +1,5 @@
 export { ACNetBlock, type ACNetBlockOptions } from './acnet';
-export { ACNet, type ArticleBlockOptions, RepBlock } from './article';
+export { ACNet, type ArticleBlock, type ArticleBlockOptions, RepBlock } from './article';
 export { ReparameterizableBlock, type StateDictOptions } from './block';
 export { DiverseBranchBlock, type DiverseBranchBlockOptions } from './dbb';
 export type { Eps } from './eps';

@@ -1,6 +1,6 @@
 import { Command, InvalidArgumentError } from 'commander';
-import { Engine, type EngineStep, type Model, measurePrecision, type Precision, readModel } from '../engine';
-import { normalizeInput } from '../graph';
+import { Engine, type EngineStep, measurePrecision, type Precision, readModel } from '../engine';
+import { type Model, normalizeInput } from '../graph';
 import { printable } from '../printable';
 import { seededUniform, uniformValues } from '../tensor/random';
 import { elementCount, formatShape, Tensor } from '../tensor/tensor';

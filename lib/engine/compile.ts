@@ -1,4 +1,5 @@
-import { type AffineConv, addBranches, appendStages, fromBranch, identity, materializeAsync } from '../algebra';
+import { type AffineConv, addBranches, fromBranch, identity, materializeAsync } from '../algebra';
+import { appendStages } from '../algebra/from-branch';
 import { isPracticable, weightElements } from '../algebra/weight-size';
 import { RepfuseError } from '../errors';
 import { type AffineNode, affineStages, type Graph, type GraphNode, outputsOf } from '../graph';

@@ -4,7 +4,6 @@ import {
   BOOLEAN,
   integer,
   isListOf,
-  membersOf,
   oneOf,
   optional,
   optionsOf,
@@ -16,25 +15,19 @@ import {
 } from '../arguments/schemas';
 import { show } from '../arguments/show';
 import { RepfuseError } from '../errors';
-import { expectRoomForEach, expectTensors, type Graph, inferShapes, outputsOf, parseGraph } from '../graph';
+import { checkModel, expectRoomForEach, expectTensors, type Graph, inferShapes, type Model, outputsOf } from '../graph';
 import { callNative, throwIfAborted } from '../native/call';
 import { loadAddon } from '../native/load';
 import { type MemoryLimit, resolveMemoryLimit } from '../native/memory';
 import { resolveThreads } from '../native/threads';
 import type { DType } from '../tensor/dtype';
 import { toFloat32 } from '../tensor/half';
-import { checkTensors, TENSOR } from '../tensor/schemas';
+import { TENSOR } from '../tensor/schemas';
 import { batchOf, formatShape, isTensor, Tensor } from '../tensor/tensor';
 import { compileGraph } from './compile';
 import { InputCopies } from './input-copies';
 import { ALGORITHMS, type Algorithm, type ImageShape, NativeEngine, PRECISIONS, type Precision } from './native-engine';
 import { RunQueue } from './run-queue';
-
-/** A network and its weights, as `readModel` gives them. */
-export interface Model {
-  readonly graph: Graph;
-  readonly tensors: ReadonlyMap<string, Tensor>;
-}
 
 export interface EngineOptions {
   /** Threads of a run; default `REPFUSE_NUM_THREADS`, else min(CPU affinity, cgroup quota). Never changes the result. */
@@ -395,15 +388,6 @@ const STREAM_OPTIONS = optionsOf<StreamOptions>()({
 const SHAPE: Schema<readonly number[]> = value('an array of positive integers', (given) =>
   isListOf(given, (dim) => Number.isSafeInteger(dim) && (dim as number) > 0),
 );
-/** What it is made of is looked at by what parses it. */
-const MODEL = membersOf<Model>()({ graph: unchecked<Graph>(), tensors: unchecked<Model['tensors']>() });
-
-/** A network from outside, its graph parsed. @throws ERR_REPFUSE_GRAPH, ERR_REPFUSE_INVALID_ARGUMENT */
-export function checkModel(model: Model): Model {
-  const { graph, tensors } = checkArgument('model', MODEL, model);
-  return { graph: parseGraph(graph), tensors: checkTensors('tensors', tensors) };
-}
-
 /** What shapes are inferred from; the elements themselves may go. */
 function withoutData(tensors: ReadonlyMap<string, Tensor>): Map<string, Pick<Tensor, 'dtype' | 'shape'>> {
   return new Map([...tensors].map(([key, { dtype, shape }]) => [key, { dtype, shape }]));

@@ -3,7 +3,6 @@ export {
   type EngineMemory,
   type EngineOptions,
   type EngineStep,
-  type Model,
   type RunAsyncOptions,
   type RunOptions,
   type StreamOptions,

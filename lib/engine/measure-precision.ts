@@ -1,12 +1,13 @@
 import { checkOptions } from '../arguments/check';
 import { integer, optional, optionsOf, SIGNAL, THREADS } from '../arguments/schemas';
+import { checkModel, type Model } from '../graph';
 import { resolveMemoryLimit } from '../native/memory';
 import { addAsync, hardswishAsync, reluAsync, sigmoidAsync, siluAsync } from '../ops';
 import type { Padding4 } from '../ops/geometry';
 import { type TensorOp, tensorOpAsync, tensorOpShape } from '../ops/tensor-op';
 import { elementCount, Tensor } from '../tensor/tensor';
 import { compileGraph } from './compile';
-import { checkModel, Engine, type EngineStep, type Model } from './engine';
+import { Engine, type EngineStep } from './engine';
 import { type Algorithm, type ImageShape, NativeEngine, PRECISIONS, type Precision } from './native-engine';
 import type { Program, ProgramStep } from './program';
 

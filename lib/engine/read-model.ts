@@ -3,9 +3,8 @@ import { membersOf } from '../arguments/schemas';
 import type { Source } from '../checkpoint/files/source';
 import { READ_OPTIONS, type ReadCheckpointOptions, withInput } from '../checkpoint/read-checkpoint';
 import { RepfuseError } from '../errors';
-import { readOnnxModel } from '../graph';
+import { type Model, readOnnxModel } from '../graph';
 import { GRAPH_OPTIONS, type GraphOptions, graphFor } from '../nets/graph-for';
-import type { Model } from './engine';
 
 export interface ReadModelOptions extends GraphOptions, ReadCheckpointOptions {}
 

@@ -1,7 +1,21 @@
 export { type DetectedBlock, type DetectOptions, detectBlocks, type ModuleEvidence } from './detect';
-export type { EpsChoice } from './eps';
+export type { EpsChoice, ToldEps } from './eps';
 export type { KeylessAnswers } from './keyless';
 export { checkRules, parseRules } from './parse-rules';
 export type { BlockProblem } from './problem';
-export type { BranchRole, BranchRule, ConflictRule, FamilyRule, SqueezeExciteRule, StageRule } from './rule';
+export type {
+  AveragePoolRule,
+  BatchNormRule,
+  BiasRule,
+  BranchRole,
+  BranchRule,
+  ConflictRule,
+  ConvRule,
+  DoubtRule,
+  FamilyRule,
+  PadBorderRule,
+  ScaleRule,
+  SqueezeExciteRule,
+  StageRule,
+} from './rule';
 export { FAMILY_RULES } from './rules';

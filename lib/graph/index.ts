@@ -4,6 +4,7 @@ export { evaluate, evaluateAsync, evaluateValues, normalizeInput } from './evalu
 export type { ReadModel } from './from-onnx/reader';
 export { batchNormEps, type Graph, type GraphNode, nodeKeys, outputsOf } from './graph';
 export { expectRoomForEach } from './memory';
+export { checkModel, type Model } from './model';
 export { graphMetadata, parseGraphText, readGraphMetadata } from './model-file';
 export { type ExportOnnxOptions, exportOnnx, readOnnxModel } from './onnx';
 export { parseGraph } from './parse';

@@ -1,53 +1,34 @@
-import { checkArgument, checkOptions } from '../arguments/check';
-import { integer, membersOf, optional, unchecked } from '../arguments/schemas';
+import { checkOptions } from '../arguments/check';
+import { integer, membersOf, optional } from '../arguments/schemas';
 import type { NewFileOptions } from '../checkpoint/files/new-file';
 import type { RandomAccess } from '../checkpoint/files/random-access';
 import { inputOf, pathOf, type Source } from '../checkpoint/files/source';
 import { WRITE_OPTIONS } from '../checkpoint/write-options';
 import { RepfuseError } from '../errors';
 import { throwIfAborted } from '../native/call';
-import { checkTensors } from '../tensor/schemas';
-import type { Tensor } from '../tensor/tensor';
 import type { ReadModel } from './from-onnx/reader';
-import type { Graph } from './graph';
-import { parseGraph } from './parse';
+import { checkModel, type Model } from './model';
 
 export interface ExportOnnxOptions extends NewFileOptions {
   /** Version of ONNX's operators: 14 (which has HardSwish) to 28. Default 17. */
   readonly opset?: number | undefined;
 }
 
-interface GraphAndTensors {
-  readonly graph: Graph;
-  readonly tensors: ReadonlyMap<string, Tensor>;
-}
-
 const { force, durable, signal } = WRITE_OPTIONS;
 const OPTIONS = membersOf<ExportOnnxOptions>()({ force, durable, signal, opset: optional(integer(14, 28)) });
-/** What it is made of is looked at by what parses it. */
-const MODEL = membersOf<GraphAndTensors>()({
-  graph: unchecked<Graph>(),
-  tensors: unchecked<GraphAndTensors['tensors']>(),
-});
 
 /**
  * Writes a network as an ONNX model that other runtimes read: one image batch in, of any size N, float32. Weights of half types are widened.
  *
  * @throws ERR_REPFUSE_GRAPH where the graph does not tell its input's size; ERR_REPFUSE_INVALID_ARGUMENT; as `writeOnnx`
  */
-export async function exportOnnx(
-  file: string | URL,
-  model: GraphAndTensors,
-  options: ExportOnnxOptions = {},
-): Promise<void> {
-  const { graph, tensors } = checkArgument('model', MODEL, model);
+export async function exportOnnx(file: string | URL, model: Model, options: ExportOnnxOptions = {}): Promise<void> {
+  const { graph, tensors } = checkModel(model);
   const { opset = 17, ...rest } = checkOptions('exportOnnx', OPTIONS, options);
-  const parsed = parseGraph(graph);
-  checkTensors('tensors', tensors);
   // Protobuf takes 40 ms to load, as long as a small checkpoint to convert.
   const { toOnnx } = require('./to-onnx') as typeof import('./to-onnx');
   const { writeOnnx } = require('../onnx') as typeof import('../onnx');
-  await writeOnnx(pathOf(file), toOnnx(parsed, tensors, opset), rest);
+  await writeOnnx(pathOf(file), toOnnx(graph, tensors, opset), rest);
 }
 
 /**

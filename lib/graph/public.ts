@@ -1,3 +1,6 @@
+/// <reference lib="esnext.disposable" />
+// `repfuse/graph`: work on graphs. What other rooms call with what they know to be right is here for those who call from outside:
+// the same, the arguments checked first.
 import { checkArgument } from '../arguments/check';
 import { isListOf, listOf, membersOf, type Schema, TEXT, TEXTS, value } from '../arguments/schemas';
 import type { EpsChoice } from '../families';
@@ -8,7 +11,50 @@ import { batchNormEps as epsOf, type Graph } from './graph';
 import { parseGraph } from './parse';
 import { inferShapes as infer } from './shapes';
 
-// What other rooms call with what they know to be right, for those who call from outside: the same, the arguments checked first.
+export type { PixelNormalization } from '../ops';
+export type { BinaryFunction, PadMode, ResizeOptions } from '../ops/tensor-op';
+export { evaluate, evaluateAsync, normalizeInput } from './evaluate';
+export type {
+  AvgPoolNode,
+  BatchNormNode,
+  BinaryNode,
+  BnPadNode,
+  ClipNode,
+  ConcatNode,
+  ConstantNode,
+  Conv2dNode,
+  ConvTranspose2dNode,
+  CropNode,
+  DepthToSpaceNode,
+  FlattenNode,
+  Graph,
+  GraphNode,
+  HardSigmoidNode,
+  IdentityConvNode,
+  LeakyReluNode,
+  LinearNode,
+  MatMulNode,
+  MaxPoolNode,
+  PadNode,
+  PlainNode,
+  PlainOp,
+  ReduceMeanNode,
+  ReshapeNode,
+  ResizeNode,
+  SliceNode,
+  SoftmaxNode,
+  SqueezeExciteNode,
+  SqueezeNode,
+  TanhNode,
+  TensorNode,
+  TransposeNode,
+  UnsqueezeNode,
+} from './graph';
+export type { Model } from './model';
+export { graphMetadata, readGraphMetadata } from './model-file';
+export { type ExportOnnxOptions, exportOnnx } from './onnx';
+export type { FusedBlock, TensorStub };
+export { parseGraph };
 
 const SHAPE: Schema<readonly number[]> = value('an array of integers', (given) =>
   isListOf(given, Number.isSafeInteger),

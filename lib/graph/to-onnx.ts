@@ -13,7 +13,7 @@ import {
   ValueInfoSchema,
 } from '../onnx/schema/onnx_pb';
 import { protoOf } from '../onnx/values';
-import { stageWeight } from '../ops';
+import { stageWeight } from '../ops/branch';
 import { toPadding4 } from '../ops/geometry';
 import { toFloat32 } from '../tensor/half';
 import { Tensor } from '../tensor/tensor';

@@ -105,7 +105,14 @@ function mobileOne(
 const A = [2, 4, 14, 1];
 const B = [4, 6, 16, 1];
 
-export const ARCHITECTURES = {
+export type NetName =
+  | `repvgg_a${0 | 1 | 2}`
+  | `repvgg_b${0 | 1 | 2 | 3}`
+  | `repvgg_b${1 | 2 | 3}g${2 | 4}`
+  | 'repvgg_d2se'
+  | `mobileone_s${0 | 1 | 2 | 3 | 4}`;
+
+export const ARCHITECTURES: Readonly<Record<NetName, Architecture>> = {
   repvgg_a0: repVgg(A, 0.75, 2.5),
   repvgg_a1: repVgg(A, 1, 2.5),
   repvgg_a2: repVgg(A, 1.5, 2.75),
@@ -125,6 +132,4 @@ export const ARCHITECTURES = {
   mobileone_s2: mobileOne([1.5, 2, 2.5, 4]),
   mobileone_s3: mobileOne([2, 2.5, 3, 4]),
   mobileone_s4: mobileOne([3, 3.5, 3.5, 4], { squeezeExcite: true }),
-} as const satisfies Record<string, Architecture>;
-
-export type NetName = keyof typeof ARCHITECTURES;
+};

@@ -1,2 +1,13 @@
 export type { NetName } from './architecture';
-export { NET_NAMES, type Net, type NetFigures, type NetOptions, netFigures, netFromSeed, netGraph } from './nets';
+export type { NetNaming } from './key-names';
+export type { NetForm } from './net-graph';
+export {
+  NET_NAMES,
+  type Net,
+  type NetFigures,
+  type NetOptions,
+  netFigures,
+  netFromSeed,
+  netGraph,
+  type SeedOptions,
+} from './nets';

@@ -17,7 +17,7 @@ export interface KeyNames {
 }
 
 /** `native`: the authors' own names. */
-export type Naming = 'native' | 'timm';
+export type NetNaming = 'native' | 'timm';
 
 const TIMM = {
   stem: 'stem',
@@ -33,7 +33,7 @@ const OWN = {
   head: 'linear',
 } as const;
 
-export const KEY_NAMES: Readonly<Record<Architecture['family'], Readonly<Record<Naming, KeyNames>>>> = {
+export const KEY_NAMES: Readonly<Record<Architecture['family'], Readonly<Record<NetNaming, KeyNames>>>> = {
   repvgg: {
     native: {
       ...OWN,

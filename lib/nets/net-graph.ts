@@ -3,13 +3,13 @@ import type { GraphNode } from '../graph/graph';
 import { type Architecture, hasIdentity, hasScale, type NetBlock } from './architecture';
 import { type KeyNames, prefixOf } from './key-names';
 
-export type Form = 'train' | 'deploy';
+export type NetForm = 'train' | 'deploy';
 
 /** BatchNorm eps of all these networks. */
 const EPS = 1e-5;
 
 /** The graph of a network; `formOf` tells each block's form by its key prefix. */
-export function graphOf(architecture: Architecture, names: KeyNames, formOf: (prefix: string) => Form): Graph {
+export function graphOf(architecture: Architecture, names: KeyNames, formOf: (prefix: string) => NetForm): Graph {
   const { blocks, imageSize } = architecture;
   const nodes: GraphNode[] = [];
   let last = 'x';
@@ -26,7 +26,7 @@ export function graphOf(architecture: Architecture, names: KeyNames, formOf: (pr
   return { input: 'x', output: 'logits', nodes, inputShape: [3, imageSize, imageSize] };
 }
 
-function blockNodes(block: NetBlock, prefix: string, names: KeyNames, form: Form, input: string): GraphNode[] {
+function blockNodes(block: NetBlock, prefix: string, names: KeyNames, form: NetForm, input: string): GraphNode[] {
   const { kernel, stride, groups, squeezeExcite } = block;
   const conv = (id: string, weight: string, bias: string | null, size: number): GraphNode => ({
     id,

@@ -3,7 +3,7 @@ import { seededUniform, uniformValues } from '../tensor/random';
 import { elementCount, Tensor } from '../tensor/tensor';
 import { type Architecture, hasIdentity, hasScale, type NetBlock, squeezedChannels } from './architecture';
 import { type KeyNames, prefixOf } from './key-names';
-import type { Form } from './net-graph';
+import type { NetForm } from './net-graph';
 
 /** What becomes of a tensor's values when they are drawn. */
 type Role = 'bias' | 'counter' | 'gamma' | 'mean' | 'var' | 'weight';
@@ -17,7 +17,7 @@ interface Spec {
 export function specsOf(
   architecture: Architecture,
   names: KeyNames,
-  formOf: (prefix: string) => Form,
+  formOf: (prefix: string) => NetForm,
   classes: number,
 ): Map<string, Spec> {
   const specs = new Map<string, Spec>();
@@ -31,7 +31,7 @@ export function specsOf(
   return specs;
 }
 
-function addBlock(specs: Map<string, Spec>, block: NetBlock, prefix: string, names: KeyNames, form: Form): void {
+function addBlock(specs: Map<string, Spec>, block: NetBlock, prefix: string, names: KeyNames, form: NetForm): void {
   const { inChannels, outChannels, groups, kernel } = block;
   const set = (key: string, role: Role, ...shape: number[]) => specs.set(`${prefix}.${key}`, { shape, role });
   const batchNorm = (key: string) => {

@@ -8,17 +8,17 @@ import { countMacs, type Graph, inferShapes } from '../graph';
 import { checkStubs } from '../tensor/schemas';
 import { elementCount, formatShape, type Tensor } from '../tensor/tensor';
 import { ARCHITECTURES, type Architecture, type NetName } from './architecture';
-import { KEY_NAMES, type KeyNames, type Naming, prefixOf } from './key-names';
-import { type Form, graphOf } from './net-graph';
+import { KEY_NAMES, type KeyNames, type NetNaming, prefixOf } from './key-names';
+import { graphOf, type NetForm } from './net-graph';
 import { isParameter, seedTensors, specsOf } from './net-tensors';
 
 export const NET_NAMES = Object.keys(ARCHITECTURES) as readonly NetName[];
 
 export interface NetOptions {
   /** Default `'train'`: with all branches. */
-  readonly form?: Form | undefined;
+  readonly form?: NetForm | undefined;
   /** Whose key names: the authors' (default) or timm's. */
-  readonly names?: Naming | undefined;
+  readonly names?: NetNaming | undefined;
   /** Default 1000. */
   readonly classes?: number | undefined;
 }
@@ -29,7 +29,7 @@ export interface Net {
   readonly tensors: StateDict;
 }
 
-type SeedOptions = NetOptions & { readonly seed?: number | undefined };
+export type SeedOptions = NetOptions & { readonly seed?: number | undefined };
 
 const ENTRIES = {
   form: optional(oneOf(['train', 'deploy'])),

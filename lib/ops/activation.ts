@@ -13,25 +13,25 @@ import {
   runAsync,
 } from './run';
 
-type Unary = (input: Tensor, options?: OpOptions) => Tensor;
-type UnaryAsync = (input: Tensor, options?: OpOptions & AsyncOpOptions) => Promise<Tensor>;
+export type UnaryOp = (input: Tensor, options?: OpOptions) => Tensor;
+export type AsyncUnaryOp = (input: Tensor, options?: OpOptions & AsyncOpOptions) => Promise<Tensor>;
 
 /** max(x, 0) of a tensor of any shape. */
-export const relu: Unary = (input, options) => runUnary('relu', input, options);
+export const relu: UnaryOp = (input, options) => runUnary('relu', input, options);
 /** `relu` on the pool. */
-export const reluAsync: UnaryAsync = (input, options) => startUnary('relu', input, options);
+export const reluAsync: AsyncUnaryOp = (input, options) => startUnary('relu', input, options);
 /** 1 / (1 + exp(-x)), in float64, of a tensor of any shape. */
-export const sigmoid: Unary = (input, options) => runUnary('sigmoid', input, options);
+export const sigmoid: UnaryOp = (input, options) => runUnary('sigmoid', input, options);
 /** `sigmoid` on the pool. */
-export const sigmoidAsync: UnaryAsync = (input, options) => startUnary('sigmoid', input, options);
+export const sigmoidAsync: AsyncUnaryOp = (input, options) => startUnary('sigmoid', input, options);
 /** x * sigmoid(x), in float64, of a tensor of any shape. */
-export const silu: Unary = (input, options) => runUnary('silu', input, options);
+export const silu: UnaryOp = (input, options) => runUnary('silu', input, options);
 /** `silu` on the pool. */
-export const siluAsync: UnaryAsync = (input, options) => startUnary('silu', input, options);
+export const siluAsync: AsyncUnaryOp = (input, options) => startUnary('silu', input, options);
 /** x * clamp(x + 3, 0, 6) / 6, in float64, of a tensor of any shape. */
-export const hardswish: Unary = (input, options) => runUnary('hardswish', input, options);
+export const hardswish: UnaryOp = (input, options) => runUnary('hardswish', input, options);
 /** `hardswish` on the pool. */
-export const hardswishAsync: UnaryAsync = (input, options) => startUnary('hardswish', input, options);
+export const hardswishAsync: AsyncUnaryOp = (input, options) => startUnary('hardswish', input, options);
 
 /** Softmax along axis 1 (channels), in float64. [N, C] or [N, C, ...]. @throws ERR_REPFUSE_SHAPE */
 export function softmax(input: Tensor, options: OpOptions = {}): Tensor {

@@ -1,4 +1,6 @@
+// The root's `ops`: whatever stands here is public. What other rooms share is imported from its own file.
 export {
+  type AsyncUnaryOp,
   add,
   addAsync,
   hardswish,
@@ -11,20 +13,10 @@ export {
   siluAsync,
   softmax,
   softmaxAsync,
+  type UnaryOp,
 } from './activation';
 export { type BatchNorm, batchNorm, batchNormAsync, normalizePixels, type PixelNormalization } from './batch-norm';
-export {
-  type Branch,
-  type ConvStage,
-  inputChannels,
-  runBranch,
-  runBranchAsync,
-  type ScaleStage,
-  type Stage,
-  scaleFactors,
-  stageWeight,
-  storedKernel,
-} from './branch';
+export { type Branch, type ConvStage, runBranch, runBranchAsync, type ScaleStage, type Stage } from './branch';
 export { concatChannels } from './concat';
 export { type Conv2dOptions, conv2d, conv2dAsync } from './conv2d';
 export { crop, cropAsync, padBorder, padBorderAsync } from './frame';

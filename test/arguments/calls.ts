@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import * as repfuse from '../../lib';
 import { Tensor } from '../../lib';
+import * as algebraDoor from '../../lib/algebra/public';
+import * as graphDoor from '../../lib/graph/public';
 import { fixturePath } from '../support/fixtures';
 import { roughBlock } from '../support/rough-block';
 
@@ -108,10 +110,6 @@ export async function callsOf(path: (name: string) => string): Promise<Readonly<
   add('ops.avgPool2dAsync', ops.avgPool2dAsync, x(), { ...window, countIncludePad: true, divisorOverride: 3 });
   add('ops.normalizePixels', ops.normalizePixels, x(), { scale: 2, mean: [0, 0], std: [1, 1] }, { threads: 1 });
   add('ops.concatChannels', ops.concatChannels, [x(), x()]);
-  add('ops.inputChannels', ops.inputChannels, branch());
-  add('ops.scaleFactors', ops.scaleFactors, scaleStage(), 2);
-  add('ops.stageWeight', ops.stageWeight, { ...convStage(), weight: pointwise(), plusIdentity: true });
-  add('ops.storedKernel', ops.storedKernel, { ...convStage(), weight: Tensor.f32([3, 3]), taps: 2 });
 
   create('algebra.AffineConv', algebra.AffineConv, conv(), {}, {});
   add('algebra.AffineConv#outputSize', (...args) => Reflect.apply(conv().outputSize, conv(), args), [4, 4]);
@@ -143,9 +141,14 @@ export async function callsOf(path: (name: string) => string): Promise<Readonly<
     { branches: [branch()], combine: 'sum', after: [scaleStage()] },
     { groups: 1 },
   );
+  const { appendStages, inputChannels, scaleFactors, stageWeight, storedKernel } = algebraDoor;
+  add('algebra.inputChannels', inputChannels, branch());
+  add('algebra.scaleFactors', scaleFactors, scaleStage(), 2);
+  add('algebra.stageWeight', stageWeight, { ...convStage(), weight: pointwise(), plusIdentity: true });
+  add('algebra.storedKernel', storedKernel, { ...convStage(), weight: Tensor.f32([3, 3]), taps: 2 });
   add(
     'algebra.appendStages',
-    algebra.appendStages,
+    appendStages,
     conv(),
     { name: 'after', stages: [scaleStage()] },
     { allowInexactBorder: false },
@@ -173,19 +176,18 @@ export async function callsOf(path: (name: string) => string): Promise<Readonly<
     prefix: '',
     borrow: false,
   });
-  method('ReparameterizableBlock#randomizeStatistics', block, 'randomizeStatistics', 1);
   method('ArticleBlock#_switch_to_deploy', () => new repfuse.RepBlock(2, 2), '_switch_to_deploy', { threads: 1 });
 
   add('parseGraph', repfuse.parseGraph, graph());
   add('evaluate', repfuse.evaluate, graph(), tensors(), x(), { threads: 1 });
   add('evaluateAsync', repfuse.evaluateAsync, graph(), tensors(), x(), { threads: 1, signal: undefined });
-  add('inferShapes', repfuse.inferShapes, graph(), [1, 2, 4, 4], tensors());
   add('normalizeInput', repfuse.normalizeInput, graph(), x());
-  add('graphMetadata', repfuse.graphMetadata, graph());
-  add('readGraphMetadata', repfuse.readGraphMetadata, repfuse.graphMetadata(graph()));
-  add('batchNormEps', repfuse.batchNormEps, graph());
+  add('graph.inferShapes', graphDoor.inferShapes, graph(), [1, 2, 4, 4], tensors());
+  add('graph.graphMetadata', graphDoor.graphMetadata, graph());
+  add('graph.readGraphMetadata', graphDoor.readGraphMetadata, graphDoor.graphMetadata(graph()));
+  add('graph.batchNormEps', graphDoor.batchNormEps, graph());
   const net = repfuse.netFromSeed('repvgg_a0', { classes: 2 });
-  add('deployGraph', repfuse.deployGraph, graph(), [
+  add('graph.deployGraph', graphDoor.deployGraph, graph(), [
     { ...repfuse.detectBlocks(roughBlock('a.', 2))[0], prefix: 'a' } as repfuse.DetectedBlock,
   ]);
   add('exportOnnx', repfuse.exportOnnx, path('out.onnx'), model(), { force: true, durable: false, opset: 17 });
@@ -283,7 +285,10 @@ export async function callsOf(path: (name: string) => string): Promise<Readonly<
   return calls;
 }
 
-/** The names of all that can be called: functions, constructors, methods and static ones, of namespaces too. */
+/**
+ * The names of all that can be called: functions, constructors, methods and static ones, of namespaces and sub-paths too; what several
+ * doors have, once.
+ */
 export function publicNames(): string[] {
   const names: string[] = [];
   const seen = new Set<object>();
@@ -313,11 +318,15 @@ export function publicNames(): string[] {
   const visit = (prefix: string, members: object) => {
     for (const [name, member] of Object.entries(members)) {
       if (typeof member === 'function') {
+        if (seen.has(member)) continue;
+        seen.add(member);
         if (/^class\b/.test(Function.prototype.toString.call(member))) visitClass(prefix + name, member);
         else names.push(prefix + name);
       } else if (member === ops || member === algebra) visit(`${name}.`, member);
     }
   };
   visit('', repfuse);
+  visit('algebra.', algebraDoor);
+  visit('graph.', graphDoor);
   return names;
 }

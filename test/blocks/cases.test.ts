@@ -1,6 +1,7 @@
 /** Tiny blocks whose values are known by hand: faults that were reported of other tools (ids as in the issue). */
 import { ACNet, MobileOneBlock, type ReparameterizableBlock, RepBlock, RepVGGBlock } from '../../lib/blocks';
 import { Tensor } from '../../lib/tensor/tensor';
+import { randomizeStatistics } from '../support/randomize-statistics';
 
 type Values = Readonly<Record<string, readonly number[]>>;
 
@@ -83,7 +84,7 @@ describe("R15: the article's blocks without their gaps", () => {
   test('stride, kernel size and groups reach the branches and the deploy form', () => {
     for (const Block of [ACNet, RepBlock]) {
       const block = new Block(4, 4, { stride: 2, groups: 2, kernelSize: 5 });
-      block.randomizeStatistics(1);
+      randomizeStatistics(block, 1);
       const before = block.forward(input);
       expect(before.shape).toEqual([1, 4, 3, 3]);
       const training = block.stateDict();

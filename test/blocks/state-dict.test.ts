@@ -4,12 +4,13 @@ import { RepfuseError } from '../../lib/errors';
 import { DTYPES } from '../../lib/tensor/dtype';
 import { Tensor } from '../../lib/tensor/tensor';
 import { Random } from '../support/random';
+import { randomizeStatistics } from '../support/randomize-statistics';
 
 const OPTIONS = { inChannels: 4, outChannels: 4 };
 
 function trained(options: ConstructorParameters<typeof RepVGGBlock>[0] = OPTIONS): RepVGGBlock {
   const block = new RepVGGBlock({ ...options, seed: 5 });
-  block.randomizeStatistics(5);
+  randomizeStatistics(block, 5);
   return block;
 }
 
@@ -203,7 +204,7 @@ describe('random initialisation', () => {
     const wide = { inChannels: 64, outChannels: 64 };
     const make = (seed: number) => {
       const block = new RepVGGBlock(wide);
-      block.randomizeStatistics(seed);
+      randomizeStatistics(block, seed);
       return block.stateDict();
     };
     const stateDict = make(1);

@@ -2,6 +2,7 @@ import { ACNet, ACNetBlock, DiverseBranchBlock, type ReparameterizableBlock, Rep
 import { Tensor } from '../../lib/tensor/tensor';
 import { peakError } from '../support/compare';
 import { Random } from '../support/random';
+import { randomizeStatistics } from '../support/randomize-statistics';
 
 const input = Tensor.f32([2, 8, 9, 7], new Random(1).floats(2 * 8 * 9 * 7));
 
@@ -15,7 +16,7 @@ const BLOCKS: [string, () => ReparameterizableBlock][] = [
 
 function trained(create: () => ReparameterizableBlock): ReparameterizableBlock {
   const block = create();
-  block.randomizeStatistics(7);
+  randomizeStatistics(block, 7);
   return block;
 }
 
@@ -115,7 +116,7 @@ test('borrowed tensors are overwritten, copied ones never', () => {
 
 test('one borrowed array under two names gives what two arrays give', () => {
   const [copying, borrowing] = [0, 1].map(() => new DiverseBranchBlock({ inChannels: 4, outChannels: 4 }));
-  copying!.randomizeStatistics(3);
+  randomizeStatistics(copying!, 3);
   const stateDict = copying!.stateDict();
   stateDict.set('dbb_1x1_kxk.conv2.weight', stateDict.get('dbb_origin.conv.weight')!);
   copying!.loadStateDict(stateDict);

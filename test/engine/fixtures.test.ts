@@ -1,6 +1,6 @@
 import { readCheckpoint } from '../../lib/checkpoint/read-checkpoint';
-import { Engine, type EngineOptions, type Model, PRECISIONS } from '../../lib/engine';
-import { normalizeInput, parseGraph } from '../../lib/graph';
+import { Engine, type EngineOptions, PRECISIONS } from '../../lib/engine';
+import { type Model, normalizeInput, parseGraph } from '../../lib/graph';
 import { Tensor } from '../../lib/tensor/tensor';
 import { peakError } from '../support/compare';
 import { fixtureCases, fixturePath, type Manifest, readFixtureTensors, readManifest } from '../support/fixtures';

@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { convert } from '../../lib/convert';
-import { Engine, type Model, measurePrecision, PRECISION_BOUNDS, PRECISIONS, readModel } from '../../lib/engine';
-import type { Graph } from '../../lib/graph';
+import { Engine, measurePrecision, PRECISION_BOUNDS, PRECISIONS, readModel } from '../../lib/engine';
+import type { Graph, Model } from '../../lib/graph';
 import { info } from '../../lib/native/info';
 import { toFloat32 } from '../../lib/tensor/half';
 import { Tensor } from '../../lib/tensor/tensor';

@@ -1,5 +1,4 @@
-import type { Model } from '../../lib/engine';
-import type { Graph } from '../../lib/graph';
+import type { Graph, Model } from '../../lib/graph';
 import { netFromSeed } from '../../lib/nets';
 import { Tensor } from '../../lib/tensor/tensor';
 import { Random } from '../support/random';

@@ -1,16 +1,14 @@
 import {
-  deployGraph,
   Engine,
   evaluate,
   evaluateAsync,
   exportOnnx,
   type Graph,
-  graphMetadata,
-  inferShapes,
   netFromSeed,
   normalizeInput,
   Tensor,
 } from '../../lib';
+import { deployGraph, graphMetadata, inferShapes } from '../../lib/graph/public';
 import { refusal } from '../support/refusal';
 import { temporaryFolder } from '../support/temporary';
 

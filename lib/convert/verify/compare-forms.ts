@@ -1,6 +1,7 @@
 import type { DetectedBlock } from '../../families';
-import { addAsync, type Branch, concatChannels, inputChannels, runBranchAsync, type Stage } from '../../ops';
+import { addAsync, type Branch, concatChannels, runBranchAsync, type Stage } from '../../ops';
 import { batchNormAffine } from '../../ops/batch-norm';
+import { inputChannels } from '../../ops/branch';
 import { seededUniform } from '../../tensor/random';
 import { Tensor } from '../../tensor/tensor';
 import { type BlockForm, strided } from './block-forms';

@@ -1,5 +1,6 @@
 import { create } from '@bufbuild/protobuf';
-import { AffineConv, addBranches, appendStages, concatOutputs, fromBranch, identity } from '../../algebra';
+import { AffineConv, addBranches, concatOutputs, fromBranch, identity } from '../../algebra';
+import { appendStages } from '../../algebra/from-branch';
 import { isPracticable, weightElements } from '../../algebra/weight-size';
 import { RepfuseError } from '../../errors';
 import { breathe } from '../../native/breathe';

@@ -1,0 +1,35 @@
+/// <reference lib="esnext.disposable" />
+// `repfuse/algebra`: the transforms (the root's `algebra`), and what reads a branch and puts its stages after a convolution.
+export { inputChannels, scaleFactors, stageWeight, storedKernel } from '../ops/branch';
+export { type AppendOptions, appendStages } from './from-branch';
+export {
+  type AddOptions,
+  AffineConv,
+  type AsyncMaterializeOptions,
+  type AveragePoolOptions,
+  type Axes,
+  addBranches,
+  alignTo,
+  averagePool,
+  type BranchSum,
+  type ComposeOptions,
+  type ConcatOptions,
+  type ConvGeometry,
+  type ConvOptions,
+  composeSequential,
+  concatOutputs,
+  conv,
+  type FromBranchOptions,
+  foldBatchNorm,
+  fromBranch,
+  fromBranches,
+  identity,
+  type Materialized,
+  type MaterializeOptions,
+  materialize,
+  materializeAsync,
+  type NamedOptions,
+  scale,
+  shift,
+  type TargetGrid,
+} from './index';
