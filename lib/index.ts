@@ -1,5 +1,6 @@
-/// <reference lib="esnext.disposable" />
+/// <reference lib="esnext.disposable" preserve="true" />
 // The public names. What works on graphs or on the algebra itself has doors of its own: `repfuse/graph` and `repfuse/algebra`.
+import './platform-types';
 import * as algebra from './algebra';
 import * as ops from './ops';
 
@@ -75,6 +76,7 @@ export {
   type EngineMemory,
   type EngineOptions,
   type EngineStep,
+  type EngineValue,
   type LayerMeasure,
   type LayerPrecision,
   type MeasurePrecisionOptions,
@@ -145,5 +147,5 @@ export {
 export type { GraphOptions } from './nets/graph-for';
 export type { FoldedRegion, FoldOptions, FoldReport } from './onnx';
 export type { CarriedDType, ComputedDType, DType, TensorData } from './tensor/dtype';
-export { type Float16Elements, Tensor } from './tensor/tensor';
+export { type Float16Elements, type Float32Tensor, Tensor } from './tensor/tensor';
 export { algebra, ops };

@@ -57,6 +57,7 @@ async function bundle(entry, file) {
     write: false,
     // Lines as they are: Node shows the line of an uncaught error, and a file of one line is all of it.
     legalComments: 'none',
+    logOverride: { 'ignored-bare-import': 'silent' }, // of types that are declared globally
   });
   rmSync(dirname(file), { recursive: true, force: true });
   mkdirSync(dirname(file));

@@ -20,6 +20,7 @@ const ROOMS = [
   'arguments',
   'errors',
   'printable',
+  'platform-types',
 ];
 const LIB = resolve(__dirname, '..', 'lib');
 

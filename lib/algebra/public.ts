@@ -1,5 +1,7 @@
-/// <reference lib="esnext.disposable" />
+/// <reference lib="esnext.disposable" preserve="true" />
 // `repfuse/algebra`: the transforms (the root's `algebra`), and what reads a branch and puts its stages after a convolution.
+import '../platform-types';
+
 export { inputChannels, scaleFactors, stageWeight, storedKernel } from '../ops/branch';
 export { type AppendOptions, appendStages } from './from-branch';
 export {

@@ -21,7 +21,7 @@ import {
 } from '../ops';
 import { ASYNC_OP_OPTIONS, OP_OPTIONS } from '../ops/run';
 import { checkTensors } from '../tensor/schemas';
-import type { Tensor } from '../tensor/tensor';
+import type { Float32Tensor, Tensor } from '../tensor/tensor';
 import {
   type BlockDefinition,
   type BlockStructure,
@@ -115,7 +115,7 @@ export abstract class ReparameterizableBlock {
    * @returns [N, outChannels, H', W']
    * @throws ERR_REPFUSE_SHAPE and the errors of `batchNorm`
    */
-  forward(input: Tensor, given: OpOptions = {}): Tensor {
+  forward(input: Tensor, given: OpOptions = {}): Float32Tensor {
     const options = checkOptions('forward', OP_OPTIONS, given);
     const { activation, squeezeExcite: se } = this.definition;
     let y = this.forwardLinear(input, options);
@@ -125,7 +125,7 @@ export abstract class ReparameterizableBlock {
   }
 
   /** `forward` on the pool: the event loop stays free. */
-  async forwardAsync(input: Tensor, given: OpOptions & AsyncOpOptions = {}): Promise<Tensor> {
+  async forwardAsync(input: Tensor, given: OpOptions & AsyncOpOptions = {}): Promise<Float32Tensor> {
     const options = checkOptions('forwardAsync', ASYNC_OP_OPTIONS, given);
     const { activation, squeezeExcite: se } = this.definition;
     const weights = se === null ? null : this.#squeezeExcite();
@@ -136,11 +136,11 @@ export abstract class ReparameterizableBlock {
   }
 
   /** The affine part alone: the sum of the branches, or the fused convolution. */
-  forwardLinear(input: Tensor, given: OpOptions = {}): Tensor {
+  forwardLinear(input: Tensor, given: OpOptions = {}): Float32Tensor {
     const options = checkOptions('forwardLinear', OP_OPTIONS, given);
     if (this.isDeployed)
       return conv2d(input, this.#fused('weight'), this.#fused('bias'), { ...options, ...this.definition.geometry });
-    let sum: Tensor | undefined;
+    let sum: Float32Tensor | undefined;
     for (const branch of this.branches) {
       const y = runBranch(branch, input, options);
       sum = sum === undefined ? y : add(sum, y, options);
@@ -149,7 +149,7 @@ export abstract class ReparameterizableBlock {
   }
 
   /** `forwardLinear` on the pool. */
-  async forwardLinearAsync(input: Tensor, given: OpOptions & AsyncOpOptions = {}): Promise<Tensor> {
+  async forwardLinearAsync(input: Tensor, given: OpOptions & AsyncOpOptions = {}): Promise<Float32Tensor> {
     const options = checkOptions('forwardLinearAsync', ASYNC_OP_OPTIONS, given);
     if (this.isDeployed) {
       return conv2dAsync(input, this.#fused('weight'), this.#fused('bias'), {
@@ -159,7 +159,7 @@ export abstract class ReparameterizableBlock {
     }
     this.passesUnderWay++;
     try {
-      let sum: Tensor | undefined;
+      let sum: Float32Tensor | undefined;
       for (const branch of this.branches) {
         const y = await runBranchAsync(branch, input, options);
         sum = sum === undefined ? y : await addAsync(sum, y, options);

@@ -1,79 +1,37 @@
 import { types } from 'node:util';
 import { checkArgument, checkOptions } from '../arguments/check';
-import {
-  BOOLEAN,
-  integer,
-  isListOf,
-  oneOf,
-  optional,
-  optionsOf,
-  type Schema,
-  SIGNAL,
-  THREADS,
-  unchecked,
-  value,
-} from '../arguments/schemas';
+import { isListOf, type Schema, value } from '../arguments/schemas';
 import { show } from '../arguments/show';
 import { RepfuseError } from '../errors';
-import { checkModel, expectRoomForEach, expectTensors, type Graph, inferShapes, type Model, outputsOf } from '../graph';
-import { callNative, throwIfAborted } from '../native/call';
+import { checkModel, expectTensors, type Graph, type Model, outputsOf } from '../graph';
+import { throwIfAborted } from '../native/call';
 import { loadAddon } from '../native/load';
-import { type MemoryLimit, resolveMemoryLimit } from '../native/memory';
+import { resolveMemoryLimit } from '../native/memory';
 import { resolveThreads } from '../native/threads';
+import { printable } from '../printable';
 import type { DType } from '../tensor/dtype';
 import { toFloat32 } from '../tensor/half';
-import { TENSOR } from '../tensor/schemas';
-import { batchOf, formatShape, isTensor, Tensor } from '../tensor/tensor';
+import { TENSOR, type TensorStub } from '../tensor/schemas';
+import { batchOf, type Float32Tensor, formatShape, INSPECT, isTensor, Tensor } from '../tensor/tensor';
 import { compileGraph } from './compile';
+import { type EngineStep, explainSteps } from './explain';
 import { InputCopies } from './input-copies';
-import { ALGORITHMS, type Algorithm, type ImageShape, NativeEngine, PRECISIONS, type Precision } from './native-engine';
+import { ITERATED, iterate } from './iterate';
+import { type ImageShape, NativeEngine } from './native-engine';
+import {
+  ENGINE_OPTIONS,
+  type EngineOptions,
+  RUN_ALL_OPTIONS,
+  RUN_OPTIONS,
+  RUN_SYNC_OPTIONS,
+  type RunAsyncOptions,
+  type RunOptions,
+  STREAM_OPTIONS,
+  type StreamOptions,
+} from './options';
+import { OutputShapes } from './output-shapes';
 import { RunQueue } from './run-queue';
-
-export interface EngineOptions {
-  /** Threads of a run; default `REPFUSE_NUM_THREADS`, else min(CPU affinity, cgroup quota). Never changes the result. */
-  readonly threads?: number | undefined;
-  /**
-   * What a convolution may lose, whatever its finite data, of the largest sum of magnitudes of its terms (`PRECISION_BOUNDS`): `'f32'`
-   * (default) 5e-5, `'fast'` 1e-4, `'bf16'` 1e-2. Typical data lose 3e-6, 2e-5, 1e-2 of the peak of the result. A
-   * CPU that multiplies bf16 may split float32 into three bf16 terms (six products), two (three products), or round it to one; float32 is
-   * always allowed to answer. `explain` tells which did.
-   */
-  readonly precision?: Precision | undefined;
-  /** An image's result does not depend on the batch it comes in. Default false: kernels are chosen for the whole batch. */
-  readonly batchInvariant?: boolean | undefined;
-  /**
-   * How convolutions are computed, where that can be had: as is estimated to be fastest (`'auto'`, default), directly, by Winograd's F(2, 3) or
-   * F(4, 3) (3x3 of stride 1), by products of bf16 terms, or with all sums in float64, each rounded once: slow, what the others are
-   * measured against.
-   */
-  readonly algorithm?: Algorithm | undefined;
-  /** Input shapes whose compiled plans are kept, those used last. Default 8. */
-  readonly plans?: number | undefined;
-  /**
-   * Bytes that one run may take: activations with their borders, workspaces, packed weights. Runs that overlap take as much each. Default: nine
-   * tenths of the memory that this process may use (its cgroup's, or the machine's), and no more than 4096 times the bytes of the input and 256
-   * times those of the weights together, unless that is less than 128 MiB: a small file has no business to ask for gigabytes.
-   */
-  readonly memoryLimit?: number | undefined;
-  /** Stops the compilation, which rejects with its reason. */
-  readonly signal?: AbortSignal | undefined;
-}
-
-export interface RunOptions {
-  /** Where the result goes: a float32 tensor of its shape. Default: a new one. */
-  readonly out?: Tensor | undefined;
-}
-
-export interface RunAsyncOptions extends RunOptions {
-  /** Stops the run within one layer; it rejects with the signal's reason. */
-  readonly signal?: AbortSignal | undefined;
-}
-
-export interface StreamOptions {
-  /** Inputs under way at a time. Default 2: one runs while the next is fetched. */
-  readonly concurrency?: number | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
+import { type EngineValue, valuesOf } from './values';
 
 /** Bytes that an engine holds. */
 export interface EngineMemory {
@@ -84,25 +42,6 @@ export interface EngineMemory {
   /** Of all plans and of runs that overlap. */
   readonly activations: number;
   readonly workspace: number;
-}
-
-/** One step of a plan, as `explain` tells it. */
-export interface EngineStep {
-  /** Of the graph's node. */
-  readonly layer: string;
-  readonly kernel: string;
-  /** Shape of the result: [N, C, H, W], [N, features], or of any tensor. */
-  readonly output: readonly number[];
-  /** Multiply-accumulates of the plain definition. */
-  readonly macs: number;
-  /** Of the packed weights. */
-  readonly weightBytes: number;
-  /** Seconds on one thread by the table of rates; null where there is no choice of kernels. */
-  readonly estimate: number | null;
-  /** Seconds of the fastest run so far; null before the first. */
-  readonly seconds: number | null;
-  /** Achieved multiply-accumulates (of the plain definition: Winograd's can exceed 1) over the peak that `peak` names; null before a run. */
-  readonly shareOfPeak: number | null;
 }
 
 /**
@@ -116,17 +55,17 @@ export class Engine implements Disposable, AsyncDisposable {
   private native: NativeEngine | undefined;
   private readonly queue: RunQueue;
   private readonly copies = new InputCopies();
-  /** Of all outputs, by input shape: inferring them takes as long as a small layer. */
-  private readonly outputShapes = new Map<string, readonly (readonly number[])[]>();
+  private values: ReturnType<typeof valuesOf> | undefined;
   /** Runs on the pool that have not ended. */
   private underWay = 0;
 
   private constructor(
     native: NativeEngine,
     private readonly graph: Graph,
-    private readonly stubs: ReadonlyMap<string, Pick<Tensor, 'dtype' | 'shape'>>,
+    private readonly stubs: ReadonlyMap<string, TensorStub>,
+    private readonly inChannels: number,
+    private readonly outputShapes: OutputShapes,
     readonly threads: number,
-    private readonly memoryLimit: MemoryLimit,
   ) {
     if (types.isProxy(native) || !(native instanceof NativeEngine)) {
       throw new RepfuseError(
@@ -155,12 +94,43 @@ export class Engine implements Disposable, AsyncDisposable {
     const { graph, tensors } = checkModel(model);
     const shape = graph.inputShape === undefined ? undefined : ([1, ...graph.inputShape] as const);
     const stubs = withoutData(tensors);
-    if (shape !== undefined) expectRoomForEach(graph, inferShapes(graph, shape, stubs), stubs, memory);
+    const outputShapes = new OutputShapes(graph, stubs, memory);
+    if (shape !== undefined) outputShapes.of(shape);
     else for (const node of graph.nodes) expectTensors(node, stubs); // sizes are looked at in a run
     const program = compileGraph(graph, tensors);
     const native = await NativeEngine.build(program, { algorithm, precision, batchInvariant, plans, memory }, signal);
     if (shape !== undefined) await native.prepare(shape, threads, { signal });
-    return new Engine(native, graph, stubs, threads, memory);
+    return new Engine(native, graph, stubs, program.inChannels, outputShapes, threads);
+  }
+
+  /** What a run takes. */
+  get inputs(): readonly EngineValue[] {
+    return this.#values().inputs;
+  }
+
+  /** What a run gives: the first is `run`'s result, all of them are `runAll`'s. */
+  get outputs(): readonly EngineValue[] {
+    return this.#values().outputs;
+  }
+
+  /** Names of the classes that the first output tells apart, where the model has them. */
+  get labels(): readonly string[] | undefined {
+    return this.graph.labels;
+  }
+
+  #values() {
+    this.values ??= valuesOf(this.graph, this.stubs, this.inChannels);
+    return this.values;
+  }
+
+  /** @internal What `console.log` prints. */
+  [INSPECT](): string {
+    const list = (values: readonly EngineValue[]) =>
+      values
+        .map(({ name, shape }) => `${printable(name)} [${(shape ?? ['...']).map((size) => size ?? '?').join(', ')}]`)
+        .join(', ');
+    const state = this.native === undefined ? ', disposed of' : '';
+    return `Engine (${list(this.inputs)} -> ${list(this.outputs)}, ${this.threads} threads${state})`;
   }
 
   /**
@@ -171,14 +141,17 @@ export class Engine implements Disposable, AsyncDisposable {
    * @throws ERR_REPFUSE_GRAPH or ERR_REPFUSE_SHAPE if the input does not fit; ERR_REPFUSE_MEMORY; ERR_REPFUSE_INVALID_ARGUMENT; ERR_REPFUSE_DISPOSED;
    *   the signal's reason
    */
-  async run(input: Tensor, options: RunAsyncOptions = {}): Promise<Tensor> {
+  async run(input: Tensor, options: RunAsyncOptions = {}): Promise<Float32Tensor> {
     const { out, signal } = checkOptions('run', RUN_OPTIONS, options);
     throwIfAborted(signal);
     return (await this.#start(this.#prepareRun(input, out), out === undefined, signal))[0]!;
   }
 
   /** `run` for a graph of several outputs: all of them, by id, in new tensors. */
-  async runAll(input: Tensor, options: Pick<RunAsyncOptions, 'signal'> = {}): Promise<ReadonlyMap<string, Tensor>> {
+  async runAll(
+    input: Tensor,
+    options: Pick<RunAsyncOptions, 'signal'> = {},
+  ): Promise<ReadonlyMap<string, Float32Tensor>> {
     const { signal } = checkOptions('runAll', RUN_ALL_OPTIONS, options);
     throwIfAborted(signal);
     const outputs = await this.#start(this.#prepareRun(input, undefined), true, signal);
@@ -189,8 +162,8 @@ export class Engine implements Disposable, AsyncDisposable {
     { native, shape, values, outputs }: PreparedRun,
     ownsOutputs: boolean,
     signal: AbortSignal | undefined,
-  ): Promise<readonly Tensor[]> {
-    const run = { shape, input: this.copies.take(values), outputs: outputs.map(dataOf), ownsOutputs };
+  ): Promise<readonly Float32Tensor[]> {
+    const run = { shape, input: this.copies.take(values), outputs: outputs.map(({ data }) => data), ownsOutputs };
     this.underWay++;
     try {
       await this.queue.take(signal, () => native.runAsync(run, this.threads, signal));
@@ -203,10 +176,15 @@ export class Engine implements Disposable, AsyncDisposable {
   }
 
   /** `run` on the calling thread, helped by the others: the event loop waits. */
-  runSync(input: Tensor, options?: RunOptions): Tensor {
+  runSync(input: Tensor, options?: RunOptions): Float32Tensor {
     const out = options === undefined ? undefined : checkOptions('runSync', RUN_SYNC_OPTIONS, options).out;
     const { native, shape, values, outputs } = this.#prepareRun(input, out);
-    native.run(shape, values, outputs.map(dataOf), this.threads);
+    native.run(
+      shape,
+      values,
+      outputs.map(({ data }) => data),
+      this.threads,
+    );
     return outputs[0]!;
   }
 
@@ -219,16 +197,16 @@ export class Engine implements Disposable, AsyncDisposable {
   async *stream(
     inputs: Iterable<Tensor> | AsyncIterable<Tensor>,
     options: StreamOptions = {},
-  ): AsyncGenerator<Tensor, void, void> {
+  ): AsyncGenerator<Float32Tensor, void, void> {
     const { concurrency = 2, signal } = checkOptions('stream', STREAM_OPTIONS, options);
     const source = iterate(inputs);
-    const running: Promise<Tensor>[] = [];
+    const running: Promise<Float32Tensor>[] = [];
     let ended = false;
     try {
       for (;;) {
         while (!ended && running.length < concurrency) {
           throwIfAborted(signal);
-          const { done, value } = checkArgument('the next of inputs', STEP, await source.next());
+          const { done, value } = checkArgument('the next of inputs', ITERATED, await source.next());
           if (done) ended = true;
           else {
             const result = this.run(value, { signal });
@@ -248,19 +226,7 @@ export class Engine implements Disposable, AsyncDisposable {
 
   /** [N, C, H, W] or [N, features] of the result (of several the first) for an input of that shape. @throws as `run` */
   outputShape(shape: readonly number[]): readonly number[] {
-    return this.#shapesFor(checkArgument('shape', SHAPE, shape))[0]!;
-  }
-
-  #shapesFor(shape: readonly number[]): readonly (readonly number[])[] {
-    const key = formatShape(shape);
-    const known = this.outputShapes.get(key);
-    if (known !== undefined) return known;
-    const shapes = inferShapes(this.graph, shape, this.stubs);
-    expectRoomForEach(this.graph, shapes, this.stubs, this.memoryLimit);
-    const inferred = outputsOf(this.graph).map((id) => shapes.get(id)!);
-    if (this.outputShapes.size >= SHAPES_KEPT) this.outputShapes.clear();
-    this.outputShapes.set(key, inferred);
-    return inferred;
+    return this.outputShapes.of(checkArgument('shape', SHAPE, shape))[0]!;
   }
 
   /**
@@ -271,15 +237,8 @@ export class Engine implements Disposable, AsyncDisposable {
    */
   explain(shape: readonly number[] | undefined = this.#defaultShape()): readonly EngineStep[] {
     const native = this.#alive();
-    const peak = peakMacs() * this.threads;
-    return native
-      .explain(this.#checkShape(checkArgument('shape', SHAPE, shape)), this.threads)
-      .map(({ estimate, seconds, ...step }) => ({
-        ...step,
-        estimate: estimate === 0 ? null : estimate,
-        seconds: seconds === 0 ? null : seconds,
-        shareOfPeak: seconds === 0 || step.macs === 0 ? null : step.macs / seconds / peak,
-      }));
+    const checked = this.#checkShape(checkArgument('shape', SHAPE, shape));
+    return explainSteps(native.explain(checked, this.threads), this.threads);
   }
 
   /** Bytes that the engine holds at present. */
@@ -316,16 +275,18 @@ export class Engine implements Disposable, AsyncDisposable {
       );
     }
     const shape = this.#checkShape(input.shape);
-    const [first, ...others] = this.#shapesFor(shape) as [readonly number[], ...(readonly number[])[]];
-    if (out !== undefined) this.#checkOut(out, first);
-    const outputs = [out ?? Tensor.f32(first), ...others.map((each) => Tensor.f32(each))];
+    const [first, ...others] = this.outputShapes.of(shape) as [readonly number[], ...(readonly number[])[]];
+    const outputs = [
+      out === undefined ? Tensor.f32(first) : this.#checkOut(out, first),
+      ...others.map((each) => Tensor.f32(each)),
+    ];
     return { native, shape, values: toFloat32(input), outputs };
   }
 
-  #checkOut(out: Tensor, shape: readonly number[]): void {
+  #checkOut(out: Tensor, shape: readonly number[]): Float32Tensor {
     checkArgument('out', TENSOR, out);
     const isFloat = out.dtype === 'F32';
-    if (isFloat && formatShape(out.shape) === formatShape(shape)) return;
+    if (isFloat && formatShape(out.shape) === formatShape(shape)) return out as Float32Tensor;
     const expected = isFloat ? formatShape(shape) : `a float32 tensor ${formatShape(shape)}`;
     throw new RepfuseError(
       'ERR_REPFUSE_SHAPE',
@@ -359,75 +320,15 @@ interface PreparedRun {
   readonly native: NativeEngine;
   readonly shape: ImageShape;
   readonly values: Float32Array;
-  readonly outputs: readonly Tensor[];
+  readonly outputs: readonly Float32Tensor[];
 }
 
-function dataOf({ data }: Tensor): Float32Array {
-  return data as Float32Array;
-}
-
-const SHAPES_KEPT = 64;
 const INPUT_TYPES: readonly DType[] = ['F32', 'F16', 'BF16'];
 
-const ENGINE_OPTIONS = optionsOf<EngineOptions>()({
-  algorithm: optional(oneOf(ALGORITHMS)),
-  batchInvariant: optional(BOOLEAN),
-  memoryLimit: optional(integer()),
-  plans: optional(integer()),
-  precision: optional(oneOf(PRECISIONS)),
-  signal: optional(SIGNAL),
-  threads: optional(THREADS),
-});
-const RUN_OPTIONS = optionsOf<RunAsyncOptions>()({ out: unchecked<Tensor | undefined>(), signal: optional(SIGNAL) });
-const RUN_ALL_OPTIONS = optionsOf<Pick<RunAsyncOptions, 'signal'>>()({ signal: optional(SIGNAL) });
-const RUN_SYNC_OPTIONS = optionsOf<RunOptions>()({ out: unchecked<Tensor | undefined>() });
-const STREAM_OPTIONS = optionsOf<StreamOptions>()({
-  concurrency: optional(integer()),
-  signal: optional(SIGNAL),
-});
 const SHAPE: Schema<readonly number[]> = value('an array of positive integers', (given) =>
   isListOf(given, (dim) => Number.isSafeInteger(dim) && (dim as number) > 0),
 );
 /** What shapes are inferred from; the elements themselves may go. */
-function withoutData(tensors: ReadonlyMap<string, Tensor>): Map<string, Pick<Tensor, 'dtype' | 'shape'>> {
+function withoutData(tensors: ReadonlyMap<string, Tensor>): Map<string, TensorStub> {
   return new Map([...tensors].map(([key, { dtype, shape }]) => [key, { dtype, shape }]));
 }
-
-/** @throws ERR_REPFUSE_INVALID_ARGUMENT for what gives nothing one by one */
-function iterate<T>(source: Iterable<T> | AsyncIterable<T>): AsyncIterator<T> | Iterator<T> {
-  const start = checkArgument('inputs', ITERABLE, source);
-  const method = start[Symbol.asyncIterator] ?? start[Symbol.iterator];
-  return checkArgument('the iterator of inputs', ITERATOR, method.call(start)) as Iterator<T>;
-}
-
-function isFunction(given: unknown): boolean {
-  return typeof given === 'function';
-}
-
-const ITERABLE: Schema<Iterable<never> & AsyncIterable<never>> = value('an iterable of Tensors', (given) => {
-  if (typeof given !== 'object' || given === null) return false;
-  const { [Symbol.asyncIterator]: async, [Symbol.iterator]: sync } = given as Record<symbol, unknown>;
-  return isFunction(async ?? sync);
-});
-const ITERATOR: Schema<Iterator<unknown>> = value('an object with a method next', (given) =>
-  isFunction(Object(given).next),
-);
-const STEP: Schema<IteratorResult<Tensor>> = value('an object with done and value', (given) => Object(given) === given);
-
-let peak: number | undefined;
-
-/** Multiply-accumulates a second in the registers of one thread, measured once: the limit of any kernel. */
-function peakMacs(): number {
-  if (peak !== undefined) return peak;
-  const flops = new Float64Array(1);
-  const seconds = Array.from({ length: 3 }, () => {
-    const started = performance.now();
-    callNative('fmaProbe', { rounds: PROBE_ROUNDS, threads: 1, flops });
-    return (performance.now() - started) / 1e3;
-  });
-  peak = flops[0]! / 2 / Math.min(...seconds);
-  return peak;
-}
-
-/** Takes some milliseconds. */
-const PROBE_ROUNDS = 1_000_000;

@@ -1,12 +1,5 @@
-export {
-  Engine,
-  type EngineMemory,
-  type EngineOptions,
-  type EngineStep,
-  type RunAsyncOptions,
-  type RunOptions,
-  type StreamOptions,
-} from './engine';
+export { Engine, type EngineMemory } from './engine';
+export type { EngineStep } from './explain';
 export {
   type LayerMeasure,
   type LayerPrecision,
@@ -16,4 +9,6 @@ export {
   type PrecisionReport,
 } from './measure-precision';
 export { ALGORITHMS, type Algorithm, PRECISION_BOUNDS, PRECISIONS, type Precision } from './native-engine';
+export type { EngineOptions, RunAsyncOptions, RunOptions, StreamOptions } from './options';
 export { type ReadModelOptions, readModel } from './read-model';
+export type { EngineValue } from './values';

@@ -7,7 +7,8 @@ import type { Padding4 } from '../ops/geometry';
 import { type TensorOp, tensorOpAsync, tensorOpShape } from '../ops/tensor-op';
 import { elementCount, Tensor } from '../tensor/tensor';
 import { compileGraph } from './compile';
-import { Engine, type EngineStep } from './engine';
+import { Engine } from './engine';
+import type { EngineStep } from './explain';
 import { type Algorithm, type ImageShape, NativeEngine, PRECISIONS, type Precision } from './native-engine';
 import type { Program, ProgramStep } from './program';
 

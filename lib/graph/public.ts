@@ -1,6 +1,7 @@
-/// <reference lib="esnext.disposable" />
+/// <reference lib="esnext.disposable" preserve="true" />
 // `repfuse/graph`: work on graphs. What other rooms call with what they know to be right is here for those who call from outside:
 // the same, the arguments checked first.
+import '../platform-types';
 import { checkArgument } from '../arguments/check';
 import { isListOf, listOf, membersOf, type Schema, TEXT, TEXTS, value } from '../arguments/schemas';
 import type { EpsChoice } from '../families';

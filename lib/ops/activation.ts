@@ -1,6 +1,6 @@
 import { checkOptions } from '../arguments/check';
 import { RepfuseError } from '../errors';
-import { formatShape, Tensor } from '../tensor/tensor';
+import { type Float32Tensor, formatShape, Tensor } from '../tensor/tensor';
 import {
   ASYNC_OP_OPTIONS,
   type AsyncOpOptions,
@@ -13,8 +13,8 @@ import {
   runAsync,
 } from './run';
 
-export type UnaryOp = (input: Tensor, options?: OpOptions) => Tensor;
-export type AsyncUnaryOp = (input: Tensor, options?: OpOptions & AsyncOpOptions) => Promise<Tensor>;
+export type UnaryOp = (input: Tensor, options?: OpOptions) => Float32Tensor;
+export type AsyncUnaryOp = (input: Tensor, options?: OpOptions & AsyncOpOptions) => Promise<Float32Tensor>;
 
 /** max(x, 0) of a tensor of any shape. */
 export const relu: UnaryOp = (input, options) => runUnary('relu', input, options);
@@ -34,23 +34,23 @@ export const hardswish: UnaryOp = (input, options) => runUnary('hardswish', inpu
 export const hardswishAsync: AsyncUnaryOp = (input, options) => startUnary('hardswish', input, options);
 
 /** Softmax along axis 1 (channels), in float64. [N, C] or [N, C, ...]. @throws ERR_REPFUSE_SHAPE */
-export function softmax(input: Tensor, options: OpOptions = {}): Tensor {
+export function softmax(input: Tensor, options: OpOptions = {}): Float32Tensor {
   return run(prepareSoftmax(input, checkOptions('softmax', OP_OPTIONS, options)));
 }
 
 /** `softmax` on the pool. */
-export async function softmaxAsync(input: Tensor, options: OpOptions & AsyncOpOptions = {}): Promise<Tensor> {
+export async function softmaxAsync(input: Tensor, options: OpOptions & AsyncOpOptions = {}): Promise<Float32Tensor> {
   const checked = checkOptions('softmaxAsync', ASYNC_OP_OPTIONS, options);
   return runAsync(prepareSoftmax(input, checked), checked);
 }
 
 /** a + b of tensors of one shape. @throws ERR_REPFUSE_SHAPE */
-export function add(a: Tensor, b: Tensor, options: OpOptions = {}): Tensor {
+export function add(a: Tensor, b: Tensor, options: OpOptions = {}): Float32Tensor {
   return run(prepareAdd(a, b, checkOptions('add', OP_OPTIONS, options)));
 }
 
 /** `add` on the pool. */
-export async function addAsync(a: Tensor, b: Tensor, options: OpOptions & AsyncOpOptions = {}): Promise<Tensor> {
+export async function addAsync(a: Tensor, b: Tensor, options: OpOptions & AsyncOpOptions = {}): Promise<Float32Tensor> {
   const checked = checkOptions('addAsync', ASYNC_OP_OPTIONS, options);
   return runAsync(prepareAdd(a, b, checked), checked);
 }
@@ -62,7 +62,7 @@ function prepareUnary(operator: UnaryOperator, input: Tensor, options: OpOptions
   return prepare(operator, { count: input.size, input: input.data }, Tensor.f32(input.shape), options);
 }
 
-function runUnary(operator: UnaryOperator, input: Tensor, options: OpOptions | undefined): Tensor {
+function runUnary(operator: UnaryOperator, input: Tensor, options: OpOptions | undefined): Float32Tensor {
   return run(prepareUnary(operator, input, checkOptions(operator, OP_OPTIONS, options)));
 }
 
@@ -70,7 +70,7 @@ async function startUnary(
   operator: UnaryOperator,
   input: Tensor,
   options: (OpOptions & AsyncOpOptions) | undefined,
-): Promise<Tensor> {
+): Promise<Float32Tensor> {
   const checked = checkOptions(`${operator}Async`, ASYNC_OP_OPTIONS, options);
   return runAsync(prepareUnary(operator, input, checked), checked);
 }

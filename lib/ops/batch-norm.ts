@@ -4,7 +4,7 @@ import { show } from '../arguments/show';
 import { RepfuseError } from '../errors';
 import { toFloat64 } from '../tensor/half';
 import { TENSOR } from '../tensor/schemas';
-import { formatShape, isPerChannel, Tensor } from '../tensor/tensor';
+import { type Float32Tensor, formatShape, isPerChannel, Tensor } from '../tensor/tensor';
 import {
   ASYNC_OP_OPTIONS,
   type AsyncOpOptions,
@@ -118,7 +118,7 @@ function channelValues(tensor: Tensor, name: string, channels: number): Float64A
  *
  * @throws as `batchNormAffine`
  */
-export function batchNorm(input: Tensor, bn: BatchNorm, options: OpOptions = {}): Tensor {
+export function batchNorm(input: Tensor, bn: BatchNorm, options: OpOptions = {}): Float32Tensor {
   return run(prepareBatchNorm(input, bn, checkOptions('batchNorm', OP_OPTIONS, options)));
 }
 
@@ -127,7 +127,7 @@ export async function batchNormAsync(
   input: Tensor,
   bn: BatchNorm,
   options: OpOptions & AsyncOpOptions = {},
-): Promise<Tensor> {
+): Promise<Float32Tensor> {
   const checked = checkOptions('batchNormAsync', ASYNC_OP_OPTIONS, options);
   return runAsync(prepareBatchNorm(input, bn, checked), checked);
 }
@@ -147,7 +147,11 @@ const PIXEL_NORMALIZATION = membersOf<PixelNormalization>()({
 });
 
 /** (x * scale - mean) / std in float64, rounded once. [N, C, H, W] -> the same. @throws ERR_REPFUSE_SHAPE */
-export function normalizePixels(input: Tensor, normalization: PixelNormalization, options: OpOptions = {}): Tensor {
+export function normalizePixels(
+  input: Tensor,
+  normalization: PixelNormalization,
+  options: OpOptions = {},
+): Float32Tensor {
   const { scale, mean, std } = checkArgument('normalization', PIXEL_NORMALIZATION, normalization);
   const checked = checkOptions('normalizePixels', OP_OPTIONS, options);
   const [batch, channels, height, width] = sizesOf(input);

@@ -2,7 +2,7 @@ import { checkArgument, checkOptions } from '../arguments/check';
 import { RepfuseError } from '../errors';
 import { DTYPES } from '../tensor/dtype';
 import { toFloat64 } from '../tensor/half';
-import { formatShape, Tensor } from '../tensor/tensor';
+import { type Float32Tensor, formatShape, Tensor } from '../tensor/tensor';
 import { type BatchNorm, batchNorm, batchNormAffine, batchNormAsync } from './batch-norm';
 import { BRANCH, CONV_STAGE, SCALE_STAGE } from './branch-schema';
 import { conv2d, conv2dAsync } from './conv2d';
@@ -77,7 +77,7 @@ export interface Branch {
  * @param input [N, C, H, W]
  * @throws as the operators
  */
-export function runBranch(branch: Branch, input: Tensor, options: OpOptions = {}): Tensor {
+export function runBranch(branch: Branch, input: Tensor, options: OpOptions = {}): Float32Tensor {
   const { stages } = checkArgument('branch', BRANCH, branch);
   const checked = checkOptions('runBranch', OP_OPTIONS, options);
   let x = expectF32(input, 'input', 4);
@@ -110,7 +110,7 @@ export async function runBranchAsync(
   branch: Branch,
   input: Tensor,
   options: OpOptions & AsyncOpOptions = {},
-): Promise<Tensor> {
+): Promise<Float32Tensor> {
   const { stages } = checkArgument('branch', BRANCH, branch);
   const checked = checkOptions('runBranchAsync', ASYNC_OP_OPTIONS, options);
   let x = expectF32(input, 'input', 4);
@@ -198,7 +198,7 @@ export function storedKernel(stage: ConvStage): Tensor {
 }
 
 /** What the last of the stages makes of zero, [C]: the value of the frame that `pad_border` adds. */
-function zeroResponse(stages: readonly Stage[], channels: number): Tensor {
+function zeroResponse(stages: readonly Stage[], channels: number): Float32Tensor {
   const last = stages.findLast(({ kind }) => kind !== 'pad_border');
   const values = new Float32Array(channels);
   if (last?.kind === 'batch_norm') {

@@ -2,13 +2,13 @@ import { checkArgument } from '../arguments/check';
 import { listOf } from '../arguments/schemas';
 import { RepfuseError } from '../errors';
 import { TENSOR } from '../tensor/schemas';
-import { formatShape, Tensor } from '../tensor/tensor';
+import { type Float32Tensor, formatShape, Tensor } from '../tensor/tensor';
 import { expectF32 } from './run';
 
 const TENSORS = listOf(TENSOR);
 
 /** Joins activations along channels: [N, C1, H, W], [N, C2, H, W], ... -> [N, C1 + C2 + ..., H, W]. @throws ERR_REPFUSE_SHAPE */
-export function concatChannels(tensors: readonly Tensor[]): Tensor {
+export function concatChannels(tensors: readonly Tensor[]): Float32Tensor {
   const inputs = checkArgument('inputs', TENSORS, tensors);
   for (const [index, input] of inputs.entries()) expectF32(input, `inputs[${index}]`, 4);
   const [batch = 0, , height = 0, width = 0] = inputs[0]?.shape ?? [];

@@ -1,7 +1,7 @@
 import { checkOptions } from '../arguments/check';
 import { integer, membersOf, oneOf, optional, SIGNAL, THREADS } from '../arguments/schemas';
 import { RepfuseError } from '../errors';
-import { formatShape, Tensor } from '../tensor/tensor';
+import { type Float32Tensor, formatShape, Tensor } from '../tensor/tensor';
 import { PADDING, PAIR, type Padding, type Pair, toPadding4, toPair, windowCount } from './geometry';
 import {
   type AsyncOpOptions,
@@ -54,7 +54,12 @@ const ASYNC_OPTIONS = membersOf<Conv2dOptions & AsyncOpOptions>()({ ...ENTRIES, 
  * @returns [N, O, floor((H + pads - dilation (kh - 1) - 1) / stride) + 1, ...]
  * @throws ERR_REPFUSE_SHAPE, ERR_REPFUSE_INVALID_ARGUMENT
  */
-export function conv2d(input: Tensor, weight: Tensor, bias?: Tensor | null, options: Conv2dOptions = {}): Tensor {
+export function conv2d(
+  input: Tensor,
+  weight: Tensor,
+  bias?: Tensor | null,
+  options: Conv2dOptions = {},
+): Float32Tensor {
   return run(prepareConv2d(input, weight, bias, checkOptions('conv2d', OPTIONS, options)));
 }
 
@@ -64,7 +69,7 @@ export async function conv2dAsync(
   weight: Tensor,
   bias?: Tensor | null,
   options: Conv2dOptions & AsyncOpOptions = {},
-): Promise<Tensor> {
+): Promise<Float32Tensor> {
   const checked = checkOptions('conv2dAsync', ASYNC_OPTIONS, options);
   return runAsync(prepareConv2d(input, weight, bias, checked), checked);
 }

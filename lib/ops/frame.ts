@@ -1,6 +1,6 @@
 import { checkArgument, checkOptions } from '../arguments/check';
 import { RepfuseError } from '../errors';
-import { formatShape, Tensor } from '../tensor/tensor';
+import { type Float32Tensor, formatShape, Tensor } from '../tensor/tensor';
 import { PADDING, type Padding, type Padding4, toPadding4 } from './geometry';
 import {
   ASYNC_OP_OPTIONS,
@@ -22,7 +22,7 @@ import {
  * @param values [C]
  * @throws ERR_REPFUSE_SHAPE, ERR_REPFUSE_INVALID_ARGUMENT
  */
-export function padBorder(input: Tensor, values: Tensor, padding: Padding, options: OpOptions = {}): Tensor {
+export function padBorder(input: Tensor, values: Tensor, padding: Padding, options: OpOptions = {}): Float32Tensor {
   return run(preparePad(input, values, padding, checkOptions('padBorder', OP_OPTIONS, options)));
 }
 
@@ -32,13 +32,13 @@ export async function padBorderAsync(
   values: Tensor,
   padding: Padding,
   options: OpOptions & AsyncOpOptions = {},
-): Promise<Tensor> {
+): Promise<Float32Tensor> {
   const checked = checkOptions('padBorderAsync', ASYNC_OP_OPTIONS, options);
   return runAsync(preparePad(input, values, padding, checked), checked);
 }
 
 /** Drops rows and columns at the edges: `sides` as a padding, all at least 0. @throws ERR_REPFUSE_SHAPE */
-export function crop(input: Tensor, sides: Padding, options: OpOptions = {}): Tensor {
+export function crop(input: Tensor, sides: Padding, options: OpOptions = {}): Float32Tensor {
   return run(prepareCrop(input, sides, checkOptions('crop', OP_OPTIONS, options)));
 }
 
@@ -47,13 +47,13 @@ export async function cropAsync(
   input: Tensor,
   sides: Padding,
   options: OpOptions & AsyncOpOptions = {},
-): Promise<Tensor> {
+): Promise<Float32Tensor> {
   const checked = checkOptions('cropAsync', ASYNC_OP_OPTIONS, options);
   return runAsync(prepareCrop(input, sides, checked), checked);
 }
 
 /** `padBorder` whose sides may also be negative, which crop. */
-export function frame(input: Tensor, values: Tensor, sides: Padding4, options: OpOptions = {}): Tensor {
+export function frame(input: Tensor, values: Tensor, sides: Padding4, options: OpOptions = {}): Float32Tensor {
   return run(prepareFrame(input, values, sides, options));
 }
 
@@ -63,7 +63,7 @@ export async function frameAsync(
   values: Tensor,
   sides: Padding4,
   options: OpOptions & AsyncOpOptions = {},
-): Promise<Tensor> {
+): Promise<Float32Tensor> {
   return runAsync(prepareFrame(input, values, sides, options), options);
 }
 

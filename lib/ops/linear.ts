@@ -1,6 +1,6 @@
 import { checkOptions } from '../arguments/check';
 import { RepfuseError } from '../errors';
-import { formatShape, Tensor } from '../tensor/tensor';
+import { type Float32Tensor, formatShape, Tensor } from '../tensor/tensor';
 import {
   ASYNC_OP_OPTIONS,
   type AsyncOpOptions,
@@ -23,7 +23,7 @@ import {
  * @returns [N, O]
  * @throws ERR_REPFUSE_SHAPE, ERR_REPFUSE_INVALID_ARGUMENT
  */
-export function linear(input: Tensor, weight: Tensor, bias?: Tensor | null, options: OpOptions = {}): Tensor {
+export function linear(input: Tensor, weight: Tensor, bias?: Tensor | null, options: OpOptions = {}): Float32Tensor {
   return run(prepareLinear(input, weight, bias, checkOptions('linear', OP_OPTIONS, options)));
 }
 
@@ -33,7 +33,7 @@ export async function linearAsync(
   weight: Tensor,
   bias?: Tensor | null,
   options: OpOptions & AsyncOpOptions = {},
-): Promise<Tensor> {
+): Promise<Float32Tensor> {
   const checked = checkOptions('linearAsync', ASYNC_OP_OPTIONS, options);
   return runAsync(prepareLinear(input, weight, bias, checked), checked);
 }

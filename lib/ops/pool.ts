@@ -1,7 +1,7 @@
 import { checkOptions } from '../arguments/check';
 import { BOOLEAN, integer, membersOf, optional, SIGNAL, THREADS } from '../arguments/schemas';
 import { RepfuseError } from '../errors';
-import { Tensor } from '../tensor/tensor';
+import { type Float32Tensor, Tensor } from '../tensor/tensor';
 import { PADDING, PAIR, type Padding, type Pair, toPadding4, toPair } from './geometry';
 import {
   ASYNC_OP_OPTIONS,
@@ -54,12 +54,15 @@ const AVG_POOL_ASYNC = membersOf<AvgPool2dOptions & AsyncOpOptions>()({ ...MEAN,
  *
  * @throws ERR_REPFUSE_SHAPE, ERR_REPFUSE_INVALID_ARGUMENT
  */
-export function maxPool2d(input: Tensor, options: MaxPool2dOptions): Tensor {
+export function maxPool2d(input: Tensor, options: MaxPool2dOptions): Float32Tensor {
   return run(prepareWindowPool('maxPool2d', input, checkOptions('maxPool2d', MAX_POOL, options), {}));
 }
 
 /** `maxPool2d` on the pool of threads. */
-export async function maxPool2dAsync(input: Tensor, options: MaxPool2dOptions & AsyncOpOptions): Promise<Tensor> {
+export async function maxPool2dAsync(
+  input: Tensor,
+  options: MaxPool2dOptions & AsyncOpOptions,
+): Promise<Float32Tensor> {
   const checked = checkOptions('maxPool2dAsync', MAX_POOL_ASYNC, options);
   return runAsync(prepareWindowPool('maxPool2d', input, checked, {}), checked);
 }
@@ -69,23 +72,29 @@ export async function maxPool2dAsync(input: Tensor, options: MaxPool2dOptions & 
  *
  * @throws ERR_REPFUSE_SHAPE, ERR_REPFUSE_INVALID_ARGUMENT
  */
-export function avgPool2d(input: Tensor, options: AvgPool2dOptions): Tensor {
+export function avgPool2d(input: Tensor, options: AvgPool2dOptions): Float32Tensor {
   return run(prepareAvgPool(input, checkOptions('avgPool2d', AVG_POOL, options)));
 }
 
 /** `avgPool2d` on the pool of threads. */
-export async function avgPool2dAsync(input: Tensor, options: AvgPool2dOptions & AsyncOpOptions): Promise<Tensor> {
+export async function avgPool2dAsync(
+  input: Tensor,
+  options: AvgPool2dOptions & AsyncOpOptions,
+): Promise<Float32Tensor> {
   const checked = checkOptions('avgPool2dAsync', AVG_POOL_ASYNC, options);
   return runAsync(prepareAvgPool(input, checked), checked);
 }
 
 /** Mean of each map, summed in float64. [N, C, H, W] -> [N, C, 1, 1]. @throws ERR_REPFUSE_SHAPE */
-export function globalAvgPool(input: Tensor, options: OpOptions = {}): Tensor {
+export function globalAvgPool(input: Tensor, options: OpOptions = {}): Float32Tensor {
   return run(prepareGlobalPool(input, checkOptions('globalAvgPool', OP_OPTIONS, options)));
 }
 
 /** `globalAvgPool` on the pool of threads. */
-export async function globalAvgPoolAsync(input: Tensor, options: OpOptions & AsyncOpOptions = {}): Promise<Tensor> {
+export async function globalAvgPoolAsync(
+  input: Tensor,
+  options: OpOptions & AsyncOpOptions = {},
+): Promise<Float32Tensor> {
   const checked = checkOptions('globalAvgPoolAsync', ASYNC_OP_OPTIONS, options);
   return runAsync(prepareGlobalPool(input, checked), checked);
 }

@@ -4,7 +4,7 @@ import { RepfuseError } from '../errors';
 import type { NativeArguments, NativeOperator } from '../native/addon';
 import { callNative, callNativeAsync } from '../native/call';
 import { resolveThreads } from '../native/threads';
-import { formatShape, isTensor, type Tensor } from '../tensor/tensor';
+import { type Float32Tensor, formatShape, isTensor, type Tensor } from '../tensor/tensor';
 
 /** Options of every operator. */
 export interface OpOptions {
@@ -28,33 +28,36 @@ export const ASYNC_OP_OPTIONS = membersOf<OpOptions & AsyncOpOptions>()({
 export interface PreparedOp {
   readonly operator: NativeOperator;
   readonly args: NativeArguments;
-  readonly output: Tensor;
+  readonly output: Float32Tensor;
 }
 
 /** Completes the arguments of a call with its output and thread count. */
 export function prepare(
   operator: NativeOperator,
   args: NativeArguments,
-  output: Tensor,
+  output: Float32Tensor,
   { threads }: OpOptions,
 ): PreparedOp {
   return { operator, args: { ...args, output: output.data, threads: resolveThreads(threads) }, output };
 }
 
 /** Runs on the calling thread, helped by the pool. */
-export function run({ operator, args, output }: PreparedOp): Tensor {
+export function run({ operator, args, output }: PreparedOp): Float32Tensor {
   callNative(operator, args);
   return output;
 }
 
 /** Runs on the pool: inputs are copied first, so they may be changed while the call is under way. */
-export async function runAsync({ operator, args, output }: PreparedOp, { signal }: AsyncOpOptions): Promise<Tensor> {
+export async function runAsync(
+  { operator, args, output }: PreparedOp,
+  { signal }: AsyncOpOptions,
+): Promise<Float32Tensor> {
   await callNativeAsync(operator, args, { signal });
   return output;
 }
 
 /** @throws ERR_REPFUSE_INVALID_ARGUMENT unless a float32 tensor; ERR_REPFUSE_SHAPE unless of `rank` axes (default: any), none empty. */
-export function expectF32(tensor: Tensor, name: string, rank?: number): Tensor {
+export function expectF32(tensor: Tensor, name: string, rank?: number): Float32Tensor {
   if (!isTensor(tensor) || tensor.dtype !== 'F32') {
     throw new RepfuseError(
       'ERR_REPFUSE_INVALID_ARGUMENT',
@@ -69,19 +72,19 @@ export function expectF32(tensor: Tensor, name: string, rank?: number): Tensor {
       { argument: name },
     );
   }
-  return tensor;
+  return tensor as Float32Tensor;
 }
 
 /** @throws ERR_REPFUSE_SHAPE unless the tensor has this very shape. */
-export function expectShape(tensor: Tensor, name: string, shape: readonly number[]): Tensor {
-  expectF32(tensor, name, shape.length);
+export function expectShape(tensor: Tensor, name: string, shape: readonly number[]): Float32Tensor {
+  const floats = expectF32(tensor, name, shape.length);
   if (shape.some((dim, axis) => dim !== tensor.shape[axis])) {
     throw new RepfuseError(
       'ERR_REPFUSE_SHAPE',
       `Expected ${formatShape(shape)} for ${name} but received ${formatShape(tensor.shape)}`,
     );
   }
-  return tensor;
+  return floats;
 }
 
 /** [N, C, H, W] of a checked activation. */

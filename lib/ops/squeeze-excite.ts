@@ -1,7 +1,7 @@
 import { checkArgument, checkOptions } from '../arguments/check';
 import { membersOf, nullish } from '../arguments/schemas';
 import { TENSOR } from '../tensor/schemas';
-import { Tensor } from '../tensor/tensor';
+import { type Float32Tensor, Tensor } from '../tensor/tensor';
 import { sigmoid, sigmoidAsync } from './activation';
 import { conv2d, conv2dAsync } from './conv2d';
 import { globalAvgPool, globalAvgPoolAsync } from './pool';
@@ -33,7 +33,7 @@ const WEIGHTS = membersOf<SqueezeExcite>()({ reduce: CONVOLUTION, expand: CONVOL
  *
  * @throws ERR_REPFUSE_SHAPE
  */
-export function squeezeExcite(input: Tensor, weights: SqueezeExcite, options: OpOptions = {}): Tensor {
+export function squeezeExcite(input: Tensor, weights: SqueezeExcite, options: OpOptions = {}): Float32Tensor {
   const { reduce, expand } = checkArgument('weights', WEIGHTS, weights);
   const checked = checkOptions('squeezeExcite', OP_OPTIONS, options);
   const squeezed = conv2d(globalAvgPool(input, checked), reduce.weight, reduce.bias, {
@@ -49,7 +49,7 @@ export async function squeezeExciteAsync(
   input: Tensor,
   weights: SqueezeExcite,
   options: OpOptions & AsyncOpOptions = {},
-): Promise<Tensor> {
+): Promise<Float32Tensor> {
   const { reduce, expand } = checkArgument('weights', WEIGHTS, weights);
   const checked = checkOptions('squeezeExciteAsync', ASYNC_OP_OPTIONS, options);
   const mean = await globalAvgPoolAsync(input, checked);

@@ -3,6 +3,9 @@ import { show } from '../arguments/show';
 import { RepfuseError } from '../errors';
 import { DTYPES, type DType, isDType, type TensorData } from './dtype';
 
+/** @internal The method that Node asks for what `console.log` prints. */
+export const INSPECT: unique symbol = Symbol.for('nodejs.util.inspect.custom');
+
 /** Number of elements of a shape; 1 for the empty shape (a scalar). */
 export function elementCount(shape: readonly number[]): number {
   return shape.reduce((product, dim) => product * dim, 1);
@@ -73,9 +76,15 @@ export class Tensor {
   }
 
   /** A float32 tensor over `data` (not copied if it is a Float32Array), or over a new zeroed array. @throws as the constructor */
-  static f32(shape: readonly number[], data?: Float32Array | readonly number[]): Tensor {
-    if (data === undefined) return new Tensor('F32', shape, newFloat32Array(elementCount(checkedShape(shape))));
-    return new Tensor('F32', shape, types.isFloat32Array(data) ? data : toFloat32Array(data));
+  static f32(shape: readonly number[], data?: Float32Array | readonly number[]): Float32Tensor {
+    const zeroed = () => newFloat32Array(elementCount(checkedShape(shape)));
+    const values = data === undefined ? zeroed() : types.isFloat32Array(data) ? data : toFloat32Array(data);
+    return new Tensor('F32', shape, values) as Float32Tensor;
+  }
+
+  /** @internal What `console.log` prints. */
+  [INSPECT](): string {
+    return show(this);
   }
 
   get size(): number {
@@ -85,6 +94,12 @@ export class Tensor {
   get bytes(): number {
     return this.size * DTYPES[this.dtype].bytes;
   }
+}
+
+/** A tensor of float32, as operators and engines take and make them. */
+export interface Float32Tensor extends Tensor {
+  readonly dtype: 'F32';
+  readonly data: Float32Array;
 }
 
 /** A zeroed array. @throws ERR_REPFUSE_SHAPE where there is no memory for it */

@@ -3,6 +3,7 @@ import * as repfuse from '../../lib';
 import { Tensor } from '../../lib';
 import * as algebraDoor from '../../lib/algebra/public';
 import * as graphDoor from '../../lib/graph/public';
+import { INSPECT } from '../../lib/tensor/tensor';
 import { fixturePath } from '../support/fixtures';
 import { roughBlock } from '../support/rough-block';
 
@@ -85,6 +86,7 @@ export async function callsOf(path: (name: string) => string): Promise<Readonly<
 
   create('Tensor', Tensor, 'F32', [2], new Float32Array(2));
   add('Tensor.f32', (...args) => Reflect.apply(Tensor.f32, Tensor, args), [2], [1, 2]);
+  method('Tensor#Symbol(nodejs.util.inspect.custom)', x, INSPECT);
   create('RepfuseError', repfuse.RepfuseError, 'ERR_REPFUSE_FILE', 'text', { file: 'x' }, { cause: 1 });
   add('info', repfuse.info);
 
@@ -225,6 +227,7 @@ export async function callsOf(path: (name: string) => string): Promise<Readonly<
   onEngine('stream', [x(), x()], { concurrency: 2, signal: undefined });
   onEngine('outputShape', [1, 2, 4, 4]);
   onEngine('explain', [1, 2, 4, 4]);
+  add('Engine#Symbol(nodejs.util.inspect.custom)', () => engine[INSPECT]());
   for (const name of ['dispose', Symbol.dispose, Symbol.asyncDispose]) {
     add(`Engine#${String(name)}`, async () => (await repfuse.Engine.create(model()))[name as 'dispose']());
   }

@@ -1,7 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 
 /** Packs what would be published, installs it somewhere else, uses it from CommonJS, ESM and TypeScript. */
 const ROOT = resolve(__dirname, '..', '..');
@@ -91,33 +91,62 @@ test('an uncaught error prints its message and a short stack, and classes have t
   expect(stderr.length).toBeLessThan(3000);
 });
 
+/** Without skipLibCheck, Node's types or the DOM's: the declarations stand on their own. */
+const COMPILER = {
+  strict: true,
+  noEmit: true,
+  skipLibCheck: false,
+  types: [],
+  lib: ['es2022'],
+  target: 'es2022',
+  module: 'nodenext',
+};
+
 test.each(['cts', 'mts'])(
   'from TypeScript (.%s), types resolved through the exports map',
   (extension) => {
     const source = `
-    import { type Info, RepfuseError, Tensor, info, ops } from 'repfuse';
+    import { Engine, type EngineValue, type Info, RepfuseError, Tensor, info, ops } from 'repfuse';
+    import { appendStages } from 'repfuse/algebra';
+    import { type Conv2dNode, graphMetadata, parseGraph } from 'repfuse/graph';
     const shape: readonly number[] = ops.relu(Tensor.f32([1, 1, 1, 2])).shape;
     const code: 'ERR_REPFUSE_FILE' | string = new RepfuseError('ERR_REPFUSE_FILE', 'x').code;
     const current: () => Info = info;
+    const node: Conv2dNode | undefined = parseGraph({}).nodes.find((each) => each.op === 'conv2d');
+    async function classify(engine: Engine, pixels: Tensor): Promise<[number, string | undefined]> {
+      const { data } = await engine.run(pixels);
+      const floats: Float32Array = data;
+      const best = floats.indexOf(Math.max(...engine.runSync(pixels).data));
+      for await (const { data } of engine.stream([pixels])) floats.set(data);
+      for (const { data } of (await engine.runAll(pixels)).values()) floats.set(data);
+      return [best, engine.labels?.[best]];
+    }
+    const first = ({ inputs: [input] }: Engine): EngineValue | undefined => input;
     // @ts-expect-error a shape is not a string
     Tensor.f32('2');
-    export { code, current, shape };`;
+    export { appendStages, classify, code, current, first, graphMetadata, node, shape };`;
     writeFileSync(join(folder, `use.${extension}`), source);
-    const tsc = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');
-    const types = ['--types', 'node', '--typeRoots', join(ROOT, 'node_modules', '@types')];
-    run('node', [
-      tsc,
-      '--noEmit',
-      '--strict',
-      '--module',
-      'nodenext',
-      '--target',
-      'es2022',
-      '--lib',
-      'es2022,esnext.disposable',
-      ...types,
-      `use.${extension}`,
-    ]);
+    const compiler = { compilerOptions: COMPILER, files: [`use.${extension}`] };
+    writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(compiler));
+    run('node', [join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', '.']);
   },
   60_000,
 );
+
+test('every file of dist is one that a door leads to', () => {
+  const { exports, bin } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8'));
+  const doors = Object.values<Record<string, Record<string, string>> | string>(exports)
+    .flatMap((conditions) => (typeof conditions === 'string' ? [] : Object.values(conditions)))
+    .flatMap((targets) => Object.values(targets));
+  const reached = new Set([...doors, ...Object.values<string>(bin)].map((path) => join(installed, path)));
+  for (const file of reached) {
+    const text = readFileSync(file, 'utf8');
+    for (const [, target = ''] of text.matchAll(/(?:from|import|import\(|require\()\s*['"](\.[^'"]*)['"]/g)) {
+      const path = resolve(dirname(file), target);
+      const declaration = [`${path.replace(/\.js$/, '')}.d.ts`, join(path, 'index.d.ts')];
+      reached.add((/\.d\.m?ts$/.test(file) ? declaration : [path]).find((each) => existsSync(each))!);
+    }
+  }
+  const shipped = packed.files.map(({ path }) => path).filter((path) => /^dist\/(?!LICENSE)/.test(path));
+  expect([...reached].map((file) => relative(installed, file)).sort()).toEqual(shipped.sort());
+});

@@ -1,0 +1,32 @@
+import type { NativeEngineStep } from '../native/addon';
+import { peakMacs } from './peak';
+
+/** One step of a plan, as `explain` tells it. */
+export interface EngineStep {
+  /** Of the graph's node. */
+  readonly layer: string;
+  readonly kernel: string;
+  /** Shape of the result: [N, C, H, W], [N, features], or of any tensor. */
+  readonly output: readonly number[];
+  /** Multiply-accumulates of the plain definition. */
+  readonly macs: number;
+  /** Of the packed weights. */
+  readonly weightBytes: number;
+  /** Seconds on one thread by the table of rates; null where there is no choice of kernels. */
+  readonly estimate: number | null;
+  /** Seconds of the fastest run so far; null before the first. */
+  readonly seconds: number | null;
+  /** Of the machine's peak, by the multiply-accumulates of the plain definition: Winograd's can exceed 1. Null before a run. */
+  readonly shareOfPeak: number | null;
+}
+
+/** The steps of a plan beside what `threads` threads of this machine could do. */
+export function explainSteps(steps: readonly NativeEngineStep[], threads: number): readonly EngineStep[] {
+  const peak = peakMacs() * threads;
+  return steps.map(({ estimate, seconds, ...step }) => ({
+    ...step,
+    estimate: estimate === 0 ? null : estimate,
+    seconds: seconds === 0 ? null : seconds,
+    shareOfPeak: seconds === 0 || step.macs === 0 ? null : step.macs / seconds / peak,
+  }));
+}
