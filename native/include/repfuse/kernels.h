@@ -1,4 +1,4 @@
-// The kernel table: one function pointer per micro-kernel, filled per ISA in src/cpu/dispatch.cc and nowhere else.
+// The kernel table: one function pointer per micro-kernel, made for each level in src/kernels/levels/ and chosen in src/cpu/dispatch.cc.
 // Operators fetch the table once per call, so a change of level never splits an operation.
 #pragma once
 
@@ -20,7 +20,7 @@ using FuseFinishRow = bool (*)(const double* acc, const float* w, double scale, 
 using FusePatchRow = bool (*)(const double* acc, const float* tap_w, double tap_scale, size_t taps, size_t tap, const float* w,
                               double scale, float* out, size_t channels);
 using FuseScanRow = uint32_t (*)(const float* w, size_t n);
-using FuseProducts = void (*)(const double* c, size_t rows, size_t taps, const float* w, size_t pitch, size_t columns, double* out);
+using FuseProductRows = void (*)(const double* c, size_t rows, size_t taps, const float* w, size_t pitch, size_t columns, double* out);
 inline constexpr size_t kFuseTaps = 16, kFuseColumns = 32, kFusePatchTaps = 64;
 
 // A tile of the packed matrix product with its register blocking, see src/kernels/gemm/gemm.h.
@@ -33,7 +33,8 @@ struct GemmKernel {
   void (*run)(const GemmTile& tile);
 };
 using DotF32 = float (*)(const float* a, const float* b, size_t n);
-// Packs rows of the im2col matrix, see src/kernels/conv/panel.h.
+// Writes `rows` rows of a panel of the im2col matrix (src/kernels/conv/panel.h), beginning with tap `tap` (u * kernel_w + v) of the
+// channel; then come the next channels.
 struct PanelGeometry;
 using PackPanelF32 = void (*)(const PanelGeometry& geometry, const float* channel, int64_t tap, int64_t rows, float* panel);
 // Output rows of a depthwise filter, see src/kernels/depthwise/rows.h.
@@ -86,7 +87,8 @@ struct ProductKernels {
   void (*pairs)(const ConvTile& tile, int blocks, int pixels);
 };
 
-// Multiply-adds in registers, see src/kernels/probe/fma.h.
+// What the machine can do at most: chains of independent multiply-adds in registers. Benchmarks relate their figures to it. Runs `rounds`
+// rounds and returns the floating-point operations done (a multiply and an add each count). `sink` keeps the result.
 using FmaProbe = double (*)(int64_t rounds, float* sink);
 
 struct KernelTable {
@@ -106,7 +108,7 @@ struct KernelTable {
   FuseFinishRow fuse_finish;
   FusePatchRow fuse_patch;
   FuseScanRow fuse_scan;
-  FuseProducts fuse_products;
+  FuseProductRows fuse_products;
 
   UnaryF32 relu;
   BinaryF32 add;

@@ -24,11 +24,4 @@ struct PanelGeometry {
   int64_t vectors, columns;            // vectors to write; floats from one row of the panel to the next
 };
 
-// Writes `rows` rows of the panel, beginning with tap `tap` (u * kernel_w + v) of the channel; then come the next channels.
-void PackPanel__scalar(const PanelGeometry& geometry, const float* channel, int64_t tap, int64_t rows, float* panel);
-#if defined(__x86_64__)
-void PackPanel__avx2(const PanelGeometry& geometry, const float* channel, int64_t tap, int64_t rows, float* panel);
-void PackPanel__avx512(const PanelGeometry& geometry, const float* channel, int64_t tap, int64_t rows, float* panel);
-#endif
-
 }  // namespace repfuse

@@ -20,10 +20,4 @@ struct DepthwiseRows {
   bool relu;
 };
 
-void DepthwiseRows__scalar(const DepthwiseRows& rows);
-#if defined(__x86_64__)
-void DepthwiseRows__avx2(const DepthwiseRows& rows);
-void DepthwiseRows__avx512(const DepthwiseRows& rows);
-#endif
-
 }  // namespace repfuse

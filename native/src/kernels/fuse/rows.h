@@ -15,25 +15,10 @@ namespace repfuse {
 // FuseScan:       the largest bit pattern of |w[i]|; infinities and NaN are above all numbers.
 // FuseProducts:   out[t][j] = sum over m of c[m][t] * w[m * pitch + j], m ascending, for t < taps <= kFuseTaps and
 //                 j < columns <= kFuseColumns; c and out have rows of kFuseTaps and kFuseColumns.
-#define REPFUSE_DECLARE_FUSE(isa)                                                                                                       \
-  void FuseScale__##isa(double* acc, const float* w, double scale, size_t n);                                                           \
-  void FuseAccumulate__##isa(double* acc, const float* w, double scale, size_t n);                                                      \
-  bool FuseFinish__##isa(const double* acc, const float* w, double scale, float* out, size_t n);                                        \
-  bool FusePatch__##isa(const double* acc, const float* tap_w, double tap_scale, size_t taps, size_t tap, const float* w, double scale, \
-                        float* out, size_t channels);                                                                                   \
-  uint32_t FuseScan__##isa(const float* w, size_t n);                                                                                   \
-  void FuseProducts__##isa(const double* c, size_t rows, size_t taps, const float* w, size_t pitch, size_t columns, double* out);
 
-REPFUSE_DECLARE_FUSE(scalar)
 // FuseFinish and FusePatch with RoundToOdd (kernels/half/half.h) in place of the nearest; at every level.
 bool FuseFinishToOdd(const double* acc, const float* w, double scale, float* out, size_t n);
 bool FusePatchToOdd(const double* acc, const float* tap_w, double tap_scale, size_t taps, size_t tap, const float* w, double scale,
                     float* out, size_t channels);
-#if defined(__x86_64__)
-REPFUSE_DECLARE_FUSE(avx2)
-REPFUSE_DECLARE_FUSE(avx512)
-#endif
-
-#undef REPFUSE_DECLARE_FUSE
 
 }  // namespace repfuse

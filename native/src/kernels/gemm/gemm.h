@@ -23,13 +23,4 @@ struct GemmTile {
   bool relu;          // clamp at zero when storing (the last call of a reduction)
 };
 
-void GemmTile__scalar(const GemmTile& tile);
-float Dot__scalar(const float* a, const float* b, size_t n);
-#if defined(__x86_64__)
-void GemmTile__avx2(const GemmTile& tile);
-float Dot__avx2(const float* a, const float* b, size_t n);
-void GemmTile__avx512(const GemmTile& tile);
-float Dot__avx512(const float* a, const float* b, size_t n);
-#endif
-
 }  // namespace repfuse

@@ -1,0 +1,89 @@
+// AVX-512: 16 lanes, 32 registers.
+#include "tiles.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c")
+#pragma GCC diagnostic ignored "-Wuninitialized"  // g++ 12 reports its own headers
+
+namespace repfuse {
+namespace {
+
+#include "../../simd/avx512.inc"
+
+// 8 x 48: 24 accumulators, 3 vectors of B, one broadcast of A.
+constexpr int kGemmRows = 8, kGemmVectors = 3;
+constexpr int kDepthwiseRows = 2;
+constexpr size_t kProductTaps = 3;
+
+#include "span_texts.inc"
+#include "tile_texts.inc"
+
+// 14 pixels x 2 blocks: 28 accumulators, 2 vectors of weights, one broadcast; 9 x 3 and 7 x 4 where a map is narrow, 14 x 1 for what
+// remains.
+#include "../blocked/conv_tiles_512.inc"
+
+// As `taps` is odd, the eight patched values stand in eight different lanes: one permutation puts the patches there, and a mask for each
+// vector adds those that fall into it.
+struct PatchLanes {
+  __m512i order;
+  __mmask8 masks[kFusePatchTaps] = {};
+
+  PatchLanes(size_t taps, size_t tap) {
+    alignas(64) int64_t from[8];
+    for (size_t c = 0; c < 8; ++c) {
+      const size_t at = c * taps + tap;
+      masks[at / 8] = static_cast<__mmask8>(masks[at / 8] | 1u << at % 8);
+      from[at % 8] = static_cast<int64_t>(c);
+    }
+    order = _mm512_load_si512(from);
+  }
+  Doubles Arrange(Doubles patch) const { return _mm512_permutexvar_pd(order, patch); }
+  Doubles Add(size_t v, Doubles product, Doubles patch) const { return _mm512_mask_add_pd(product, masks[v], product, patch); }
+};
+#include "../fuse/patch.inc"
+
+}  // namespace
+
+constinit const KernelTable kAvx512Kernels = {
+    .isa = Isa::kAvx512,
+    .gemm = {.name = "gemm-f32-8x48__avx512",
+             .rows = kGemmRows,
+             .columns = kGemmVectors * kLanes,
+             .lanes = kLanes,
+             .k_block = 256,
+             .run = RunGemm<kGemmVectors>},
+    .dot = Dot,
+    .pack_panel = PackPanel,
+    .depthwise_rows = RunDepthwiseRows,
+    .blocked = {.name = "blocked-f32-2x14__avx512",
+                .most_blocks = 4,
+                .most_pixels = {14, 14, 9, 7},
+                .conv = RunConvTile,
+                .depthwise = RunDepthwiseTile,
+                .depthwise_rows = kDepthwiseRows,
+                .winograd2 = {RunInput<2>, RunOutput<2>},
+                .winograd4 = {RunInput<4>, RunOutput<4>},
+                .finish = FinishRow,
+                .sigmoid = Map<SigmoidOf>,
+                .silu = Map<SiluOf>,
+                .hardswish = Map<HardswishOf>},
+    .terms = {SplitRow__avx512, SplitPlanes__avx512},
+    .products = {},
+    .fma_probe = ProbeFma,
+    .fuse_scale = FuseScale,
+    .fuse_accumulate = FuseAccumulate,
+    .fuse_finish = FuseFinish,
+    .fuse_patch = FusePatch,
+    .fuse_scan = FuseScan,
+    .fuse_products = FuseProducts,
+    .relu = Map<ReluOf>,
+    .add = AddSpans,
+};
+
+}  // namespace repfuse
+
+#pragma GCC pop_options
+#endif
