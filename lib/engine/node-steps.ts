@@ -1,4 +1,3 @@
-import { spreadConvolution } from '../graph/conv-transpose';
 import type {
   BinaryNode,
   Conv2dNode,
@@ -7,6 +6,7 @@ import type {
   PadNode,
   SqueezeExciteNode,
 } from '../graph/graph';
+import { spreadConvolution } from '../graph/operators/conv-transpose2d';
 import { isFrame } from '../graph/shapes';
 import type { Stage } from '../ops';
 import { type Padding4, toPadding4 } from '../ops/geometry';
@@ -68,11 +68,9 @@ export function frameStep(
 /** A plain convolution, its channels spread over blocks of pixels, what is too much cut off. @returns the value */
 export function addTransposed(list: StepList, node: ConvTranspose2dNode, input: number, weight: Weight): number {
   const { id: name } = node;
-  const bias = node.bias === null ? null : weight(node.bias);
-  const { spread, crop, ...conv } = spreadConvolution(node, weight(node.weight), bias);
+  const { spread, crop, ...conv } = spreadConvolution(node, weight);
   const wide = list.add({ ...conv, kind: 'conv', name, inputs: [input] });
-  const ints = [...spread.block, spread.channels_first ? 1 : 0];
-  const whole = list.add({ kind: 'depthToSpace', name, inputs: [wide], ints });
+  const whole = list.add({ ...spread, name, inputs: [wide] });
   if (crop.every((side) => side === 0)) return whole;
   const padding = crop.map((side) => 0 - side) as unknown as Padding4;
   return list.add({ kind: 'frame', name, inputs: [whole], padding });

@@ -1,7 +1,9 @@
 import { RepfuseError } from '../errors';
 import type { DetectedBlock } from '../families';
 import type { Stage } from '../ops';
+import { Tensor } from '../tensor/tensor';
 import { type Conv2dNode, type Graph, type GraphNode, nodeKeys, outputsOf } from './graph';
+import { operatorOf } from './operators';
 
 /** What the rewriting needs to know of a block that is fused. */
 export type FusedBlock = Pick<
@@ -110,32 +112,27 @@ function describeStage(stage: Stage): string {
     case 'batch_norm':
       return batchNorm(stage.eps, stage.weight != null);
     case 'avg_pool2d':
-      return averagePool(stage.kernel, stage.countIncludePad || stage.padding.every((side) => side === 0));
+      return averagePool(stage.kernel, stage.countIncludePad || stage.padding.every(isZero));
     default:
       return stage.kind;
   }
 }
 
 function describeNode(node: GraphNode): string {
-  switch (node.op) {
-    case 'conv2d':
-      return node.bias === null ? 'conv2d' : 'conv2d with bias';
-    case 'identity_conv1x1':
-      return 'conv2d plus identity';
-    case 'batch_norm':
-      return batchNorm(node.eps, node.affine);
-    case 'bn_pad':
-      return `${batchNorm(node.eps, node.affine)}, pad_border`;
-    case 'avg_pool2d':
-      return averagePool(node.kernel, node.count_include_pad || node.padding.every((side) => side === 0));
-    default:
-      return ''; // sums, and crops, which are geometry
-  }
+  if (node.op === 'crop') return ''; // geometry
+  if (node.op === 'avg_pool2d') return averagePool(node.kernel, node.count_include_pad || node.padding.every(isZero));
+  const stages = operatorOf(node).stages?.(node, () => ANY) ?? [];
+  return stages.map(describeStage).join(', ');
 }
+
+/** In place of the tensors of a node, of which only their being there is told. */
+const ANY = Tensor.f32([1]);
 
 function batchNorm(eps: number, affine: boolean): string {
   return `batch_norm eps ${eps}${affine ? '' : ' without affine'}`;
 }
+
+const isZero = (side: number) => side === 0;
 
 function averagePool(kernel: readonly number[], constantDivisor: boolean): string {
   return `avg_pool2d ${kernel.join('x')}${constantDivisor ? '' : ' that excludes its padding'}`;

@@ -1,7 +1,7 @@
 import { allowedBytes, type MemoryLimit, tooLarge } from '../native/memory';
 import { elementCount, type Tensor } from '../tensor/tensor';
 import type { Graph, GraphNode } from './graph';
-import { uncroppedShape } from './shapes';
+import { operatorOf } from './operators';
 
 type Shape = readonly number[];
 type Tensors = ReadonlyMap<string, Pick<Tensor, 'shape'>>;
@@ -47,7 +47,7 @@ export function expectRoomForAll(
     const bytes = resultBytes(node, shapes, tensors);
     if (total + bytes > allowed)
       throw tooLarge(`the results up to node ${node.id} (${node.op})`, total + bytes, allowed, node.id);
-    const own = node.op === 'constant' ? 0 : 4 * elementCount(shapes.get(node.id)!);
+    const own = operatorOf(node).isGiven ? 0 : 4 * elementCount(shapes.get(node.id)!);
     alive.set(node.id, own);
     total += own;
     for (const id of [...new Set(node.inputs), node.id]) {
@@ -65,11 +65,11 @@ export function givenBytes(graph: Graph, shapes: ReadonlyMap<string, Shape>, ten
   return { input: 4 * elementCount(shapes.get(graph.input)!), weights };
 }
 
-/** What a node takes while it runs. A constant is there already; what a transposed convolution crops is not. */
+/** What a node takes while it runs. */
 function resultBytes(node: GraphNode, shapes: ReadonlyMap<string, Shape>, tensors: Tensors): number {
-  if (node.op === 'constant') return 0;
-  const own = elementCount(shapes.get(node.id)!);
-  if (node.op !== 'conv_transpose2d') return 4 * own;
-  const whole = uncroppedShape(node, shapes.get(node.inputs[0]!)!, tensors.get(node.weight)!.shape);
-  return 4 * (own + 2 * elementCount(whole));
+  const { isGiven, workspace } = operatorOf(node);
+  if (isGiven) return 0;
+  const [input = []] = node.inputs.map((id) => shapes.get(id)!);
+  const beside = workspace?.(node, input, (key) => tensors.get(key)!.shape) ?? 0;
+  return 4 * (elementCount(shapes.get(node.id)!) + beside);
 }

@@ -16,6 +16,8 @@ export type { PixelNormalization } from '../ops';
 export type { BinaryFunction, PadMode, ResizeOptions } from '../ops/tensor-op';
 export { evaluate, evaluateAsync, normalizeInput } from './evaluate';
 export type {
+  ActivationNode,
+  AddNode,
   AvgPoolNode,
   BatchNormNode,
   BinaryNode,
@@ -28,6 +30,7 @@ export type {
   CropNode,
   DepthToSpaceNode,
   FlattenNode,
+  GlobalAvgPoolNode,
   Graph,
   GraphNode,
   HardSigmoidNode,
@@ -36,9 +39,8 @@ export type {
   LinearNode,
   MatMulNode,
   MaxPoolNode,
+  NodeOf,
   PadNode,
-  PlainNode,
-  PlainOp,
   ReduceMeanNode,
   ReshapeNode,
   ResizeNode,
@@ -46,8 +48,6 @@ export type {
   SoftmaxNode,
   SqueezeExciteNode,
   SqueezeNode,
-  TanhNode,
-  TensorNode,
   TransposeNode,
   UnsqueezeNode,
 } from './graph';

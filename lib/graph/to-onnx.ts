@@ -1,7 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { RepfuseError } from '../errors';
 import type { OnnxModel } from '../onnx';
-import { floatAttribute, intAttribute, intsAttribute } from '../onnx/attributes';
+import { floatAttribute, intAttribute, intsAttribute, stringAttribute } from '../onnx/attributes';
 import {
   type Attribute,
   GraphSchema,
@@ -13,13 +13,12 @@ import {
   ValueInfoSchema,
 } from '../onnx/schema/onnx_pb';
 import { protoOf } from '../onnx/values';
-import { stageWeight } from '../ops/branch';
-import { toPadding4 } from '../ops/geometry';
 import { toFloat32 } from '../tensor/half';
 import { Tensor } from '../tensor/tensor';
 import { type Graph, type GraphNode, outputsOf } from './graph';
+import { operatorOf } from './operators';
+import { nodeError, type OnnxContext, type OnnxNode, type OnnxTwin, Unwritable } from './operators/operator';
 import { inferShapes } from './shapes';
-import { tensorToOnnx } from './tensor-to-onnx';
 
 const OLDEST_OPSET = 14;
 const NEWEST_OPSET = 28;
@@ -82,180 +81,68 @@ function valueInfo(name: string, sizes: readonly (number | string | null)[]) {
   return create(ValueInfoSchema, { name, type: { tensorType: { elemType: 1, shape: { dim } } } });
 }
 
-type Geometry = Pick<Extract<GraphNode, { op: 'conv2d' }>, 'stride' | 'padding' | 'dilation' | 'groups'>;
-
 class Writer {
   readonly nodes: Node[] = [];
   readonly initializers = new Map<string, TensorProto>();
+  private readonly context: OnnxContext;
 
   constructor(
     private readonly tensors: ReadonlyMap<string, Tensor>,
-    private readonly opset: number,
-  ) {}
+    opset: number,
+  ) {
+    this.context = { opset, weight: this.float32, shapeOf: (key) => tensors.get(key)!.shape };
+  }
 
+  /** @throws ERR_REPFUSE_GRAPH for what ONNX cannot say */
   write(node: GraphNode): void {
-    const [x, other] = node.inputs as [string, string | undefined];
-    const { id } = node;
-    switch (node.op) {
-      case 'conv2d': {
-        const weight = this.tensors.get(node.weight)!;
-        const bias = node.bias === null ? [] : [this.weight(node.bias)];
-        this.conv(id, [x, this.weight(node.weight), ...bias], weight, node);
-        break;
-      }
-      case 'conv_transpose2d': {
-        const bias = node.bias === null ? [] : [this.weight(node.bias)];
-        const attributes = this.geometry(this.tensors.get(node.weight)!, node);
-        const padding = intsAttribute('output_padding', node.output_padding);
-        this.add('ConvTranspose', [x, this.weight(node.weight), ...bias], id, [...attributes, padding]);
-        break;
-      }
-      case 'identity_conv1x1': {
-        const stored = this.tensors.get(node.weight)!;
-        const geometry = { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: node.groups } as const;
-        const stage = { ...geometry, kind: 'conv2d', padding: [0, 0, 0, 0], plusIdentity: true } as const;
-        const whole = stageWeight({ ...stage, weight: Tensor.f32(stored.shape, toFloat32(stored)) });
-        this.conv(id, [x, this.tensor(`${id}.weight`, whole)], whole, geometry);
-        break;
-      }
-      case 'batch_norm':
-        this.batchNorm(id, x, node);
-        break;
-      case 'bn_pad': {
-        // Zeros before it, which it makes BN(0).
-        const framed = `${id}.frame`;
-        this.pad(framed, x, [node.pad, node.pad, node.pad, node.pad]);
-        this.batchNorm(id, framed, node);
-        break;
-      }
-      case 'avg_pool2d':
-        this.add('AveragePool', [x], id, [
-          ...window(node),
-          intAttribute('count_include_pad', node.count_include_pad ? 1 : 0),
-        ]);
-        break;
-      case 'max_pool2d':
-        this.add('MaxPool', [x], id, window(node));
-        break;
-      case 'crop':
-        this.pad(id, x, [-node.rows[0], -node.cols[0], -node.rows[1], -node.cols[1]]);
-        break;
-      case 'linear': {
-        const bias = node.bias === null ? [] : [this.weight(node.bias)];
-        this.add('Gemm', [x, this.weight(node.weight), ...bias], id, [intAttribute('transB', 1)]);
-        break;
-      }
-      case 'silu':
-        this.add('Sigmoid', [x], `${id}.sigmoid`);
-        this.add('Mul', [x, `${id}.sigmoid`], id);
-        break;
-      case 'squeeze_excite':
-        this.add('GlobalAveragePool', [x], `${id}.mean`);
-        this.pointwise(`${id}.reduced`, `${id}.mean`, node.reduce);
-        this.add('Relu', [`${id}.reduced`], `${id}.relu`);
-        this.pointwise(`${id}.expanded`, `${id}.relu`, node.expand);
-        this.add('Sigmoid', [`${id}.expanded`], `${id}.gate`);
-        this.add('Mul', [x, `${id}.gate`], id);
-        break;
-      case 'add':
-        this.add('Add', [x, other!], id);
-        break;
-      case 'constant':
-        // An initializer is a value by its own name.
-        if (this.weight(node.tensor) !== id) this.add('Identity', [node.tensor], id);
-        break;
-      case 'global_avg_pool':
-      case 'hardswish':
-      case 'relu':
-      case 'sigmoid':
-        this.add(PLAIN[node.op], [x], id);
-        break;
-      default: {
-        const { opType, inputs, attributes = [] } = tensorToOnnx(node, this.opset);
-        const names = inputs.map((input, i) => {
-          if (input === null || typeof input === 'string') return input ?? '';
-          return input instanceof Tensor ? this.tensor(`${id}.input${i}`, input) : this.weight(input.key);
-        });
-        this.add(opType, names, id, [...attributes]);
-      }
+    for (const { opType, inputs, attributes = {}, part } of this.asOnnx(node)) {
+      const result = part === undefined ? node.id : `${node.id}.${part}`;
+      const names = inputs.map((input, i) => this.name(input, result, i));
+      if (names[0] === result) continue; // an initializer is a value by its own name
+      const attribute = Object.entries(attributes).map(([name, value]) => attributeOf(name, value));
+      this.nodes.push(create(NodeSchema, { opType, name: result, input: names, output: [result], attribute }));
     }
   }
 
-  private add(opType: string, input: readonly string[], output: string, attribute: Attribute[] = []): void {
-    this.nodes.push(create(NodeSchema, { opType, name: output, input: [...input], output: [output], attribute }));
+  private asOnnx(node: GraphNode): readonly OnnxNode[] {
+    const { onnx } = operatorOf(node);
+    if (typeof onnx !== 'function') return [written(onnx, node)];
+    try {
+      return [onnx(node, this.context)].flat();
+    } catch (error) {
+      if (!(error instanceof Unwritable)) throw error;
+      throw nodeError(node, `ONNX cannot say ${error.message}`);
+    }
   }
 
-  /** A tensor of the state dict, as float32, under its own name. */
-  private weight(key: string): string {
-    const tensor = this.tensors.get(key)!;
-    return this.tensor(key, tensor.dtype === 'F32' ? tensor : Tensor.f32(tensor.shape, toFloat32(tensor)));
+  /** The name of an input, which becomes an initializer where it is a tensor. */
+  private name(input: OnnxNode['inputs'][number], result: string, index: number): string {
+    if (input === null || typeof input === 'string') return input ?? '';
+    if ('key' in input) return this.tensor(input.key, this.float32(input.key));
+    if (input instanceof Tensor) return this.tensor(`${result}.input${index}`, input);
+    return this.tensor(`${result}.${input.name}`, input.tensor);
   }
+
+  private readonly float32 = (key: string): Tensor => {
+    const tensor = this.tensors.get(key)!;
+    return tensor.dtype === 'F32' ? tensor : Tensor.f32(tensor.shape, toFloat32(tensor));
+  };
 
   private tensor(name: string, tensor: Tensor): string {
     if (!this.initializers.has(name)) this.initializers.set(name, protoOf(name, tensor));
     return name;
   }
-
-  private conv(id: string, inputs: readonly string[], weight: Tensor, geometry: Geometry): void {
-    this.add('Conv', inputs, id, this.geometry(weight, geometry));
-  }
-
-  private geometry({ shape }: Tensor, { stride, padding, dilation, groups }: Geometry): Attribute[] {
-    return [
-      intsAttribute('dilations', dilation),
-      intAttribute('group', groups),
-      intsAttribute('kernel_shape', shape.slice(2)),
-      intsAttribute('pads', toPadding4(padding)),
-      intsAttribute('strides', stride),
-    ];
-  }
-
-  private pointwise(id: string, input: string, prefix: string): void {
-    const key = `${prefix}.weight`;
-    const geometry = { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1 } as const;
-    this.conv(id, [input, this.weight(key), this.weight(`${prefix}.bias`)], this.tensors.get(key)!, geometry);
-  }
-
-  private batchNorm(
-    id: string,
-    input: string,
-    { prefix, eps, affine }: Pick<Extract<GraphNode, { op: 'batch_norm' }>, 'prefix' | 'eps' | 'affine'>,
-  ): void {
-    const channels = this.tensors.get(`${prefix}.running_mean`)!.shape;
-    const constant = (name: string, value: number) =>
-      this.tensor(`${id}.${name}`, Tensor.f32(channels, new Float32Array(channels[0]!).fill(value)));
-    const scale = affine ? this.weight(`${prefix}.weight`) : constant('ones', 1);
-    const shift = affine ? this.weight(`${prefix}.bias`) : constant('zeros', 0);
-    const statistics = [this.weight(`${prefix}.running_mean`), this.weight(`${prefix}.running_var`)];
-    this.add('BatchNormalization', [input, scale, shift, ...statistics], id, [floatAttribute('epsilon', eps)]);
-  }
-
-  /** Zeros around a map; negative sides crop. */
-  private pad(id: string, input: string, [top, left, bottom, right]: readonly [number, number, number, number]): void {
-    const pads = BigInt64Array.from([0, 0, top, left, 0, 0, bottom, right], BigInt);
-    this.add('Pad', [input, this.tensor(`${id}.pads`, new Tensor('I64', [8], pads))], id);
-  }
 }
 
-const PLAIN = {
-  global_avg_pool: 'GlobalAveragePool',
-  hardswish: 'HardSwish',
-  relu: 'Relu',
-  sigmoid: 'Sigmoid',
-} as const;
+/** An operator of the same name and numbers. */
+function written({ type, floats = {} }: OnnxTwin, node: GraphNode): OnnxNode {
+  const values = node as unknown as Readonly<Record<string, number>>;
+  const attributes = Object.entries(floats).map(([name, [field]]) => [name, { float: values[field]! }] as const);
+  return { opType: type, inputs: node.inputs, attributes: Object.fromEntries(attributes) };
+}
 
-function window({
-  kernel,
-  stride,
-  padding,
-  dilation,
-  ceil_mode = false,
-}: Omit<Extract<GraphNode, { op: 'max_pool2d' }>, 'id' | 'inputs' | 'op'>): Attribute[] {
-  return [
-    intsAttribute('kernel_shape', kernel),
-    intsAttribute('strides', stride),
-    intsAttribute('pads', toPadding4(padding)),
-    ...(dilation === undefined ? [] : [intsAttribute('dilations', dilation)]),
-    intAttribute('ceil_mode', ceil_mode ? 1 : 0),
-  ];
+function attributeOf(name: string, value: NonNullable<OnnxNode['attributes']>[string]): Attribute {
+  if (typeof value === 'string') return stringAttribute(name, value);
+  if (typeof value !== 'object') return intAttribute(name, Number(value));
+  return 'float' in value ? floatAttribute(name, value.float) : intsAttribute(name, value);
 }

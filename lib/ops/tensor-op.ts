@@ -1,6 +1,7 @@
 import { throwIfFailed } from '../native/call';
 import { loadAddon } from '../native/load';
 import { Tensor } from '../tensor/tensor';
+import type { Padding4 } from './geometry';
 import { type AsyncOpOptions, type OpOptions, type PreparedOp, prepare, run, runAsync } from './run';
 
 export const BINARY_FUNCTIONS = ['add', 'sub', 'mul', 'div', 'prelu'] as const;
@@ -42,35 +43,37 @@ export interface ResizeOptions {
   readonly crop: readonly [number, number, number, number];
 }
 
-/** A native operator over row-major tensors of any rank (at most 8), in the words of native/src/addon/network_node.h. */
+/** A native operator over row-major tensors of any rank (at most 8). What it does not use is left out. */
 export interface TensorOp {
-  readonly kind:
-    | 'activation'
-    | 'binary'
-    | 'concat'
-    | 'depthToSpace'
-    | 'flatten'
-    | 'matMul'
-    | 'pad'
-    | 'reduceMean'
-    | 'reshape'
-    | 'resize'
-    | 'slice'
-    | 'softmaxAxis'
-    | 'squeeze'
-    | 'transpose'
-    | 'unsqueeze';
-  readonly activation?: 'clip' | 'hardSigmoid' | 'leakyRelu' | 'tanh';
+  /** A name that the native side knows; it refuses any other, and so of `activation`. */
+  readonly kind: string;
+  readonly activation?: string;
   readonly alpha?: number;
   readonly beta?: number;
   /** The constant operand of a binary function, of shape `ints`. */
-  readonly bias?: Tensor;
+  readonly bias?: Tensor | null;
   readonly function?: BinaryFunction;
   readonly constantFirst?: boolean;
   readonly ints?: readonly number[];
   readonly padMode?: PadMode;
   readonly padValue?: number;
   readonly resize?: ResizeOptions;
+}
+
+/** A step of the native engine, over images in its own layout or over tensors. */
+export interface NativeStep extends TensorOp {
+  /** F32. Convolution OIHW, linear [out, in]. */
+  readonly weight?: Tensor;
+  /** F32 [out channels]; of a frame the value outside the map; of a constant or a binary function the constant. */
+  readonly bias?: Tensor | null;
+  readonly groups?: number;
+  readonly kernel?: readonly [number, number];
+  readonly stride?: readonly [number, number];
+  /** `[top, left, bottom, right]`, negative only in a frame, where it crops. */
+  readonly padding?: Padding4;
+  readonly dilation?: readonly [number, number];
+  readonly ceilMode?: boolean;
+  readonly countIncludePad?: boolean;
 }
 
 /** Runs an operator whose result has shape `shape`. */
@@ -110,10 +113,8 @@ export function tensorOpShape(op: TensorOp, inputs: readonly Tensor[]): readonly
   return answer as readonly number[];
 }
 
-type NodeParameters = { readonly kind: string; readonly bias?: Tensor | null; readonly resize?: ResizeOptions };
-
 /** What native/src/addon/network_node.cc reads of an operator. */
-export function nodeArguments({ bias, resize, ...rest }: NodeParameters) {
+export function nodeArguments({ bias, resize, ...rest }: TensorOp) {
   return {
     name: '',
     weight: null,

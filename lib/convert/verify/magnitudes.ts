@@ -1,5 +1,6 @@
 import { RepfuseError } from '../../errors';
 import { evaluateValues, type Graph, type GraphNode } from '../../graph';
+import { operatorOf } from '../../graph/operators';
 import { toFloat32 } from '../../tensor/half';
 import { Tensor } from '../../tensor/tensor';
 
@@ -41,32 +42,7 @@ export function depthOf({ input, output, nodes }: Graph): number {
 }
 
 function magnitudeOf(node: GraphNode): GraphNode {
-  switch (node.op) {
-    case 'add':
-    case 'avg_pool2d':
-    case 'batch_norm':
-    case 'bn_pad':
-    case 'concat':
-    case 'constant':
-    case 'conv2d':
-    case 'conv_transpose2d':
-    case 'crop':
-    case 'flatten':
-    case 'linear':
-    case 'matmul':
-    case 'reshape':
-    case 'squeeze':
-    case 'transpose':
-    case 'unsqueeze':
-      return node;
-    case 'pad':
-      if (node.mode === 'constant') return { ...node, value: Math.abs(node.value) };
-      break;
-    case 'binary':
-      if (node.function === 'sub') return { ...node, function: 'add' };
-      if (node.function === 'add') return node;
-      if (node.constant !== undefined && node.function === 'mul') return node;
-      if (node.constant !== undefined && node.function === 'div' && node.constant_first !== true) return node;
-  }
+  const magnitude = operatorOf(node).magnitude?.(node);
+  if (magnitude !== undefined) return magnitude;
   throw new RepfuseError('ERR_REPFUSE_GRAPH', `Node ${node.id} (${node.op}) is no affine map`, { node: node.id });
 }

@@ -3,25 +3,28 @@ import type { Node } from '../../onnx/schema/onnx_pb';
 import { numbersOf } from '../../onnx/values';
 import type { BinaryFunction } from '../../ops/tensor-op';
 import { formatShape } from '../../tensor/tensor';
+import { type GraphNode, OPERATORS } from '../operators';
 import { about, type Reader, refused, type Take } from './reader';
 
-/** Activations, and functions of two values. */
+/** Those that a record gives an ONNX operator of the same one input and numbers. */
+const TWINS: readonly (readonly [string, Take])[] = Object.entries(OPERATORS).flatMap(([op, { onnx }]) => {
+  if (typeof onnx === 'function') return [];
+  const { type, floats = {} } = onnx;
+  const take: Take = (reader, node) => {
+    const fields = Object.entries(floats).map(([name, [field, otherwise]]) => [field, floatOf(node, name, otherwise)]);
+    reader.push({ ...about(node, op as GraphNode['op']), ...Object.fromEntries(fields) } as GraphNode);
+  };
+  return [[type, take] as const];
+});
+
+/** Functions of one value, and of two. */
 export const ELEMENTWISE_OPERATORS: Readonly<Record<string, Take>> = {
+  ...Object.fromEntries(TWINS),
   Identity: (reader, node) => reader.alias(node),
   Dropout: (reader, node) => reader.alias(node),
-  Relu: (reader, node) => reader.push(about(node, 'relu')),
-  Sigmoid: (reader, node) => reader.push(about(node, 'sigmoid')),
-  HardSwish: (reader, node) => reader.push(about(node, 'hardswish')),
   Swish(reader, node) {
     if (floatOf(node, 'alpha', 1) !== 1) throw refused(node, 'it has an alpha');
     reader.push(about(node, 'silu'));
-  },
-  Tanh: (reader, node) => reader.push(about(node, 'tanh')),
-  LeakyRelu: (reader, node) =>
-    reader.push({ ...about(node, 'leaky_relu'), slope: floatOf(node, 'alpha', Math.fround(0.01)) }),
-  HardSigmoid: (reader, node) => {
-    const [alpha, beta] = [floatOf(node, 'alpha', Math.fround(0.2)), floatOf(node, 'beta', 0.5)];
-    reader.push({ ...about(node, 'hard_sigmoid'), alpha, beta });
   },
   Clip(reader, node) {
     const { min, max } = bounds(reader, node);

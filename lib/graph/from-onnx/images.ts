@@ -40,7 +40,6 @@ export const IMAGE_OPERATORS: Readonly<Record<string, Take>> = {
     const eps = floatOf(node, 'epsilon', Math.fround(1e-5));
     reader.push({ ...about(node, 'batch_norm'), prefix, eps, affine: true });
   },
-  GlobalAveragePool: (reader, node) => reader.push(about(node, 'global_avg_pool')),
   ReduceMean(reader, node) {
     const [input] = node.input as [string];
     const given = reader.integers(node, 1, 'axes') ?? [];

@@ -1,0 +1,21 @@
+import { formatShape } from '../../tensor/tensor';
+import { type NodeOf, type Operator, ShapeMismatch } from './operator';
+
+/** Of two inputs of one shape. */
+export interface AddNode extends NodeOf<'add'> {}
+
+export const add: Operator<AddNode> = {
+  inputs: 2,
+  fields: {},
+  shape(_, inputs) {
+    const [first, second] = inputs.map(formatShape);
+    if (first !== second) throw new ShapeMismatch(`the shapes of its inputs, ${first} and ${second}, differ`);
+    return inputs[0];
+  },
+  keepsChannels: () => true,
+  magnitude: (node) => node,
+  steps: (_, engine) =>
+    engine.areImages() ? engine.images({ kind: 'add' }) : engine.tensor({ kind: 'binary', function: 'add' }),
+  run: (_, [a, b], { ops, options }) => ops.add(a, b!, options),
+  onnx: ({ inputs }) => ({ opType: 'Add', inputs }),
+};

@@ -1,0 +1,30 @@
+import { BOOLEAN, integers } from './fields';
+import { expectImage, type NodeOf, type Operator, ShapeMismatch, type Two, Unwritable } from './operator';
+
+/** Channels are [block_h, block_w, C] (or [C, block_h, block_w], `channels_first`). */
+export interface DepthToSpaceNode extends NodeOf<'depth_to_space'> {
+  readonly block: Two;
+  readonly channels_first: boolean;
+}
+
+export const depthToSpace: Operator<DepthToSpaceNode> = {
+  inputs: 1,
+  fields: { block: integers<Two>(2, 1), channels_first: BOOLEAN },
+  shape({ block: [down, across] }, [input]) {
+    const [n, channels, height, width] = expectImage(input);
+    if (channels % (down * across) !== 0)
+      throw new ShapeMismatch(`${channels} channels are no whole number of blocks of ${down}x${across}`);
+    return [n, channels / (down * across), height * down, width * across];
+  },
+  channels: ({ block: [down, across] }, [input]) => (input === undefined ? undefined : input / (down * across)),
+  native: ({ block, channels_first }) => ({ kind: 'depthToSpace', ints: [...block, channels_first ? 1 : 0] }),
+  steps: (node, engine) => engine[engine.isImages() ? 'images' : 'tensor'](depthToSpace.native!(node, engine.weight)),
+  onnx({ inputs, block: [down, across], channels_first }) {
+    if (down !== across) throw new Unwritable(`blocks of ${down}x${across}`);
+    return {
+      opType: 'DepthToSpace',
+      inputs,
+      attributes: { blocksize: down, mode: channels_first ? 'CRD' : 'DCR' },
+    };
+  },
+};

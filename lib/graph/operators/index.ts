@@ -1,0 +1,122 @@
+import { ACTIVATIONS, type ActivationNode } from './activations';
+import { type AddNode, add } from './add';
+import { type BatchNormNode, type BnPadNode, batchNorm, bnPad } from './batch-norm';
+import { type BinaryNode, binary } from './binary';
+import { type ConcatNode, concat } from './concat';
+import { type ConstantNode, constant } from './constant';
+import { type ConvTranspose2dNode, convTranspose2d } from './conv-transpose2d';
+import { type Conv2dNode, conv2d, type IdentityConvNode, identityConv } from './conv2d';
+import { type CropNode, crop } from './crop';
+import { type DepthToSpaceNode, depthToSpace } from './depth-to-space';
+import { type FlattenNode, flatten } from './flatten';
+import { type LinearNode, linear } from './linear';
+import { type MatMulNode, matmul } from './matmul';
+import type { Operator } from './operator';
+import { type PadNode, pad } from './pad';
+import {
+  type AvgPoolNode,
+  avgPool2d,
+  type GlobalAvgPoolNode,
+  globalAvgPool,
+  type MaxPoolNode,
+  maxPool2d,
+} from './pooling';
+import { type ReduceMeanNode, reduceMean } from './reduce-mean';
+import { type ReshapeNode, reshape } from './reshape';
+import { type ResizeNode, resize } from './resize';
+import { type SliceNode, slice } from './slice';
+import { type SoftmaxNode, softmax } from './softmax';
+import { type SqueezeNode, squeeze, type UnsqueezeNode, unsqueeze } from './squeeze';
+import { type SqueezeExciteNode, squeezeExcite } from './squeeze-excite';
+import { type TransposeNode, transpose } from './transpose';
+
+export type * from './activations';
+export type * from './add';
+export type * from './batch-norm';
+export type * from './binary';
+export type * from './concat';
+export type * from './constant';
+export type * from './conv-transpose2d';
+export type * from './conv2d';
+export type * from './crop';
+export type * from './depth-to-space';
+export type * from './flatten';
+export type * from './linear';
+export type * from './matmul';
+export type * from './pad';
+export type * from './pooling';
+export type * from './reduce-mean';
+export type * from './reshape';
+export type * from './resize';
+export type * from './slice';
+export type * from './softmax';
+export type * from './squeeze';
+export type * from './squeeze-excite';
+export type * from './transpose';
+
+export type GraphNode =
+  | ActivationNode
+  | AddNode
+  | AvgPoolNode
+  | BatchNormNode
+  | BinaryNode
+  | BnPadNode
+  | ConcatNode
+  | ConstantNode
+  | Conv2dNode
+  | ConvTranspose2dNode
+  | CropNode
+  | DepthToSpaceNode
+  | FlattenNode
+  | GlobalAvgPoolNode
+  | IdentityConvNode
+  | LinearNode
+  | MatMulNode
+  | MaxPoolNode
+  | PadNode
+  | ReduceMeanNode
+  | ReshapeNode
+  | ResizeNode
+  | SliceNode
+  | SoftmaxNode
+  | SqueezeExciteNode
+  | SqueezeNode
+  | TransposeNode
+  | UnsqueezeNode;
+
+/** All operators, by the `op` of their nodes; the compiler sees that none is missing and each is under its own name. */
+export const OPERATORS: { readonly [Op in GraphNode['op']]: Operator<Extract<GraphNode, { readonly op: Op }>> } = {
+  conv2d,
+  conv_transpose2d: convTranspose2d,
+  batch_norm: batchNorm,
+  bn_pad: bnPad,
+  identity_conv1x1: identityConv,
+  avg_pool2d: avgPool2d,
+  max_pool2d: maxPool2d,
+  linear,
+  squeeze_excite: squeezeExcite,
+  crop,
+  add,
+  flatten,
+  global_avg_pool: globalAvgPool,
+  ...ACTIVATIONS,
+  softmax,
+  binary,
+  constant,
+  concat,
+  transpose,
+  slice,
+  pad,
+  reshape,
+  squeeze,
+  unsqueeze,
+  reduce_mean: reduceMean,
+  matmul,
+  resize,
+  depth_to_space: depthToSpace,
+};
+
+/** The record of a node's operator. */
+export function operatorOf<N extends GraphNode>({ op }: N): Operator<N> {
+  return OPERATORS[op] as unknown as Operator<N>;
+}

@@ -1,0 +1,103 @@
+import type { RepfuseError } from '../../errors';
+import type { Stage } from '../../ops';
+import { toPadding4 } from '../../ops/geometry';
+import { pooledSize } from '../../ops/pool';
+import { BOOLEAN, integers, optional, SIDES } from './fields';
+import { expectImage, type NodeOf, type Operator, type Shape, ShapeMismatch, type Sides, type Two } from './operator';
+
+interface Window {
+  readonly kernel: Two;
+  readonly stride: Two;
+  readonly padding: Sides;
+  readonly dilation?: Two;
+  readonly ceil_mode?: boolean;
+}
+
+export interface AvgPoolNode extends NodeOf<'avg_pool2d'>, Window {
+  readonly count_include_pad: boolean;
+}
+
+export interface MaxPoolNode extends NodeOf<'max_pool2d'>, Window {}
+
+export interface GlobalAvgPoolNode extends NodeOf<'global_avg_pool'> {}
+
+const FIELDS = {
+  kernel: integers<Two>(2, 1),
+  stride: integers<Two>(2, 1),
+  padding: SIDES,
+  dilation: optional(integers<Two>(2, 1)),
+  ceil_mode: optional(BOOLEAN),
+};
+
+export const avgPool2d: Operator<AvgPoolNode> = {
+  inputs: 1,
+  fields: { ...FIELDS, count_include_pad: BOOLEAN },
+  shape: (node, [input]) => pooledShape(node, input),
+  keepsChannels: () => true,
+  stages(node) {
+    if (node.ceil_mode === true || node.dilation?.some((step) => step > 1)) return undefined;
+    const { kernel, stride, padding, count_include_pad: countIncludePad } = node;
+    return [{ kind: 'avg_pool2d', kernel, stride, padding: toPadding4(padding), countIncludePad }] satisfies Stage[];
+  },
+  magnitude: (node) => node,
+  steps: (node, engine) =>
+    engine.images({ kind: 'averagePool', ...windowOf(node), countIncludePad: node.count_include_pad }),
+  run: (node, [x], { ops, options }) =>
+    ops.avgPool2d(x, { ...options, ...windowOf(node), countIncludePad: node.count_include_pad }),
+  onnx: (node) => ({
+    opType: 'AveragePool',
+    inputs: node.inputs,
+    attributes: { ...windowAttributes(node), count_include_pad: node.count_include_pad },
+  }),
+};
+
+export const maxPool2d: Operator<MaxPoolNode> = {
+  inputs: 1,
+  fields: FIELDS,
+  shape: (node, [input]) => pooledShape(node, input),
+  keepsChannels: () => true,
+  steps: (node, engine) => engine.images({ kind: 'maxPool', ...windowOf(node), countIncludePad: false }),
+  run: (node, [x], { ops, options }) => ops.maxPool2d(x, { ...options, ...windowOf(node) }),
+  onnx: (node) => ({ opType: 'MaxPool', inputs: node.inputs, attributes: windowAttributes(node) }),
+};
+
+export const globalAvgPool: Operator<GlobalAvgPoolNode> = {
+  inputs: 1,
+  fields: {},
+  shape(_, [input]) {
+    const [n, c] = expectImage(input);
+    return [n, c, 1, 1];
+  },
+  keepsChannels: () => true,
+  steps: (_, engine) => engine.images({ kind: 'globalAveragePool' }),
+  run: (_, [x], { ops, options }) => ops.globalAvgPool(x, options),
+  onnx: { type: 'GlobalAveragePool' },
+};
+
+function pooledShape(node: Window, input: Shape): Shape {
+  const [n, c, ...pixels] = expectImage(input);
+  const { kernel, stride, padding, dilation, ceilMode } = windowOf(node);
+  try {
+    const size = pixels.map((size, axis) => {
+      const reach = (kernel[axis]! - 1) * dilation[axis]! + 1;
+      return pooledSize(size, reach, stride[axis]!, padding[axis]!, padding[axis + 2]!, ceilMode);
+    });
+    return [n, c, ...size];
+  } catch (error) {
+    throw new ShapeMismatch((error as RepfuseError).message);
+  }
+}
+
+function windowOf({ kernel, stride, padding, dilation = [1, 1], ceil_mode: ceilMode = false }: Window) {
+  return { kernel, stride, padding: toPadding4(padding), dilation, ceilMode };
+}
+
+function windowAttributes({ kernel, stride, padding, dilation, ceil_mode = false }: Window) {
+  return {
+    kernel_shape: kernel,
+    strides: stride,
+    pads: toPadding4(padding),
+    ...(dilation === undefined ? {} : { dilations: dilation }),
+    ceil_mode,
+  };
+}
