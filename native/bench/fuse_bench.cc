@@ -12,7 +12,7 @@ namespace {
 struct Block {
   std::vector<float> kernel, pointwise, bias, target;
   std::vector<double> scale, small_scale, constant;
-  FusePlan plan;
+  FuseTask task;
 };
 
 // Scales below one: the same buffers are fused again and again, and must stay finite.
@@ -26,11 +26,11 @@ std::unique_ptr<Block> MakeBlock(int64_t in, int64_t out, bool identity) {
   block->scale.assign(channels, 0.9);
   block->small_scale.assign(channels, 0.05);
   block->constant.assign(channels, 0.1);
-  FusePlan& plan = block->plan;
-  plan.out_channels = out;
-  plan.in_per_group = in;
-  plan.kernel_h = plan.kernel_w = 3;
-  plan.factors = {{.type = FuseType::kF32,
+  FuseTask& task = block->task;
+  task.out_channels = out;
+  task.in_per_group = in;
+  task.kernel_h = task.kernel_w = 3;
+  task.factors = {{.type = FuseType::kF32,
                    .data = block->kernel.data(),
                    .out_channels = out,
                    .in_per_group = in,
@@ -42,15 +42,15 @@ std::unique_ptr<Block> MakeBlock(int64_t in, int64_t out, bool identity) {
                    .out_channels = out,
                    .in_per_group = in,
                    .scale = block->small_scale.data()}};
-  plan.chains = {{.factors = {0}}, {.factors = {1}, .origin_h = 1, .origin_w = 1}};
+  task.chains = {{.factors = {0}}, {.factors = {1}, .origin_h = 1, .origin_w = 1}};
   if (identity) {
-    plan.factors.push_back(
+    task.factors.push_back(
         {.type = FuseType::kConstant, .value = 1.0, .out_channels = out, .groups = out, .scale = block->small_scale.data()});
-    plan.chains.push_back({.factors = {2}, .origin_h = 1, .origin_w = 1});
+    task.chains.push_back({.factors = {2}, .origin_h = 1, .origin_w = 1});
   }
-  plan.biases = {{.factors = {}, .constant = block->constant.data(), .count = out}};
-  plan.weight = block->kernel.data();
-  plan.bias = block->bias.data();
+  task.biases = {{.factors = {}, .constant = block->constant.data(), .count = out}};
+  task.weight = block->kernel.data();
+  task.bias = block->bias.data();
   return block;
 }
 
@@ -76,11 +76,11 @@ int64_t KernelBytes() {
 
 void BM_Fuse(benchmark::State& state, Isa isa, FuseCheck check, int threads) {
   SetIsa(isa);
-  for (const auto& block : Blocks()) block->plan.check = check;
+  for (const auto& block : Blocks()) block->task.check = check;
   const auto fuse_all = [&] {
     for (const auto& block : Blocks()) {
       FuseStats stats;
-      if (!Fuse(block->plan, threads, &stats).ok() || !stats.in_place) state.SkipWithError("not fused in place");
+      if (!Fuse(block->task, threads, &stats).ok() || !stats.in_place) state.SkipWithError("not fused in place");
     }
   };
   fuse_all();  // warm

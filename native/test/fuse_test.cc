@@ -1,4 +1,4 @@
-// The fuse pass against its definition in float64, the same bits at every level and thread count, and plans that are hostile.
+// The fuse pass against its definition in float64, the same bits at every level and thread count, and tasks that are hostile.
 #include "repfuse/fuse.h"
 
 #include <cmath>
@@ -61,13 +61,13 @@ double ValueAt(const FuseFactor& f, int64_t index) {
 }
 
 // Adds coefficient times what the factors from the k-th on are, seen from channel `channel` and tap (y, x), to the row.
-void Expand(const FusePlan& plan, const std::vector<size_t>& factors, size_t k, int64_t channel, int64_t y, int64_t x, double coefficient,
+void Expand(const FuseTask& task, const std::vector<size_t>& factors, size_t k, int64_t channel, int64_t y, int64_t x, double coefficient,
             int64_t row_begin, std::vector<double>* row) {
   if (k == factors.size()) {
-    (*row)[static_cast<size_t>(((channel - row_begin) * plan.kernel_h + y) * plan.kernel_w + x)] += coefficient;
+    (*row)[static_cast<size_t>(((channel - row_begin) * task.kernel_h + y) * task.kernel_w + x)] += coefficient;
     return;
   }
-  const FuseFactor& f = plan.factors[factors[k]];
+  const FuseFactor& f = task.factors[factors[k]];
   const int64_t o = channel - f.out_begin;
   if (o < 0 || o >= f.out_channels) return;
   const double scaled = f.scale == nullptr ? coefficient : coefficient * f.scale[o];
@@ -76,43 +76,43 @@ void Expand(const FusePlan& plan, const std::vector<size_t>& factors, size_t k, 
     for (int64_t u = 0; u < f.kernel_h; ++u) {
       for (int64_t v = 0; v < f.kernel_w; ++v) {
         const double w = ValueAt(f, ((o * f.in_per_group + i) * f.kernel_h + u) * f.kernel_w + v);
-        Expand(plan, factors, k + 1, first + i, y + u * f.step_h, x + v * f.step_w, scaled * w, row_begin, row);
+        Expand(task, factors, k + 1, first + i, y + u * f.step_h, x + v * f.step_w, scaled * w, row_begin, row);
       }
     }
   }
 }
 
-std::vector<double> Reference(const FusePlan& plan) {
+std::vector<double> Reference(const FuseTask& task) {
   std::vector<double> weight;
-  for (int64_t o = 0; o < plan.out_channels; ++o) {
-    std::vector<double> row(static_cast<size_t>(plan.in_per_group * plan.kernel_h * plan.kernel_w));
-    const int64_t begin = o / (plan.out_channels / plan.groups) * plan.in_per_group;
-    for (const FuseChain& chain : plan.chains) Expand(plan, chain.factors, 0, o, chain.origin_h, chain.origin_w, 1.0, begin, &row);
+  for (int64_t o = 0; o < task.out_channels; ++o) {
+    std::vector<double> row(static_cast<size_t>(task.in_per_group * task.kernel_h * task.kernel_w));
+    const int64_t begin = o / (task.out_channels / task.groups) * task.in_per_group;
+    for (const FuseChain& chain : task.chains) Expand(task, chain.factors, 0, o, chain.origin_h, chain.origin_w, 1.0, begin, &row);
     weight.insert(weight.end(), row.begin(), row.end());
   }
   return weight;
 }
 
-// A plan of an O x I/g x 3 x 3 kernel that owns its operands.
+// A task of an O x I/g x 3 x 3 kernel that owns its operands.
 struct Owned {
   std::vector<Floats> arrays;
   std::vector<std::vector<double>> scales;
   Floats weight, bias;
-  FusePlan plan;
+  FuseTask task;
 
   const Floats& Array(int64_t count) { return arrays.emplace_back(Random(count)); }
   const double* Scale(int64_t count) { return scales.emplace_back(RandomDoubles(count)).data(); }
   void Target(int64_t out, int64_t in_per_group, int64_t groups = 1) {
     arrays.reserve(8), scales.reserve(8);  // their data stays where it is
-    plan.out_channels = out, plan.in_per_group = in_per_group, plan.groups = groups, plan.kernel_h = plan.kernel_w = 3;
+    task.out_channels = out, task.in_per_group = in_per_group, task.groups = groups, task.kernel_h = task.kernel_w = 3;
     weight.assign(static_cast<size_t>(out * in_per_group * 9), NAN);
     bias.assign(static_cast<size_t>(out), NAN);
-    plan.weight = weight.data(), plan.bias = bias.data();
-    plan.biases.push_back({{}, Scale(out), 0, out});
+    task.weight = weight.data(), task.bias = bias.data();
+    task.biases.push_back({{}, Scale(out), 0, out});
   }
   FuseFactor& Add(FuseFactor f) {
     f.scale = Scale(f.out_channels);
-    return plan.factors.emplace_back(f);
+    return task.factors.emplace_back(f);
   }
 };
 
@@ -122,15 +122,15 @@ void RepVgg(Owned* o, int64_t channels, int64_t groups) {
   o->Add(Kernel(o->Array(channels * channels / groups * 9), channels, channels / groups, 3, groups));
   o->Add(Kernel(o->Array(channels * channels / groups), channels, channels / groups, 1, groups));
   o->Add(Depthwise(1, channels, 1));
-  o->plan.chains = {{{1}, 1, 1}, {{0}, 0, 0}, {{2}, 1, 1}};
+  o->task.chains = {{{1}, 1, 1}, {{0}, 0, 0}, {{2}, 1, 1}};
 }
 
 // Two 3x3 kernels, one of them twice, 1x1 and identity.
 void Copies(Owned* o, int64_t channels, int64_t groups) {
   RepVgg(o, channels, groups);
   o->Add(Kernel(o->Array(channels * channels / groups * 9), channels, channels / groups, 3, groups));
-  o->plan.chains.push_back({{3}, 0, 0});
-  o->plan.chains.push_back({{0}, 0, 0});
+  o->task.chains.push_back({{3}, 0, 0});
+  o->task.chains.push_back({{0}, 0, 0});
 }
 
 // 1x1 then 3x3, 3x3 then 1x1 between depthwise maps, pooling after 1x1, and a 1x3 row.
@@ -143,9 +143,9 @@ void Diverse(Owned* o, int64_t channels, int64_t middle) {
   o->Add(Kernel(o->Array(channels * 9), channels, 1, 3, channels));      // 4
   FuseFactor& row = o->Add(Kernel(o->Array(channels * channels * 3), channels, channels, 1));
   row.kernel_w = 3;
-  o->plan.chains = {{{0, 1}, 0, 0}, {{2, 3}, 0, 0}, {{3, 4, 3}, 0, 0}, {{5}, 1, 0}};
-  o->plan.biases.push_back({{0}, o->Scale(middle), 0, middle});
-  o->plan.biases.push_back({{3, 4}, o->Scale(channels), 0, channels});
+  o->task.chains = {{{0, 1}, 0, 0}, {{2, 3}, 0, 0}, {{3, 4, 3}, 0, 0}, {{5}, 1, 0}};
+  o->task.biases.push_back({{0}, o->Scale(middle), 0, middle});
+  o->task.biases.push_back({{3, 4}, o->Scale(channels), 0, channels});
 }
 
 void ExpectNear(const Floats& got, const std::vector<double>& want) {
@@ -165,12 +165,12 @@ TEST_P(FuseTest, MatchesTheDefinitionWithTheBitsOfTheScalarLevel) {
       if (kind == 4) Copies(&o, channels, 1);
       if (kind == 5) Copies(&o, channels, channels);
       ASSERT_TRUE(SetIsa(Isa::kScalar));
-      ASSERT_TRUE(Fuse(o.plan, 1).ok());
+      ASSERT_TRUE(Fuse(o.task, 1).ok());
       const Floats weight = o.weight, bias = o.bias;
-      ExpectNear(weight, Reference(o.plan));
+      ExpectNear(weight, Reference(o.task));
       ASSERT_TRUE(SetIsa(GetParam()));
       for (int threads : {1, 2, 3, 7}) {
-        ASSERT_TRUE(Fuse(o.plan, threads).ok());
+        ASSERT_TRUE(Fuse(o.task, threads).ok());
         ASSERT_EQ(std::memcmp(weight.data(), o.weight.data(), weight.size() * 4), 0);
         ASSERT_EQ(std::memcmp(bias.data(), o.bias.data(), bias.size() * 4), 0);
       }
@@ -186,11 +186,11 @@ TEST_P(FuseTest, InPlaceGivesTheSameBits) {
       if (diverse) Diverse(&o, channels, channels);
       else RepVgg(&o, channels, 1);
       FuseStats stats;
-      ASSERT_TRUE(Fuse(o.plan, 2, &stats).ok());
+      ASSERT_TRUE(Fuse(o.task, 2, &stats).ok());
       EXPECT_FALSE(stats.in_place);
       const Floats weight = o.weight;
-      o.plan.weight = o.arrays[0].data();
-      ASSERT_TRUE(Fuse(o.plan, 2, &stats).ok());
+      o.task.weight = o.arrays[0].data();
+      ASSERT_TRUE(Fuse(o.task, 2, &stats).ok());
       EXPECT_TRUE(stats.in_place);
       ASSERT_EQ(std::memcmp(weight.data(), o.arrays[0].data(), weight.size() * 4), 0);
     }
@@ -203,9 +203,9 @@ TEST_P(FuseTest, EveryValueIsScanned) {
       Owned o;
       RepVgg(&o, 40, 1);
       o.arrays[0][static_cast<size_t>(at)] = bad;
-      o.plan.weight = o.arrays[0].data();
+      o.task.weight = o.arrays[0].data();
       const Floats before = o.arrays[0];
-      const Status status = Fuse(o.plan, 2);
+      const Status status = Fuse(o.task, 2);
       EXPECT_EQ(status.code, Code::kNotFinite);
       EXPECT_EQ(status.where, 0);
       EXPECT_EQ(std::memcmp(before.data(), o.arrays[0].data(), before.size() * 4), 0);
@@ -219,24 +219,24 @@ TEST_P(FuseTest, OnePassFindsEveryValueThatIsNotFinite) {
       Owned good;
       if (diverse) Diverse(&good, channels, channels);
       else RepVgg(&good, channels, 1);
-      ASSERT_TRUE(Fuse(good.plan, 2).ok());
+      ASSERT_TRUE(Fuse(good.task, 2).ok());
       const Floats want = good.weight;
-      good.plan.check = FuseCheck::kDuring;
-      ASSERT_TRUE(Fuse(good.plan, 2).ok());
+      good.task.check = FuseCheck::kDuring;
+      ASSERT_TRUE(Fuse(good.task, 2).ok());
       ASSERT_EQ(std::memcmp(want.data(), good.weight.data(), want.size() * 4), 0);
       for (size_t array = 0; array < good.arrays.size(); ++array) {
         for (float bad : {NAN, INFINITY}) {
           for (size_t at = 0; at < good.arrays[array].size(); at += std::max<size_t>(1, good.arrays[array].size() / 97)) {
             const float was = std::exchange(good.arrays[array][at], bad);
-            const Status status = Fuse(good.plan, 2);
+            const Status status = Fuse(good.task, 2);
             ASSERT_EQ(status.code, Code::kNotFinite);
-            ASSERT_EQ(good.plan.factors[static_cast<size_t>(status.where)].data, good.arrays[array].data());
+            ASSERT_EQ(good.task.factors[static_cast<size_t>(status.where)].data, good.arrays[array].data());
             good.arrays[array][at] = was;
           }
         }
       }
       good.scales[0].back() = NAN;  // the output bias
-      ASSERT_EQ(Fuse(good.plan, 2).code, Code::kNotFinite);
+      ASSERT_EQ(Fuse(good.task, 2).code, Code::kNotFinite);
     }
   }
 }
@@ -245,14 +245,14 @@ TEST_P(FuseTest, OnePassInPlaceFindsWhatItOverwrites) {
   for (size_t at : {0, 1, 700, 40 * 40 * 9 - 1}) {
     Owned o;
     RepVgg(&o, 40, 1);
-    o.plan.check = FuseCheck::kDuring;
-    o.plan.weight = o.arrays[0].data();
+    o.task.check = FuseCheck::kDuring;
+    o.task.weight = o.arrays[0].data();
     o.arrays[0][at] = INFINITY;
-    EXPECT_EQ(Fuse(o.plan, 2).code, Code::kNotFinite);
+    EXPECT_EQ(Fuse(o.task, 2).code, Code::kNotFinite);
     for (float& v : o.arrays[0]) v = 1;
     o.arrays[0][at] = 3e38f;
     for (double& scale : o.scales[1]) scale = 2.0;  // of the 3x3 kernel
-    const Status status = Fuse(o.plan, 2);
+    const Status status = Fuse(o.task, 2);
     EXPECT_EQ(status.code, Code::kNotFinite);
     EXPECT_EQ(status.where, -1);
   }
@@ -263,14 +263,14 @@ TEST_P(FuseTest, OverflowIsFoundBeforeAnythingIsWritten) {
   RepVgg(&o, 40, 1);
   o.arrays[0][40 * 40 * 9 - 1] = 3e38f;
   o.scales[1].back() = 2.0;  // of the 3x3 kernel
-  o.plan.weight = o.arrays[0].data();
+  o.task.weight = o.arrays[0].data();
   const Floats before = o.arrays[0];
-  const Status status = Fuse(o.plan, 2);
+  const Status status = Fuse(o.task, 2);
   EXPECT_EQ(status.code, Code::kNotFinite);
   EXPECT_EQ(status.where, -1);
   EXPECT_EQ(std::memcmp(before.data(), o.arrays[0].data(), before.size() * 4), 0);
   o.scales[1].back() = 1.0;  // the same bound is no overflow
-  EXPECT_TRUE(Fuse(o.plan, 2).ok());
+  EXPECT_TRUE(Fuse(o.task, 2).ok());
 }
 
 TEST_P(FuseTest, HalfTypesWidenExactly) {
@@ -280,15 +280,15 @@ TEST_P(FuseTest, HalfTypesWidenExactly) {
   }
   Floats weight(halves.size()), bias(1);
   const double zero = 0;
-  FusePlan plan;
-  plan.out_channels = 1, plan.in_per_group = static_cast<int64_t>(halves.size());
+  FuseTask task;
+  task.out_channels = 1, task.in_per_group = static_cast<int64_t>(halves.size());
   FuseFactor f;
-  f.type = FuseType::kF16, f.data = halves.data(), f.out_channels = 1, f.in_per_group = plan.in_per_group;
-  plan.factors = {f};
-  plan.chains = {{{0}, 0, 0}};
-  plan.biases = {{{}, &zero, 0, 1}};
-  plan.weight = weight.data(), plan.bias = bias.data();
-  ASSERT_TRUE(Fuse(plan, 1).ok());
+  f.type = FuseType::kF16, f.data = halves.data(), f.out_channels = 1, f.in_per_group = task.in_per_group;
+  task.factors = {f};
+  task.chains = {{{0}, 0, 0}};
+  task.biases = {{{}, &zero, 0, 1}};
+  task.weight = weight.data(), task.bias = bias.data();
+  ASSERT_TRUE(Fuse(task, 1).ok());
   for (size_t i = 0; i < halves.size(); ++i) {
     const int exponent = halves[i] >> 10 & 31, fraction = halves[i] & 1023;
     const double magnitude = exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, exponent - 25);
@@ -301,21 +301,21 @@ TEST_P(FuseTest, RoundsToOddForHalfTypes) {
   for (const bool pointwise : {false, true}) {
     Floats kernel(9 * 8, 1.0f), small(8, 1.0f), bias(2), out(9 * 8);
     const double middle = 1 + 0x1p-8, near[] = {std::nextafter(middle, 2.0), std::nextafter(middle, 1.0)};
-    FusePlan plan;
-    plan.out_channels = 2, plan.in_per_group = 4, plan.kernel_h = plan.kernel_w = 3;
-    plan.factors = {Kernel(kernel, 2, 4, 3)};
-    plan.factors[0].scale = near;
-    plan.chains = {{{0}, 0, 0}};
+    FuseTask task;
+    task.out_channels = 2, task.in_per_group = 4, task.kernel_h = task.kernel_w = 3;
+    task.factors = {Kernel(kernel, 2, 4, 3)};
+    task.factors[0].scale = near;
+    task.chains = {{{0}, 0, 0}};
     if (pointwise) {
-      plan.factors.push_back(Kernel(small, 2, 4, 1));
-      plan.factors[1].scale = near;
-      plan.chains.push_back({{1}, 1, 1});
+      task.factors.push_back(Kernel(small, 2, 4, 1));
+      task.factors[1].scale = near;
+      task.chains.push_back({{1}, 1, 1});
     }
-    plan.biases = {{{}, near, 0, 2}};
-    plan.weight = out.data(), plan.bias = bias.data();
+    task.biases = {{{}, near, 0, 2}};
+    task.weight = out.data(), task.bias = bias.data();
     for (const FuseRounding rounding : {FuseRounding::kNearest, FuseRounding::kToOdd}) {
-      plan.rounding = rounding;
-      ASSERT_TRUE(Fuse(plan, 1).ok());
+      task.rounding = rounding;
+      ASSERT_TRUE(Fuse(task, 1).ok());
       // Rounded twice, the values above and below the middle become the same.
       const bool told_apart = FloatToBf16(out[0]) != FloatToBf16(out[36]) && FloatToBf16(bias[0]) != FloatToBf16(bias[1]) &&
                               FloatToBf16(out[4]) != FloatToBf16(out[40]);
@@ -324,20 +324,20 @@ TEST_P(FuseTest, RoundsToOddForHalfTypes) {
   }
 }
 
-// Changes one number of a plan to something that may not fit; never beyond the memory behind the arrays.
-void Mutate(FusePlan* plan, std::mt19937* engine) {
+// Changes one number of a task to something that may not fit; never beyond the memory behind the arrays.
+void Mutate(FuseTask* task, std::mt19937* engine) {
   const int64_t extremes[] = {-1,        0,        1, 2, 3, 4, 5, 8, 9, 1000, int64_t{1} << 31, (int64_t{1} << 31) + 1, int64_t{1} << 62,
                               INT64_MAX, INT64_MIN};
   const auto pick = [&](size_t n) { return static_cast<size_t>((*engine)() % n); };
   const int64_t value = extremes[pick(std::size(extremes))];
-  FuseFactor& f = plan->factors[pick(plan->factors.size())];
-  FuseChain& chain = plan->chains[pick(plan->chains.size())];
-  FuseBias& bias = plan->biases[pick(plan->biases.size())];
+  FuseFactor& f = task->factors[pick(task->factors.size())];
+  FuseChain& chain = task->chains[pick(task->chains.size())];
+  FuseBias& bias = task->biases[pick(task->biases.size())];
   const auto smaller = [&](int64_t& field) { field = std::min(field, value); };
   const auto index = [&](std::vector<size_t>& factors) {
     if (pick(3) == 0) factors.clear();
     else if (factors.empty() || pick(2) == 0) factors.push_back(static_cast<size_t>(value));
-    else factors[pick(factors.size())] = pick(plan->factors.size() + 1);
+    else factors[pick(factors.size())] = pick(task->factors.size() + 1);
   };
   switch (pick(20)) {
     case 0: f.out_begin = value; break;
@@ -357,31 +357,31 @@ void Mutate(FusePlan* plan, std::mt19937* engine) {
     case 14: index(bias.factors); break;
     case 15: bias.begin = value; break;
     case 16: smaller(bias.count); break;
-    case 17: plan->groups = value; break;
-    case 18: smaller(plan->kernel_w); break;
-    case 19: smaller(plan->in_per_group); break;
+    case 17: task->groups = value; break;
+    case 18: smaller(task->kernel_w); break;
+    case 19: smaller(task->in_per_group); break;
   }
 }
 
-TEST(FusePlanTest, HostilePlansGetAStatusAndTouchNothingElse) {
+TEST(FuseTaskTest, HostileTasksGetAStatusAndTouchNothingElse) {
   std::mt19937 engine(5);
   int refused = 0, ran = 0;
   for (int round = 0; round < 20000; ++round) {
     Owned o;
     if (round % 2 == 0) Diverse(&o, 8, 5);
     else RepVgg(&o, 8, 2);
-    for (FuseFactor& f : o.plan.factors) f.scale = f.type == FuseType::kConstant ? nullptr : f.scale;  // its channels may grow
+    for (FuseFactor& f : o.task.factors) f.scale = f.type == FuseType::kConstant ? nullptr : f.scale;  // its channels may grow
     constexpr size_t kGuard = 64;
     Floats room(o.weight.size() + 2 * kGuard, 7.0f);
-    o.plan.weight = room.data() + kGuard;
-    if (round % 4 == 1) o.plan.weight = o.arrays[0].data();
+    o.task.weight = room.data() + kGuard;
+    if (round % 4 == 1) o.task.weight = o.arrays[0].data();
     const std::vector<Floats> before = o.arrays;
-    for (uint32_t n = 1 + engine() % 3; n > 0; --n) Mutate(&o.plan, &engine);
-    const Status status = Fuse(o.plan, 1 + static_cast<int>(engine() % 3));
+    for (uint32_t n = 1 + engine() % 3; n > 0; --n) Mutate(&o.task, &engine);
+    const Status status = Fuse(o.task, 1 + static_cast<int>(engine() % 3));
     (status.ok() ? ran : refused)++;
     for (size_t i = 0; i < kGuard; ++i) ASSERT_TRUE(room[i] == 7.0f && room[room.size() - 1 - i] == 7.0f);
     for (size_t i = 0; i < before.size(); ++i) {
-      if (status.ok() && o.plan.weight == o.arrays[i].data()) continue;
+      if (status.ok() && o.task.weight == o.arrays[i].data()) continue;
       ASSERT_EQ(before[i], o.arrays[i]) << "status " << status.message;
     }
   }
@@ -389,33 +389,33 @@ TEST(FusePlanTest, HostilePlansGetAStatusAndTouchNothingElse) {
   EXPECT_GT(ran, 1000);
 }
 
-TEST(FusePlanTest, RefusesWhatOverlaps) {
+TEST(FuseTaskTest, RefusesWhatOverlaps) {
   Owned o;
   RepVgg(&o, 8, 1);
   const auto refused = [&](auto change) {
-    FusePlan plan = o.plan;
-    change(plan);
-    return CheckPlan(plan).code == Code::kInvalidArgument;
+    FuseTask task = o.task;
+    change(task);
+    return CheckFuseTask(task).code == Code::kInvalidArgument;
   };
   float* const large = o.arrays[0].data();
-  EXPECT_FALSE(refused([&](FusePlan& plan) { plan.weight = large; }));
-  EXPECT_TRUE(refused([&](FusePlan& plan) { plan.weight = large + 1; }));
-  EXPECT_TRUE(refused([&](FusePlan& plan) { plan.bias = large; }));
-  EXPECT_TRUE(refused([&](FusePlan& plan) { plan.bias = plan.weight + 3; }));
-  EXPECT_TRUE(refused([&](FusePlan& plan) { plan.weight = o.arrays[1].data(); }));
-  EXPECT_TRUE(refused([&](FusePlan& plan) {
-    plan.weight = large;
-    plan.factors[1].data = large;
+  EXPECT_FALSE(refused([&](FuseTask& task) { task.weight = large; }));
+  EXPECT_TRUE(refused([&](FuseTask& task) { task.weight = large + 1; }));
+  EXPECT_TRUE(refused([&](FuseTask& task) { task.bias = large; }));
+  EXPECT_TRUE(refused([&](FuseTask& task) { task.bias = task.weight + 3; }));
+  EXPECT_TRUE(refused([&](FuseTask& task) { task.weight = o.arrays[1].data(); }));
+  EXPECT_TRUE(refused([&](FuseTask& task) {
+    task.weight = large;
+    task.factors[1].data = large;
   }));
-  EXPECT_TRUE(refused([&](FusePlan& plan) {
-    plan.weight = large;
-    plan.chains.push_back({{1, 0}, 0, 0});  // read as an inner kernel
+  EXPECT_TRUE(refused([&](FuseTask& task) {
+    task.weight = large;
+    task.chains.push_back({{1, 0}, 0, 0});  // read as an inner kernel
   }));
-  EXPECT_TRUE(refused([&](FusePlan& plan) {
-    plan.weight = large;
-    plan.biases.push_back({{1, 0}, o.Scale(8), 0, 8});
+  EXPECT_TRUE(refused([&](FuseTask& task) {
+    task.weight = large;
+    task.biases.push_back({{1, 0}, o.Scale(8), 0, 8});
   }));
-  EXPECT_TRUE(refused([&](FusePlan& plan) { plan.weight = nullptr; }));
+  EXPECT_TRUE(refused([&](FuseTask& task) { task.weight = nullptr; }));
 }
 
 REPFUSE_FOR_ISAS(FuseTest);

@@ -46,7 +46,7 @@ enum class FuseCheck { kBefore, kDuring };
 // kToOdd: not to the nearest float32 but so that a half type that is rounded from it is rounded once (see kernels/half/half.h).
 enum class FuseRounding { kNearest, kToOdd };
 
-struct FusePlan {
+struct FuseTask {
   // The fused kernel OIHW [out_channels, in_per_group, kernel_h, kernel_w] and its bias [out_channels].
   int64_t out_channels = 0, in_per_group = 0, kernel_h = 1, kernel_w = 1, groups = 1;
   std::vector<FuseFactor> factors;
@@ -66,13 +66,13 @@ struct FuseStats {
   bool in_place = false;
 };
 
-// Checks the plan for memory safety: every tap inside the fused kernel, every channel inside its map, sizes that do not wrap,
+// Checks the task for memory safety: every tap inside the fused kernel, every channel inside its map, sizes that do not wrap,
 // and no result that overlaps an operand except row for row. `where` is the index of the factor, chain or bias at fault.
-Status CheckPlan(const FusePlan& plan, bool* in_place = nullptr);
+Status CheckFuseTask(const FuseTask& task, bool* in_place = nullptr);
 
-// CheckPlan, then the one pass that writes, with the check that every value read is finite and no result overflows before or
+// CheckFuseTask, then the one pass that writes, with the check that every value read is finite and no result overflows before or
 // during it. `where` of kNotFinite is the index of the factor, or -1 for an overflow, or where a pass in place has overwritten the
 // evidence. Terms are added in a fixed order, never contracted to FMA: results are bit-equal for every ISA and thread count.
-Status Fuse(const FusePlan& plan, int threads, FuseStats* stats = nullptr);
+Status Fuse(const FuseTask& task, int threads, FuseStats* stats = nullptr);
 
 }  // namespace repfuse

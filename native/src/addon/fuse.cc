@@ -1,4 +1,4 @@
-// fuse: the argument object holds a FusePlan (repfuse/fuse.h) as plain numbers and arrays:
+// fuse: the argument object holds a FuseTask (repfuse/fuse.h) as plain numbers and arrays:
 // {outChannels, inPerGroup, kernel, groups, arrays, factors, chains, biases, weight, bias, checkDuring, roundToOdd, stats, threads}.
 // A factor names its values by index in `arrays`, so that an array that several factors share is passed, and copied, once.
 #include <memory>
@@ -13,7 +13,7 @@ namespace repfuse::addon {
 namespace {
 
 constexpr int64_t kMaxDim = int64_t{1} << 31;
-constexpr size_t kMaxParts = 1 << 20;  // factors, chains or biases of one plan
+constexpr size_t kMaxParts = 1 << 20;  // factors, chains or biases of one task
 
 class FuseJob final : public Job {
  public:
@@ -21,41 +21,41 @@ class FuseJob final : public Job {
 
   Status Prepare() override {
     threads_ = static_cast<int>(arguments.Int("threads", 1, kMaxThreads));
-    plan_.out_channels = arguments.Int("outChannels", 1, kMaxDim);
-    plan_.in_per_group = arguments.Int("inPerGroup", 1, kMaxDim);
-    plan_.groups = arguments.Int("groups", 1, kMaxDim);
-    plan_.check = arguments.Bool("checkDuring") ? FuseCheck::kDuring : FuseCheck::kBefore;
-    plan_.rounding = arguments.Bool("roundToOdd") ? FuseRounding::kToOdd : FuseRounding::kNearest;
+    task_.out_channels = arguments.Int("outChannels", 1, kMaxDim);
+    task_.in_per_group = arguments.Int("inPerGroup", 1, kMaxDim);
+    task_.groups = arguments.Int("groups", 1, kMaxDim);
+    task_.check = arguments.Bool("checkDuring") ? FuseCheck::kDuring : FuseCheck::kBefore;
+    task_.rounding = arguments.Bool("roundToOdd") ? FuseRounding::kToOdd : FuseRounding::kNearest;
     const auto kernel = arguments.Ints("kernel", 2, 1, kMaxDim);
-    plan_.kernel_h = kernel[0], plan_.kernel_w = kernel[1];
+    task_.kernel_h = kernel[0], task_.kernel_w = kernel[1];
     ForEach("arrays", [&](Napi::Value item, Arguments&) { arrays_.push_back(arguments.Array(item, "arrays", false)); });
     ForEach("factors", [&](Napi::Value, Arguments& factor) { ReadFactor(factor); });
     ForEach("chains", [&](Napi::Value, Arguments& chain) {
       const auto origin = chain.Ints("origin", 2, 0, kMaxDim);
-      plan_.chains.push_back({Indices(chain), origin[0], origin[1]});
+      task_.chains.push_back({Indices(chain), origin[0], origin[1]});
     });
     ForEach("biases", [&](Napi::Value, Arguments& bias) {
       const Operand* constant = F64(bias, "constant", -1);
       constants_.push_back(constant);
-      plan_.biases.push_back(
+      task_.biases.push_back(
           {Indices(bias), nullptr, bias.Int("begin", 0, kMaxDim), constant == nullptr ? 0 : static_cast<int64_t>(constant->count)});
     });
     int64_t size;
-    if (!CheckedProduct({plan_.out_channels, plan_.in_per_group, plan_.kernel_h, plan_.kernel_w}, &size)) arguments.Fail("kernel");
+    if (!CheckedProduct({task_.out_channels, task_.in_per_group, task_.kernel_h, task_.kernel_w}, &size)) arguments.Fail("kernel");
     if (!arguments.status().ok()) return arguments.status();
     weight_ = arguments.OutF32("weight", size);
-    bias_ = arguments.OutF32("bias", plan_.out_channels);
+    bias_ = arguments.OutF32("bias", task_.out_channels);
     stats_ = arguments.Array(arguments.Get("stats"), "stats", true);
     if (stats_ != nullptr && (stats_->type != napi_float64_array || stats_->count != 1)) arguments.Fail("stats");
     if (!arguments.status().ok()) return arguments.status();
     Resolve();
-    return CheckPlan(plan_, &in_place_);
+    return CheckFuseTask(task_, &in_place_);
   }
 
   Status Run() override {
     Resolve();  // an asynchronous call has its own copies by now
     FuseStats stats;
-    const Status status = Fuse(plan_, threads_, &stats);
+    const Status status = Fuse(task_, threads_, &stats);
     static_cast<double*>(stats_->data)[0] = static_cast<double>(stats.scratch_bytes_per_thread);
     return status;
   }
@@ -78,7 +78,7 @@ class FuseJob final : public Job {
   }
 
   std::vector<size_t> Indices(Arguments& part) {
-    const auto indices = part.List("factors", 0, static_cast<int64_t>(plan_.factors.size()) - 1);
+    const auto indices = part.List("factors", 0, static_cast<int64_t>(task_.factors.size()) - 1);
     return {indices.begin(), indices.end()};
   }
 
@@ -119,20 +119,20 @@ class FuseJob final : public Job {
     }
     factor_arrays_.push_back(array);
     scales_.push_back(F64(from, "scale", shape[0]));
-    plan_.factors.push_back(f);
+    task_.factors.push_back(f);
   }
 
   void Resolve() {
-    for (size_t i = 0; i < plan_.factors.size(); ++i) {
-      plan_.factors[i].data = factor_arrays_[i] < 0 ? nullptr : arrays_[static_cast<size_t>(factor_arrays_[i])]->data;
-      plan_.factors[i].scale = scales_[i] == nullptr ? nullptr : static_cast<const double*>(scales_[i]->data);
+    for (size_t i = 0; i < task_.factors.size(); ++i) {
+      task_.factors[i].data = factor_arrays_[i] < 0 ? nullptr : arrays_[static_cast<size_t>(factor_arrays_[i])]->data;
+      task_.factors[i].scale = scales_[i] == nullptr ? nullptr : static_cast<const double*>(scales_[i]->data);
     }
-    for (size_t i = 0; i < plan_.biases.size(); ++i) plan_.biases[i].constant = static_cast<const double*>(constants_[i]->data);
-    plan_.weight = weight_->out_f32();
-    plan_.bias = bias_->out_f32();
+    for (size_t i = 0; i < task_.biases.size(); ++i) task_.biases[i].constant = static_cast<const double*>(constants_[i]->data);
+    task_.weight = weight_->out_f32();
+    task_.bias = bias_->out_f32();
   }
 
-  FusePlan plan_;
+  FuseTask task_;
   int threads_ = 1;
   bool in_place_ = false;
   std::vector<Operand*> arrays_;

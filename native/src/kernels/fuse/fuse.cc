@@ -10,6 +10,7 @@
 #include "repfuse/checked.h"
 #include "repfuse/parallel.h"
 #include "row.h"
+#include "values.h"
 
 namespace repfuse {
 namespace {
@@ -20,10 +21,10 @@ constexpr int64_t kShare = 1 << 17;  // values of the rows that one index of the
 
 // Calls body(row, slot of the thread) for every row.
 template <typename Body>
-void ForRows(const FusePlan& plan, const fuse::RowFuser& fuser, int threads, const Body& body) {
-  const int64_t rows = std::max<int64_t>(1, kShare / fuse::RowSize(plan));
-  ParallelFor((plan.out_channels + rows - 1) / rows, threads, [&](int64_t share, int slot) {
-    const fuse::Span span{share * rows, std::min((share + 1) * rows, plan.out_channels)};
+void ForRows(const FuseTask& task, const fuse::RowFuser& fuser, int threads, const Body& body) {
+  const int64_t rows = std::max<int64_t>(1, kShare / fuse::RowSize(task));
+  ParallelFor((task.out_channels + rows - 1) / rows, threads, [&](int64_t share, int slot) {
+    const fuse::Span span{share * rows, std::min((share + 1) * rows, task.out_channels)};
     fuser.ReadAhead(span);
     for (int64_t row = span.begin; row < span.end; ++row) body(row, slot);
   });
@@ -31,18 +32,18 @@ void ForRows(const FusePlan& plan, const fuse::RowFuser& fuser, int threads, con
 
 }  // namespace
 
-Status Fuse(const FusePlan& plan, int threads, FuseStats* stats) {
+Status Fuse(const FuseTask& task, int threads, FuseStats* stats) {
   bool in_place;
-  const Status checked = CheckPlan(plan, &in_place);
+  const Status checked = CheckFuseTask(task, &in_place);
   if (!checked.ok()) return checked;
   threads = std::clamp(threads, 1, kMaxThreads);
   bool may_overflow = false;
-  if (plan.check == FuseCheck::kBefore) {
-    const Status values = fuse::CheckValues(plan, threads, &may_overflow);
+  if (task.check == FuseCheck::kBefore) {
+    const Status values = fuse::CheckValues(task, threads, &may_overflow);
     if (!values.ok()) return values;
   }
 
-  const fuse::RowFuser fuser(plan);
+  const fuse::RowFuser fuser(task);
   int64_t scratch_size, bytes;
   AlignedBuffer scratch;
   if (!fuser.ScratchSize(&scratch_size) || !CheckedProduct({scratch_size, threads, 8}, &bytes) || bytes > kMaxScratch) {
@@ -56,9 +57,9 @@ Status Fuse(const FusePlan& plan, int threads, FuseStats* stats) {
   // Evaluates every row into weight_at(row, first index in the row, slot); false if a value leaves float32.
   std::atomic<bool> finite{true};
   const auto evaluate = [&](float* bias, const auto& weight_at) {
-    ForRows(plan, fuser, threads, [&](int64_t row, int slot) {
+    ForRows(task, fuser, threads, [&](int64_t row, int slot) {
       if (!finite) return;
-      const float b = fuser.Round(fuser.Bias(row));  // before its row of weights, which may overwrite what it reads
+      const float b = fuse::Rounded(task, fuser.Bias(row));  // before its row of weights, which may overwrite what it reads
       if (bias != nullptr) bias[row] = b;
       bool row_finite = std::isfinite(b);
       fuser.Weights(row, scratch.as<double>() + slot * scratch_size,
@@ -74,9 +75,9 @@ Status Fuse(const FusePlan& plan, int threads, FuseStats* stats) {
     std::vector<float> rehearsal(static_cast<size_t>(tile_size * threads));
     if (!evaluate(nullptr, [&](int64_t, int64_t, int slot) { return rehearsal.data() + slot * tile_size; })) return overflow;
   }
-  if (evaluate(plan.bias, [&](int64_t row, int64_t begin, int) { return plan.weight + row * fuse::RowSize(plan) + begin; })) return Ok();
+  if (evaluate(task.bias, [&](int64_t row, int64_t begin, int) { return task.weight + row * fuse::RowSize(task) + begin; })) return Ok();
   if (in_place) return {Code::kNotFinite, "a fused value is NaN or infinite"};
-  const Status culprit = fuse::CheckValues(plan, threads, &may_overflow);
+  const Status culprit = fuse::CheckValues(task, threads, &may_overflow);
   return culprit.ok() ? overflow : culprit;
 }
 

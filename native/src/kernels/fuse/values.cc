@@ -1,11 +1,13 @@
 // The scan before the first write: a NaN, an infinity or a possible overflow is found while everything is still untouched.
+#include "values.h"
+
 #include <algorithm>
 #include <atomic>
 #include <cfloat>
 #include <cmath>
 #include <vector>
 
-#include "plan.h"
+#include "factor.h"
 #include "repfuse/kernels.h"
 #include "repfuse/parallel.h"
 
@@ -41,8 +43,8 @@ void RaiseTo(std::atomic<double>& target, double value) {
 }
 
 // The largest |value| of every factor's kernel; factors over the same array share one scan.
-std::vector<double> ScanKernels(const FusePlan& plan, int threads) {
-  const size_t count = plan.factors.size();
+std::vector<double> ScanKernels(const FuseTask& task, int threads) {
+  const size_t count = task.factors.size();
   std::vector<std::atomic<double>> largest(count);
   std::vector<size_t> same(count);
   struct Share {
@@ -51,10 +53,10 @@ std::vector<double> ScanKernels(const FusePlan& plan, int threads) {
   };
   std::vector<Share> shares;
   for (size_t i = 0; i < count; ++i) {
-    const FuseFactor& f = plan.factors[i];
+    const FuseFactor& f = task.factors[i];
     same[i] = i;
     for (size_t j = 0; j < i && f.data != nullptr; ++j) {
-      const FuseFactor& earlier = plan.factors[j];
+      const FuseFactor& earlier = task.factors[j];
       if (earlier.data == f.data && earlier.type == f.type && Size(earlier) == Size(f)) same[i] = same[j];
     }
     if (same[i] == i && f.type != FuseType::kConstant) {
@@ -67,23 +69,23 @@ std::vector<double> ScanKernels(const FusePlan& plan, int threads) {
   // Last share first: what the pass reads first is then what was read last, and still in cache.
   ParallelFor(last + 1, threads, [&](int64_t i, int) {
     const Share& share = shares[static_cast<size_t>(last - i)];
-    const FuseFactor& f = plan.factors[share.factor];
+    const FuseFactor& f = task.factors[share.factor];
     RaiseTo(largest[share.factor], LargestOf(f, share.begin, share.count, scan));
   });
   std::vector<double> result(count);
   for (size_t i = 0; i < count; ++i) {
-    result[i] = plan.factors[i].type == FuseType::kConstant ? LargestOf(&plan.factors[i].value, 1) : largest[same[i]].load();
+    result[i] = task.factors[i].type == FuseType::kConstant ? LargestOf(&task.factors[i].value, 1) : largest[same[i]].load();
   }
   return result;
 }
 
 }  // namespace
 
-Status CheckValues(const FusePlan& plan, int threads, bool* may_overflow) {
-  const std::vector<double> largest = ScanKernels(plan, threads);
-  std::vector<double> term(plan.factors.size());  // bound of |scale * weight|
-  for (size_t i = 0; i < plan.factors.size(); ++i) {
-    const FuseFactor& f = plan.factors[i];
+Status CheckValues(const FuseTask& task, int threads, bool* may_overflow) {
+  const std::vector<double> largest = ScanKernels(task, threads);
+  std::vector<double> term(task.factors.size());  // bound of |scale * weight|
+  for (size_t i = 0; i < task.factors.size(); ++i) {
+    const FuseFactor& f = task.factors[i];
     const double scale = f.scale == nullptr ? 1.0 : LargestOf(f.scale, f.out_channels);
     if (!std::isfinite(largest[i])) return {Code::kNotFinite, "a weight is NaN or infinite", static_cast<long long>(i)};
     if (!std::isfinite(scale)) return {Code::kNotFinite, "a scale is NaN or infinite", static_cast<long long>(i)};
@@ -91,18 +93,18 @@ Status CheckValues(const FusePlan& plan, int threads, bool* may_overflow) {
   }
   // A weight is a sum of at most RowSize terms per factor but the last; a bias of RowSize terms per factor.
   double weight_bound = 0, bias_bound = 0;
-  for (const FuseChain& chain : plan.chains) {
+  for (const FuseChain& chain : task.chains) {
     double bound = 1;
     for (size_t k = 0; k < chain.factors.size(); ++k) {
       const bool inner = k + 1 < chain.factors.size();
-      bound *= term[chain.factors[k]] * (inner ? static_cast<double>(RowSize(plan.factors[chain.factors[k]])) : 1.0);
+      bound *= term[chain.factors[k]] * (inner ? static_cast<double>(RowSize(task.factors[chain.factors[k]])) : 1.0);
     }
     weight_bound += bound;
   }
-  for (const FuseBias& bias : plan.biases) {
+  for (const FuseBias& bias : task.biases) {
     double bound = LargestOf(bias.constant, bias.count);
     if (!std::isfinite(bound)) return {Code::kNotFinite, "a bias is NaN or infinite"};
-    for (size_t i : bias.factors) bound *= term[i] * static_cast<double>(RowSize(plan.factors[i]));
+    for (size_t i : bias.factors) bound *= term[i] * static_cast<double>(RowSize(task.factors[i]));
     bias_bound += bound;
   }
   // Half the range leaves room for the rounding of the bounds themselves.

@@ -1,4 +1,4 @@
-// What the checks and the pass of a fuse plan share.
+// The factors of a fuse task: their channels, sizes and values.
 #pragma once
 
 #include "../half/half.h"
@@ -13,13 +13,20 @@ struct Span {
 };
 
 // Input channels that row `row` of the fused kernel covers.
-Span RowChannels(const FusePlan& plan, int64_t row);
+Span RowChannels(const FuseTask& task, int64_t row);
 // Channels on a factor's input side that the channels `out` of its output side reach.
 Span Reach(const FuseFactor& factor, Span out);
 
 inline int64_t Taps(const FuseFactor& f) { return f.kernel_h * f.kernel_w; }
 inline int64_t RowSize(const FuseFactor& f) { return f.in_per_group * Taps(f); }
-inline int64_t RowSize(const FusePlan& plan) { return plan.in_per_group * plan.kernel_h * plan.kernel_w; }
+inline int64_t RowSize(const FuseTask& task) { return task.in_per_group * task.kernel_h * task.kernel_w; }
+
+inline double ScaleAt(const FuseFactor& f, int64_t o) { return f.scale == nullptr ? 1.0 : f.scale[o]; }
+
+// A value of the result, as the task wants it.
+inline float Rounded(const FuseTask& task, double value) {
+  return task.rounding == FuseRounding::kNearest ? static_cast<float>(value) : RoundToOdd(value);
+}
 
 // Calls body(read), where read(index) is the factor's value at an index of its array, widened.
 template <typename Body>
@@ -35,9 +42,5 @@ void WithReader(const FuseFactor& f, const Body& body) {
     case FuseType::kBf16: return body([u16](int64_t i) { return static_cast<double>(Bf16ToFloat(u16[i])); });
   }
 }
-
-// Every value that the factors and constants hold is finite: reads each and writes nothing. `may_overflow` is false when the
-// largest values prove that no result can leave float32.
-Status CheckValues(const FusePlan& plan, int threads, bool* may_overflow);
 
 }  // namespace repfuse::fuse

@@ -1,5 +1,5 @@
-// Checks of a fuse plan: nothing here reads or writes a weight.
-#include "plan.h"
+// Checks of a fuse task: nothing here reads or writes a weight.
+#include "factor.h"
 
 #include <algorithm>
 
@@ -27,35 +27,35 @@ bool FactorOk(const FuseFactor& f) {
          (f.type == FuseType::kConstant ? f.in_per_group == 1 : f.data != nullptr);
 }
 
-bool FactorsOk(const FusePlan& plan, const std::vector<size_t>& indices) {
-  return std::all_of(indices.begin(), indices.end(), [&](size_t i) { return i < plan.factors.size(); });
+bool FactorsOk(const FuseTask& task, const std::vector<size_t>& indices) {
+  return std::all_of(indices.begin(), indices.end(), [&](size_t i) { return i < task.factors.size(); });
 }
 
 // Whether the taps of the chain stay inside the fused kernel, along one axis.
-bool AxisOk(const FusePlan& plan, const FuseChain& chain, int64_t origin, int64_t size, int64_t FuseFactor::*kernel,
+bool AxisOk(const FuseTask& task, const FuseChain& chain, int64_t origin, int64_t size, int64_t FuseFactor::*kernel,
             int64_t FuseFactor::*step) {
   if (!InRange(origin, 0, size - 1)) return false;
   int64_t last = origin;
   for (size_t i : chain.factors) {
-    const FuseFactor& f = plan.factors[i];
+    const FuseFactor& f = task.factors[i];
     last += (f.*kernel - 1) * (f.*step);  // each product is at most 2^62, and `last` is below 2^31
     if (last >= size) return false;
   }
   return true;
 }
 
-Status CheckChain(const FusePlan& plan, const FuseChain& chain, long long index) {
-  if (chain.factors.empty() || !FactorsOk(plan, chain.factors)) return {Code::kInvalidArgument, "factors of a chain", index};
-  if (!AxisOk(plan, chain, chain.origin_h, plan.kernel_h, &FuseFactor::kernel_h, &FuseFactor::step_h) ||
-      !AxisOk(plan, chain, chain.origin_w, plan.kernel_w, &FuseFactor::kernel_w, &FuseFactor::step_w)) {
+Status CheckChain(const FuseTask& task, const FuseChain& chain, long long index) {
+  if (chain.factors.empty() || !FactorsOk(task, chain.factors)) return {Code::kInvalidArgument, "factors of a chain", index};
+  if (!AxisOk(task, chain, chain.origin_h, task.kernel_h, &FuseFactor::kernel_h, &FuseFactor::step_h) ||
+      !AxisOk(task, chain, chain.origin_w, task.kernel_w, &FuseFactor::kernel_w, &FuseFactor::step_w)) {
     return {Code::kInvalidArgument, "a tap outside the fused kernel", index};
   }
-  const FuseFactor& first = plan.factors[chain.factors[0]];
-  if (first.out_begin + first.out_channels > plan.out_channels) return {Code::kInvalidArgument, "output channels of a chain", index};
+  const FuseFactor& first = task.factors[chain.factors[0]];
+  if (first.out_begin + first.out_channels > task.out_channels) return {Code::kInvalidArgument, "output channels of a chain", index};
   for (int64_t row = first.out_begin; row < first.out_begin + first.out_channels; ++row) {
     Span span{row, row + 1};
-    for (size_t i : chain.factors) span = Reach(plan.factors[i], span);
-    const Span allowed = RowChannels(plan, row);
+    for (size_t i : chain.factors) span = Reach(task.factors[i], span);
+    const Span allowed = RowChannels(task, row);
     if (!span.empty() && (span.begin < allowed.begin || span.end > allowed.end)) {
       return {Code::kInvalidArgument, "input channels of a chain", index};
     }
@@ -63,13 +63,13 @@ Status CheckChain(const FusePlan& plan, const FuseChain& chain, long long index)
   return Ok();
 }
 
-Status CheckBias(const FusePlan& plan, const FuseBias& bias, long long index) {
-  if (!FactorsOk(plan, bias.factors) || bias.constant == nullptr || !InRange(bias.begin, 0, kMaxDim) || !InRange(bias.count, 0, kMaxDim)) {
+Status CheckBias(const FuseTask& task, const FuseBias& bias, long long index) {
+  if (!FactorsOk(task, bias.factors) || bias.constant == nullptr || !InRange(bias.begin, 0, kMaxDim) || !InRange(bias.count, 0, kMaxDim)) {
     return {Code::kInvalidArgument, "a bias", index};
   }
-  const FuseFactor* first = bias.factors.empty() ? nullptr : &plan.factors[bias.factors[0]];
+  const FuseFactor* first = bias.factors.empty() ? nullptr : &task.factors[bias.factors[0]];
   const int64_t end = first == nullptr ? bias.begin + bias.count : first->out_begin + first->out_channels;
-  return end <= plan.out_channels ? Ok() : Status{Code::kInvalidArgument, "output channels of a bias", index};
+  return end <= task.out_channels ? Ok() : Status{Code::kInvalidArgument, "output channels of a bias", index};
 }
 
 struct Range {
@@ -87,18 +87,18 @@ Range ValuesOf(const FuseFactor& f) {
 }
 
 // Row o of the factor's kernel lies exactly where row o of the fused kernel goes.
-bool RowsCoincide(const FusePlan& plan, const FuseFactor& f) {
-  return f.data == plan.weight && f.type == FuseType::kF32 && f.out_begin == 0 && f.out_channels == plan.out_channels &&
-         RowSize(f) == RowSize(plan);
+bool RowsCoincide(const FuseTask& task, const FuseFactor& f) {
+  return f.data == task.weight && f.type == FuseType::kF32 && f.out_begin == 0 && f.out_channels == task.out_channels &&
+         RowSize(f) == RowSize(task);
 }
 
-Status CheckOverlap(const FusePlan& plan, bool* in_place) {
+Status CheckOverlap(const FuseTask& task, bool* in_place) {
   *in_place = false;
-  const Range weight(plan.weight, plan.out_channels * RowSize(plan) * 4), bias(plan.bias, plan.out_channels * 4);
+  const Range weight(task.weight, task.out_channels * RowSize(task) * 4), bias(task.bias, task.out_channels * 4);
   const auto refuse = [](long long factor) { return Status{Code::kInvalidArgument, "a result that overlaps an operand", factor}; };
   if (weight.Overlaps(bias)) return refuse(-1);
-  for (size_t i = 0; i < plan.factors.size(); ++i) {
-    const FuseFactor& f = plan.factors[i];
+  for (size_t i = 0; i < task.factors.size(); ++i) {
+    const FuseFactor& f = task.factors[i];
     const Range values = ValuesOf(f), scale(f.scale, f.out_channels * 8);
     if (bias.Overlaps(values) || bias.Overlaps(scale) || weight.Overlaps(scale)) return refuse(static_cast<long long>(i));
     if (!weight.Overlaps(values)) continue;
@@ -106,13 +106,13 @@ Status CheckOverlap(const FusePlan& plan, bool* in_place) {
     const auto first_only = [i](const auto& chain) {
       return std::find(chain.factors.begin() + !chain.factors.empty(), chain.factors.end(), i) == chain.factors.end();
     };
-    if (!RowsCoincide(plan, f) || !std::all_of(plan.chains.begin(), plan.chains.end(), first_only) ||
-        !std::all_of(plan.biases.begin(), plan.biases.end(), first_only)) {
+    if (!RowsCoincide(task, f) || !std::all_of(task.chains.begin(), task.chains.end(), first_only) ||
+        !std::all_of(task.biases.begin(), task.biases.end(), first_only)) {
       return refuse(static_cast<long long>(i));
     }
     *in_place = true;
   }
-  for (const FuseBias& term : plan.biases) {
+  for (const FuseBias& term : task.biases) {
     const Range constant(term.constant, term.count * 8);
     if (weight.Overlaps(constant) || bias.Overlaps(constant)) return refuse(-1);
   }
@@ -120,42 +120,28 @@ Status CheckOverlap(const FusePlan& plan, bool* in_place) {
 }
 
 }  // namespace
-
-Span RowChannels(const FusePlan& plan, int64_t row) {
-  const int64_t begin = row / (plan.out_channels / plan.groups) * plan.in_per_group;
-  return {begin, begin + plan.in_per_group};
-}
-
-Span Reach(const FuseFactor& f, Span out) {
-  const int64_t begin = std::max(out.begin, f.out_begin), end = std::min(out.end, f.out_begin + f.out_channels);
-  if (begin >= end) return {};
-  const int64_t per_group = f.out_channels / f.groups;
-  const int64_t first = (begin - f.out_begin) / per_group, last = (end - 1 - f.out_begin) / per_group;
-  return {f.in_begin + first * f.in_per_group, f.in_begin + (last + 1) * f.in_per_group};
-}
-
 }  // namespace repfuse::fuse
 
 namespace repfuse {
 
-Status CheckPlan(const FusePlan& plan, bool* in_place) {
-  if (!fuse::ShapeOk(plan.out_channels, plan.in_per_group, plan.kernel_h, plan.kernel_w, plan.groups) || plan.weight == nullptr ||
-      plan.bias == nullptr) {
+Status CheckFuseTask(const FuseTask& task, bool* in_place) {
+  if (!fuse::ShapeOk(task.out_channels, task.in_per_group, task.kernel_h, task.kernel_w, task.groups) || task.weight == nullptr ||
+      task.bias == nullptr) {
     return {Code::kInvalidArgument, "shape of the fused kernel"};
   }
-  for (size_t i = 0; i < plan.factors.size(); ++i) {
-    if (!fuse::FactorOk(plan.factors[i])) return {Code::kInvalidArgument, "shape of a factor", static_cast<long long>(i)};
+  for (size_t i = 0; i < task.factors.size(); ++i) {
+    if (!fuse::FactorOk(task.factors[i])) return {Code::kInvalidArgument, "shape of a factor", static_cast<long long>(i)};
   }
-  for (size_t i = 0; i < plan.chains.size(); ++i) {
-    const Status status = fuse::CheckChain(plan, plan.chains[i], static_cast<long long>(i));
+  for (size_t i = 0; i < task.chains.size(); ++i) {
+    const Status status = fuse::CheckChain(task, task.chains[i], static_cast<long long>(i));
     if (!status.ok()) return status;
   }
-  for (size_t i = 0; i < plan.biases.size(); ++i) {
-    const Status status = fuse::CheckBias(plan, plan.biases[i], static_cast<long long>(i));
+  for (size_t i = 0; i < task.biases.size(); ++i) {
+    const Status status = fuse::CheckBias(task, task.biases[i], static_cast<long long>(i));
     if (!status.ok()) return status;
   }
   bool overlaps;
-  return fuse::CheckOverlap(plan, in_place == nullptr ? &overlaps : in_place);
+  return fuse::CheckOverlap(task, in_place == nullptr ? &overlaps : in_place);
 }
 
 }  // namespace repfuse
