@@ -6,8 +6,8 @@ import { callNative, callNativeAsync, throwIfAborted } from '../native/call';
 import { resolveThreads } from '../native/threads';
 import { formatShape, newFloat32Array, Tensor } from '../tensor/tensor';
 import { AFFINE_CONV, type AffineConv } from './affine-conv';
+import { fuseCall } from './fuse-call';
 import { largestBranch } from './largest-branch';
-import { planOf } from './plan';
 import { mostWeightElements, weightElements } from './weight-size';
 
 export interface MaterializeOptions {
@@ -113,7 +113,7 @@ function prepare(conv: AffineConv, { into, check, rounding, threads }: Materiali
   const bias = new Float32Array(conv.outChannels);
   const stats = new Float64Array(1);
   const checkDuring = (check ?? (target === undefined ? 'during' : 'before')) === 'during';
-  const plan = planOf(conv);
+  const plan = fuseCall(conv);
   return {
     args: {
       ...plan.args,

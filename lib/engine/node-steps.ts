@@ -112,18 +112,6 @@ export function poolStage({
   };
 }
 
-/** A crop as what it is to the algebra: each channel through a kernel of one, with negative padding. */
-export function cropStage(node: CropNode, channels: number): Stage {
-  return {
-    kind: 'conv2d',
-    weight: Tensor.f32([channels, 1, 1, 1], new Float32Array(channels).fill(1)),
-    stride: [1, 1],
-    padding: cropOf(node),
-    dilation: [1, 1],
-    groups: channels,
-  };
-}
-
 /** `[top, left, bottom, right]` of a padding that crops. */
 export function cropOf({ rows, cols }: CropNode): Padding4 {
   return [0 - rows[0], 0 - cols[0], 0 - rows[1], 0 - cols[1]];

@@ -1,26 +1,26 @@
 import type { ProgramStep } from './program';
 
 /** How a value lies: images in the engine's layout, tensors row-major. */
-export type Form = 'images' | 'tensor';
+export type Layout = 'images' | 'tensor';
 
 /** Steps on their way to a program; value 0 is the input, i + 1 what step i makes. */
 export class StepList {
   readonly steps: ProgramStep[] = [];
-  private readonly forms: Form[] = ['images'];
-  /** By value, the number of the same value in the other form where there is one. */
+  private readonly layouts: Layout[] = ['images'];
+  /** By value, the number of the same value in the other layout where there is one. */
   private readonly others = new Map<number, number>();
 
   /** @returns the value that the step makes */
-  add(step: ProgramStep, form: Form = 'images'): number {
+  add(step: ProgramStep, layout: Layout = 'images'): number {
     this.steps.push(step);
-    this.forms.push(form);
+    this.layouts.push(layout);
     return this.steps.length;
   }
 
   /** Takes the last step back, which nobody has read. */
   removeLast(): void {
     this.steps.pop();
-    this.forms.pop();
+    this.layouts.pop();
   }
 
   /** The step that makes a value; undefined of the input. */
@@ -32,16 +32,16 @@ export class StepList {
     return value === this.steps.length;
   }
 
-  formOf(value: number): Form {
-    return this.forms[value]!;
+  layoutOf(value: number): Layout {
+    return this.layouts[value]!;
   }
 
   /** A value as images, or as a tensor: itself, or a copy, made once. */
-  inForm(value: number, form: Form, name: string): number {
-    if (this.forms[value] === form) return value;
+  inLayout(value: number, layout: Layout, name: string): number {
+    if (this.layouts[value] === layout) return value;
     const known = this.others.get(value);
     if (known !== undefined) return known;
-    const other = this.add({ kind: form === 'images' ? 'toImages' : 'toTensor', name, inputs: [value] }, form);
+    const other = this.add({ kind: layout === 'images' ? 'toImages' : 'toTensor', name, inputs: [value] }, layout);
     this.others.set(value, other);
     return other;
   }

@@ -4,14 +4,14 @@ import { type AffineConv, axes, paddingOf } from './affine-conv';
 import type { Factor } from './chain';
 
 /** The native argument object of a description (native/src/addon/fuse.cc), and how to read its errors. */
-export interface FusePlan {
+export interface FuseCall {
   readonly args: Readonly<Record<string, unknown>>;
   /** The error with the tensor at fault in place of its index. */
   named(error: unknown): unknown;
 }
 
 /** Places the chains on the grid of the convolution. */
-export function planOf(conv: AffineConv): FusePlan {
+export function fuseCall(conv: AffineConv): FuseCall {
   const arrays: TensorData[] = [];
   const factors: Factor[] = [];
   const native: object[] = [];

@@ -1,0 +1,55 @@
+import { type Graph, outputsOf } from '../graph';
+import { nodesFor } from '../graph/graph';
+import { rankOf } from '../graph/ranks';
+import { toFloat32 } from '../tensor/half';
+import { Tensor } from '../tensor/tensor';
+import { channelCounts } from './channels';
+
+/** What is known of a graph's values before it runs, by id. */
+export class KnownValues {
+  /** As given, but for nodes from which no path leads to an output. */
+  readonly graph: Graph;
+  private readonly channels: ReadonlyMap<string, number>;
+  private readonly ranks: ReadonlyMap<string, number>;
+  private readonly readers = new Map<string, number>();
+
+  /** @throws ERR_REPFUSE_INVALID_ARGUMENT if neither the graph nor a tensor tells the input's channels */
+  constructor(
+    given: Graph,
+    readonly tensors: ReadonlyMap<string, Tensor>,
+  ) {
+    this.channels = channelCounts(given, tensors);
+    const graph = { ...given, nodes: nodesFor(given.nodes, outputsOf(given)) };
+    this.graph = graph;
+    const ranks = new Map([[graph.input, 4]]);
+    for (const node of graph.nodes) {
+      const inputs = node.inputs.map((id) => ranks.get(id)!);
+      ranks.set(node.id, rankOf(node, inputs, tensors));
+    }
+    this.ranks = ranks;
+    // Outputs twice: they are never read by one node alone.
+    for (const id of [...graph.nodes.flatMap(({ inputs }) => inputs), ...outputsOf(graph), ...outputsOf(graph)]) {
+      this.readers.set(id, (this.readers.get(id) ?? 0) + 1);
+    }
+  }
+
+  /** undefined where no tensor tells them. */
+  channelsOf(id: string): number | undefined {
+    return this.channels.get(id);
+  }
+
+  rankOf(id: string): number {
+    return this.ranks.get(id)!;
+  }
+
+  /** Whether one input of one node is the value, and it is no output. */
+  hasOneReader(id: string): boolean {
+    return this.readers.get(id) === 1;
+  }
+
+  /** A tensor, as float32. */
+  readonly weight = (key: string): Tensor => {
+    const tensor = this.tensors.get(key)!;
+    return tensor.dtype === 'F32' ? tensor : Tensor.f32(tensor.shape, toFloat32(tensor));
+  };
+}
