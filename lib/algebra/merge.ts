@@ -98,6 +98,8 @@ const NO_FRAME: Padding4 = [0, 0, 0, 0];
  */
 export class Merging<Node> {
   private readonly pending = new Map<string, PendingMap<Node>>();
+  /** Of the values that were settled. */
+  private readonly channels = new Map<string, number>();
   /** Why nodes were left apart from what comes before them. */
   readonly reasons = new Map<Node, string>();
 
@@ -128,6 +130,7 @@ export class Merging<Node> {
     const pending = this.pending.get(value);
     if (pending === undefined) return;
     this.pending.delete(value);
+    this.channels.set(value, pending.conv.outChannels);
     const open: (PendingMap<Node> | LoneNode<Node>)[] = [pending];
     for (let part = open.pop(); part !== undefined; part = open.pop()) {
       if (!('parts' in part) || part.parts.length === 0) this.owner.makeAlone(part.node);
@@ -200,7 +203,7 @@ export class Merging<Node> {
     this.settle(input);
     const name = this.owner.nameOf(node);
     const stages = op.kind === 'stages' ? op.stages : [];
-    const channels = this.owner.channelsOf(input) ?? inputChannels({ name, stages });
+    const channels = this.owner.channelsOf(input) ?? this.channels.get(input) ?? inputChannels({ name, stages });
     if (channels === undefined) return undefined;
     const made = this.exactly(node, true, () => {
       if (op.kind === 'stages') return { conv: fromBranch({ name, stages }, { channels }), frame: NO_FRAME };
