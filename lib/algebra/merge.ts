@@ -1,5 +1,6 @@
 import { RepfuseError } from '../errors';
-import { inputChannels, type Stage } from '../ops';
+import type { Stage } from '../ops';
+import { inputChannels } from '../ops/branch';
 import type { Padding4 } from '../ops/geometry';
 import { addBranches } from './add';
 import type { AffineConv } from './affine-conv';

@@ -2,7 +2,7 @@ import { type AffineConv, materialize } from '../../lib/algebra';
 import { type AffineOp, type MergeOwner, Merging, nodesOf } from '../../lib/algebra/merge';
 import { add, concatChannels, conv2d, crop, padBorder, runBranch, type Stage } from '../../lib/ops';
 import type { Padding4 } from '../../lib/ops/geometry';
-import { Tensor } from '../../lib/tensor/tensor';
+import { type Float32Tensor, Tensor } from '../../lib/tensor/tensor';
 import { peakError } from '../support/compare';
 import { Random } from '../support/random';
 
@@ -86,7 +86,7 @@ function merge(nodes: readonly ToyNode[], options: Options = {}): { made: Made[]
   return { made, reasons: new Map([...merging.reasons].map(([{ id }, reason]) => [id, reason])) };
 }
 
-function compute({ op, inputs }: ToyNode, values: ReadonlyMap<string, Tensor>): Tensor {
+function compute({ op, inputs }: ToyNode, values: ReadonlyMap<string, Float32Tensor>): Float32Tensor {
   const given = inputs.map((id) => values.get(id)!);
   const negative = ({ shape, data }: Tensor) =>
     Tensor.f32(
@@ -116,9 +116,9 @@ function compute({ op, inputs }: ToyNode, values: ReadonlyMap<string, Tensor>): 
 /** Merges, and checks that what comes out computes the same. @returns the ids of what was made, merged ones with their nodes */
 function check(nodes: readonly ToyNode[], options: Options = {}) {
   const { made, reasons } = merge(nodes, options);
-  const before = new Map([['x', INPUT]]);
+  const before = new Map<string, Float32Tensor>([['x', INPUT]]);
   for (const node of nodes) before.set(node.id, compute(node, before));
-  const after = new Map([['x', INPUT]]);
+  const after = new Map<string, Float32Tensor>([['x', INPUT]]);
   for (const each of made) {
     if ('node' in each) after.set(each.id, compute(each.node, after));
     else {
