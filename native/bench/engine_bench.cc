@@ -27,10 +27,10 @@ Network NetworkOf(const std::vector<Layer>& layers) {
   network.in_channels = layers.front().in;
   for (const Layer& layer : layers) {
     NetworkNode node;
-    node.kind = NodeKind::kConv;
+    node.op = FindOperator("conv");
     node.name = "layer";
     node.inputs = {static_cast<int>(network.nodes.size())};
-    node.activation = Activation::kRelu;
+    node.activation = FindActivation("relu");
     node.out_channels = layer.out;
     node.groups = layer.groups;
     node.kernel_h = node.kernel_w = layer.kernel;

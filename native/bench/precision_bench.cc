@@ -53,9 +53,9 @@ Network NetworkOf(const Layer& layer) {
     }
   }
   NetworkNode node;
-  node.kind = NodeKind::kConv;
+  node.op = FindOperator("conv");
   node.inputs = {0};
-  node.activation = Activation::kRelu;
+  node.activation = FindActivation("relu");
   node.out_channels = layer.out;
   node.kernel_h = node.kernel_w = layer.kernel;
   node.stride_h = node.stride_w = layer.stride;

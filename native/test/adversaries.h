@@ -153,7 +153,7 @@ class Tried {
       return made;
     };
     NetworkNode node;
-    node.kind = NodeKind::kConv;
+    node.op = FindOperator("conv");
     node.name = "tried";
     node.inputs = {0};
     node.out_channels = layer_.out;
@@ -167,7 +167,7 @@ class Tried {
     network.outputs = {1};
     for (int i = 0; beside && i < 2; ++i) {
       NetworkNode pointwise;
-      pointwise.kind = NodeKind::kConv;
+      pointwise.op = FindOperator("conv");
       pointwise.inputs = {0};
       pointwise.out_channels = 9 * layer_.out;
       pointwise.weight = buffer(weight_);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <random>
 
+#include "../src/engine/operators/activation.h"
 #include "network_support.h"
 #include "repfuse/conv.h"
 
@@ -13,18 +14,17 @@ namespace repfuse {
 struct Case {
   ImageShape input;
   int64_t out_channels, groups, kernel_h, kernel_w, stride, pad_h, pad_w, dilation;
-  std::optional<Activation> activation;
+  const Activation* activation;
   bool residual;
 };
 
-inline double Activated(const std::optional<Activation>& activation, double v) {
-  if (!activation) return v;
-  switch (*activation) {
-    case Activation::kRelu: return std::max(v, 0.0);
-    case Activation::kSigmoid: return 1 / (1 + std::exp(-v));
-    case Activation::kSilu: return v / (1 + std::exp(-v));
-    case Activation::kHardswish: return v * std::clamp(v + 3, 0.0, 6.0) / 6;
-  }
+inline double Activated(const Activation* activation, double v) {
+  if (activation == nullptr) return v;
+  const std::string_view name = activation->name;
+  if (name == "relu") return std::max(v, 0.0);
+  if (name == "sigmoid") return 1 / (1 + std::exp(-v));
+  if (name == "silu") return v / (1 + std::exp(-v));
+  if (name == "hardswish") return v * std::clamp(v + 3, 0.0, 6.0) / 6;
   return v;
 }
 
@@ -83,7 +83,7 @@ inline ConvShape ShapeOf(const Case& c) {
 
 inline NetworkNode ConvNode(const Case& c, const std::vector<float>& weight, const std::vector<float>& bias) {
   NetworkNode node;
-  node.kind = NodeKind::kConv;
+  node.op = FindOperator("conv");
   node.name = "conv";
   node.inputs = {0};
   node.activation = c.activation;
@@ -136,7 +136,7 @@ inline Network NetworkOf(const Case& c, const Reckoned& r) {
   network.in_channels = c.input.channels;
   if (c.residual) {
     Case plain = c;
-    plain.activation.reset();
+    plain.activation = nullptr;
     network.nodes.push_back(ConvNode(plain, r.weight, r.bias));
     network.nodes.push_back(ConvNode(c, r.weight, r.bias));
     network.nodes.back().inputs = {0, 1};
@@ -160,8 +160,8 @@ inline std::string Describe(const Case& c) {
 // A case of any kind; with `winograd` a 3x3 kernel of stride 1.
 inline Case RandomCase(std::mt19937& engine, bool winograd) {
   const auto pick = [&](std::initializer_list<int64_t> values) { return values.begin()[engine() % values.size()]; };
-  const std::optional<Activation> activations[] = {std::nullopt, Activation::kRelu, Activation::kSilu, Activation::kHardswish,
-                                                   Activation::kSigmoid};
+  const Activation* const activations[] = {nullptr, FindActivation("relu"), FindActivation("silu"), FindActivation("hardswish"),
+                                           FindActivation("sigmoid")};
   Case c{.input = {pick({1, 1, 2, 3}), 1 + static_cast<int64_t>(engine() % 40), 1 + static_cast<int64_t>(engine() % 16),
                    1 + static_cast<int64_t>(engine() % 16)},
          .out_channels = 1 + static_cast<int64_t>(engine() % 40),

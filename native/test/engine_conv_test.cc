@@ -52,7 +52,7 @@ Network Separable(const Case& depthwise, int64_t out_channels, bool residual, bo
   pointwise.groups = pointwise.kernel_h = pointwise.kernel_w = pointwise.stride = pointwise.dilation = 1;
   pointwise.pad_h = pointwise.pad_w = 0;
   pointwise.out_channels = out_channels;
-  pointwise.activation = Activation::kRelu;
+  pointwise.activation = FindActivation("relu");
   Network network;
   network.in_channels = channels;
   const size_t taps = static_cast<size_t>(depthwise.kernel_h * depthwise.kernel_w);
@@ -66,9 +66,9 @@ Network Separable(const Case& depthwise, int64_t out_channels, bool residual, bo
   network.outputs = {2};
   if (!apart) return network;
   NetworkNode reader;
-  reader.kind = NodeKind::kActivation;
+  reader.op = FindOperator("activation");
   reader.name = "reader";
-  reader.activation = Activation::kRelu;
+  reader.activation = FindActivation("relu");
   reader.inputs = {1};
   network.nodes.push_back(std::move(reader));
   return network;
@@ -105,7 +105,7 @@ TEST(EngineConvTest, DepthwiseWithThePointwiseAfterItGivesTheSameBitsAsOneStepAn
            .activation = {},
            .residual = false};
     c.pad_h = c.pad_w = k / 2 * c.dilation;
-    if (engine() % 2 == 0) c.activation = engine() % 2 == 0 ? Activation::kRelu : Activation::kHardswish;
+    if (engine() % 2 == 0) c.activation = engine() % 2 == 0 ? FindActivation("relu") : FindActivation("hardswish");
     const bool residual = c.stride == 1 && engine() % 2 == 0;
     const int64_t out_channels = residual ? channels : 1 + static_cast<int64_t>(engine() % 70);
     const auto x = RandomFloats(static_cast<size_t>(c.input.batch * channels * c.input.height * c.input.width), engine);
@@ -139,7 +139,7 @@ TEST(EngineConvTest, EverySmallMap) {
                .pad_h = 1,
                .pad_w = 1,
                .dilation = 1,
-               .activation = Activation::kRelu,
+               .activation = FindActivation("relu"),
                .residual = false};
         const uint32_t seed = static_cast<uint32_t>(height * 20 + width);
         ExpectPrecise(c, {Algorithm::kAuto, Algorithm::kDirect, Algorithm::kWinograd2, Algorithm::kWinograd4}, seed);

@@ -141,7 +141,7 @@ TEST_F(EngineTermsTest, SeededCasesWithinWhatTheTermsLeaveOut) {
       for (float& v : *values) v = std::abs(v);
     }
     Case plain = c;
-    plain.activation.reset();
+    plain.activation = nullptr;
     const auto most = Reference<double>(plain, ShapeOf(c), magnitudes.x, magnitudes.weight, magnitudes.bias);
     for (const KernelTable* table : Tables()) {
       SetKernels(*table);
@@ -182,7 +182,7 @@ TEST_F(EngineTermsTest, EverySmallMap) {
                        .pad_h = 1,
                        .pad_w = 1,
                        .dilation = 1,
-                       .activation = Activation::kRelu,
+                       .activation = FindActivation("relu"),
                        .residual = false};
           const Reckoned r = Reckon(c, static_cast<uint32_t>(height * 40 + width));
           for (const KernelTable* table : Tables()) {
@@ -233,7 +233,7 @@ TEST_F(EngineTermsTest, EveryPrecisionKeepsItsPromiseOnRepVggLikeLayers) {
                  .pad_h = 1,
                  .pad_w = 1,
                  .dilation = 1,
-                 .activation = Activation::kRelu,
+                 .activation = FindActivation("relu"),
                  .residual = false};
     const Reckoned r = RepVggLike(c, static_cast<uint32_t>(in));
     for (const KernelTable* table : Tables()) {
@@ -261,8 +261,7 @@ Network Mixed() {
   std::mt19937 engine(21);
   Network network;
   network.in_channels = 3;
-  const auto conv = [&](int input, int64_t in, int64_t out, int64_t k, int64_t stride, int64_t groups,
-                        std::optional<Activation> activation) {
+  const auto conv = [&](int input, int64_t in, int64_t out, int64_t k, int64_t stride, int64_t groups, const Activation* activation) {
     const Case c{.input = {1, in, 1, 1},
                  .out_channels = out,
                  .groups = groups,
@@ -280,23 +279,23 @@ Network Mixed() {
     network.nodes.back().inputs = {input};
     return static_cast<int>(network.nodes.size());
   };
-  const auto other = [&](NodeKind kind, int input) {
+  const auto other = [&](const char* op, int input) {
     NetworkNode node;
-    node.kind = kind;
+    node.op = FindOperator(op);
     node.inputs = {input};
     network.nodes.push_back(std::move(node));
     return static_cast<int>(network.nodes.size());
   };
-  const int stem = conv(0, 3, 40, 3, 2, 1, Activation::kRelu);
-  const int first = conv(stem, 40, 40, 3, 1, 1, Activation::kSilu);
-  const int second = conv(first, 40, 40, 3, 1, 1, Activation::kRelu);
+  const int stem = conv(0, 3, 40, 3, 2, 1, FindActivation("relu"));
+  const int first = conv(stem, 40, 40, 3, 1, 1, FindActivation("silu"));
+  const int second = conv(first, 40, 40, 3, 1, 1, FindActivation("relu"));
   network.nodes.back().inputs.push_back(stem);
-  const int depthwise = conv(second, 40, 40, 3, 1, 40, Activation::kRelu);
-  const int pointwise = conv(depthwise, 40, 72, 1, 1, 1, Activation::kHardswish);
-  const int third = conv(pointwise, 72, 64, 3, 2, 2, Activation::kRelu);
-  const int pooled = other(NodeKind::kGlobalAveragePool, third), flat = other(NodeKind::kFlatten, pooled);
-  conv(flat, 64, 10, 1, 1, 1, std::nullopt);
-  network.nodes.back().kind = NodeKind::kLinear;
+  const int depthwise = conv(second, 40, 40, 3, 1, 40, FindActivation("relu"));
+  const int pointwise = conv(depthwise, 40, 72, 1, 1, 1, FindActivation("hardswish"));
+  const int third = conv(pointwise, 72, 64, 3, 2, 2, FindActivation("relu"));
+  const int pooled = other("globalAveragePool", third), flat = other("flatten", pooled);
+  conv(flat, 64, 10, 1, 1, 1, nullptr);
+  network.nodes.back().op = FindOperator("linear");
   network.outputs = {static_cast<int>(network.nodes.size())};
   return network;
 }
@@ -354,7 +353,7 @@ TEST_F(EngineTermsTest, SelectionMixesWinogradAndTilesByTheRates) {
                  .pad_h = 1,
                  .pad_w = 1,
                  .dilation = 1,
-                 .activation = Activation::kRelu,
+                 .activation = FindActivation("relu"),
                  .residual = false};
     Reckoned weights;
     weights.weight.resize(static_cast<size_t>(in * out * 9));

@@ -33,8 +33,8 @@ class NetworkBuilder {
   explicit NetworkBuilder(int64_t channels) { network_.in_channels = channels; }
 
   // Each returns the value that it makes.
-  int Conv(int input, int64_t from, int64_t to, int64_t kernel, int64_t stride, std::optional<Activation> activation, int64_t groups = 1) {
-    NetworkNode& node = Add(NodeKind::kConv, {input});
+  int Conv(int input, int64_t from, int64_t to, int64_t kernel, int64_t stride, const Activation* activation, int64_t groups = 1) {
+    NetworkNode& node = Add("conv", {input});
     node.activation = activation;
     node.out_channels = to;
     node.groups = groups;
@@ -47,56 +47,56 @@ class NetworkBuilder {
     node.bias = BufferOf(RandomFloats(static_cast<size_t>(to), random_));
     return Last();
   }
-  int Plain(NodeKind kind, std::vector<int> inputs, std::optional<Activation> activation = std::nullopt) {
-    Add(kind, std::move(inputs)).activation = activation;
+  int Plain(const char* op, std::vector<int> inputs, const Activation* activation = nullptr) {
+    Add(op, std::move(inputs)).activation = activation;
     return Last();
   }
-  int Pool(NodeKind kind, int input, int64_t kernel, int64_t stride, int64_t padding) {
-    NetworkNode& node = Add(kind, {input});
+  int Pool(const char* op, int input, int64_t kernel, int64_t stride, int64_t padding) {
+    NetworkNode& node = Add(op, {input});
     node.kernel_h = node.kernel_w = kernel;
     node.stride_h = node.stride_w = stride;
     node.pad_top = node.pad_left = node.pad_bottom = node.pad_right = padding;
     return Last();
   }
   int Linear(int input, int64_t from, int64_t to) {
-    NetworkNode& node = Add(NodeKind::kLinear, {input});
+    NetworkNode& node = Add("linear", {input});
     node.out_channels = to;
     node.weight = BufferOf(RandomFloats(static_cast<size_t>(from * to), random_));
     node.bias = BufferOf(RandomFloats(static_cast<size_t>(to), random_));
     return Last();
   }
   int Frame(int input, int64_t channels, int64_t padding) {
-    NetworkNode& node = Add(NodeKind::kFrame, {input});
+    NetworkNode& node = Add("frame", {input});
     node.pad_top = node.pad_left = node.pad_bottom = node.pad_right = padding;
     node.bias = BufferOf(RandomFloats(static_cast<size_t>(channels), random_));
     return Last();
   }
   // Of the kinds that say all by their integers.
-  int Tensor(NodeKind kind, std::vector<int> inputs, std::vector<int64_t> ints) {
-    Add(kind, std::move(inputs)).ints = std::move(ints);
+  int Tensor(const char* op, std::vector<int> inputs, std::vector<int64_t> ints) {
+    Add(op, std::move(inputs)).ints = std::move(ints);
     return Last();
   }
   int Constant(std::vector<int64_t> shape) {
-    NetworkNode& node = Add(NodeKind::kConstant, {});
+    NetworkNode& node = Add("constant", {});
     size_t count = 1;
     for (const int64_t size : shape) count *= static_cast<size_t>(size);
     node.bias = BufferOf(RandomFloats(count, random_));
     node.ints = std::move(shape);
     return Last();
   }
-  int Activate(int input, Activation activation, float alpha, float beta) {
-    NetworkNode& node = Add(NodeKind::kActivation, {input});
+  int Activate(int input, const Activation* activation, float alpha, float beta) {
+    NetworkNode& node = Add("activation", {input});
     node.activation = activation;
     node.alpha = alpha;
     node.beta = beta;
     return Last();
   }
-  int Binary(BinaryFunction function, std::vector<int> inputs) {
-    Add(NodeKind::kBinary, std::move(inputs)).function = function;
+  int Binary(const char* function, std::vector<int> inputs) {
+    Add("binary", std::move(inputs)).function = FindBinaryFunction(function);
     return Last();
   }
   int Resize(int input, ResizeMode mode, double scale) {
-    NetworkNode& node = Add(NodeKind::kResize, {input});
+    NetworkNode& node = Add("resize", {input});
     node.resize.mode = mode;
     node.resize.scales = {scale, scale};
     return Last();
@@ -107,9 +107,9 @@ class NetworkBuilder {
   }
 
  private:
-  NetworkNode& Add(NodeKind kind, std::vector<int> inputs) {
+  NetworkNode& Add(const char* op, std::vector<int> inputs) {
     NetworkNode& node = network_.nodes.emplace_back();
-    node.kind = kind;
+    node.op = FindOperator(op);
     node.inputs = std::move(inputs);
     return node;
   }
@@ -122,21 +122,21 @@ class NetworkBuilder {
 // One of every kind of node.
 Network EveryKind() {
   NetworkBuilder b(3);
-  const int stem = b.Conv(0, 3, 24, 3, 2, Activation::kRelu);
-  const int wide = b.Conv(stem, 24, 40, 3, 1, Activation::kSilu);
-  const int depthwise = b.Conv(wide, 40, 40, 5, 1, Activation::kHardswish, 40);
-  const int sum = b.Plain(NodeKind::kAdd, {depthwise, wide}, Activation::kRelu);
-  const int mean = b.Plain(NodeKind::kGlobalAveragePool, {sum});
-  const int squeezed = b.Conv(mean, 40, 10, 1, 1, Activation::kRelu);
-  const int gate = b.Conv(squeezed, 10, 40, 1, 1, Activation::kSigmoid);
-  const int gated = b.Plain(NodeKind::kGate, {sum, gate});
+  const int stem = b.Conv(0, 3, 24, 3, 2, FindActivation("relu"));
+  const int wide = b.Conv(stem, 24, 40, 3, 1, FindActivation("silu"));
+  const int depthwise = b.Conv(wide, 40, 40, 5, 1, FindActivation("hardswish"), 40);
+  const int sum = b.Plain("add", {depthwise, wide}, FindActivation("relu"));
+  const int mean = b.Plain("globalAveragePool", {sum});
+  const int squeezed = b.Conv(mean, 40, 10, 1, 1, FindActivation("relu"));
+  const int gate = b.Conv(squeezed, 10, 40, 1, 1, FindActivation("sigmoid"));
+  const int gated = b.Plain("gate", {sum, gate});
   const int framed = b.Frame(gated, 40, 1);
-  const int most = b.Pool(NodeKind::kMaxPool, framed, 3, 2, 1);
-  const int average = b.Pool(NodeKind::kAveragePool, most, 2, 2, 0);
-  const int active = b.Plain(NodeKind::kActivation, {average}, Activation::kSigmoid);
-  const int flat = b.Plain(NodeKind::kFlatten, {active});
+  const int most = b.Pool("maxPool", framed, 3, 2, 1);
+  const int average = b.Pool("averagePool", most, 2, 2, 0);
+  const int active = b.Plain("activation", {average}, FindActivation("sigmoid"));
+  const int flat = b.Plain("flatten", {active});
   const int logits = b.Linear(flat, 40 * 3 * 3, 11);
-  return b.Build(b.Plain(NodeKind::kSoftmax, {logits}));
+  return b.Build(b.Plain("softmax", {logits}));
 }
 
 constexpr ImageShape kInput{2, 3, 18, 18};
@@ -144,26 +144,27 @@ constexpr ImageShape kInput{2, 3, 18, 18};
 // What works on tensors, and on images as on tensors.
 Network EveryTensorKind() {
   NetworkBuilder b(3);
-  const int stem = b.Conv(0, 3, 20, 3, 2, Activation::kRelu);  // 9 x 9
-  const int leaky = b.Activate(stem, Activation::kLeakyRelu, 0.1f, 0), soft = b.Activate(stem, Activation::kHardSigmoid, 0.2f, 0.5f);
-  const int bounded = b.Activate(b.Activate(leaky, Activation::kTanh, 0, 0), Activation::kClip, -0.5f, 0.5f);
-  const int product = b.Binary(BinaryFunction::kMul, {bounded, soft});
+  const int stem = b.Conv(0, 3, 20, 3, 2, FindActivation("relu"));  // 9 x 9
+  const int leaky = b.Activate(stem, FindActivation("leakyRelu"), 0.1f, 0),
+            soft = b.Activate(stem, FindActivation("hardSigmoid"), 0.2f, 0.5f);
+  const int bounded = b.Activate(b.Activate(leaky, FindActivation("tanh"), 0, 0), FindActivation("clip"), -0.5f, 0.5f);
+  const int product = b.Binary("mul", {bounded, soft});
   const int large = b.Resize(product, ResizeMode::kNearest, 2), small = b.Resize(large, ResizeMode::kLinear, 0.5);
-  const int joined = b.Tensor(NodeKind::kConcat, {small, product}, {1});      // 40 channels
-  const int spread = b.Tensor(NodeKind::kDepthToSpace, {joined}, {2, 2, 1});  // 10 channels of 18 x 18
-  const int tensor = b.Tensor(NodeKind::kToTensor, {spread}, {});
-  const int turned = b.Tensor(NodeKind::kTranspose, {tensor}, {0, 2, 3, 1});
-  const int cut = b.Tensor(NodeKind::kSlice, {turned}, {0, 100, 1, 17, -100, -2, 1, 18, 1, 0, 10, 1});  // 9 x 17 x 10
-  const int padded = b.Tensor(NodeKind::kPad, {cut}, {0, 0, 1, 0, 0, 0, 0, 0});                         // 9 x 18 x 10
-  const int rows = b.Tensor(NodeKind::kReshape, {padded}, {0, -1, 10});                                 // 162 x 10
+  const int joined = b.Tensor("concat", {small, product}, {1});      // 40 channels
+  const int spread = b.Tensor("depthToSpace", {joined}, {2, 2, 1});  // 10 channels of 18 x 18
+  const int tensor = b.Tensor("toTensor", {spread}, {});
+  const int turned = b.Tensor("transpose", {tensor}, {0, 2, 3, 1});
+  const int cut = b.Tensor("slice", {turned}, {0, 100, 1, 17, -100, -2, 1, 18, 1, 0, 10, 1});  // 9 x 17 x 10
+  const int padded = b.Tensor("pad", {cut}, {0, 0, 1, 0, 0, 0, 0, 0});                         // 9 x 18 x 10
+  const int rows = b.Tensor("reshape", {padded}, {0, -1, 10});                                 // 162 x 10
   const int factor = b.Constant({10, 33});
-  const int matrix = b.Tensor(NodeKind::kMatMul, {rows, factor}, {});  // 162 x 33
-  const int shares = b.Tensor(NodeKind::kSoftmaxAxis, {matrix}, {1, 0});
-  const int mean = b.Tensor(NodeKind::kReduceMean, {shares}, {1, 1});  // 1 x 33
-  const int square = b.Tensor(NodeKind::kSqueeze, {mean}, {1});
-  const int image = b.Tensor(NodeKind::kUnsqueeze, {square}, {2, 3});
-  const int back = b.Tensor(NodeKind::kToImages, {image}, {});
-  return b.Build(b.Conv(back, 33, 11, 1, 1, Activation::kRelu));
+  const int matrix = b.Tensor("matMul", {rows, factor}, {});  // 162 x 33
+  const int shares = b.Tensor("softmaxAxis", {matrix}, {1, 0});
+  const int mean = b.Tensor("reduceMean", {shares}, {1, 1});  // 1 x 33
+  const int square = b.Tensor("squeeze", {mean}, {1});
+  const int image = b.Tensor("unsqueeze", {square}, {2, 3});
+  const int back = b.Tensor("toImages", {image}, {});
+  return b.Build(b.Conv(back, 33, 11, 1, 1, FindActivation("relu")));
 }
 
 std::vector<float> Image(const ImageShape& shape) {
@@ -219,8 +220,8 @@ TEST_P(EngineTest, ARunTakesNoMemory) {
 
 TEST_P(EngineTest, MisfitsOfFormsAreTold) {
   NetworkBuilder b(3);
-  const int tensor = b.Tensor(NodeKind::kToTensor, {0}, {});
-  Network network = b.Build(b.Conv(tensor, 3, 4, 1, 1, Activation::kRelu));
+  const int tensor = b.Tensor("toTensor", {0}, {});
+  Network network = b.Build(b.Conv(tensor, 3, 4, 1, 1, FindActivation("relu")));
   std::shared_ptr<Engine> engine;
   ASSERT_TRUE(Engine::Create(std::move(network), {}, &engine).ok());
   const Status status = engine->Prepare(kInput, 1);
@@ -291,7 +292,7 @@ TEST_P(EngineTest, PrecisionOnWeightsLikeRepVggs) {
       Network network;
       network.in_channels = channels;
       NetworkNode& node = network.nodes.emplace_back();
-      node.kind = NodeKind::kConv;
+      node.op = FindOperator("conv");
       node.inputs = {0};
       node.weight = BufferOf(weight);
       node.bias = BufferOf(bias);

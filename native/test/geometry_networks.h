@@ -79,9 +79,9 @@ class GeometryGenerator {
     return free < 0 ? 0 : free / a.stride + 1;
   }
 
-  NetworkNode& Add(NodeKind kind, std::vector<int> inputs, const std::string& text) {
+  NetworkNode& Add(const char* op, std::vector<int> inputs, const std::string& text) {
     NetworkNode& node = network_.nodes.emplace_back();
-    node.kind = kind;
+    node.op = FindOperator(op);
     node.name = text;
     text_ += " " + text + "(";
     for (const int input : inputs) text_ += std::to_string(input) + ",";
@@ -124,10 +124,10 @@ class GeometryGenerator {
   }
   void MaybeActivate(NetworkNode& node) {
     switch (Below(8)) {
-      case 0: node.activation = Activation::kRelu; break;
-      case 1: node.activation = Activation::kSilu; break;
+      case 0: node.activation = FindActivation("relu"); break;
+      case 1: node.activation = FindActivation("silu"); break;
       case 2:
-        node.activation = Activation::kClip;
+        node.activation = FindActivation("clip");
         node.alpha = -1, node.beta = 2;
         break;
       default: break;
@@ -149,7 +149,7 @@ class GeometryGenerator {
         break;
       default: break;
     }
-    NetworkNode& node = Add(NodeKind::kConv, {input}, "conv");
+    NetworkNode& node = Add("conv", {input}, "conv");
     SetWindow(node, down, across);
     Say({out, groups});
     node.out_channels = out;
@@ -170,7 +170,7 @@ class GeometryGenerator {
   void AddPool(int input) {
     const std::vector<int64_t> x = ShapeAt(input);
     const bool mean = Pick({0, 1}) == 1;
-    NetworkNode& node = Add(mean ? NodeKind::kAveragePool : NodeKind::kMaxPool, {input}, mean ? "mean" : "max");
+    NetworkNode& node = Add(mean ? "averagePool" : "maxPool", {input}, mean ? "mean" : "max");
     const auto kernels = [&](int64_t size) { return PickAxis(size, {1, 2, 3, 3, size, size + 1, kBig, kHuge}, 9); };
     const Axis down = kernels(x[2]), across = kernels(x[3]);
     SetWindow(node, down, across);
@@ -182,7 +182,7 @@ class GeometryGenerator {
 
   void AddFrame(int input) {
     const std::vector<int64_t> x = ShapeAt(input);
-    NetworkNode& node = Add(NodeKind::kFrame, {input}, "frame");
+    NetworkNode& node = Add("frame", {input}, "frame");
     const auto side = [&](int64_t size) { return Pick({0, 0, 1, 3, -1, 1 - size, -size, size, -kHuge, kHuge}); };
     node.pad_top = side(x[2]), node.pad_bottom = side(x[2]), node.pad_left = side(x[3]), node.pad_right = side(x[3]);
     if (Pick({0, 1}) == 1) node.pad_bottom = -node.pad_top + Pick({0, -1, 1}), node.pad_right = -node.pad_left + Pick({0, -1, 1});
@@ -193,7 +193,7 @@ class GeometryGenerator {
 
   void AddResize(int input) {
     const Known x = values_[static_cast<size_t>(input)];
-    NetworkNode& node = Add(NodeKind::kResize, {input}, "resize");
+    NetworkNode& node = Add("resize", {input}, "resize");
     node.resize.mode = Pick({0, 1}) == 1 ? ResizeMode::kLinear : ResizeMode::kNearest;
     node.resize.coordinates = node.resize.mode == ResizeMode::kLinear ? ResizeCoordinates::kHalfPixel : ResizeCoordinates::kAsymmetric;
     node.resize.nearest = ResizeNearest::kFloor;
@@ -219,7 +219,7 @@ class GeometryGenerator {
     std::vector<int64_t> shape = x;
     switch (Below(8)) {
       case 0: {
-        NetworkNode& node = Add(NodeKind::kSlice, {input}, "slice");
+        NetworkNode& node = Add("slice", {input}, "slice");
         for (size_t axis = 0; axis < rank; ++axis) {
           const int64_t step = Pick({1, 1, 2, -1, -2, kHuge, -kHuge});
           node.ints.insert(node.ints.end(), {Pick({0, 1, -1, x[axis], -kHuge, kHuge}), Pick({x[axis], -1, 1, kHuge, -kHuge}), step});
@@ -229,7 +229,7 @@ class GeometryGenerator {
         break;
       }
       case 1: {
-        NetworkNode& node = Add(NodeKind::kPad, {input}, "pad");
+        NetworkNode& node = Add("pad", {input}, "pad");
         node.pad_mode = static_cast<PadMode>(Below(4));
         node.pad_value = 0.5f;
         for (size_t i = 0; i < 2 * rank; ++i) node.ints.push_back(Pick({0, 0, 0, 1, 2, -1, x[i % rank], Below(20) == 0 ? kHuge : 0}));
@@ -239,14 +239,14 @@ class GeometryGenerator {
         break;
       }
       case 2: {
-        NetworkNode& node = Add(NodeKind::kTranspose, {input}, "transpose");
+        NetworkNode& node = Add("transpose", {input}, "transpose");
         for (size_t axis = 0; axis < rank; ++axis) node.ints.push_back(static_cast<int64_t>(axis));
         std::shuffle(node.ints.begin(), node.ints.end(), random_);
         for (size_t axis = 0; axis < rank; ++axis) shape[axis] = x[static_cast<size_t>(node.ints[axis])];
         break;
       }
       case 3: {
-        NetworkNode& node = Add(NodeKind::kReshape, {input}, "reshape");
+        NetworkNode& node = Add("reshape", {input}, "reshape");
         node.ints = Pick({0, 1}) == 1
                         ? std::vector<int64_t>{0, -1}
                         : std::vector<int64_t>{Pick({1, 2, kBig, kHuge}), Pick({-1, kHuge}), Pick({1, kHuge}), Pick({1, kHuge})};
@@ -255,7 +255,7 @@ class GeometryGenerator {
         break;
       }
       case 4: {
-        NetworkNode& node = Add(NodeKind::kReduceMean, {input}, "reduce");
+        NetworkNode& node = Add("reduceMean", {input}, "reduce");
         const int64_t axis = Below(static_cast<int64_t>(rank));
         node.ints = {1, axis};
         shape[static_cast<size_t>(axis)] = 1;
@@ -263,24 +263,25 @@ class GeometryGenerator {
       }
       case 5: {
         const int64_t axis = Below(static_cast<int64_t>(rank));
-        Add(NodeKind::kSoftmaxAxis, {input}, "softmax").ints = {axis, Below(2)};
+        Add("softmaxAxis", {input}, "softmax").ints = {axis, Below(2)};
         break;
       }
       case 6: {
         if (rank + 1 > 8) return;
-        Add(NodeKind::kUnsqueeze, {input}, "unsqueeze").ints = {static_cast<int64_t>(rank)};
+        Add("unsqueeze", {input}, "unsqueeze").ints = {static_cast<int64_t>(rank)};
         shape.push_back(1);
         break;
       }
       default: {
-        NetworkNode& node = Add(NodeKind::kBinary, {input}, "spread");
+        NetworkNode& node = Add("binary", {input}, "spread");
         for (size_t axis = 0; axis < rank; ++axis) node.ints.push_back(Pick({1, 1, x[axis], x[axis] == 1 ? 3 : 1}));
         int64_t count = 1;
         for (size_t axis = 0; axis < rank; ++axis) {
           count *= node.ints[axis];
           shape[axis] = std::max(x[axis], node.ints[axis]);
         }
-        node.function = static_cast<BinaryFunction>(Below(3));
+        constexpr const char* kFunctions[] = {"add", "sub", "mul"};
+        node.function = FindBinaryFunction(kFunctions[Below(3)]);
         node.constant_first = Pick({0, 1}) == 1;
         node.bias = BufferOf(RandomFloats(static_cast<size_t>(std::min(count, kMax)), random_));
       }
@@ -291,18 +292,18 @@ class GeometryGenerator {
   void AddPlain(int input) {
     const std::vector<int64_t> x = ShapeAt(input);
     switch (Below(8)) {
-      case 0: Add(NodeKind::kGlobalAveragePool, {input}, "global"); return Made({x[0], x[1], 1, 1}, true);
+      case 0: Add("globalAveragePool", {input}, "global"); return Made({x[0], x[1], 1, 1}, true);
       case 1: {
         int gate = -1;
         for (size_t i = 0; i < values_.size(); ++i) {
           if (values_[i].images && values_[i].shape == std::vector<int64_t>{x[0], x[1], 1, 1}) gate = static_cast<int>(i);
         }
         if (gate < 0) return AddConv(input);
-        Add(NodeKind::kGate, {input, gate}, "gate");
+        Add("gate", {input, gate}, "gate");
         return Made(x, true);
       }
       case 2: {
-        NetworkNode& node = Add(NodeKind::kAdd, {input, input}, "add");
+        NetworkNode& node = Add("add", {input, input}, "add");
         MaybeActivate(node);
         return Made(x, true);
       }
@@ -315,28 +316,28 @@ class GeometryGenerator {
         }
         std::vector<int64_t> shape = x;
         for (size_t i = 1; i < inputs.size(); ++i) shape[1] += ShapeAt(inputs[i])[1];
-        Add(NodeKind::kConcat, inputs, "concat").ints = {1};
+        Add("concat", inputs, "concat").ints = {1};
         return Made(shape, true);
       }
       case 4: {
         const int64_t block = Pick({1, 2, 4}), across = Pick({1, 2, kBig, kHuge});
-        Add(NodeKind::kDepthToSpace, {input}, "spread blocks").ints = {block, across, Below(2)};
+        Add("depthToSpace", {input}, "spread blocks").ints = {block, across, Below(2)};
         Say({block, across});
         return Made({x[0], x[1] % (block * across) == 0 ? x[1] / (block * across) : 0, x[2] * block, x[3] * across}, true);
       }
       case 5: {
         const int64_t features = x[1] * x[2] * x[3];
-        Add(NodeKind::kFlatten, {input}, "flatten").ints = {1};
+        Add("flatten", {input}, "flatten").ints = {1};
         Made({x[0], features}, true);
         if (features > 2000) return;
         const int64_t out = Pick({1, 16, 20});
-        NetworkNode& node = Add(NodeKind::kLinear, {static_cast<int>(values_.size()) - 1}, "linear");
+        NetworkNode& node = Add("linear", {static_cast<int>(values_.size()) - 1}, "linear");
         node.out_channels = out;
         node.weight = Weights(out * features, features);
         return Made({x[0], out}, true);
       }
-      case 6: Add(NodeKind::kSoftmax, {input}, "softmax"); return Made(x, true);
-      default: Add(NodeKind::kToTensor, {input}, "tensor"); return Made(x, false);
+      case 6: Add("softmax", {input}, "softmax"); return Made(x, true);
+      default: Add("toTensor", {input}, "tensor"); return Made(x, false);
     }
   }
 
@@ -344,7 +345,7 @@ class GeometryGenerator {
     const int tensor = Find(false, 0);
     if (tensor >= 0 && Pick({0, 1, 1}) == 1) {
       if (ShapeAt(tensor).size() == 4 && Pick({0, 1, 2, 3}) == 0) {
-        Add(NodeKind::kToImages, {tensor}, "images");
+        Add("toImages", {tensor}, "images");
         return Made(ShapeAt(tensor), true);
       }
       return ShapeAt(tensor).size() == 4 && Pick({0, 1, 2, 3, 4}) == 0 ? AddResize(tensor) : AddTensorOp(tensor);

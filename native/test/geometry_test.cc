@@ -61,7 +61,7 @@ void RunOperators(const Network& network, const Expected& expected, int threads)
     const std::vector<float> x(from.data.begin(), from.data.end());
     std::vector<float> y(want.data.size(), NAN);
     Status status = Ok();
-    if (n.kind == NodeKind::kConv && n.inputs.size() == 1 && !n.activation) {
+    if (n.op == FindOperator("conv") && n.inputs.size() == 1 && !n.activation) {
       const ConvShape shape{.batch = from.size(0),
                             .in_channels = from.size(1),
                             .height = from.size(2),
@@ -79,7 +79,7 @@ void RunOperators(const Network& network, const Expected& expected, int threads)
                             .dilation_w = n.dilation_w,
                             .groups = n.groups};
       status = Conv2d(shape, x.data(), n.weight.as<float>(), n.bias.as<float>(), false, y.data(), threads);
-    } else if (n.kind == NodeKind::kMaxPool || n.kind == NodeKind::kAveragePool) {
+    } else if (n.op == FindOperator("maxPool") || n.op == FindOperator("averagePool")) {
       // A window of nothing but padding on the right is refused.
       if (n.pad_bottom > (n.kernel_h - 1) * n.dilation_h || n.pad_right > (n.kernel_w - 1) * n.dilation_w) continue;
       const PoolShape shape{.planes = from.size(0) * from.size(1),
@@ -97,12 +97,12 @@ void RunOperators(const Network& network, const Expected& expected, int threads)
                             .pad_right = n.pad_right,
                             .out_height = want.size(2),
                             .out_width = want.size(3)};
-      status = n.kind == NodeKind::kMaxPool ? MaxPool2d(shape, x.data(), y.data(), threads)
-                                            : AveragePool2d(shape, {n.count_include_pad, 0}, x.data(), y.data(), threads);
-    } else if (IsTensorOp(n.kind) && n.inputs.size() == 1) {
+      status = n.op == FindOperator("maxPool") ? MaxPool2d(shape, x.data(), y.data(), threads)
+                                               : AveragePool2d(shape, {n.count_include_pad, 0}, x.data(), y.data(), threads);
+    } else if (IsTensorOp(n) && n.inputs.size() == 1) {
       TensorView view{x.data(), {}};
       for (const int64_t size : from.shape) view.shape[view.shape.rank++] = size;
-      status = RunTensorOp(n, {view}, y.data(), threads);
+      status = RunTensorOp(n, {&view, 1}, y.data(), threads);
     } else {
       continue;
     }
@@ -192,7 +192,7 @@ TEST(GeometryTest, AResidualOfOnePixelWithABorder) {
     made.in_channels = kChannels;
     const auto add = [&](std::vector<int> inputs, int64_t kernel) {
       NetworkNode& node = made.nodes.emplace_back();
-      node.kind = NodeKind::kConv;
+      node.op = FindOperator("conv");
       node.inputs = std::move(inputs);
       node.out_channels = kChannels;
       node.kernel_h = node.kernel_w = kernel;

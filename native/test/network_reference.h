@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
-#include <optional>
+#include <string_view>
 #include <vector>
 
+#include "../src/engine/operators/activation.h"
+#include "../src/engine/operators/operator.h"
 #include "repfuse/engine.h"
 
 namespace repfuse::reference {
@@ -84,16 +86,15 @@ class Evaluator {
   }
   static double Activated(const NetworkNode& node, double v) {
     if (!node.activation) return v;
-    switch (*node.activation) {
-      case Activation::kRelu: return std::max(v, 0.0);
-      case Activation::kSigmoid: return 1 / (1 + std::exp(-v));
-      case Activation::kSilu: return v / (1 + std::exp(-v));
-      case Activation::kHardswish: return v * std::clamp(v + 3, 0.0, 6.0) / 6;
-      case Activation::kClip: return std::min<double>(std::max<double>(v, node.alpha), node.beta);
-      case Activation::kLeakyRelu: return v < 0 ? v * node.alpha : v;
-      case Activation::kHardSigmoid: return std::clamp(v * node.alpha + node.beta, 0.0, 1.0);
-      case Activation::kTanh: return std::tanh(v);
-    }
+    const std::string_view name = node.activation->name;
+    if (name == "relu") return std::max(v, 0.0);
+    if (name == "sigmoid") return 1 / (1 + std::exp(-v));
+    if (name == "silu") return v / (1 + std::exp(-v));
+    if (name == "hardswish") return v * std::clamp(v + 3, 0.0, 6.0) / 6;
+    if (name == "clip") return std::min<double>(std::max<double>(v, node.alpha), node.beta);
+    if (name == "leakyRelu") return v < 0 ? v * node.alpha : v;
+    if (name == "hardSigmoid") return std::clamp(v * node.alpha + node.beta, 0.0, 1.0);
+    if (name == "tanh") return std::tanh(v);
     return v;
   }
 
@@ -141,7 +142,7 @@ class Evaluator {
           ++inside;
         }
       }
-      if (n.kind == NodeKind::kMaxPool) return most;
+      if (n.op == FindOperator("maxPool")) return most;
       const Wide padded = counted(top, n.kernel_h, n.dilation_h, Wide(x.size(2)) + n.pad_bottom) *
                           counted(left, n.kernel_w, n.dilation_w, Wide(x.size(3)) + n.pad_right);
       return sum / (n.count_include_pad ? static_cast<double>(padded) : inside);
@@ -200,16 +201,15 @@ class Evaluator {
       for (size_t axis = rank - x.shape.size(); axis < rank; ++axis) own.push_back(size_of(x, axis) == 1 ? 0 : at[axis]);
       return At(x, own);
     };
+    const auto is = [&](const char* name) { return n.function == FindBinaryFunction(name); };
+    const bool add = is("add"), sub = is("sub"), mul = is("mul"), div = is("div");
     return Make(shape, [&](const Index& at) {
       const double left = place(a, at), right = place(b, at);
-      switch (n.function) {
-        case BinaryFunction::kAdd: return left + right;
-        case BinaryFunction::kSub: return left - right;
-        case BinaryFunction::kMul: return left * right;
-        case BinaryFunction::kDiv: return left / right;
-        case BinaryFunction::kPRelu: return left < 0 ? left * right : left;
-      }
-      return left;
+      if (add) return left + right;
+      if (sub) return left - right;
+      if (mul) return left * right;
+      if (div) return left / right;
+      return left < 0 ? left * right : left;
     });
   }
 
@@ -298,132 +298,129 @@ class Evaluator {
 
   Values Of(const NetworkNode& n) const {
     const Values none, &x = n.inputs.empty() ? none : values_[static_cast<size_t>(n.inputs[0])];
-    switch (n.kind) {
-      case NodeKind::kConv: return Conv(n, x);
-      case NodeKind::kMaxPool:
-      case NodeKind::kAveragePool: return Pool(n, x);
-      case NodeKind::kGlobalAveragePool: return Mean(x, {false, false, true, true}, true);
-      case NodeKind::kLinear:
-        return Make({x.size(0), n.out_channels}, [&](const Index& at) {
-          double sum = n.bias.bytes() == 0 ? 0 : n.bias.as<float>()[at[1]];
-          for (int64_t i = 0; i < x.size(1); ++i) sum += At(x, {at[0], i}) * n.weight.as<float>()[at[1] * x.size(1) + i];
-          return sum;
-        });
-      case NodeKind::kGate:
-        return Make(Sizes(x), [&](const Index& at) {
-          return At(x, {at.begin(), at.end()}) * At(values_[static_cast<size_t>(n.inputs[1])], {at[0], at[1], 0, 0});
-        });
-      case NodeKind::kFrame:
-        return Make({x.size(0), x.size(1), Wide(x.size(2)) + n.pad_top + n.pad_bottom, Wide(x.size(3)) + n.pad_left + n.pad_right},
-                    [&](const Index& at) {
-                      const double* pixel = Find(x, {at[0], at[1], Wide(at[2]) - n.pad_top, Wide(at[3]) - n.pad_left});
-                      return pixel != nullptr ? *pixel : n.bias.bytes() == 0 ? 0.0 : static_cast<double>(n.bias.as<float>()[at[1]]);
-                    });
-      case NodeKind::kSoftmax: return Softmax(x, 1, 2);
-      case NodeKind::kSoftmaxAxis:
-        return Softmax(x, static_cast<size_t>(n.ints[0]), n.ints[1] != 0 ? x.shape.size() : static_cast<size_t>(n.ints[0]) + 1);
-      case NodeKind::kAdd:
-        return Make(Sizes(x), [&](const Index& at) {
-          const std::vector<Wide> place(at.begin(), at.end());
-          return Activated(n, At(x, place) + At(values_[static_cast<size_t>(n.inputs[1])], place));
-        });
-      case NodeKind::kActivation: return Make(Sizes(x), [&](const Index& at) { return Activated(n, At(x, {at.begin(), at.end()})); });
-      case NodeKind::kBinary: {
-        if (n.inputs.size() > 1) return Binary(n, x, values_[static_cast<size_t>(n.inputs[1])]);
-        const Values constant{n.ints, {n.bias.as<float>(), n.bias.as<float>() + n.bias.bytes() / sizeof(float)}};
-        return n.constant_first ? Binary(n, constant, x) : Binary(n, x, constant);
-      }
-      case NodeKind::kConcat: {
-        const size_t axis = static_cast<size_t>(n.ints[0]);
-        std::vector<Wide> shape = Sizes(x);
-        for (size_t i = 1; i < n.inputs.size(); ++i) shape[axis] += values_[static_cast<size_t>(n.inputs[i])].shape[axis];
-        return Make(shape, [&](const Index& at) {
-          std::vector<Wide> place(at.begin(), at.end());
-          for (const int input : n.inputs) {
-            const Values& part = values_[static_cast<size_t>(input)];
-            if (place[axis] < part.shape[axis]) return At(part, place);
-            place[axis] -= part.shape[axis];
-          }
-          throw Refused();
-        });
-      }
-      case NodeKind::kResize: return Resize(n, x);
-      case NodeKind::kDepthToSpace: {
-        const int64_t h = n.ints[0], w = n.ints[1];
-        if (Wide(x.size(1)) % (Wide(h) * w) != 0) throw Refused();
-        const Wide channels = x.size(1) / (Wide(h) * w);
-        return Make({x.size(0), channels, Wide(x.size(2)) * h, Wide(x.size(3)) * w}, [&](const Index& at) {
-          const Wide block = Wide(at[2] % h) * w + at[3] % w;
-          return At(x, {at[0], n.ints[2] != 0 ? at[1] * Wide(h) * w + block : block * channels + at[1], at[2] / h, at[3] / w});
-        });
-      }
-      case NodeKind::kFlatten: {
-        std::vector<Wide> shape{1, 1};
-        for (size_t axis = 0; axis < x.shape.size(); ++axis)
-          shape[axis < static_cast<size_t>(n.ints.empty() ? 1 : n.ints[0]) ? 0 : 1] *= x.shape[axis];
-        return As(x, shape);
-      }
-      case NodeKind::kConstant: return {n.ints, {n.bias.as<float>(), n.bias.as<float>() + n.bias.bytes() / sizeof(float)}};
-      case NodeKind::kTranspose: {
-        std::vector<Wide> shape;
-        for (const int64_t axis : n.ints) shape.push_back(x.shape[static_cast<size_t>(axis)]);
-        return Make(shape, [&](const Index& at) {
-          std::vector<Wide> from(at.size());
-          for (size_t axis = 0; axis < at.size(); ++axis) from[static_cast<size_t>(n.ints[axis])] = at[axis];
-          return At(x, from);
-        });
-      }
-      case NodeKind::kSlice: return Slice(n, x);
-      case NodeKind::kPad: return Pad(n, x);
-      case NodeKind::kReshape: {
-        std::vector<Wide> shape(n.ints.begin(), n.ints.end());
-        Wide known = 1;
-        for (size_t axis = 0; axis < shape.size(); ++axis) {
-          if (shape[axis] == 0) shape[axis] = axis < x.shape.size() ? x.shape[axis] : 0;
-          if (shape[axis] == -1) continue;
-          if (shape[axis] < 1 || (known *= shape[axis]) > most_) throw Refused();
-        }
-        for (Wide& size : shape) size = size == -1 ? x.count() / known : size;
-        return As(x, shape);
-      }
-      case NodeKind::kSqueeze: {
-        std::vector<Wide> shape;
-        for (size_t axis = 0; axis < x.shape.size(); ++axis) {
-          if (std::count(n.ints.begin(), n.ints.end(), static_cast<int64_t>(axis)) == 0) shape.push_back(x.shape[axis]);
-        }
-        return As(x, shape);
-      }
-      case NodeKind::kUnsqueeze: {
-        std::vector<Wide> shape;
-        for (size_t axis = 0, next = 0; axis < x.shape.size() + n.ints.size(); ++axis) {
-          shape.push_back(std::count(n.ints.begin(), n.ints.end(), static_cast<int64_t>(axis)) != 0 ? 1 : x.shape[next++]);
-        }
-        return As(x, shape);
-      }
-      case NodeKind::kReduceMean: {
-        std::vector<bool> reduced(x.shape.size());
-        for (size_t i = 1; i < n.ints.size(); ++i) reduced[static_cast<size_t>(n.ints[i])] = true;
-        return Mean(x, reduced, n.ints[0] != 0);
-      }
-      case NodeKind::kMatMul: {  // of equal ranks from 2 on
-        const Values& y = values_[static_cast<size_t>(n.inputs[1])];
-        const size_t rank = x.shape.size();
-        std::vector<Wide> shape = Sizes(x);
-        if (x.shape[rank - 1] != y.shape[rank - 2]) throw Refused();
-        shape[rank - 1] = y.shape[rank - 1];
-        return Make(shape, [&](const Index& at) {
-          double sum = 0;
-          for (int64_t k = 0; k < x.shape[rank - 1]; ++k) {
-            std::vector<Wide> left(at.begin(), at.end()), right = left;
-            left[rank - 1] = right[rank - 2] = k;
-            sum += At(x, left) * At(y, right);
-          }
-          return sum;
-        });
-      }
-      case NodeKind::kToTensor:
-      case NodeKind::kToImages: return x;
+    const std::string_view op = n.op->name;
+    if (op == "conv") return Conv(n, x);
+    if (op == "maxPool" || op == "averagePool") return Pool(n, x);
+    if (op == "globalAveragePool") return Mean(x, {false, false, true, true}, true);
+    if (op == "linear")
+      return Make({x.size(0), n.out_channels}, [&](const Index& at) {
+        double sum = n.bias.bytes() == 0 ? 0 : n.bias.as<float>()[at[1]];
+        for (int64_t i = 0; i < x.size(1); ++i) sum += At(x, {at[0], i}) * n.weight.as<float>()[at[1] * x.size(1) + i];
+        return sum;
+      });
+    if (op == "gate")
+      return Make(Sizes(x), [&](const Index& at) {
+        return At(x, {at.begin(), at.end()}) * At(values_[static_cast<size_t>(n.inputs[1])], {at[0], at[1], 0, 0});
+      });
+    if (op == "frame")
+      return Make({x.size(0), x.size(1), Wide(x.size(2)) + n.pad_top + n.pad_bottom, Wide(x.size(3)) + n.pad_left + n.pad_right},
+                  [&](const Index& at) {
+                    const double* pixel = Find(x, {at[0], at[1], Wide(at[2]) - n.pad_top, Wide(at[3]) - n.pad_left});
+                    return pixel != nullptr ? *pixel : n.bias.bytes() == 0 ? 0.0 : static_cast<double>(n.bias.as<float>()[at[1]]);
+                  });
+    if (op == "softmax") return Softmax(x, 1, 2);
+    if (op == "softmaxAxis")
+      return Softmax(x, static_cast<size_t>(n.ints[0]), n.ints[1] != 0 ? x.shape.size() : static_cast<size_t>(n.ints[0]) + 1);
+    if (op == "add")
+      return Make(Sizes(x), [&](const Index& at) {
+        const std::vector<Wide> place(at.begin(), at.end());
+        return Activated(n, At(x, place) + At(values_[static_cast<size_t>(n.inputs[1])], place));
+      });
+    if (op == "activation") return Make(Sizes(x), [&](const Index& at) { return Activated(n, At(x, {at.begin(), at.end()})); });
+    if (op == "binary") {
+      if (n.inputs.size() > 1) return Binary(n, x, values_[static_cast<size_t>(n.inputs[1])]);
+      const Values constant{n.ints, {n.bias.as<float>(), n.bias.as<float>() + n.bias.bytes() / sizeof(float)}};
+      return n.constant_first ? Binary(n, constant, x) : Binary(n, x, constant);
     }
+    if (op == "concat") {
+      const size_t axis = static_cast<size_t>(n.ints[0]);
+      std::vector<Wide> shape = Sizes(x);
+      for (size_t i = 1; i < n.inputs.size(); ++i) shape[axis] += values_[static_cast<size_t>(n.inputs[i])].shape[axis];
+      return Make(shape, [&](const Index& at) {
+        std::vector<Wide> place(at.begin(), at.end());
+        for (const int input : n.inputs) {
+          const Values& part = values_[static_cast<size_t>(input)];
+          if (place[axis] < part.shape[axis]) return At(part, place);
+          place[axis] -= part.shape[axis];
+        }
+        throw Refused();
+      });
+    }
+    if (op == "resize") return Resize(n, x);
+    if (op == "depthToSpace") {
+      const int64_t h = n.ints[0], w = n.ints[1];
+      if (Wide(x.size(1)) % (Wide(h) * w) != 0) throw Refused();
+      const Wide channels = x.size(1) / (Wide(h) * w);
+      return Make({x.size(0), channels, Wide(x.size(2)) * h, Wide(x.size(3)) * w}, [&](const Index& at) {
+        const Wide block = Wide(at[2] % h) * w + at[3] % w;
+        return At(x, {at[0], n.ints[2] != 0 ? at[1] * Wide(h) * w + block : block * channels + at[1], at[2] / h, at[3] / w});
+      });
+    }
+    if (op == "flatten") {
+      std::vector<Wide> shape{1, 1};
+      for (size_t axis = 0; axis < x.shape.size(); ++axis)
+        shape[axis < static_cast<size_t>(n.ints.empty() ? 1 : n.ints[0]) ? 0 : 1] *= x.shape[axis];
+      return As(x, shape);
+    }
+    if (op == "constant") return {n.ints, {n.bias.as<float>(), n.bias.as<float>() + n.bias.bytes() / sizeof(float)}};
+    if (op == "transpose") {
+      std::vector<Wide> shape;
+      for (const int64_t axis : n.ints) shape.push_back(x.shape[static_cast<size_t>(axis)]);
+      return Make(shape, [&](const Index& at) {
+        std::vector<Wide> from(at.size());
+        for (size_t axis = 0; axis < at.size(); ++axis) from[static_cast<size_t>(n.ints[axis])] = at[axis];
+        return At(x, from);
+      });
+    }
+    if (op == "slice") return Slice(n, x);
+    if (op == "pad") return Pad(n, x);
+    if (op == "reshape") {
+      std::vector<Wide> shape(n.ints.begin(), n.ints.end());
+      Wide known = 1;
+      for (size_t axis = 0; axis < shape.size(); ++axis) {
+        if (shape[axis] == 0) shape[axis] = axis < x.shape.size() ? x.shape[axis] : 0;
+        if (shape[axis] == -1) continue;
+        if (shape[axis] < 1 || (known *= shape[axis]) > most_) throw Refused();
+      }
+      for (Wide& size : shape) size = size == -1 ? x.count() / known : size;
+      return As(x, shape);
+    }
+    if (op == "squeeze") {
+      std::vector<Wide> shape;
+      for (size_t axis = 0; axis < x.shape.size(); ++axis) {
+        if (std::count(n.ints.begin(), n.ints.end(), static_cast<int64_t>(axis)) == 0) shape.push_back(x.shape[axis]);
+      }
+      return As(x, shape);
+    }
+    if (op == "unsqueeze") {
+      std::vector<Wide> shape;
+      for (size_t axis = 0, next = 0; axis < x.shape.size() + n.ints.size(); ++axis) {
+        shape.push_back(std::count(n.ints.begin(), n.ints.end(), static_cast<int64_t>(axis)) != 0 ? 1 : x.shape[next++]);
+      }
+      return As(x, shape);
+    }
+    if (op == "reduceMean") {
+      std::vector<bool> reduced(x.shape.size());
+      for (size_t i = 1; i < n.ints.size(); ++i) reduced[static_cast<size_t>(n.ints[i])] = true;
+      return Mean(x, reduced, n.ints[0] != 0);
+    }
+    if (op == "matMul") {  // of equal ranks from 2 on
+      const Values& y = values_[static_cast<size_t>(n.inputs[1])];
+      const size_t rank = x.shape.size();
+      std::vector<Wide> shape = Sizes(x);
+      if (x.shape[rank - 1] != y.shape[rank - 2]) throw Refused();
+      shape[rank - 1] = y.shape[rank - 1];
+      return Make(shape, [&](const Index& at) {
+        double sum = 0;
+        for (int64_t k = 0; k < x.shape[rank - 1]; ++k) {
+          std::vector<Wide> left(at.begin(), at.end()), right = left;
+          left[rank - 1] = right[rank - 2] = k;
+          sum += At(x, left) * At(y, right);
+        }
+        return sum;
+      });
+    }
+    if (op == "toTensor" || op == "toImages") return x;
     throw Refused();
   }
 

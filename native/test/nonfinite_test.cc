@@ -23,7 +23,7 @@ Network Twice(const Case& c, uint32_t seed) {
   next.groups = next.stride = next.dilation = 1;
   next.kernel_h = next.kernel_w = 3;
   next.pad_h = next.pad_w = 1;
-  next.activation.reset();
+  next.activation = nullptr;
   const auto weight = RandomFloats(static_cast<size_t>(next.out_channels * c.out_channels * 9), engine);
   const auto bias = RandomFloats(static_cast<size_t>(next.out_channels), engine);
   network.nodes.push_back(ConvNode(next, weight, bias));
@@ -107,7 +107,7 @@ Network Gated() {
   std::mt19937 engine(9);
   Network network;
   network.in_channels = 3;
-  const auto conv = [&](std::vector<int> inputs, int64_t in, int64_t out, int64_t kernel, int64_t stride, Activation activation) {
+  const auto conv = [&](std::vector<int> inputs, int64_t in, int64_t out, int64_t kernel, int64_t stride, const Activation* activation) {
     const Case c{.input = {1, in, 1, 1},
                  .out_channels = out,
                  .groups = 1,
@@ -124,21 +124,21 @@ Network Gated() {
     network.nodes.back().inputs = std::move(inputs);
     return static_cast<int>(network.nodes.size());
   };
-  const auto other = [&](NodeKind kind, std::vector<int> inputs) {
+  const auto other = [&](const char* op, std::vector<int> inputs) {
     NetworkNode node;
-    node.kind = kind;
+    node.op = FindOperator(op);
     node.inputs = std::move(inputs);
     network.nodes.push_back(std::move(node));
     return static_cast<int>(network.nodes.size());
   };
-  const int map = conv({0}, 3, 20, 3, 2, Activation::kRelu);
-  const int wide = conv({other(NodeKind::kGlobalAveragePool, {map})}, 20, 192, 1, 1, Activation::kSilu);
-  const int gate = conv({wide}, 192, 20, 1, 1, Activation::kSigmoid);
-  const int flat = other(NodeKind::kFlatten, {other(NodeKind::kGate, {map, gate})});
+  const int map = conv({0}, 3, 20, 3, 2, FindActivation("relu"));
+  const int wide = conv({other("globalAveragePool", {map})}, 20, 192, 1, 1, FindActivation("silu"));
+  const int gate = conv({wide}, 192, 20, 1, 1, FindActivation("sigmoid"));
+  const int flat = other("flatten", {other("gate", {map, gate})});
   network.nodes.back().ints = {1};
-  const int classes = conv({flat}, 180, 10, 1, 1, Activation::kHardswish);
-  network.nodes.back().kind = NodeKind::kLinear;
-  network.outputs = {other(NodeKind::kSoftmax, {classes})};
+  const int classes = conv({flat}, 180, 10, 1, 1, FindActivation("hardswish"));
+  network.nodes.back().op = FindOperator("linear");
+  network.outputs = {other("softmax", {classes})};
   return network;
 }
 

@@ -2,14 +2,15 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 namespace repfuse {
 
-// Clip: to [alpha, beta]. Leaky ReLU: x < 0 ? alpha x : x. Hard sigmoid: alpha x + beta, clipped to [0, 1].
-enum class Activation { kRelu, kSigmoid, kSilu, kHardswish, kClip, kLeakyRelu, kHardSigmoid, kTanh };
-
-// Those without parameters, in float64.
-void Activate(Activation kind, const float* x, float* y, int64_t count, int threads);
+// In float64 but for ReLU, which is exact. y has as many elements as x.
+void Relu(std::span<const float> x, float* y, int threads);
+void Sigmoid(std::span<const float> x, float* y, int threads);
+void Silu(std::span<const float> x, float* y, int threads);
+void Hardswish(std::span<const float> x, float* y, int threads);
 // y = a + b.
 void Add(const float* a, const float* b, float* y, int64_t count, int threads);
 // Softmax along the middle axis of [outer, channels, inner].

@@ -1,9 +1,11 @@
 // One operator over row-major tensors, outside an engine.
 #pragma once
 
-#include <vector>
+#include <span>
 
-#include "repfuse/engine.h"
+#include "repfuse/network.h"
+#include "repfuse/shape.h"
+#include "repfuse/status.h"
 
 namespace repfuse {
 
@@ -12,11 +14,11 @@ struct TensorView {
   Shape shape;
 };
 
-// Whether a kind can be run so: those that work on tensors, or on tensors as on images.
-bool IsTensorOp(NodeKind kind);
+// Whether a node can be run so: those that work on tensors, or on tensors as on images.
+bool IsTensorOp(const NetworkNode& node);
 // Shape of the result. Fails where the inputs do not fit.
-Status TensorOpShape(const NetworkNode& node, const std::vector<TensorView>& inputs, Shape* out);
+Status TensorOpShape(const NetworkNode& node, std::span<const TensorView> inputs, Shape* out);
 // Denormals count as zero, as in an engine. Bit-equal for any number of threads.
-Status RunTensorOp(const NetworkNode& node, const std::vector<TensorView>& inputs, float* out, int threads);
+Status RunTensorOp(const NetworkNode& node, std::span<const TensorView> inputs, float* out, int threads);
 
 }  // namespace repfuse

@@ -40,7 +40,7 @@ class AddJob final : public Job {
   const Operand* output_ = nullptr;
 };
 
-template <Activation kind>
+template <void (*kActivate)(std::span<const float> x, float* y, int threads)>
 class ActivationJob final : public Job {
  public:
   using Job::Job;
@@ -53,7 +53,7 @@ class ActivationJob final : public Job {
     return arguments.status();
   }
   Status Run() override {
-    Activate(kind, input_->f32(), output_->out_f32(), count_, threads_);
+    kActivate({input_->f32(), static_cast<size_t>(count_)}, output_->out_f32(), threads_);
     return Ok();
   }
 
@@ -188,11 +188,11 @@ class FrameJob final : public Job {
 }  // namespace
 
 void ExportElementwise(Napi::Env env, Napi::Object exports) {
-  ExportOperator<ActivationJob<Activation::kRelu>>(env, exports, "relu");
+  ExportOperator<ActivationJob<Relu>>(env, exports, "relu");
   ExportOperator<AddJob>(env, exports, "add");
-  ExportOperator<ActivationJob<Activation::kSigmoid>>(env, exports, "sigmoid");
-  ExportOperator<ActivationJob<Activation::kSilu>>(env, exports, "silu");
-  ExportOperator<ActivationJob<Activation::kHardswish>>(env, exports, "hardswish");
+  ExportOperator<ActivationJob<Sigmoid>>(env, exports, "sigmoid");
+  ExportOperator<ActivationJob<Silu>>(env, exports, "silu");
+  ExportOperator<ActivationJob<Hardswish>>(env, exports, "hardswish");
   ExportOperator<SoftmaxJob>(env, exports, "softmax");
   ExportOperator<NormalizeJob>(env, exports, "normalize");
   ExportOperator<GateJob>(env, exports, "gate");

@@ -5,7 +5,6 @@
 // until they end.
 #include "repfuse/engine.h"
 
-#include <array>
 #include <limits>
 
 #include "job.h"
@@ -18,8 +17,6 @@ namespace {
 
 constexpr int64_t kMaxDim = int64_t{1} << 31, kMaxBytes = int64_t{1} << 53;
 constexpr int64_t kMaxValue = std::numeric_limits<int>::max();
-constexpr std::array kAlgorithms = {"auto", "direct", "winograd2", "winograd4", "products", "float64"};
-constexpr std::array kPrecisions = {"f32", "fast", "bf16"};
 
 struct Handle {
   Network network;  // until it is built

@@ -1,39 +1,28 @@
 #include "network_node.h"
 
 #include <cstring>
-#include <optional>
 
 namespace repfuse::addon {
 namespace {
 
 constexpr int64_t kMaxDim = int64_t{1} << 31;
-constexpr std::array kKinds = {
-    "conv",    "maxPool",   "averagePool", "globalAveragePool", "linear",  "gate",     "frame",     "softmax", "add", "activation",
-    "binary",  "concat",    "resize",      "depthToSpace",      "flatten", "constant", "transpose", "slice",   "pad", "reshape",
-    "squeeze", "unsqueeze", "reduceMean",  "softmaxAxis",       "matMul",  "toTensor", "toImages"};
-constexpr std::array kActivations = {"relu", "sigmoid", "silu", "hardswish", "clip", "leakyRelu", "hardSigmoid", "tanh"};
-constexpr std::array kFunctions = {"add", "sub", "mul", "div", "prelu"};
-constexpr std::array kPadModes = {"constant", "reflect", "edge", "wrap"};
-constexpr std::array kResizeModes = {"nearest", "linear", "cubic"};
-constexpr std::array kCoordinates = {"half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners",
-                                     "asymmetric", "tf_half_pixel_for_nn", "tf_crop_and_resize"};
-constexpr std::array kNearest = {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"};
-constexpr std::array kAspects = {"stretch", "not_larger", "not_smaller"};
 
 bool IsGiven(Arguments& arguments, const char* name) {
   const Napi::Value value = arguments.Get(name);
   return !value.IsNull() && !value.IsUndefined();
 }
 
-// One of a list of words, where there is one.
-template <typename Choice, size_t kCount>
-void ReadChoice(Arguments& arguments, const char* name, const std::array<const char*, kCount>& names, Choice* out) {
-  if (IsGiven(arguments, name)) ReadWord(arguments, name, names, out);
+// A word of a table, where one is given.
+template <typename Value, size_t kCount>
+void ReadChoice(Arguments& arguments, const char* name, const Word<Value> (&words)[kCount], Value* out) {
+  if (IsGiven(arguments, name)) ReadWord(arguments, name, words, out);
 }
 
-template <typename Choice, size_t kCount>
-void ReadChoice(Arguments& arguments, const char* name, const std::array<const char*, kCount>& names, std::optional<Choice>* out) {
-  if (IsGiven(arguments, name)) ReadWord(arguments, name, names, &out->emplace());
+// A row that is found by its name.
+template <typename Row>
+void ReadRow(Arguments& arguments, const char* name, const Row* (*find)(std::string_view), const Row** out) {
+  *out = find(arguments.String(name));
+  if (*out == nullptr) arguments.Fail(name);
 }
 
 template <size_t kCount>
@@ -58,9 +47,9 @@ Status Copy(Arguments& arguments, const char* name, AlignedBuffer* out) {
 
 void ReadResize(Arguments arguments, ResizeOptions* out) {
   ReadChoice(arguments, "mode", kResizeModes, &out->mode);
-  ReadChoice(arguments, "coordinates", kCoordinates, &out->coordinates);
-  ReadChoice(arguments, "nearest", kNearest, &out->nearest);
-  ReadChoice(arguments, "aspect", kAspects, &out->aspect);
+  ReadChoice(arguments, "coordinates", kResizeCoordinates, &out->coordinates);
+  ReadChoice(arguments, "nearest", kResizeNearest, &out->nearest);
+  ReadChoice(arguments, "aspect", kResizeAspects, &out->aspect);
   out->exclude_outside = arguments.Bool("excludeOutside");
   out->antialias = arguments.Bool("antialias");
   out->cubic_a = arguments.Double("cubicA");
@@ -74,9 +63,9 @@ void ReadResize(Arguments arguments, ResizeOptions* out) {
 }  // namespace
 
 Status ReadNode(Arguments& arguments, NetworkNode* node) {
-  ReadWord(arguments, "kind", kKinds, &node->kind);
+  ReadRow(arguments, "kind", FindOperator, &node->op);
   node->name = arguments.String("name");
-  ReadChoice(arguments, "activation", kActivations, &node->activation);
+  if (IsGiven(arguments, "activation")) ReadRow(arguments, "activation", FindActivation, &node->activation);
   if (IsGiven(arguments, "alpha")) node->alpha = arguments.Float("alpha");
   if (IsGiven(arguments, "beta")) node->beta = arguments.Float("beta");
   const auto kernel = arguments.Ints("kernel", 2, 1, kMaxDim), stride = arguments.Ints("stride", 2, 1, kMaxDim);
@@ -95,7 +84,7 @@ Status ReadNode(Arguments& arguments, NetworkNode* node) {
   node->groups = arguments.Int("groups", 1, kMaxDim);
   node->ceil_mode = arguments.Bool("ceilMode");
   node->count_include_pad = arguments.Bool("countIncludePad");
-  ReadChoice(arguments, "function", kFunctions, &node->function);
+  if (IsGiven(arguments, "function")) ReadRow(arguments, "function", FindBinaryFunction, &node->function);
   node->constant_first = arguments.Bool("constantFirst");
   if (IsGiven(arguments, "ints")) node->ints = arguments.List("ints", -kMaxDim, kMaxDim);
   ReadChoice(arguments, "padMode", kPadModes, &node->pad_mode);
@@ -106,7 +95,6 @@ Status ReadNode(Arguments& arguments, NetworkNode* node) {
     ReadResize(arguments.Child(resize.As<Napi::Object>()), &node->resize);
   }
   if (!arguments.status().ok()) return arguments.status();
-  if (node->kind == NodeKind::kActivation && !node->activation) return {Code::kInvalidArgument, "activation"};
   for (const auto& [name, buffer] : {std::pair{"weight", &node->weight}, std::pair{"bias", &node->bias}}) {
     const Status copied = Copy(arguments, name, buffer);
     if (!copied.ok()) return copied;

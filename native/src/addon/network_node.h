@@ -1,28 +1,29 @@
 // A node of a network as a JavaScript object: {kind, name, activation, alpha, beta, weight | null, bias | null, outChannels, groups,
 // kernel, stride, padding [top, left, bottom, right], dilation, ceilMode, countIncludePad, function, constantFirst, ints, padMode,
-// padValue, resize}. What is left out stays as `NetworkNode` has it. resize: {mode, coordinates, nearest, aspect, excludeOutside,
+// padValue, resize}. `kind`, `activation` and `function` are names of the engine's tables. What is left out stays as
+// `NetworkNode` has it. resize: {mode, coordinates, nearest, aspect, excludeOutside,
 // antialias, cubicA, extrapolation, scales, sizes, crop}.
 #pragma once
 
 #include <algorithm>
-#include <array>
+#include <iterator>
 #include <string>
 
 #include "arguments.h"
-#include "repfuse/engine.h"
+#include "repfuse/network.h"
 
 namespace repfuse::addon {
 
 // Copies the tensors. `inputs` are left to the caller.
 Status ReadNode(Arguments& arguments, NetworkNode* node);
 
-// The choice whose place a word has among names. A word that is not among them is an error.
-template <typename Choice, size_t kCount>
-void ReadWord(Arguments& arguments, const char* name, const std::array<const char*, kCount>& names, Choice* out) {
-  const std::string word = arguments.String(name);
-  const auto found = std::find(names.begin(), names.end(), word);
-  if (found == names.end()) arguments.Fail(name);
-  else *out = static_cast<Choice>(found - names.begin());
+// What a word of a table stands for. A word that is not there is an error that names the argument.
+template <typename Value, size_t kCount>
+void ReadWord(Arguments& arguments, const char* name, const Word<Value> (&words)[kCount], Value* out) {
+  const std::string given = arguments.String(name);
+  const auto* found = std::find_if(std::begin(words), std::end(words), [&](const Word<Value>& word) { return word.name == given; });
+  if (found == std::end(words)) arguments.Fail(name);
+  else *out = found->value;
 }
 
 }  // namespace repfuse::addon

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
+#include "operators/activation.h"
 #include "packed_weights.h"
 #include "step.h"
 

@@ -1,9 +1,9 @@
 // Where data enter and leave the engine's layout.
 #include <algorithm>
-#include <cstring>
 
 #include "../kernels/terms/terms.h"
-#include "steps.h"
+#include "edge_steps.h"
+#include "planes.h"
 
 namespace repfuse {
 namespace {
@@ -54,41 +54,6 @@ class SplitStep final : public Step {
   TermKernels kernels_;
 };
 
-// Planes in row-major order, one after the other, to a layout.
-void FromPlanes(const float* planes, const Layout& to, float* values, int threads) {
-  const ImageShape& s = to.shape;
-  ForEach(s.batch * to.planes(), threads, [&](int64_t index, int) {
-    const int64_t n = index / to.planes(), plane = index % to.planes(), lanes = to.lanes();
-    const int64_t channels = std::min(lanes, s.channels - plane * lanes);
-    for (int64_t y = 0; y < s.height; ++y) {
-      float* row = values + to.at(n, plane, y, 0);
-      const float* from = planes + ((n * s.channels + plane * lanes) * s.height + y) * s.width;
-      if (lanes == 1) {
-        std::memcpy(row, from, static_cast<size_t>(s.width) * sizeof(float));
-        continue;
-      }
-      for (int64_t c = 0; c < lanes; ++c) {
-        for (int64_t x = 0; x < s.width; ++x) row[x * lanes + c] = c < channels ? from[c * s.height * s.width + x] : 0.0f;
-      }
-    }
-  });
-}
-
-void ToPlanes(const float* values, const Layout& in, float* planes, int threads) {
-  const ImageShape& s = in.shape;
-  ForEach(s.batch * in.planes(), threads, [&](int64_t index, int) {
-    const int64_t n = index / in.planes(), plane = index % in.planes(), lanes = in.lanes();
-    const int64_t channels = std::min(lanes, s.channels - plane * lanes);
-    for (int64_t y = 0; y < s.height; ++y) {
-      const float* row = values + in.at(n, plane, y, 0);
-      float* to = planes + ((n * s.channels + plane * lanes) * s.height + y) * s.width;
-      for (int64_t c = 0; c < channels; ++c) {
-        for (int64_t x = 0; x < s.width; ++x) to[c * s.height * s.width + x] = row[x * lanes + c];
-      }
-    }
-  });
-}
-
 class Ingest final : public Step {
  public:
   using Step::Step;
@@ -107,26 +72,6 @@ class Deliver final : public Step {
   size_t index_;
 };
 
-class ToImages final : public Step {
- public:
-  ToImages(Value input, Value output) : Step(output), input_(input) {}
-  void Run(const RunState& run) const override { FromPlanes(run.slots[input_.slot], output_.layout, out(run), run.threads); }
-  std::string kernel() const override { return "to images"; }
-
- private:
-  Value input_;
-};
-
-class ToTensor final : public Step {
- public:
-  ToTensor(Value input, Value output) : Step(output), input_(input) {}
-  void Run(const RunState& run) const override { ToPlanes(run.slots[input_.slot], input_.layout, out(run), run.threads); }
-  std::string kernel() const override { return "to tensor"; }
-
- private:
-  Value input_;
-};
-
 }  // namespace
 
 std::unique_ptr<Step> MakeIngest(const KernelTable& kernels, Value output) {
@@ -141,7 +86,5 @@ std::unique_ptr<Step> MakeSplit(Value input, const KernelTable& kernels, Value o
   return std::make_unique<SplitStep>(input, kernels.terms, output);
 }
 std::unique_ptr<Step> MakeDeliver(Value input, size_t index) { return std::make_unique<Deliver>(input, index); }
-std::unique_ptr<Step> MakeToImages(Value input, Value output) { return std::make_unique<ToImages>(input, output); }
-std::unique_ptr<Step> MakeToTensor(Value input, Value output) { return std::make_unique<ToTensor>(input, output); }
 
 }  // namespace repfuse

@@ -9,6 +9,9 @@
 
 namespace repfuse {
 
+// How a value lies: images in the engine's own layout, tensors in row-major order.
+enum class Form { kImages, kTensor };
+
 // Channels of a block of bf16 terms, and of an interleaved pixel of few channels.
 inline constexpr int64_t kTermBlock = 32, kTermPlanar = 4;
 
@@ -50,6 +53,8 @@ struct Layout {
   int64_t at(int64_t n, int64_t plane_index, int64_t y, int64_t x) const {
     return n * image() + plane_index * plane() + (before + y) * row() + (before + x) * pixel();
   }
+  // A channel's first pixel of a row. Of float32 only.
+  int64_t channel(int64_t n, int64_t c, int64_t y) const { return at(n, c / lanes(), y, 0) + c % lanes(); }
   // Elements from the first block of 16 channels to another.
   int64_t block(int64_t index) const { return terms == 0 ? index * plane() : index / 2 * plane() + index % 2 * pixel() / 2; }
   // The same memory as one image: vectors are then the pixels of one row. A window on them is of one pixel, and has no stride.

@@ -5,6 +5,8 @@
 #include <queue>
 #include <tuple>
 
+#include "operators/operator.h"
+
 namespace repfuse {
 namespace {
 
@@ -30,8 +32,6 @@ void NeedBorder(const NetworkNode& node, const ConvChoice& choice, const ImageSh
 
 }  // namespace
 
-bool IsConv(const NetworkNode& node) { return node.kind == NodeKind::kConv || node.kind == NodeKind::kLinear; }
-
 ChannelGroups GroupsOf(const NetworkNode& node, const ImageShape& input) { return {input.channels, node.out_channels, node.groups}; }
 
 int64_t RoundUp(int64_t elements) { return (elements + kBlock - 1) / kBlock * kBlock; }
@@ -46,12 +46,12 @@ MemoryPlan::MemoryPlan(const Network& network, const EngineOptions& options, con
   }
   if (ReadsPlanes()) layouts_[0].form = Layout::Form::kPlanar;
   for (size_t i = 0; i < network.nodes.size(); ++i) {
-    if (IsConv(network.nodes[i])) choices_[i] = Choose(i, options, kernels, threads);
+    if (network.nodes[i].op->is_convolution()) choices_[i] = Choose(i, options, kernels, threads);
   }
   if (options.algorithm == Algorithm::kAuto) CapGrowth(options, kernels, threads);
   int64_t allowance = kBorderAllowance;
   for (size_t i = 0; i < network.nodes.size(); ++i) {
-    if (IsConv(network.nodes[i]) && !ReserveBorder(i, &allowance)) choices_[i] = Plain(network.nodes[i]);
+    if (network.nodes[i].op->is_convolution() && !ReserveBorder(i, &allowance)) choices_[i] = Plain(network.nodes[i]);
   }
   for (Layout& layout : layouts_) {
     const bool pixel = layout.shape.height == 1 && layout.shape.width == 1 && layout.before == 0 && layout.after == 0;
@@ -60,7 +60,7 @@ MemoryPlan::MemoryPlan(const Network& network, const EngineOptions& options, con
   // Vectors make the batch a row of pixels: another tile may suit it.
   for (size_t i = 0; i < network.nodes.size(); ++i) {
     const NetworkNode& node = network.nodes[i];
-    if (!IsConv(node) || choices_[i].method == ConvMethod::kFloat64) continue;
+    if (!node.op->is_convolution() || choices_[i].method == ConvMethod::kFloat64) continue;
     const size_t input = static_cast<size_t>(node.inputs[0]);
     if (layouts_[input].form != Layout::Form::kVectors || layouts_[i + 1].form != Layout::Form::kVectors ||
         IsDepthwise(GroupsOf(node, shapes_[input])))
@@ -127,7 +127,7 @@ Value MemoryPlan::terms(int index) const {
 bool MemoryPlan::CanBeTerms(size_t value) const {
   if (value == 0) return layouts_[0].form == Layout::Form::kPlanar;
   const ConvMethod method = choices_[value - 1].method;
-  return IsConv(network_.nodes[value - 1]) && (method == ConvMethod::kDirect || MultipliesTerms(method));
+  return network_.nodes[value - 1].op->is_convolution() && (method == ConvMethod::kDirect || MultipliesTerms(method));
 }
 
 void MemoryPlan::FindTerms(int terms) {
@@ -138,7 +138,7 @@ void MemoryPlan::FindTerms(int terms) {
     for (size_t k = 0; k < inputs.size(); ++k) {
       const size_t input = static_cast<size_t>(inputs[k]);
       if (input > 0 && inner_[input - 1]) continue;  // lies nowhere
-      if (k == 0 && IsConv(network_.nodes[i]) && MultipliesTerms(choices_[i].method)) as_terms[input] = true;
+      if (k == 0 && network_.nodes[i].op->is_convolution() && MultipliesTerms(choices_[i].method)) as_terms[input] = true;
       else as_float32[input] = true;
     }
   }
@@ -154,7 +154,7 @@ void MemoryPlan::CapGrowth(const EngineOptions& options, const KernelTable& kern
   double plain = 0, held = 0;
   for (size_t i = 0; i < network_.nodes.size(); ++i) {
     plain += static_cast<double>(network_.nodes[i].weight_count) * 4;
-    if (IsConv(network_.nodes[i])) held += choices_[i].bytes;
+    if (network_.nodes[i].op->is_convolution()) held += choices_[i].bytes;
   }
   struct Move {
     double price;  // seconds for a byte saved
@@ -166,7 +166,8 @@ void MemoryPlan::CapGrowth(const EngineOptions& options, const KernelTable& kern
   std::priority_queue<Move, std::vector<Move>, std::greater<>> moves;  // the next of each layer, the cheapest first
   const auto consider = [&](size_t node) {
     const ConvChoice& now = choices_[node];
-    if (!IsConv(network_.nodes[node]) || (now.method != ConvMethod::kWinograd2 && now.method != ConvMethod::kWinograd4)) return;
+    if (!network_.nodes[node].op->is_convolution() || (now.method != ConvMethod::kWinograd2 && now.method != ConvMethod::kWinograd4))
+      return;
     EngineOptions asked = options;
     asked.algorithm = now.method == ConvMethod::kWinograd4 ? Algorithm::kWinograd2 : Algorithm::kDirect;
     ConvChoice smaller = Choose(node, asked, kernels, threads);
@@ -192,8 +193,8 @@ bool MemoryPlan::IsOutput(int value) const {
 }
 
 bool MemoryPlan::IsAlias(size_t node) const {
-  const NetworkNode& flatten = network_.nodes[node];
-  return flatten.kind == NodeKind::kFlatten && layouts_[static_cast<size_t>(flatten.inputs[0])].form == Layout::Form::kVectors &&
+  const NetworkNode& copy = network_.nodes[node];
+  return copy.op->keeps_order && layouts_[static_cast<size_t>(copy.inputs[0])].form == Layout::Form::kVectors &&
          layouts_[node + 1].form == Layout::Form::kVectors;
 }
 
@@ -202,7 +203,7 @@ bool MemoryPlan::ReadsPlanes() const {
   if (shapes_[0].channels > kMaxPlanarChannels || IsOutput(0)) return false;
   for (const NetworkNode& node : network_.nodes) {
     for (size_t i = 0; i < node.inputs.size(); ++i) {
-      if (node.inputs[i] == 0 && (node.kind != NodeKind::kConv || node.groups != 1 || i > 0)) return false;
+      if (node.inputs[i] == 0 && (!node.op->is_convolution() || node.groups != 1 || i > 0)) return false;
     }
   }
   return true;
@@ -212,8 +213,7 @@ bool MemoryPlan::CanBeInner(size_t node, const std::vector<int>& readers) const 
   const int value = static_cast<int>(node) + 1;
   if (node + 1 >= network_.nodes.size() || IsOutput(value) || choices_[node].method != ConvMethod::kDepthwise) return false;
   const NetworkNode &depthwise = network_.nodes[node], &next = network_.nodes[node + 1];
-  if (depthwise.kind != NodeKind::kConv || depthwise.inputs.size() != 1 || next.kind != NodeKind::kConv || next.inputs[0] != value)
-    return false;
+  if (depthwise.inputs.size() != 1 || !next.op->is_convolution() || next.inputs[0] != value) return false;
   const bool pointwise = next.kernel_h == 1 && next.kernel_w == 1 && next.stride_h == 1 && next.stride_w == 1 && next.groups == 1 &&
                          next.pad_top == 0 && next.pad_left == 0 && next.pad_bottom == 0 && next.pad_right == 0;
   return readers[node + 1] == 1 && pointwise && layouts_[node + 1].form == Layout::Form::kBlocked &&

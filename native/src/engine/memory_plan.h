@@ -9,8 +9,6 @@
 
 namespace repfuse {
 
-// Whether a convolution computes it.
-bool IsConv(const NetworkNode& node);
 ChannelGroups GroupsOf(const NetworkNode& node, const ImageShape& input);
 // Elements, to whole vectors.
 int64_t RoundUp(int64_t elements);

@@ -4,11 +4,11 @@
 #include <chrono>
 #include <cstring>
 
-#include "image_steps.h"
+#include "conv_step.h"
+#include "edge_steps.h"
 #include "memory_plan.h"
+#include "operators/operator.h"
 #include "shapes.h"
-#include "tensor_shapes.h"
-#include "tensor_steps.h"
 
 namespace repfuse {
 namespace {
@@ -23,140 +23,14 @@ constexpr double kMinParallelNs = 15e3;
 // Roughly: the table of rates is of convolutions only, and is asked for their kernels.
 double NanosecondsOf(const StepReport& report) { return report.macs * 0.02 + static_cast<double>(report.output.count()) * 0.5; }
 
-using Weights = std::vector<std::shared_ptr<const PackedWeights>>;  // of each node, packed as its choice wants them
-
-WeightForm FormOf(const Network& network, size_t i, const MemoryPlan& memory_plan) {
-  const ConvChoice& choice = memory_plan.choice(i);
-  const bool planar = memory_plan.value(network.nodes[i].inputs[0]).layout.form == Layout::Form::kPlanar;
-  return {choice.method, planar, choice.tile.blocks, choice.terms, choice.row_taps};
-}
-
-// Of an axis: a stride leads nowhere where there is one window, nor a dilation where there is one tap. Their products with anything then
-// fit.
-int64_t StepOf(int64_t step, int64_t steps) { return steps == 1 ? 1 : step; }
-
-ConvSetting SettingOf(const Network& network, size_t i, const MemoryPlan& memory_plan, const Weights& weights, const KernelTable& kernels) {
-  const NetworkNode& node = network.nodes[i];
-  const bool terms = MultipliesTerms(memory_plan.choice(i).method);
-  const Value input = terms ? memory_plan.terms(node.inputs[0]) : memory_plan.value(node.inputs[0]);
-  const ImageShape& output = memory_plan.value(static_cast<int>(i) + 1).layout.shape;
-  return {.input = input,
-          .residual = node.inputs.size() > 1 ? std::optional(memory_plan.value(node.inputs[1])) : std::nullopt,
-          .weights = weights[i],
-          .channels = GroupsOf(node, input.layout.shape),
-          .kernel_h = node.kernel_h,
-          .kernel_w = node.kernel_w,
-          .stride_h = StepOf(node.stride_h, output.height),
-          .stride_w = StepOf(node.stride_w, output.width),
-          .dilation_h = StepOf(node.dilation_h, node.kernel_h),
-          .dilation_w = StepOf(node.dilation_w, node.kernel_w),
-          .pad_top = node.pad_top,
-          .pad_left = node.pad_left,
-          .epilogue = Epilogue(node, kernels),
-          .kernels = &kernels,
-          .form = FormOf(network, i, memory_plan)};
-}
-
-// Whether all that the windows of one axis read lies in the map or its border.
-bool StaysInside(int64_t windows, int64_t kernel, int64_t stride, int64_t dilation, int64_t pad, int64_t size, const Layout& layout) {
-  return pad <= layout.before && (windows - 1) * stride + (kernel - 1) * dilation - pad < size + layout.after;
-}
-
-// What every method but the plain definition takes for granted.
-bool StaysInside(const ConvSetting& s, const ImageShape& output) {
-  const Layout& in = s.input.layout;
-  return StaysInside(output.height, s.kernel_h, s.stride_h, s.dilation_h, s.pad_top, in.shape.height, in) &&
-         StaysInside(output.width, s.kernel_w, s.stride_w, s.dilation_w, s.pad_left, in.shape.width, in);
-}
-
-// Null where the layouts are not what the method needs.
-std::unique_ptr<Step> MakeConv(const Network& network, size_t i, const MemoryPlan& memory_plan, const Weights& weights,
-                               const KernelTable& kernels, int threads) {
-  ConvSetting setting = SettingOf(network, i, memory_plan, weights, kernels);
-  Value output = memory_plan.value(static_cast<int>(i) + 1);
-  if (memory_plan.choice(i).method == ConvMethod::kFloat64) return MakeFloat64Conv(std::move(setting), output);
-  if (i > 0 && memory_plan.IsInner(i - 1)) {
-    ConvSetting depthwise = SettingOf(network, i - 1, memory_plan, weights, kernels);
-    if (!StaysInside(depthwise, setting.input.layout.shape) || !StaysInside(setting, output.layout.shape)) return nullptr;
-    return MakeSeparableConv(std::move(depthwise), std::move(setting), memory_plan.choice(i).tile, threads, output);
-  }
-  const auto are_vectors = [](const Value& value) { return value.layout.form == Layout::Form::kVectors; };
-  if (are_vectors(setting.input) && are_vectors(output) && (!setting.residual || are_vectors(*setting.residual))) {
-    setting.input.layout = setting.input.layout.AsPixels();
-    output.layout = output.layout.AsPixels();
-    if (setting.residual) setting.residual->layout = setting.residual->layout.AsPixels();
-  }
-  if (!StaysInside(setting, output.layout.shape)) return nullptr;
-  const ConvChoice& choice = memory_plan.choice(i);
-  switch (choice.method) {
-    case ConvMethod::kDepthwise: return MakeDepthwiseConv(std::move(setting), output);
-    case ConvMethod::kWinograd2: return MakeWinogradConv(std::move(setting), 2, choice.tile, threads, output);
-    case ConvMethod::kWinograd4: return MakeWinogradConv(std::move(setting), 4, choice.tile, threads, output);
-    case ConvMethod::kFloat64:  // made above
-    case ConvMethod::kDirect:
-    case ConvMethod::kPairs:
-    case ConvMethod::kTiles: break;
-  }
-  return MakeDenseConv(std::move(setting), choice.tile, threads, output);
-}
-
+// Of what is no convolution.
 std::unique_ptr<Step> MakeOther(const NetworkNode& node, const MemoryPlan& memory_plan, const std::vector<Shape>& shapes, int value,
-                                const KernelTable& kernels) {
-  const Value output = memory_plan.value(value);
-  std::vector<Value> inputs;
-  std::vector<TensorValue> tensors;
-  for (const int index : node.inputs) {
-    inputs.push_back(memory_plan.value(index));
-    tensors.push_back({inputs.back(), shapes[static_cast<size_t>(index)]});
-  }
-  // What works on both forms has steps for tensors of any rank, where the others would not do.
-  const bool images = !inputs.empty() && inputs[0].layout.form != Layout::Form::kPlanar;
-  if (!images) {
-    if (auto step = MakeTensorStep(node, tensors, kernels, {output, shapes[static_cast<size_t>(value)]})) return step;
-  }
-  const Value input = inputs[0];
-  const WindowSetting window{node.kernel_h, node.kernel_w, node.stride_h,   node.stride_w,  node.dilation_h,       node.dilation_w,
-                             node.pad_top,  node.pad_left, node.pad_bottom, node.pad_right, node.count_include_pad};
-  switch (node.kind) {
-    case NodeKind::kMaxPool: return MakeMaxPool(input, window, output);
-    case NodeKind::kAveragePool: return MakeAveragePool(input, window, output);
-    case NodeKind::kGlobalAveragePool: return MakeGlobalAveragePool(input, output);
-    case NodeKind::kActivation: return MakeActivation(input, Function(node, kernels), output);
-    case NodeKind::kAdd: return MakeAdd(input, inputs[1], Function(node, kernels), kernels, output);
-    case NodeKind::kBinary: return MakeImageBinary(node, inputs, output);
-    case NodeKind::kConcat: return MakeImageConcat(inputs, output);
-    case NodeKind::kResize: return MakeResize(ResizeLike(node.resize, tensors.size() > 1 ? &tensors[1].shape : nullptr), input, output);
-    case NodeKind::kDepthToSpace: return MakeDepthToSpace(node, input, output);
-    case NodeKind::kToTensor: return MakeToTensor(input, output);
-    case NodeKind::kToImages: return MakeToImages(input, output);
-    case NodeKind::kGate: return MakeGate(input, inputs[1], output);
-    case NodeKind::kSoftmax: return MakeSoftmax(input, output);
-    case NodeKind::kFlatten: return MakeFlatten(input, output);
-    case NodeKind::kFrame: {
-      const float* fill = node.bias.as<float>();
-      const size_t channels = node.bias.bytes() / sizeof(float);
-      return MakeFrame(input, node.pad_top, node.pad_left, std::vector<float>(fill, fill + channels), output);
-    }
-    default: return nullptr;
-  }
-}
-
-// Of a convolution, before it has run; with the one that is computed in the same step.
-StepReport ReportOfConv(const Network& network, size_t i, const std::vector<Shape>& shapes, const MemoryPlan& memory_plan,
-                        const Weights& weights) {
-  const NetworkNode& node = network.nodes[i];
-  const Shape &input = shapes[static_cast<size_t>(node.inputs[0])], &output = shapes[i + 1];
-  StepReport report{.name = node.name, .kernel = {}, .output = output, .macs = 0, .bytes = 0, .estimate = 0, .seconds = 0};
-  report.macs = static_cast<double>(output.count()) * static_cast<double>(input[1] / node.groups * node.kernel_h * node.kernel_w);
-  report.bytes = static_cast<double>(weights[i]->bytes());
-  report.estimate = memory_plan.choice(i).estimate;
-  if (i == 0 || !memory_plan.IsInner(i - 1)) return report;
-  const StepReport inner = ReportOfConv(network, i - 1, shapes, memory_plan, weights);
-  report.name = inner.name + " + " + report.name;
-  report.macs += inner.macs;
-  report.bytes += inner.bytes;
-  report.estimate += inner.estimate;
-  return report;
+                                const std::vector<Form>& forms, const KernelTable& kernels) {
+  const auto shaped = [&](int index) { return ShapedValue{memory_plan.value(index), shapes[static_cast<size_t>(index)]}; };
+  std::vector<ShapedValue> inputs;
+  for (const int index : node.inputs) inputs.push_back(shaped(index));
+  const Form form = forms[static_cast<size_t>(node.inputs.empty() ? value : node.inputs[0])];
+  return node.op->step({node, inputs, shaped(value), form, kernels});
 }
 
 Checked WeightBytes(const Network& network) {
@@ -182,14 +56,14 @@ Status Plan::Compile(const Network& network, const EngineOptions& options, Weigh
   const Status fits = memory_plan.FitsInto(limit);
   if (!fits.ok()) return fits;
 
-  Weights weights(network.nodes.size());
+  NodeWeights weights(network.nodes.size());
   std::atomic<bool> failed{false};
   ParallelFor(static_cast<int64_t>(network.nodes.size()), threads, [&](int64_t index, int) {
     const size_t i = static_cast<size_t>(index);
     const NetworkNode& node = network.nodes[i];
-    if (!IsConv(node)) return;
+    if (!node.op->is_convolution()) return;
     const Value from = memory_plan.value(node.inputs[0]);
-    weights[i] = store.Get(i, FormOf(network, i, memory_plan), GroupsOf(node, from.layout.shape));
+    weights[i] = store.Get(i, WeightFormOf(network, i, memory_plan), GroupsOf(node, from.layout.shape));
     if (weights[i] == nullptr) failed = true;
   });
   if (Cancelled()) return {Code::kCancelled, "cancelled"};
@@ -229,10 +103,11 @@ Status Plan::Compile(const Network& network, const EngineOptions& options, Weigh
   for (size_t i = 0; i < network.nodes.size(); ++i) {
     if (memory_plan.IsInner(i)) continue;
     const int value = static_cast<int>(i) + 1;
-    if (IsConv(network.nodes[i]))
-      add(MakeConv(network, i, memory_plan, weights, kernels, threads), ReportOfConv(network, i, shapes, memory_plan, weights), value - 1);
+    if (network.nodes[i].op->is_convolution())
+      add(MakeConvStep(network, i, memory_plan, weights, kernels, threads), ReportOfConv(network, i, shapes, memory_plan, weights),
+          value - 1);
     else if (!memory_plan.IsAlias(i))
-      add(MakeOther(network.nodes[i], memory_plan, shapes, value, kernels), report(network.nodes[i].name, value), value - 1);
+      add(MakeOther(network.nodes[i], memory_plan, shapes, value, forms, kernels), report(network.nodes[i].name, value), value - 1);
     add_twin(network.nodes[i].name, value);
   }
   for (size_t k = 0; k < network.outputs.size(); ++k)

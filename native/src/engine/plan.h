@@ -6,9 +6,8 @@
 #include <mutex>
 #include <vector>
 
-#include "convolutions.h"
-#include "select.h"
-#include "steps.h"
+#include "repfuse/engine.h"
+#include "step.h"
 #include "weight_store.h"
 
 namespace repfuse {

@@ -3,12 +3,11 @@
 
 #include <vector>
 
-#include "repfuse/engine.h"
+#include "layout.h"
+#include "repfuse/network.h"
+#include "repfuse/status.h"
 
 namespace repfuse {
-
-// How a value lies: images in the engine's own layout, tensors row-major.
-enum class Form { kImages, kTensor };
 
 // Whether a node's numbers are in range (2^31 at most) and fit each other, whatever the input: nothing else may be reckoned with them
 // before.

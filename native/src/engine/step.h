@@ -1,6 +1,8 @@
 // One step of a plan: reads values, writes one, takes no memory.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
 #include <string>
 
 #include "layout.h"
@@ -52,45 +54,43 @@ class FlushDenormals {
   unsigned saved_;
 };
 
-// ParallelFor for steps: no memory for the closure, denormals flushed on every thread.
+// ParallelFor for steps, in ranges: calls body(begin, end, slot), no memory for the closure, denormals flushed on every thread.
 template <typename Body>
-void ForEach(int64_t count, int threads, const Body& body) {
-  if (threads == 1 || count == 1) {  // the caller of a step has flushed denormals
-    for (int64_t i = 0; i < count && !Cancelled(); ++i) body(i, 0);
-    return;
-  }
+void ForRanges(int64_t count, int threads, const Body& body) {
+  if (threads == 1 || count == 1) return body(0, count, 0);  // the caller of a step has flushed denormals
   struct {
     int64_t count, lanes;
     const Body& body;
   } const work{count, std::min<int64_t>(count, threads), body};
   ParallelFor(work.lanes, threads, [&work](int64_t lane, int slot) {
     const FlushDenormals flush;
-    const int64_t end = work.count * (lane + 1) / work.lanes;
-    for (int64_t i = work.count * lane / work.lanes; i < end && !Cancelled(); ++i) work.body(i, slot);
+    work.body(work.count * lane / work.lanes, work.count * (lane + 1) / work.lanes, slot);
   });
 }
 
-// An activation with its parameters, on spans; x may equal y.
-class Function {
- public:
-  Function() = default;
-  Function(const NetworkNode& node, const KernelTable& kernels);
-  explicit operator bool() const { return active_; }
-  void operator()(const float* x, float* y, size_t n) const;
+// The same one by one: body(index, slot).
+template <typename Body>
+void ForEach(int64_t count, int threads, const Body& body) {
+  ForRanges(count, threads, [&](int64_t begin, int64_t end, int slot) {
+    for (int64_t i = begin; i < end && !Cancelled(); ++i) body(i, slot);
+  });
+}
 
- private:
-  bool active_ = false;
-  Activation activation_ = Activation::kRelu;
-  float alpha_ = 0, beta_ = 0;
-  UnaryF32 kernel_ = nullptr;  // of those that have one
-};
-
-// An activation as what a tile can do by itself (bounds) and what must follow.
-struct Epilogue {
-  float low, high;
-  Function after;
-
-  Epilogue(const NetworkNode& node, const KernelTable& kernels);
-};
+// Every row of a layout's maps: body(image, plane, row).
+template <typename Body>
+void ForRows(const Layout& layout, int threads, const Body& body) {
+  const int64_t height = layout.shape.height, planes = layout.planes();
+  ForRanges(layout.shape.batch * planes * height, threads, [&](int64_t begin, int64_t end, int) {
+    int64_t y = begin % height, plane = begin / height % planes, n = begin / height / planes;
+    for (int64_t i = begin; i < end && !Cancelled(); ++i) {
+      body(n, plane, y);
+      if (++y < height) continue;
+      y = 0;
+      if (++plane < planes) continue;
+      plane = 0;
+      ++n;
+    }
+  });
+}
 
 }  // namespace repfuse

@@ -28,6 +28,19 @@ inline Strides BroadcastStrides(const Shape& operand, const Shape& result) {
   return strides;
 }
 
+// Numpy's rule: shapes meet from the right, a 1 spreads. False where they do not meet.
+inline bool Broadcast(const Shape& a, const Shape& b, Shape* out) {
+  *out = {};
+  out->rank = std::max(a.rank, b.rank);
+  for (int axis = 0; axis < out->rank; ++axis) {
+    const int in_a = axis - (out->rank - a.rank), in_b = axis - (out->rank - b.rank);
+    const int64_t of_a = in_a < 0 ? 1 : a[in_a], of_b = in_b < 0 ? 1 : b[in_b];
+    if (of_a != of_b && of_a != 1 && of_b != 1) return false;
+    (*out)[axis] = of_a == 1 ? of_b : of_a;
+  }
+  return true;
+}
+
 template <size_t kOperands>
 class Walk {
  public:

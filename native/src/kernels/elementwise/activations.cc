@@ -1,9 +1,11 @@
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "repfuse/elementwise.h"
 #include "repfuse/kernels.h"
 #include "repfuse/parallel.h"
+#include "softmax.h"
 
 namespace repfuse {
 namespace {
@@ -14,29 +16,27 @@ void ForShares(int64_t count, int threads, const std::function<void(int64_t begi
   ParallelFor((count + kShare - 1) / kShare, threads, [&](int64_t i, int) { body(i * kShare, std::min(kShare, count - i * kShare)); });
 }
 
-double Apply(Activation kind, double x) {
-  switch (kind) {
-    case Activation::kRelu:  // has kernels of its own
-    case Activation::kClip:
-    case Activation::kLeakyRelu:
-    case Activation::kHardSigmoid:
-    case Activation::kTanh: break;  // take parameters, see engine/step.h
-    case Activation::kSigmoid: return 1.0 / (1.0 + std::exp(-x));
-    case Activation::kSilu: return x / (1.0 + std::exp(-x));
-    case Activation::kHardswish: return x * std::clamp(x + 3.0, 0.0, 6.0) / 6.0;
-  }
-  return x;
+template <double (*kOf)(double)>
+void Each(std::span<const float> x, float* y, int threads) {
+  ForShares(static_cast<int64_t>(x.size()), threads, [&](int64_t begin, int64_t size) {
+    for (int64_t i = begin; i < begin + size; ++i) y[i] = static_cast<float>(kOf(x[static_cast<size_t>(i)]));
+  });
 }
+
+double SigmoidOf(double x) { return 1.0 / (1.0 + std::exp(-x)); }
+double SiluOf(double x) { return x / (1.0 + std::exp(-x)); }
+double HardswishOf(double x) { return x * std::clamp(x + 3.0, 0.0, 6.0) / 6.0; }
 
 }  // namespace
 
-void Activate(Activation kind, const float* x, float* y, int64_t count, int threads) {
+void Relu(std::span<const float> x, float* y, int threads) {
   const UnaryF32 relu = Kernels().relu;
-  ForShares(count, threads, [&](int64_t begin, int64_t size) {
-    if (kind == Activation::kRelu) return relu(x + begin, y + begin, static_cast<size_t>(size));
-    for (int64_t i = begin; i < begin + size; ++i) y[i] = static_cast<float>(Apply(kind, x[i]));
-  });
+  ForShares(static_cast<int64_t>(x.size()), threads,
+            [&](int64_t begin, int64_t size) { relu(x.data() + begin, y + begin, static_cast<size_t>(size)); });
 }
+void Sigmoid(std::span<const float> x, float* y, int threads) { Each<SigmoidOf>(x, y, threads); }
+void Silu(std::span<const float> x, float* y, int threads) { Each<SiluOf>(x, y, threads); }
+void Hardswish(std::span<const float> x, float* y, int threads) { Each<HardswishOf>(x, y, threads); }
 
 void Add(const float* a, const float* b, float* y, int64_t count, int threads) {
   const BinaryF32 add = Kernels().add;
@@ -48,10 +48,8 @@ void Softmax(int64_t outer, int64_t channels, int64_t inner, const float* x, flo
     for (int64_t i = 0; i < inner; ++i) {
       const float* in = x + n * channels * inner + i;
       float* out = y + n * channels * inner + i;
-      double largest = in[0], sum = 0;
-      for (int64_t c = 1; c < channels; ++c) largest = std::max<double>(largest, in[c * inner]);
-      for (int64_t c = 0; c < channels; ++c) sum += std::exp(in[c * inner] - largest);
-      for (int64_t c = 0; c < channels; ++c) out[c * inner] = static_cast<float>(std::exp(in[c * inner] - largest) / sum);
+      Softmax(
+          channels, [&](int64_t c) { return static_cast<double>(in[c * inner]); }, [&](int64_t c) -> float& { return out[c * inner]; });
     }
   });
 }

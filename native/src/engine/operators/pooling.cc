@@ -1,11 +1,34 @@
-// Pooling, 16 channels at a time.
+// Pooling over windows and over whole maps, 16 channels at a time.
 #include <algorithm>
 #include <limits>
 
-#include "steps.h"
+#include "operator.h"
 
 namespace repfuse {
 namespace {
+
+// A last window may begin in the map or its left padding, no further. Rounded up, one that is larger than all there is may be the only one.
+int64_t Pooled(int64_t size, int64_t kernel, int64_t stride, int64_t before, int64_t after, bool ceil_mode) {
+  const int64_t free = size + before + after - kernel + (ceil_mode ? stride - 1 : 0);
+  if (free < 0 || before < 0 || after < 0) return 0;
+  int64_t count = free / stride + 1;
+  if (ceil_mode && (count - 1) * stride >= size + before) --count;
+  return count;
+}
+
+Status WindowsResult(const NetworkNode& node, std::span<const Shape> inputs, Form, Shape* out) {
+  if (inputs[0].rank != 4) return Fails("an input that is no image");
+  const int64_t kernel_h = (node.kernel_h - 1) * node.dilation_h + 1, kernel_w = (node.kernel_w - 1) * node.dilation_w + 1;
+  (*out)[2] = Pooled(inputs[0][2], kernel_h, node.stride_h, node.pad_top, node.pad_bottom, node.ceil_mode);
+  (*out)[3] = Pooled(inputs[0][3], kernel_w, node.stride_w, node.pad_left, node.pad_right, node.ceil_mode);
+  return (*out)[2] < 1 || (*out)[3] < 1 ? Fails("a size of the pooling") : Ok();
+}
+
+Status GlobalResult(const NetworkNode&, std::span<const Shape> inputs, Form, Shape* out) {
+  if (inputs[0].rank != 4) return Fails("an input that is no image");
+  *out = Shape::Of({inputs[0][0], inputs[0][1], 1, 1});
+  return Ok();
+}
 
 // Every step-th index from begin, before end.
 struct Range {
@@ -22,12 +45,15 @@ Range RangeOf(int64_t first, int64_t taps, int64_t step, int64_t end) {
 // Windows of one row of outputs after the other. `end` is that of the padded input.
 class Pool : public Step {
  public:
-  Pool(Value input, WindowSetting window, Value output) : Step(output), input_(input), w_(window) {}
+  explicit Pool(const StepParts& parts) : Step(parts.output.value), input_(parts.inputs[0].value) {
+    const NetworkNode& node = parts.node;
+    w_ = {node.kernel_h, node.kernel_w, node.stride_h,   node.stride_w,  node.dilation_h,       node.dilation_w,
+          node.pad_top,  node.pad_left, node.pad_bottom, node.pad_right, node.count_include_pad};
+  }
 
   void Run(const RunState& run) const override {
     const Layout &in = input_.layout, &to = output_.layout;
-    ForEach(to.shape.batch * to.blocks() * to.shape.height, run.threads, [&](int64_t index, int) {
-      const int64_t y = index % to.shape.height, block = index / to.shape.height % to.blocks(), n = index / to.shape.height / to.blocks();
+    ForRows(to, run.threads, [&](int64_t n, int64_t block, int64_t y) {
       const float* x = run.slots[input_.slot] + in.at(n, block, 0, 0);
       float* row = out(run) + to.at(n, block, y, 0);
       const Range rows = RangeOf(y * w_.stride_h - w_.pad_top, w_.kernel_h, w_.dilation_h, in.shape.height + w_.pad_bottom);
@@ -42,13 +68,17 @@ class Pool : public Step {
   virtual void RunWindow(const float* x, Range rows, Range columns, float* y) const = 0;
 
   Value input_;
-  WindowSetting w_;
+  struct {
+    int64_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left, pad_bottom, pad_right;
+    bool count_include_pad;
+  } w_;
 };
 
 // A pixel of a block, in registers of the baseline.
 using Quad __attribute__((vector_size(4 * sizeof(float)), may_alias)) = float;
 constexpr int kQuads = kBlock / 4;
 
+// Padding counts as minus infinity; NaN wins.
 class MaxPool final : public Pool {
  public:
   using Pool::Pool;
@@ -78,6 +108,7 @@ class MaxPool final : public Pool {
   }
 };
 
+// Sums in float64. What hangs over the padded edge is never counted.
 class AveragePool final : public Pool {
  public:
   using Pool::Pool;
@@ -100,7 +131,7 @@ class AveragePool final : public Pool {
 
 class GlobalAveragePool final : public Step {
  public:
-  GlobalAveragePool(Value input, Value output) : Step(output), input_(input) {}
+  explicit GlobalAveragePool(const StepParts& parts) : Step(parts.output.value), input_(parts.inputs[0].value) {}
 
   void Run(const RunState& run) const override {
     const Layout &in = input_.layout, &to = output_.layout;
@@ -126,12 +157,10 @@ class GlobalAveragePool final : public Step {
 
 }  // namespace
 
-std::unique_ptr<Step> MakeMaxPool(Value input, WindowSetting window, Value output) {
-  return std::make_unique<MaxPool>(input, window, output);
-}
-std::unique_ptr<Step> MakeAveragePool(Value input, WindowSetting window, Value output) {
-  return std::make_unique<AveragePool>(input, window, output);
-}
-std::unique_ptr<Step> MakeGlobalAveragePool(Value input, Value output) { return std::make_unique<GlobalAveragePool>(input, output); }
+const Operator kMaxPool{.name = "maxPool", .inputs = {1, 1}, .forms = Forms::kImages, .shape = WindowsResult, .step = MakeStep<MaxPool>};
+const Operator kAveragePool{
+    .name = "averagePool", .inputs = {1, 1}, .forms = Forms::kImages, .shape = WindowsResult, .step = MakeStep<AveragePool>};
+const Operator kGlobalAveragePool{
+    .name = "globalAveragePool", .inputs = {1, 1}, .forms = Forms::kImages, .shape = GlobalResult, .step = MakeStep<GlobalAveragePool>};
 
 }  // namespace repfuse

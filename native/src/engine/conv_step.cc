@@ -1,0 +1,102 @@
+#include "conv_step.h"
+
+#include "convolutions.h"
+
+namespace repfuse {
+namespace {
+
+// Of an axis: a stride leads nowhere where there is one window, nor a dilation where there is one tap. Their products with anything then
+// fit.
+int64_t StepOf(int64_t step, int64_t steps) { return steps == 1 ? 1 : step; }
+
+ConvSetting SettingOf(const Network& network, size_t i, const MemoryPlan& memory_plan, const NodeWeights& weights,
+                      const KernelTable& kernels) {
+  const NetworkNode& node = network.nodes[i];
+  const bool terms = MultipliesTerms(memory_plan.choice(i).method);
+  const Value input = terms ? memory_plan.terms(node.inputs[0]) : memory_plan.value(node.inputs[0]);
+  const ImageShape& output = memory_plan.value(static_cast<int>(i) + 1).layout.shape;
+  return {.input = input,
+          .residual = node.inputs.size() > 1 ? std::optional(memory_plan.value(node.inputs[1])) : std::nullopt,
+          .weights = weights[i],
+          .channels = GroupsOf(node, input.layout.shape),
+          .kernel_h = node.kernel_h,
+          .kernel_w = node.kernel_w,
+          .stride_h = StepOf(node.stride_h, output.height),
+          .stride_w = StepOf(node.stride_w, output.width),
+          .dilation_h = StepOf(node.dilation_h, node.kernel_h),
+          .dilation_w = StepOf(node.dilation_w, node.kernel_w),
+          .pad_top = node.pad_top,
+          .pad_left = node.pad_left,
+          .epilogue = Epilogue(node, kernels),
+          .kernels = &kernels,
+          .form = WeightFormOf(network, i, memory_plan)};
+}
+
+// Whether all that the windows of one axis read lies in the map or its border.
+bool StaysInside(int64_t windows, int64_t kernel, int64_t stride, int64_t dilation, int64_t pad, int64_t size, const Layout& layout) {
+  return pad <= layout.before && (windows - 1) * stride + (kernel - 1) * dilation - pad < size + layout.after;
+}
+
+// What every method but the plain definition takes for granted.
+bool StaysInside(const ConvSetting& s, const ImageShape& output) {
+  const Layout& in = s.input.layout;
+  return StaysInside(output.height, s.kernel_h, s.stride_h, s.dilation_h, s.pad_top, in.shape.height, in) &&
+         StaysInside(output.width, s.kernel_w, s.stride_w, s.dilation_w, s.pad_left, in.shape.width, in);
+}
+
+}  // namespace
+
+WeightForm WeightFormOf(const Network& network, size_t i, const MemoryPlan& memory_plan) {
+  const ConvChoice& choice = memory_plan.choice(i);
+  const bool planar = memory_plan.value(network.nodes[i].inputs[0]).layout.form == Layout::Form::kPlanar;
+  return {choice.method, planar, choice.tile.blocks, choice.terms, choice.row_taps};
+}
+
+std::unique_ptr<Step> MakeConvStep(const Network& network, size_t i, const MemoryPlan& memory_plan, const NodeWeights& weights,
+                                   const KernelTable& kernels, int threads) {
+  ConvSetting setting = SettingOf(network, i, memory_plan, weights, kernels);
+  Value output = memory_plan.value(static_cast<int>(i) + 1);
+  if (memory_plan.choice(i).method == ConvMethod::kFloat64) return MakeFloat64Conv(std::move(setting), output);
+  if (i > 0 && memory_plan.IsInner(i - 1)) {
+    ConvSetting depthwise = SettingOf(network, i - 1, memory_plan, weights, kernels);
+    if (!StaysInside(depthwise, setting.input.layout.shape) || !StaysInside(setting, output.layout.shape)) return nullptr;
+    return MakeSeparableConv(std::move(depthwise), std::move(setting), memory_plan.choice(i).tile, threads, output);
+  }
+  const auto are_vectors = [](const Value& value) { return value.layout.form == Layout::Form::kVectors; };
+  if (are_vectors(setting.input) && are_vectors(output) && (!setting.residual || are_vectors(*setting.residual))) {
+    setting.input.layout = setting.input.layout.AsPixels();
+    output.layout = output.layout.AsPixels();
+    if (setting.residual) setting.residual->layout = setting.residual->layout.AsPixels();
+  }
+  if (!StaysInside(setting, output.layout.shape)) return nullptr;
+  const ConvChoice& choice = memory_plan.choice(i);
+  switch (choice.method) {
+    case ConvMethod::kDepthwise: return MakeDepthwiseConv(std::move(setting), output);
+    case ConvMethod::kWinograd2: return MakeWinogradConv(std::move(setting), 2, choice.tile, threads, output);
+    case ConvMethod::kWinograd4: return MakeWinogradConv(std::move(setting), 4, choice.tile, threads, output);
+    case ConvMethod::kFloat64:  // made above
+    case ConvMethod::kDirect:
+    case ConvMethod::kPairs:
+    case ConvMethod::kTiles: break;
+  }
+  return MakeDenseConv(std::move(setting), choice.tile, threads, output);
+}
+
+StepReport ReportOfConv(const Network& network, size_t i, const std::vector<Shape>& shapes, const MemoryPlan& memory_plan,
+                        const NodeWeights& weights) {
+  const NetworkNode& node = network.nodes[i];
+  const Shape &input = shapes[static_cast<size_t>(node.inputs[0])], &output = shapes[i + 1];
+  StepReport report{.name = node.name, .kernel = {}, .output = output, .macs = 0, .bytes = 0, .estimate = 0, .seconds = 0};
+  report.macs = static_cast<double>(output.count()) * static_cast<double>(input[1] / node.groups * node.kernel_h * node.kernel_w);
+  report.bytes = static_cast<double>(weights[i]->bytes());
+  report.estimate = memory_plan.choice(i).estimate;
+  if (i == 0 || !memory_plan.IsInner(i - 1)) return report;
+  const StepReport inner = ReportOfConv(network, i - 1, shapes, memory_plan, weights);
+  report.name = inner.name + " + " + report.name;
+  report.macs += inner.macs;
+  report.bytes += inner.bytes;
+  report.estimate += inner.estimate;
+  return report;
+}
+
+}  // namespace repfuse

@@ -1,0 +1,17 @@
+// Where data enter and leave the engine's layout.
+#pragma once
+
+#include <memory>
+
+#include "step.h"
+
+namespace repfuse {
+
+// The caller's NCHW to the first value (of terms only if it is planar).
+std::unique_ptr<Step> MakeIngest(const KernelTable& kernels, Value output);
+// A value to the caller's output of that index.
+std::unique_ptr<Step> MakeDeliver(Value input, size_t index);
+// A value of float32, in blocks of channels, as bf16 terms.
+std::unique_ptr<Step> MakeSplit(Value input, const KernelTable& kernels, Value output);
+
+}  // namespace repfuse

@@ -1,0 +1,44 @@
+// Functions of one number, as a step of their own and behind a convolution or a sum.
+#pragma once
+
+#include <cstddef>
+
+#include "repfuse/kernels.h"
+#include "repfuse/network.h"
+
+namespace repfuse {
+
+struct Activation {
+  const char* name;
+  void (*row)(const float* x, float* y, size_t n, float alpha, float beta);
+  UnaryF32 (*kernel)(const KernelTable& kernels) = nullptr;  // instead of `row`
+  // Those that only keep numbers within bounds, lowest and highest: false where these parameters are none.
+  bool (*bounds)(float alpha, float beta, float* low, float* high) = nullptr;
+};
+
+// An activation with its parameters, on spans; x may equal y. Without one it is false.
+class AppliedActivation {
+ public:
+  AppliedActivation() = default;
+  AppliedActivation(const NetworkNode& node, const KernelTable& kernels);
+  explicit operator bool() const { return kernel_ != nullptr || row_ != nullptr; }
+  void operator()(const float* x, float* y, size_t n) const {
+    if (kernel_ != nullptr) return kernel_(x, y, n);
+    row_(x, y, n, alpha_, beta_);
+  }
+
+ private:
+  UnaryF32 kernel_ = nullptr;  // of those that have one
+  void (*row_)(const float* x, float* y, size_t n, float alpha, float beta) = nullptr;
+  float alpha_ = 0, beta_ = 0;
+};
+
+// An activation as what a tile can do by itself (bounds) and what must follow.
+struct Epilogue {
+  float low, high;
+  AppliedActivation after;
+
+  Epilogue(const NetworkNode& node, const KernelTable& kernels);
+};
+
+}  // namespace repfuse

@@ -1,0 +1,185 @@
+// The table of functions of two numbers, and the operators that apply one: on tensors as numpy broadcasts them, on images where their
+// sizes are equal or 1; a constant beside images has one value, or one for each channel. A gate is a product of images.
+#include <algorithm>
+#include <vector>
+
+#include "../walk.h"
+#include "operator.h"
+
+namespace repfuse {
+
+// Numbers y = f(a, b), one after the other in y, and how far an operand's lie apart (0: one for all).
+struct BinaryRows {
+  const float *a, *b;
+  float* y;
+  int64_t outer, inner;
+  int64_t a_outer, b_outer, a_inner, b_inner;
+};
+
+struct BinaryFunction {
+  const char* name;
+  void (*run)(const BinaryRows& rows);
+};
+
+namespace {
+
+// The one loop.
+template <float (*kOf)(float a, float b)>
+void Rows(const BinaryRows& r) {
+  const bool block = r.inner == kBlock && r.a_inner == 1 && r.b_inner == 1;
+  for (int64_t o = 0; o < r.outer; ++o) {
+    const float *a = r.a + o * r.a_outer, *b = r.b + o * r.b_outer;
+    float* y = r.y + o * r.inner;
+    if (block)
+      for (int i = 0; i < kBlock; ++i) y[i] = kOf(a[i], b[i]);
+    else
+      for (int64_t i = 0; i < r.inner; ++i) y[i] = kOf(a[i * r.a_inner], b[i * r.b_inner]);
+  }
+}
+
+float Sum(float a, float b) { return a + b; }
+float Difference(float a, float b) { return a - b; }
+float Product(float a, float b) { return a * b; }
+float Quotient(float a, float b) { return a / b; }
+float PRelu(float x, float slope) { return x < 0 ? x * slope : x; }
+
+// A new function is a row: its name and Rows<what it makes of two numbers>.
+constexpr BinaryFunction kFunctions[] = {
+    {"add", Rows<Sum>}, {"sub", Rows<Difference>}, {"mul", Rows<Product>}, {"div", Rows<Quotient>}, {"prelu", Rows<PRelu>}};
+
+bool IsOfChannels(const Shape& constant, const Shape& images) {
+  for (int axis = 0; axis < constant.rank; ++axis) {
+    if (constant[axis] != 1 && images.rank - constant.rank + axis != 1) return false;
+  }
+  return constant.rank <= images.rank;
+}
+
+Status BinaryResult(const NetworkNode& node, std::span<const Shape> inputs, Form form, Shape* out) {
+  if (node.function == nullptr) return Fails("the function");
+  Shape other = inputs.back();
+  if (inputs.size() == 1) {
+    other = ShapeOfInts(node);
+    if (!IsConstantOf(node, other)) return Fails("the size of a constant");
+    if (form == Form::kImages && !IsOfChannels(other, inputs[0])) return Fails("the shape of a constant beside images");
+  } else if (form == Form::kImages && inputs[0].rank != inputs[1].rank) {
+    return Fails("the shapes of two images");
+  }
+  return Broadcast(inputs[0], other, out) ? Ok() : Fails("shapes that do not meet");
+}
+
+Status GateResult(const NetworkNode&, std::span<const Shape> inputs, Form, Shape*) {
+  const Shape& x = inputs[0];
+  if (x.rank != 4) return Fails("an input that is no image");
+  return inputs[1] == Shape::Of({x[0], x[1], 1, 1}) ? Ok() : Fails("the shape of a gate");
+}
+
+class BinaryOfImages final : public Step {
+ public:
+  BinaryOfImages(const StepParts& parts, const char* name, const BinaryFunction& function)
+      : Step(parts.output.value), name_(name), function_(function), constant_first_(parts.node.constant_first) {
+    for (const ShapedValue& input : parts.inputs) {
+      const ImageShape& s = input.value.layout.shape;
+      const auto many = [](int64_t size) { return size > 1 ? int64_t{1} : 0; };
+      inputs_.push_back(input.value);
+      follows_.push_back({many(s.batch), many(s.channels), many(s.height), many(s.width)});
+    }
+    if (inputs_.size() > 1) return;
+    // One value for each channel, in blocks.
+    const AlignedBuffer& constant = parts.node.bias;
+    const size_t count = constant.bytes() / sizeof(float), channels = static_cast<size_t>(output_.layout.shape.channels);
+    constant_.assign(static_cast<size_t>(output_.layout.planes() * output_.layout.lanes()), 0.0f);
+    for (size_t c = 0; c < channels; ++c) constant_[c] = constant.as<float>()[count == 1 ? 0 : c];
+  }
+
+  void Run(const RunState& run) const override {
+    const Layout& to = output_.layout;
+    const int64_t lanes = to.lanes();
+    ForRows(to, run.threads, [&](int64_t n, int64_t plane, int64_t y) {
+      float* row = out(run) + to.at(n, plane, y, 0);
+      const Operand first = At(run, 0, n, plane, y);
+      const Operand second = inputs_.size() > 1 ? At(run, 1, n, plane, y) : Operand{constant_.data() + plane * lanes, 0, 1};
+      const Operand &a = constant_first_ ? second : first, &b = constant_first_ ? first : second;
+      function_.run({a.row, b.row, row, to.shape.width, lanes, a.pixel, b.pixel, a.lane, b.lane});
+      ClearPaddedChannels(to, plane, row);
+    });
+  }
+  std::string kernel() const override { return name_; }
+
+ private:
+  // How an operand follows the result: 0 along what it has one of.
+  struct Follow {
+    int64_t image, channel, row, pixel;
+  };
+  struct Operand {
+    const float* row;
+    int64_t pixel, lane;
+  };
+  Operand At(const RunState& run, size_t index, int64_t n, int64_t plane, int64_t y) const {
+    const Layout& layout = inputs_[index].layout;
+    const Follow& f = follows_[index];
+    return {run.slots[inputs_[index].slot] + layout.at(n * f.image, plane * f.channel, y * f.row, 0), f.pixel * layout.pixel(), f.channel};
+  }
+
+  const char* name_;
+  const BinaryFunction& function_;
+  std::vector<Value> inputs_;
+  std::vector<Follow> follows_;
+  std::vector<float> constant_;
+  bool constant_first_;
+};
+
+class BinaryOfTensors final : public Step {
+ public:
+  explicit BinaryOfTensors(const StepParts& parts)
+      : Step(parts.output.value), function_(*parts.node.function), walk_(parts.output.shape, StridesOf(parts)) {
+    for (const ShapedValue& input : parts.inputs) slots_.push_back(input.value.slot);
+    if (slots_.size() > 1) return;
+    const AlignedBuffer& constant = parts.node.bias;
+    constant_.assign(constant.as<float>(), constant.as<float>() + constant.bytes() / sizeof(float));
+    slots_.insert(parts.node.constant_first ? slots_.begin() : slots_.end(), -1);
+  }
+  void Run(const RunState& run) const override {
+    const float* a = slots_[0] < 0 ? constant_.data() : run.slots[slots_[0]];
+    const float* b = slots_[1] < 0 ? constant_.data() : run.slots[slots_[1]];
+    float* y = out(run);
+    walk_.ForRows(run.threads, [&](int64_t to, const std::array<int64_t, 2>& from, int64_t count, const std::array<int64_t, 2>& step) {
+      function_.run({a + from[0], b + from[1], y + to, 1, count, 0, 0, step[0], step[1]});
+    });
+  }
+  std::string kernel() const override { return "binary"; }
+
+ private:
+  static std::array<Strides, 2> StridesOf(const StepParts& parts) {
+    const Shape& result = parts.output.shape;
+    const Strides first = BroadcastStrides(parts.inputs[0].shape, result);
+    if (parts.inputs.size() > 1) return {first, BroadcastStrides(parts.inputs[1].shape, result)};
+    const Strides other = BroadcastStrides(ShapeOfInts(parts.node), result);
+    return parts.node.constant_first ? std::array{other, first} : std::array{first, other};
+  }
+
+  const BinaryFunction& function_;
+  Walk<2> walk_;
+  std::vector<int> slots_;  // -1: the constant
+  std::vector<float> constant_;
+};
+
+std::unique_ptr<Step> BinaryStep(const StepParts& parts) {
+  if (parts.form == Form::kTensor) return std::make_unique<BinaryOfTensors>(parts);
+  return std::make_unique<BinaryOfImages>(parts, "binary", *parts.node.function);
+}
+
+std::unique_ptr<Step> GateStep(const StepParts& parts) {
+  return std::make_unique<BinaryOfImages>(parts, "gate", *FindBinaryFunction("mul"));
+}
+
+}  // namespace
+
+const BinaryFunction* FindBinaryFunction(std::string_view name) {
+  const auto* found = std::find_if(std::begin(kFunctions), std::end(kFunctions), [&](const BinaryFunction& f) { return f.name == name; });
+  return found == std::end(kFunctions) ? nullptr : found;
+}
+
+const Operator kBinary{.name = "binary", .inputs = {1, 2}, .forms = Forms::kAsInputs, .shape = BinaryResult, .step = BinaryStep};
+const Operator kGate{.name = "gate", .inputs = {2, 2}, .forms = Forms::kImages, .shape = GateResult, .step = GateStep};
+
+}  // namespace repfuse

@@ -1,0 +1,76 @@
+// What the engine knows of an operator: one row, defined in the file of this folder that bears its name and listed in table.cc.
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "../step.h"
+#include "repfuse/network.h"
+#include "repfuse/status.h"
+
+namespace repfuse {
+
+// The forms of an operator's inputs and of its result.
+enum class Forms {
+  kImages,    // images of images
+  kTensors,   // a tensor of tensors
+  kAsInputs,  // images of images, or a tensor of tensors
+  kToTensor,  // a tensor of images
+  kToImages,  // images of a tensor
+};
+
+struct InputCount {
+  size_t least, most;
+};
+
+// A value of a plan with the shape that it has in the network.
+struct ShapedValue {
+  Value value;
+  Shape shape;
+};
+
+// What a step is made of.
+struct StepParts {
+  const NetworkNode& node;
+  std::span<const ShapedValue> inputs;
+  const ShapedValue& output;
+  Form form;  // of the inputs
+  const KernelTable& kernels;
+};
+
+struct Operator {
+  const char* name;  // by which a node asks for it
+  InputCount inputs;
+  Forms forms;
+  // Of the result; fails where the inputs do not fit. `out` comes as the shape of the first input, if there is one.
+  Status (*shape)(const NetworkNode& node, std::span<const Shape> inputs, Form form, Shape* out);
+  // Null for those that are computed as convolutions: conv_step.h.
+  std::unique_ptr<Step> (*step)(const StepParts& parts);
+  bool takes_activation = false;
+  // The result's elements are those of the input, in the same row-major order.
+  bool keeps_order = false;
+
+  bool is_convolution() const { return step == nullptr; }
+};
+
+// All of them, each defined in its file.
+extern const Operator kConv, kLinear, kMaxPool, kAveragePool, kGlobalAveragePool, kGate, kFrame, kSoftmax, kSoftmaxOverAxis, kAdd,
+    kActivation, kBinary, kConcat, kResize, kDepthToSpace, kFlatten, kReshape, kSqueeze, kUnsqueeze, kConstant, kTranspose, kSlice, kPad,
+    kReduceMean, kMatMul, kToTensor, kToImages;
+
+template <typename OfParts>
+std::unique_ptr<Step> MakeStep(const StepParts& parts) {
+  return std::make_unique<OfParts>(parts);
+}
+
+// What shapes are told with. The message names what does not fit.
+inline Status Fails(const char* message) { return {Code::kInvalidArgument, message}; }
+inline Status SameShape(const NetworkNode&, std::span<const Shape>, Form, Shape*) { return Ok(); }
+// Whether a node has no bias, or one of so many channels.
+bool IsBiasOf(const NetworkNode& node, int64_t channels);
+// The shape that a node's integers are; no more axes than a shape can have.
+Shape ShapeOfInts(const NetworkNode& node);
+// Whether a node's constant has as many elements as that shape.
+bool IsConstantOf(const NetworkNode& node, const Shape& shape);
+
+}  // namespace repfuse

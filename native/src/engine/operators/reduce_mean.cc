@@ -1,0 +1,69 @@
+// Means in float64 over the axes that the node names.
+#include <algorithm>
+#include <vector>
+
+#include "../walk.h"
+#include "operator.h"
+
+namespace repfuse {
+namespace {
+
+Status Result(const NetworkNode& node, std::span<const Shape> inputs, Form, Shape* out) {
+  const Shape& x = inputs[0];
+  if (node.ints.empty()) return Fails("the axes");
+  *out = {};
+  for (size_t i = 1; i < node.ints.size(); ++i) {
+    if (node.ints[i] < 0 || node.ints[i] >= x.rank) return Fails("an axis");
+  }
+  for (int axis = 0; axis < x.rank; ++axis) {
+    const bool reduced = std::find(node.ints.begin() + 1, node.ints.end(), axis) != node.ints.end();
+    if (!reduced) (*out)[out->rank++] = x[axis];
+    else if (node.ints[0] != 0) (*out)[out->rank++] = 1;
+  }
+  return Ok();
+}
+
+class Mean final : public Step {
+ public:
+  explicit Mean(const StepParts& parts) : Step(parts.output.value), slot_(parts.inputs[0].value.slot) {
+    const std::vector<int64_t>& ints = parts.node.ints;
+    const Shape& x = parts.inputs[0].shape;
+    const Strides dense = DenseStrides(x);
+    for (int axis = 0; axis < x.rank; ++axis) {
+      const bool reduced = std::find(ints.begin() + 1, ints.end(), axis) != ints.end();
+      Axes& axes = reduced ? reduced_ : kept_;
+      axes.strides[static_cast<size_t>(axes.shape.rank)] = dense[static_cast<size_t>(axis)];
+      axes.shape[axes.shape.rank++] = x[axis];
+    }
+  }
+  void Run(const RunState& run) const override {
+    const int64_t terms = reduced_.shape.count();
+    ForEach(kept_.shape.count(), run.threads, [&](int64_t index, int) {
+      const float* x = run.slots[slot_] + kept_.at(index);
+      double sum = 0;
+      for (int64_t term = 0; term < terms; ++term) sum += x[reduced_.at(term)];
+      out(run)[index] = static_cast<float>(sum / static_cast<double>(terms));
+    });
+  }
+  std::string kernel() const override { return "mean"; }
+
+ private:
+  struct Axes {
+    Shape shape;
+    Strides strides{};
+
+    int64_t at(int64_t index) const {
+      int64_t offset = 0;
+      for (int axis = shape.rank - 1; axis >= 0; index /= shape[axis--]) offset += index % shape[axis] * strides[static_cast<size_t>(axis)];
+      return offset;
+    }
+  };
+  int slot_;
+  Axes kept_, reduced_;
+};
+
+}  // namespace
+
+const Operator kReduceMean{.name = "reduceMean", .inputs = {1, 1}, .forms = Forms::kTensors, .shape = Result, .step = MakeStep<Mean>};
+
+}  // namespace repfuse

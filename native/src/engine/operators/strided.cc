@@ -1,0 +1,106 @@
+// What reads each element of the result at a place of its own in the input, at equal distances along an axis: transpose, slice.
+#include <algorithm>
+
+#include "../walk.h"
+#include "operator.h"
+
+namespace repfuse {
+namespace {
+
+Status TransposeResult(const NetworkNode& node, std::span<const Shape> inputs, Form, Shape* out) {
+  const Shape& x = inputs[0];
+  if (node.ints.size() != static_cast<size_t>(x.rank)) return Fails("the permutation");
+  std::array<bool, kMaxRank> seen{};
+  for (int i = 0; i < x.rank; ++i) {
+    const int64_t from = node.ints[static_cast<size_t>(i)];
+    if (from < 0 || from >= x.rank || seen[static_cast<size_t>(from)]) return Fails("the permutation");
+    seen[static_cast<size_t>(from)] = true;
+    (*out)[i] = x[static_cast<int>(from)];
+  }
+  return Ok();
+}
+
+// First element, step and number of the elements that a slice takes of an axis.
+struct SliceRange {
+  int64_t first, step, count;
+};
+
+SliceRange RangeOf(const NetworkNode& node, int axis, int64_t size) {
+  const int64_t* slice = node.ints.data() + 3 * axis;
+  int64_t start = slice[0], end = slice[1];
+  const int64_t step = slice[2];
+  const auto place = [&](int64_t index, int64_t low, int64_t high) { return std::clamp(index < 0 ? index + size : index, low, high); };
+  if (step > 0) {
+    start = place(start, 0, size);
+    end = place(end, 0, size);
+    return {start, step, std::max<int64_t>(0, (end - start + step - 1) / step)};
+  }
+  start = place(start, 0, size - 1);
+  end = place(end, -1, size - 1);
+  return {start, step, std::max<int64_t>(0, (start - end - step - 1) / -step)};
+}
+
+Status SliceResult(const NetworkNode& node, std::span<const Shape> inputs, Form, Shape* out) {
+  const Shape& x = inputs[0];
+  if (node.ints.size() != 3 * static_cast<size_t>(x.rank)) return Fails("the slices");
+  for (int axis = 0; axis < x.rank; ++axis) {
+    if (node.ints[3 * static_cast<size_t>(axis) + 2] == 0) return Fails("the step of a slice");
+    (*out)[axis] = RangeOf(node, axis, x[axis]).count;
+  }
+  return Ok();
+}
+
+class StridedCopy final : public Step {
+ public:
+  StridedCopy(const StepParts& parts, int64_t first, const Strides& strides)
+      : Step(parts.output.value),
+        name_(parts.node.op->name),
+        slot_(parts.inputs[0].value.slot),
+        first_(first),
+        walk_(parts.output.shape, {strides}) {}
+
+  void Run(const RunState& run) const override {
+    const float* x = run.slots[slot_] + first_;
+    float* y = out(run);
+    walk_.ForRows(run.threads, [&](int64_t to, const std::array<int64_t, 1>& from, int64_t count, const std::array<int64_t, 1>& step) {
+      if (step[0] == 1) std::copy_n(x + from[0], count, y + to);
+      else
+        for (int64_t i = 0; i < count; ++i) y[to + i] = x[from[0] + i * step[0]];
+    });
+  }
+  std::string kernel() const override { return name_; }
+
+ private:
+  const char* name_;
+  int slot_;
+  int64_t first_;
+  Walk<1> walk_;
+};
+
+std::unique_ptr<Step> TransposeStep(const StepParts& parts) {
+  const std::vector<int64_t>& permutation = parts.node.ints;
+  const Strides dense = DenseStrides(parts.inputs[0].shape);
+  Strides strides{};
+  for (size_t axis = 0; axis < permutation.size(); ++axis) strides[axis] = dense[static_cast<size_t>(permutation[axis])];
+  return std::make_unique<StridedCopy>(parts, 0, strides);
+}
+
+std::unique_ptr<Step> SliceStep(const StepParts& parts) {
+  const Shape& x = parts.inputs[0].shape;
+  const Strides dense = DenseStrides(x);
+  Strides strides{};
+  int64_t first = 0;
+  for (int axis = 0; axis < x.rank; ++axis) {
+    const SliceRange range = RangeOf(parts.node, axis, x[axis]);
+    first += range.first * dense[static_cast<size_t>(axis)];
+    strides[static_cast<size_t>(axis)] = range.step * dense[static_cast<size_t>(axis)];
+  }
+  return std::make_unique<StridedCopy>(parts, first, strides);
+}
+
+}  // namespace
+
+const Operator kTranspose{.name = "transpose", .inputs = {1, 1}, .forms = Forms::kTensors, .shape = TransposeResult, .step = TransposeStep};
+const Operator kSlice{.name = "slice", .inputs = {1, 1}, .forms = Forms::kTensors, .shape = SliceResult, .step = SliceStep};
+
+}  // namespace repfuse

@@ -1,0 +1,44 @@
+// All operators. A new one is a row in a file of this folder, its declaration in operator.h, and its place here.
+#include <algorithm>
+#include <array>
+
+#include "operator.h"
+#include "repfuse/checked.h"
+
+namespace repfuse {
+
+namespace {
+
+constexpr std::array kOperators = {&kConv,       &kLinear,  &kMaxPool, &kAveragePool,     &kGlobalAveragePool,
+                                   &kGate,       &kFrame,   &kSoftmax, &kSoftmaxOverAxis, &kAdd,
+                                   &kActivation, &kBinary,  &kConcat,  &kResize,          &kDepthToSpace,
+                                   &kFlatten,    &kReshape, &kSqueeze, &kUnsqueeze,       &kConstant,
+                                   &kTranspose,  &kSlice,   &kPad,     &kReduceMean,      &kMatMul,
+                                   &kToTensor,   &kToImages};
+
+}  // namespace
+
+const Operator* FindOperator(std::string_view name) {
+  const auto found = std::find_if(kOperators.begin(), kOperators.end(), [&](const Operator* op) { return op->name == name; });
+  return found == kOperators.end() ? nullptr : *found;
+}
+
+bool IsBiasOf(const NetworkNode& node, int64_t channels) {
+  return node.bias.bytes() == 0 || node.bias.bytes() == static_cast<size_t>(channels) * sizeof(float);
+}
+
+Shape ShapeOfInts(const NetworkNode& node) {
+  Shape shape;
+  for (const int64_t dim : node.ints) {
+    if (shape.rank < kMaxRank) shape[shape.rank++] = dim;
+  }
+  return shape;
+}
+
+bool IsConstantOf(const NetworkNode& node, const Shape& shape) {
+  const Checked bytes = shape.checked_count() * static_cast<int64_t>(sizeof(float));
+  return node.ints.size() <= kMaxRank && std::all_of(node.ints.begin(), node.ints.end(), [](int64_t dim) { return dim > 0; }) &&
+         bytes.ok() && node.bias.bytes() == static_cast<size_t>(bytes.value());
+}
+
+}  // namespace repfuse
