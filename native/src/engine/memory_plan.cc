@@ -194,7 +194,7 @@ bool MemoryPlan::IsOutput(int value) const {
 
 bool MemoryPlan::IsAlias(size_t node) const {
   const NetworkNode& copy = network_.nodes[node];
-  return copy.op->keeps_order && layouts_[static_cast<size_t>(copy.inputs[0])].form == Layout::Form::kVectors &&
+  return copy.op->trait == Trait::kKeepsOrder && layouts_[static_cast<size_t>(copy.inputs[0])].form == Layout::Form::kVectors &&
          layouts_[node + 1].form == Layout::Form::kVectors;
 }
 

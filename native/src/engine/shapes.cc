@@ -35,7 +35,7 @@ Status CheckInputs(const NetworkNode& node, const std::vector<Form>& forms, Form
 
 Status CheckNode(const NetworkNode& node) {
   if (node.op == nullptr) return Fails("the operator");
-  if (node.activation != nullptr && !node.op->takes_activation) return Fails("an activation of what applies none");
+  if (node.activation != nullptr && node.op->trait != Trait::kTakesActivation) return Fails("an activation of what applies none");
   if (!IsWithin({node.kernel_h, node.kernel_w, node.stride_h, node.stride_w, node.dilation_h, node.dilation_w, node.groups}, 1))
     return Fails("a window");
   if (!IsWithin({node.pad_top, node.pad_left, node.pad_bottom, node.pad_right}, -kMaxDim)) return Fails("a padding");

@@ -95,11 +95,6 @@ Epilogue::Epilogue(const NetworkNode& node, const KernelTable& kernels)
   if (!bounds) after = AppliedActivation(node, kernels);
 }
 
-const Operator kActivation{.name = "activation",
-                           .inputs = {1, 1},
-                           .forms = Forms::kAsInputs,
-                           .shape = Result,
-                           .step = MakeStep<ActivationStep>,
-                           .takes_activation = true};
+const Operator kActivation{"activation", {1, 1}, Forms::kAsInputs, Result, MakeStep<ActivationStep>, Trait::kTakesActivation};
 
 }  // namespace repfuse

@@ -37,7 +37,6 @@ class Add final : public Step {
 
 }  // namespace
 
-const Operator kAdd{
-    .name = "add", .inputs = {2, 2}, .forms = Forms::kImages, .shape = Result, .step = MakeStep<Add>, .takes_activation = true};
+const Operator kAdd{"add", {2, 2}, Forms::kImages, Result, MakeStep<Add>, Trait::kTakesActivation};
 
 }  // namespace repfuse

@@ -179,7 +179,7 @@ const BinaryFunction* FindBinaryFunction(std::string_view name) {
   return found == std::end(kFunctions) ? nullptr : found;
 }
 
-const Operator kBinary{.name = "binary", .inputs = {1, 2}, .forms = Forms::kAsInputs, .shape = BinaryResult, .step = BinaryStep};
-const Operator kGate{.name = "gate", .inputs = {2, 2}, .forms = Forms::kImages, .shape = GateResult, .step = GateStep};
+const Operator kBinary{"binary", {1, 2}, Forms::kAsInputs, BinaryResult, BinaryStep};
+const Operator kGate{"gate", {2, 2}, Forms::kImages, GateResult, GateStep};
 
 }  // namespace repfuse

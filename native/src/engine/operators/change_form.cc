@@ -31,7 +31,7 @@ class ToTensor final : public Step {
 
 }  // namespace
 
-const Operator kToTensor{.name = "toTensor", .inputs = {1, 1}, .forms = Forms::kToTensor, .shape = Result, .step = MakeStep<ToTensor>};
-const Operator kToImages{.name = "toImages", .inputs = {1, 1}, .forms = Forms::kToImages, .shape = Result, .step = MakeStep<ToImages>};
+const Operator kToTensor{"toTensor", {1, 1}, Forms::kToTensor, Result, MakeStep<ToTensor>};
+const Operator kToImages{"toImages", {1, 1}, Forms::kToImages, Result, MakeStep<ToImages>};
 
 }  // namespace repfuse

@@ -89,6 +89,6 @@ std::unique_ptr<Step> ConcatStep(const StepParts& parts) {
 
 }  // namespace
 
-const Operator kConcat{.name = "concat", .inputs = {1, 1 << 20}, .forms = Forms::kAsInputs, .shape = Result, .step = ConcatStep};
+const Operator kConcat{"concat", {1, 1 << 20}, Forms::kAsInputs, Result, ConcatStep};
 
 }  // namespace repfuse

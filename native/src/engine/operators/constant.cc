@@ -25,6 +25,6 @@ class Constant final : public Step {
 
 }  // namespace
 
-const Operator kConstant{.name = "constant", .inputs = {0, 0}, .forms = Forms::kTensors, .shape = Result, .step = MakeStep<Constant>};
+const Operator kConstant{"constant", {0, 0}, Forms::kTensors, Result, MakeStep<Constant>};
 
 }  // namespace repfuse

@@ -47,9 +47,7 @@ Status LinearResult(const NetworkNode& node, std::span<const Shape> inputs, Form
 
 }  // namespace
 
-const Operator kConv{
-    .name = "conv", .inputs = {1, 2}, .forms = Forms::kImages, .shape = ConvResult, .step = nullptr, .takes_activation = true};
-const Operator kLinear{
-    .name = "linear", .inputs = {1, 1}, .forms = Forms::kImages, .shape = LinearResult, .step = nullptr, .takes_activation = true};
+const Operator kConv{"conv", {1, 2}, Forms::kImages, ConvResult, nullptr, Trait::kTakesActivation};
+const Operator kLinear{"linear", {1, 1}, Forms::kImages, LinearResult, nullptr, Trait::kTakesActivation};
 
 }  // namespace repfuse

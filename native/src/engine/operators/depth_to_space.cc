@@ -49,7 +49,6 @@ class DepthToSpace final : public Step {
 
 }  // namespace
 
-const Operator kDepthToSpace{
-    .name = "depthToSpace", .inputs = {1, 1}, .forms = Forms::kAsInputs, .shape = Result, .step = MakeStep<DepthToSpace>};
+const Operator kDepthToSpace{"depthToSpace", {1, 1}, Forms::kAsInputs, Result, MakeStep<DepthToSpace>};
 
 }  // namespace repfuse

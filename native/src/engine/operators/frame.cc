@@ -47,6 +47,6 @@ class Frame final : public Step {
 
 }  // namespace
 
-const Operator kFrame{.name = "frame", .inputs = {1, 1}, .forms = Forms::kImages, .shape = Result, .step = MakeStep<Frame>};
+const Operator kFrame{"frame", {1, 1}, Forms::kImages, Result, MakeStep<Frame>};
 
 }  // namespace repfuse

@@ -99,6 +99,6 @@ class MatMul final : public Step {
 
 }  // namespace
 
-const Operator kMatMul{.name = "matMul", .inputs = {2, 2}, .forms = Forms::kTensors, .shape = Result, .step = MakeStep<MatMul>};
+const Operator kMatMul{"matMul", {2, 2}, Forms::kTensors, Result, MakeStep<MatMul>};
 
 }  // namespace repfuse

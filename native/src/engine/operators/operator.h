@@ -19,6 +19,12 @@ enum class Forms {
   kToImages,  // images of a tensor
 };
 
+enum class Trait {
+  kNone,
+  kTakesActivation,  // `NetworkNode::activation` is applied
+  kKeepsOrder,       // the result's elements are those of the input, in the same row-major order
+};
+
 struct InputCount {
   size_t least, most;
 };
@@ -46,9 +52,7 @@ struct Operator {
   Status (*shape)(const NetworkNode& node, std::span<const Shape> inputs, Form form, Shape* out);
   // Null for those that are computed as convolutions: conv_step.h.
   std::unique_ptr<Step> (*step)(const StepParts& parts);
-  bool takes_activation = false;
-  // The result's elements are those of the input, in the same row-major order.
-  bool keeps_order = false;
+  Trait trait = Trait::kNone;
 
   bool is_convolution() const { return step == nullptr; }
 };

@@ -84,6 +84,6 @@ class Pad final : public Step {
 
 }  // namespace
 
-const Operator kPad{.name = "pad", .inputs = {1, 1}, .forms = Forms::kTensors, .shape = Result, .step = MakeStep<Pad>};
+const Operator kPad{"pad", {1, 1}, Forms::kTensors, Result, MakeStep<Pad>};
 
 }  // namespace repfuse

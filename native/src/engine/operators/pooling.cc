@@ -157,10 +157,8 @@ class GlobalAveragePool final : public Step {
 
 }  // namespace
 
-const Operator kMaxPool{.name = "maxPool", .inputs = {1, 1}, .forms = Forms::kImages, .shape = WindowsResult, .step = MakeStep<MaxPool>};
-const Operator kAveragePool{
-    .name = "averagePool", .inputs = {1, 1}, .forms = Forms::kImages, .shape = WindowsResult, .step = MakeStep<AveragePool>};
-const Operator kGlobalAveragePool{
-    .name = "globalAveragePool", .inputs = {1, 1}, .forms = Forms::kImages, .shape = GlobalResult, .step = MakeStep<GlobalAveragePool>};
+const Operator kMaxPool{"maxPool", {1, 1}, Forms::kImages, WindowsResult, MakeStep<MaxPool>};
+const Operator kAveragePool{"averagePool", {1, 1}, Forms::kImages, WindowsResult, MakeStep<AveragePool>};
+const Operator kGlobalAveragePool{"globalAveragePool", {1, 1}, Forms::kImages, GlobalResult, MakeStep<GlobalAveragePool>};
 
 }  // namespace repfuse

@@ -64,6 +64,6 @@ class Mean final : public Step {
 
 }  // namespace
 
-const Operator kReduceMean{.name = "reduceMean", .inputs = {1, 1}, .forms = Forms::kTensors, .shape = Result, .step = MakeStep<Mean>};
+const Operator kReduceMean{"reduceMean", {1, 1}, Forms::kTensors, Result, MakeStep<Mean>};
 
 }  // namespace repfuse

@@ -99,21 +99,9 @@ std::unique_ptr<Step> FlattenStep(const StepParts& parts) {
 
 }  // namespace
 
-const Operator kFlatten{
-    .name = "flatten", .inputs = {1, 1}, .forms = Forms::kAsInputs, .shape = FlattenResult, .step = FlattenStep, .keeps_order = true};
-const Operator kReshape{
-    .name = "reshape", .inputs = {1, 1}, .forms = Forms::kTensors, .shape = ReshapeResult, .step = MakeStep<Copy>, .keeps_order = true};
-const Operator kSqueeze{.name = "squeeze",
-                        .inputs = {1, 1},
-                        .forms = Forms::kTensors,
-                        .shape = UnitAxesResult<false>,
-                        .step = MakeStep<Copy>,
-                        .keeps_order = true};
-const Operator kUnsqueeze{.name = "unsqueeze",
-                          .inputs = {1, 1},
-                          .forms = Forms::kTensors,
-                          .shape = UnitAxesResult<true>,
-                          .step = MakeStep<Copy>,
-                          .keeps_order = true};
+const Operator kFlatten{"flatten", {1, 1}, Forms::kAsInputs, FlattenResult, FlattenStep, Trait::kKeepsOrder};
+const Operator kReshape{"reshape", {1, 1}, Forms::kTensors, ReshapeResult, MakeStep<Copy>, Trait::kKeepsOrder};
+const Operator kSqueeze{"squeeze", {1, 1}, Forms::kTensors, UnitAxesResult<false>, MakeStep<Copy>, Trait::kKeepsOrder};
+const Operator kUnsqueeze{"unsqueeze", {1, 1}, Forms::kTensors, UnitAxesResult<true>, MakeStep<Copy>, Trait::kKeepsOrder};
 
 }  // namespace repfuse

@@ -223,6 +223,6 @@ class Resize final : public Step {
 
 }  // namespace
 
-const Operator kResize{.name = "resize", .inputs = {1, 2}, .forms = Forms::kAsInputs, .shape = Result, .step = MakeStep<Resize>};
+const Operator kResize{"resize", {1, 2}, Forms::kAsInputs, Result, MakeStep<Resize>};
 
 }  // namespace repfuse

@@ -63,9 +63,7 @@ class SoftmaxOfTensors final : public Step {
 
 }  // namespace
 
-const Operator kSoftmax{
-    .name = "softmax", .inputs = {1, 1}, .forms = Forms::kImages, .shape = SameShape, .step = MakeStep<SoftmaxOfImages>};
-const Operator kSoftmaxOverAxis{
-    .name = "softmaxAxis", .inputs = {1, 1}, .forms = Forms::kTensors, .shape = AxisResult, .step = MakeStep<SoftmaxOfTensors>};
+const Operator kSoftmax{"softmax", {1, 1}, Forms::kImages, SameShape, MakeStep<SoftmaxOfImages>};
+const Operator kSoftmaxOverAxis{"softmaxAxis", {1, 1}, Forms::kTensors, AxisResult, MakeStep<SoftmaxOfTensors>};
 
 }  // namespace repfuse

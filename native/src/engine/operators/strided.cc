@@ -100,7 +100,7 @@ std::unique_ptr<Step> SliceStep(const StepParts& parts) {
 
 }  // namespace
 
-const Operator kTranspose{.name = "transpose", .inputs = {1, 1}, .forms = Forms::kTensors, .shape = TransposeResult, .step = TransposeStep};
-const Operator kSlice{.name = "slice", .inputs = {1, 1}, .forms = Forms::kTensors, .shape = SliceResult, .step = SliceStep};
+const Operator kTranspose{"transpose", {1, 1}, Forms::kTensors, TransposeResult, TransposeStep};
+const Operator kSlice{"slice", {1, 1}, Forms::kTensors, SliceResult, SliceStep};
 
 }  // namespace repfuse
