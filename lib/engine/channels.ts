@@ -38,7 +38,7 @@ function inputChannels({ input, nodes }: Graph, tensors: ReadonlyMap<string, Ten
   const same = new Set([input]);
   for (const node of nodes) {
     const [first, second] = node.inputs;
-    if (!same.has(first!) && !(node.op === 'add' && same.has(second!))) continue;
+    if (!same.has(first!) && !(operatorOf(node).isSum && same.has(second!))) continue;
     const told = readChannels(node, tensors);
     if (told !== undefined) return told;
     if (operatorOf(node).keepsChannels?.(node)) same.add(node.id);

@@ -1,12 +1,12 @@
 import { Merging } from '../algebra/merge';
 import type { RepfuseError } from '../errors';
 import type { Graph, GraphNode } from '../graph';
+import { operatorOf } from '../graph/operators';
 import type { Tensor } from '../tensor/tensor';
-import { affineOpOf } from './affine-op';
 import { KnownValues } from './known-values';
 import { namingNode } from './naming-node';
 import type { Program } from './program';
-import { CONVOLUTIONS, ProgramBuilder } from './program-builder';
+import { isConvolution, ProgramBuilder } from './program-builder';
 
 /**
  * A graph as a program: whatever is an affine map of one value (convolutions, BatchNorms, average pooling, frames, arithmetic with constants,
@@ -27,7 +27,10 @@ export function compileGraph(graph: Graph, tensors: ReadonlyMap<string, Tensor>)
   });
   const builder: ProgramBuilder = new ProgramBuilder(known, merging);
   for (const node of known.graph.nodes) {
-    const op = affineOpOf(node, known, (id) => builder.imageChannels(id));
+    const { affine, stages } = operatorOf(node);
+    const [input = ''] = node.inputs;
+    const map = stages && ({ kind: 'stages', input, stages: stages(node, known.tensor) } as const);
+    const op = map ?? affine?.(node, builder.imageChannels(input), known.weight);
     if (op === undefined || !merging.take(node, node.id, op)) builder.add(node);
   }
   return builder.finish();
@@ -38,5 +41,5 @@ const LEFT_APART: ReadonlySet<string> = new Set(['ERR_REPFUSE_INEXACT', 'ERR_REP
 
 /** Throws the refusal of a map that has to be one. */
 function throwIfUnusable(node: GraphNode, error: RepfuseError, isAlone: boolean): void {
-  if (CONVOLUTIONS.has(node.op) && (isAlone || !LEFT_APART.has(error.code))) throw namingNode(node, error);
+  if (isConvolution(node) && (isAlone || !LEFT_APART.has(error.code))) throw namingNode(node, error);
 }

@@ -1,6 +1,6 @@
 import { type Graph, outputsOf } from '../graph';
 import { nodesFor } from '../graph/graph';
-import { rankOf } from '../graph/ranks';
+import { operatorOf } from '../graph/operators';
 import { toFloat32 } from '../tensor/half';
 import { Tensor } from '../tensor/tensor';
 import { channelCounts } from './channels';
@@ -16,7 +16,7 @@ export class KnownValues {
   /** @throws ERR_REPFUSE_INVALID_ARGUMENT if neither the graph nor a tensor tells the input's channels */
   constructor(
     given: Graph,
-    readonly tensors: ReadonlyMap<string, Tensor>,
+    private readonly tensors: ReadonlyMap<string, Tensor>,
   ) {
     this.channels = channelCounts(given, tensors);
     const graph = { ...given, nodes: nodesFor(given.nodes, outputsOf(given)) };
@@ -24,7 +24,7 @@ export class KnownValues {
     const ranks = new Map([[graph.input, 4]]);
     for (const node of graph.nodes) {
       const inputs = node.inputs.map((id) => ranks.get(id)!);
-      ranks.set(node.id, rankOf(node, inputs, tensors));
+      ranks.set(node.id, operatorOf(node).rank?.(node, inputs, (key) => tensors.get(key)!.shape) ?? inputs[0]!);
     }
     this.ranks = ranks;
     // Outputs twice: they are never read by one node alone.
@@ -46,6 +46,9 @@ export class KnownValues {
   hasOneReader(id: string): boolean {
     return this.readers.get(id) === 1;
   }
+
+  /** A tensor, as it is. */
+  readonly tensor = (key: string): Tensor => this.tensors.get(key)!;
 
   /** A tensor, as float32. */
   readonly weight = (key: string): Tensor => {

@@ -1,15 +1,13 @@
 import type { Materialized } from '../algebra';
 import type { NativeStep } from '../ops/tensor-op';
 
-export type StepActivation = string;
-
 /** One operator of a program. What its kind does not use is left out. */
 export interface ProgramStep extends Omit<NativeStep, 'activation' | 'alpha' | 'beta'> {
   /** Of the graph's node, or of the last of those that became one. */
   readonly name: string;
   /** Values: 0 is the input, i + 1 what step i makes. A convolution adds its second input before the activation. */
   readonly inputs: readonly number[];
-  activation?: StepActivation;
+  activation?: string;
   alpha?: number;
   beta?: number;
   /** In place of weight and bias: a convolution that has yet to be computed. Throws with the name of its node. */

@@ -4,9 +4,6 @@ import { type GraphNode, operatorOf } from './operators';
 
 export type * from './operators';
 export type { NodeOf } from './operators/operator';
-/** While the engine's compiler names nodes by kinds of operators. */
-export type PlainOp = GraphNode['op'];
-export type TensorNode = GraphNode;
 
 /** A convolutional network as a list of operators over tensors named by state dict keys. Plain JSON, stored in model files. */
 export interface Graph {

@@ -1,4 +1,3 @@
-export { type AffineNode, affineStages } from './affine-stages';
 export { deployGraph, type FusedBlock } from './deploy';
 export { evaluate, evaluateAsync, evaluateValues, normalizeInput } from './evaluate';
 export type { ReadModel } from './from-onnx/reader';

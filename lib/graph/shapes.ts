@@ -1,7 +1,7 @@
 import { RepfuseError } from '../errors';
 import { DTYPES } from '../tensor/dtype';
 import { elementCount, formatShape, type Tensor } from '../tensor/tensor';
-import { type Graph, type GraphNode, nodeKeys, outputsOf, type PadNode } from './graph';
+import { type Graph, type GraphNode, nodeKeys, outputsOf } from './graph';
 import { operatorOf } from './operators';
 import { MAX_RANK } from './operators/fields';
 import { type Inputs, nodeError, type Shape, ShapeMismatch } from './operators/operator';
@@ -88,9 +88,4 @@ function shapeOf(node: GraphNode, inputs: Inputs<Shape>, keyShape: (key: string)
   } catch (error) {
     throw error instanceof ShapeMismatch ? nodeError(node, error.message) : error;
   }
-}
-
-/** Whether a padding is one of rows and columns of images. */
-export function isFrame({ before, after }: PadNode): boolean {
-  return before.length === 4 && [before, after].every(([n, c]) => n === 0 && c === 0);
 }

@@ -13,9 +13,10 @@ export const add: Operator<AddNode> = {
     return inputs[0];
   },
   keepsChannels: () => true,
+  affine: ({ inputs }) => ({ kind: 'sum', inputs }),
   magnitude: (node) => node,
-  steps: (_, engine) =>
-    engine.areImages() ? engine.images({ kind: 'add' }) : engine.tensor({ kind: 'binary', function: 'add' }),
+  isSum: true,
+  native: () => ({ kind: 'binary', function: 'add' }),
   run: (_, [a, b], { ops, options }) => ops.add(a, b!, options),
   onnx: ({ inputs }) => ({ opType: 'Add', inputs }),
 };

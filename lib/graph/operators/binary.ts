@@ -1,3 +1,4 @@
+import { constantStages } from '../../algebra/constant-stages';
 import { BINARY_FUNCTIONS, type BinaryFunction } from '../../ops/tensor-op';
 import { broadcastShape } from '../../tensor/shape-rules';
 import { formatShape } from '../../tensor/tensor';
@@ -26,6 +27,15 @@ export const binary: Operator<BinaryNode> = {
     return met;
   },
   rank: ({ constant }, inputs, shapeOf) => Math.max(...inputs, constant === undefined ? 0 : shapeOf(constant).length),
+  affine({ inputs, function: name, constant, constant_first: isFirst = false }, channels, weight) {
+    if (constant === undefined) {
+      if (name === 'add') return { kind: 'sum', inputs };
+      return name === 'sub' ? { kind: 'difference', inputs } : undefined;
+    }
+    if (channels === undefined) return undefined;
+    const stages = constantStages({ function: name, constant: weight(constant), isFirst }, channels);
+    return typeof stages === 'string' ? undefined : { kind: 'stages', input: inputs[0]!, stages };
+  },
   magnitude(node) {
     if (node.function === 'sub') return { ...node, function: 'add' };
     const isAffine =

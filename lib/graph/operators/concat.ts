@@ -23,6 +23,7 @@ export const concat: Operator<ConcatNode> = {
   },
   keepsChannels: ({ axis }) => axis !== 1,
   channels: (_, inputs) => (inputs.includes(undefined) ? undefined : inputs.reduce((sum, part) => sum! + part!, 0)),
+  affine: ({ axis, inputs }) => (axis === 1 ? { kind: 'concat', inputs } : undefined),
   magnitude: (node) => node,
   native: ({ axis }) => ({ kind: 'concat', ints: [axis] }),
   steps: ({ axis }, engine) =>

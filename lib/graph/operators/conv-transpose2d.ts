@@ -139,7 +139,7 @@ function spreadShape(node: ConvTranspose2dNode, weight: Shape): ImageShape {
  *
  * @returns the plain convolution, the native operator that spreads, and `[top, left, bottom, right]` to crop, none negative
  */
-export function spreadConvolution(node: ConvTranspose2dNode, tensor: (key: string) => Tensor) {
+function spreadConvolution(node: ConvTranspose2dNode, tensor: (key: string) => Tensor) {
   const [weight, bias] = [tensor(node.weight), node.bias === null ? null : tensor(node.bias)];
   const [channels, outPerGroup, kh, kw] = weight.shape as ImageShape;
   const { groups, stride } = node;

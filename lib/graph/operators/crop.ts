@@ -20,6 +20,7 @@ export const crop: Operator<CropNode> = {
     return [n, c, ...size];
   },
   keepsChannels: () => true,
+  affine: (node) => ({ kind: 'frame', input: node.inputs[0]!, padding: paddingOf(node) }),
   magnitude: (node) => node,
   steps: (node, engine) => engine.images({ kind: 'frame', padding: paddingOf(node) }),
   run: ({ rows, cols }, [x], { ops, options }) => ops.crop(x, [rows[0], cols[0], rows[1], cols[1]], options),

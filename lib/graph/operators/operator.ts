@@ -1,3 +1,4 @@
+import type { AffineOp } from '../../algebra/merge';
 import { RepfuseError } from '../../errors';
 import type * as ops from '../../ops';
 import { type Padding4, toPadding4 } from '../../ops/geometry';
@@ -51,12 +52,20 @@ export interface Operator<N extends NodeOf> {
   /** Channels of the input, which a tensor tells. */
   readonly inputChannels?: (node: N, shapeOf: (key: string) => Shape | undefined) => number | undefined;
 
-  /** The node as affine stages of a branch; undefined where it is none. */
-  readonly stages?: (node: N, tensor: (key: string) => Tensor) => ops.Stage[] | undefined;
+  /** The node as affine stages of a branch: it is a convolution where it stands alone. */
+  readonly stages?: (node: N, tensor: (key: string) => Tensor) => ops.Stage[];
+  /**
+   * The node as an affine map of other values, if it is one; where nothing is said: `stages`, if it has them.
+   *
+   * @param channels of the first input, where it lies as images and they are known
+   */
+  readonly affine?: (node: N, channels: number | undefined, weight: Weight) => AffineOp | undefined;
   /** The node that maps magnitudes as this one maps values, if it is affine; undefined where it is not. */
   readonly magnitude?: (node: N) => N | undefined;
   /** What a convolution or a sum before it may do to its result in place of this node. */
   readonly epilogue?: (node: N) => Epilogue;
+  /** It adds two values, which a convolution that makes one of them may do. */
+  readonly isSum?: true;
   /** The native operator on row-major tensors. */
   readonly native?: (node: N, weight: Weight) => TensorOp;
   /** Adds the engine's steps; where nothing is said: `native` on row-major tensors. @returns the value of the result */

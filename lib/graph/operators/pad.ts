@@ -48,6 +48,13 @@ export const pad: Operator<PadNode> = {
     });
   },
   keepsChannels: ({ before, after }) => before[1] === 0 && after[1] === 0,
+  affine(node, channels, weight) {
+    const padding = frameOf(node);
+    if (channels === undefined || padding === undefined || (node.fill === undefined && node.value !== 0))
+      return undefined;
+    const fill = node.fill === undefined ? undefined : (weight(node.fill).data as Float32Array);
+    return { kind: 'frame', input: node.inputs[0]!, padding, fill };
+  },
   magnitude: (node) => (node.mode === 'constant' ? { ...node, value: Math.abs(node.value) } : undefined),
   native: ({ before, after, mode, value }) => ({
     kind: 'pad',

@@ -34,10 +34,11 @@ export const avgPool2d: Operator<AvgPoolNode> = {
   fields: { ...FIELDS, count_include_pad: BOOLEAN },
   shape: (node, [input]) => pooledShape(node, input),
   keepsChannels: () => true,
-  stages(node) {
-    if (node.ceil_mode === true || node.dilation?.some((step) => step > 1)) return undefined;
-    const { kernel, stride, padding, count_include_pad: countIncludePad } = node;
-    return [{ kind: 'avg_pool2d', kernel, stride, padding: toPadding4(padding), countIncludePad }] satisfies Stage[];
+  affine(node) {
+    const { kernel, stride, padding, dilation, ceilMode } = windowOf(node);
+    if (ceilMode || dilation.some((step) => step > 1)) return undefined;
+    const stage: Stage = { kind: 'avg_pool2d', kernel, stride, padding, countIncludePad: node.count_include_pad };
+    return { kind: 'stages', input: node.inputs[0]!, stages: [stage] };
   },
   magnitude: (node) => node,
   steps: (node, engine) =>
