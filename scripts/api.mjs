@@ -3,12 +3,14 @@
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Extractor, ExtractorConfig } from '@microsoft/api-extractor';
+import { CompilerState, Extractor, ExtractorConfig } from '@microsoft/api-extractor';
 import ts from 'typescript';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const isCheck = process.argv.includes('--check');
 const { name, exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+/** A list whose members make a type that has a name. */
+const LIST = /^[A-Z][A-Z_]+$/;
 /** In here, so that imports of other packages are found; not in node_modules, whose files would be other packages'. */
 const work = join(root, 'build', 'api');
 const reports = join(work, 'reports');
@@ -21,10 +23,17 @@ const doors = Object.entries(exports)
     report: `${(name + path.slice(1)).replaceAll('/', '-')}.api.md`,
     declaration: join(work, relative('dist', target.require.types)),
   }));
-const declarations = writeDeclarations(doors.map(({ declaration }) => declaration));
-const exported = new Set(doors.flatMap(({ declaration }) => exportedNames(declarations, declaration)));
+writeDeclarations();
+const compilerState = CompilerState.create(configOf(doors[0]), {
+  additionalEntryPoints: doors.map(({ declaration }) => declaration),
+});
+const exported = new Set(doors.flatMap(exportedNames));
 const unnamed = new Set();
-for (const door of doors) for (const symbol of writeReport(door)) if (!exported.has(symbol)) unnamed.add(symbol);
+for (const door of doors) {
+  for (const symbol of writeReport(door)) {
+    if (!exported.has(symbol) && !LIST.test(symbol)) unnamed.add(symbol);
+  }
+}
 for (const symbol of unnamed) fail(`${symbol} is spoken of by the public API, and no door exports it`);
 for (const { report } of doors) {
   const [now, before] = [reports, kept].map((folder) => textOf(join(folder, report)));
@@ -41,29 +50,41 @@ function textOf(file) {
   return existsSync(file) ? readFileSync(file, 'utf8') : undefined;
 }
 
-/** The declarations of lib/, as a build writes them. @returns the program of those that the doors lead to */
-function writeDeclarations(entries) {
+/** The declarations of lib/, as a build writes them. */
+function writeDeclarations() {
   const config = ts.getParsedCommandLineOfConfigFile(join(root, 'tsconfig.build.json'), { outDir: work }, ts.sys);
   ts.createProgram(config.fileNames, config.options).emit();
-  return ts.createProgram(entries, { ...config.options, rootDir: work, noEmit: true });
 }
 
-/** Of a module, and of the namespaces that it exports. */
-function exportedNames(program, file) {
+/** Of a door, and of the namespaces that it exports. */
+function exportedNames({ declaration }) {
+  const { program } = compilerState;
   const checker = program.getTypeChecker();
   const namesOf = (module) =>
     checker.getExportsOfModule(module).flatMap((symbol) => {
       const target = symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol;
       return target.flags & ts.SymbolFlags.ValueModule ? namesOf(target) : [symbol.name];
     });
-  return namesOf(checker.getSymbolAtLocation(program.getSourceFile(file)));
+  return namesOf(checker.getSymbolAtLocation(program.getSourceFile(declaration)));
 }
 
 /** @returns the names of what the door's exports speak of, and it does not export */
-function writeReport({ report, declaration }) {
+function writeReport(door) {
   const forgotten = [];
   mkdirSync(reports, { recursive: true });
-  const config = ExtractorConfig.prepare({
+  Extractor.invoke(configOf(door), {
+    compilerState,
+    localBuild: true,
+    messageCallback(message) {
+      if (message.messageId === 'ae-forgotten-export') forgotten.push(/"(\w+)"/.exec(message.text)[1]);
+      message.handled = message.logLevel !== 'error';
+    },
+  });
+  return forgotten;
+}
+
+function configOf({ report, declaration }) {
+  return ExtractorConfig.prepare({
     configObject: {
       projectFolder: work,
       mainEntryPointFilePath: declaration,
@@ -75,7 +96,6 @@ function writeReport({ report, declaration }) {
         reportFileName: report,
         reportFolder: reports,
         reportTempFolder: join(work, 'temporary'),
-        includeForgottenExports: false,
       },
       docModel: { enabled: false },
       dtsRollup: { enabled: false },
@@ -92,12 +112,4 @@ function writeReport({ report, declaration }) {
     configObjectFullPath: join(work, 'api-extractor.json'),
     packageJsonFullPath: join(root, 'package.json'),
   });
-  Extractor.invoke(config, {
-    localBuild: true,
-    messageCallback(message) {
-      if (message.messageId === 'ae-forgotten-export') forgotten.push(/"(\w+)"/.exec(message.text)[1]);
-      message.handled = message.logLevel !== 'error';
-    },
-  });
-  return forgotten;
 }

@@ -3,7 +3,7 @@ import { show } from '../arguments/show';
 import { type ErrorCode, RepfuseError } from '../errors';
 import { throwIfAborted } from '../native/call';
 import { allowedBytes, resolveMemoryLimit } from '../native/memory';
-import * as ops from '../ops';
+import { type AsyncOpOptions, normalizePixels, type OpOptions } from '../ops';
 import { ASYNC_OP_OPTIONS, OP_OPTIONS } from '../ops/run';
 import { checkTensors, TENSOR } from '../tensor/schemas';
 import { batchOf, formatShape, isTensor, Tensor } from '../tensor/tensor';
@@ -26,7 +26,7 @@ export function evaluate(
   given: Graph,
   tensors: ReadonlyMap<string, Tensor>,
   input: Tensor,
-  options: ops.OpOptions = {},
+  options: OpOptions = {},
 ): Tensor {
   const graph = parseGraph(given);
   const checked = checkOptions('evaluate', OP_OPTIONS, options);
@@ -52,7 +52,7 @@ export async function evaluateAsync(
   given: Graph,
   tensors: ReadonlyMap<string, Tensor>,
   input: Tensor,
-  options: ops.OpOptions & ops.AsyncOpOptions = {},
+  options: OpOptions & AsyncOpOptions = {},
 ): Promise<Tensor> {
   const graph = parseGraph(given);
   const checked = checkOptions('evaluateAsync', ASYNC_OP_OPTIONS, options);
@@ -66,7 +66,7 @@ export async function evaluateValues(
   tensors: ReadonlyMap<string, Tensor>,
   input: Tensor,
   ids: readonly string[],
-  options: ops.OpOptions & ops.AsyncOpOptions = {},
+  options: OpOptions & AsyncOpOptions = {},
 ): Promise<ReadonlyMap<string, Tensor>> {
   throwIfAborted(options.signal);
   const nodes = nodesFor(graph.nodes, ids);
@@ -99,7 +99,7 @@ export function normalizeInput(graph: Graph, input: Tensor): Tensor {
       `Expected images ${batchOf(inputShape)} but received ${formatShape(input.shape)}`,
     );
   }
-  return normalization === undefined ? input : ops.normalizePixels(input, normalization);
+  return normalization === undefined ? input : normalizePixels(input, normalization);
 }
 
 /** @param nodes those that will run; @param kept ids of those whose results stay */

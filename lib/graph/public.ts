@@ -54,6 +54,9 @@ export type {
 export type { Model } from './model';
 export { graphMetadata, readGraphMetadata } from './model-file';
 export { type ExportOnnxOptions, exportOnnx } from './onnx';
+export type { BatchNormFields } from './operators/batch-norm';
+export type { Sides, Two } from './operators/operator';
+export type { PoolingWindow } from './operators/pooling';
 export type { FusedBlock, TensorStub };
 export { parseGraph };
 

@@ -14,7 +14,7 @@ import {
   type Weight,
 } from './operator';
 
-interface BatchNormFields {
+export interface BatchNormFields {
   /** Of the keys of its weight, bias, running_mean and running_var. */
   readonly prefix: string;
   readonly eps: number;

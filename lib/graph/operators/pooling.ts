@@ -5,7 +5,7 @@ import { pooledSize } from '../../ops/pool';
 import { BOOLEAN, integers, optional, SIDES } from './fields';
 import { expectImage, type NodeOf, type Operator, type Shape, ShapeMismatch, type Sides, type Two } from './operator';
 
-interface Window {
+export interface PoolingWindow {
   readonly kernel: Two;
   readonly stride: Two;
   readonly padding: Sides;
@@ -13,11 +13,11 @@ interface Window {
   readonly ceil_mode?: boolean;
 }
 
-export interface AvgPoolNode extends NodeOf<'avg_pool2d'>, Window {
+export interface AvgPoolNode extends NodeOf<'avg_pool2d'>, PoolingWindow {
   readonly count_include_pad: boolean;
 }
 
-export interface MaxPoolNode extends NodeOf<'max_pool2d'>, Window {}
+export interface MaxPoolNode extends NodeOf<'max_pool2d'>, PoolingWindow {}
 
 export interface GlobalAvgPoolNode extends NodeOf<'global_avg_pool'> {}
 
@@ -75,7 +75,7 @@ export const globalAvgPool: Operator<GlobalAvgPoolNode> = {
   onnx: { type: 'GlobalAveragePool' },
 };
 
-function pooledShape(node: Window, input: Shape): Shape {
+function pooledShape(node: PoolingWindow, input: Shape): Shape {
   const [n, c, ...pixels] = expectImage(input);
   const { kernel, stride, padding, dilation, ceilMode } = windowOf(node);
   try {
@@ -89,11 +89,11 @@ function pooledShape(node: Window, input: Shape): Shape {
   }
 }
 
-function windowOf({ kernel, stride, padding, dilation = [1, 1], ceil_mode: ceilMode = false }: Window) {
+function windowOf({ kernel, stride, padding, dilation = [1, 1], ceil_mode: ceilMode = false }: PoolingWindow) {
   return { kernel, stride, padding: toPadding4(padding), dilation, ceilMode };
 }
 
-function windowAttributes({ kernel, stride, padding, dilation, ceil_mode = false }: Window) {
+function windowAttributes({ kernel, stride, padding, dilation, ceil_mode = false }: PoolingWindow) {
   return {
     kernel_shape: kernel,
     strides: stride,
