@@ -50,8 +50,8 @@ TEST_F(EngineTermsTest, ThreeTermsAreTheValueAndFewerAreItsFirst) {
   values[6] = -0.0f;
   values[7] = INFINITY;
   values[8] = NAN;
-  std::vector<void (*)(const TermRow&, int)> kernels{SplitRow__scalar};
-  if (IsaSupported(Isa::kAvx512)) kernels.push_back(SplitRow__avx512);
+  std::vector<void (*)(const TermRow&, int)> kernels{SplitRowScalar};
+  if (IsaSupported(Isa::kAvx512)) kernels.push_back(SplitRowAvx512);
   for (const auto kernel : kernels) {
     std::vector<uint16_t> terms(3 * 37 * 32);
     kernel({values.data(), 37, terms.data(), 32, 37 * 32}, 3);
@@ -76,9 +76,9 @@ TEST_F(EngineTermsTest, PlanesAreInterleavedAlikeOnEveryLevel) {
       std::vector<uint16_t> want(3 * term, 7), got = want;
       TermPlanes row{{}, pixels, want.data(), static_cast<int64_t>(term)};
       for (size_t c = 0; c < channels; ++c) row.planes[c] = x.data() + c * static_cast<size_t>(pixels);
-      SplitPlanes__scalar(row, 3);
+      SplitPlanesScalar(row, 3);
       row.y = got.data();
-      SplitPlanes__avx512(row, 3);
+      SplitPlanesAvx512(row, 3);
       ASSERT_EQ(want, got) << pixels << " pixels of " << channels;
     }
   }
@@ -103,7 +103,7 @@ TEST_F(EngineTermsTest, TheProcessorsTilesGiveTheBitsOfEmulatedOnes) {
         std::vector<float> sums[2] = {before, before};
         for (int real = 0; real < 2; ++real) {
           const TileKernels kernels =
-              real == 0 ? EmulatedAmxTable().products.tiles : TileKernels{"", ConfigureTiles__amx, RunMatrixTile__amx, ReleaseTiles__amx};
+              real == 0 ? EmulatedAmxTable().products.tiles : TileKernels{"", ConfigureTilesAmx, RunMatrixTileAmx, ReleaseTilesAmx};
           const MatrixTile tile{.x = {x.data(), x.data() + 32},
                                 .x_term = 4096,
                                 .pixel = 64,

@@ -77,13 +77,13 @@ class FuseJob final : public Job {
     }
   }
 
-  std::vector<size_t> Indices(Arguments& part) {
+  std::vector<size_t> Indices(Arguments& part) const {
     const auto indices = part.List("factors", 0, static_cast<int64_t>(task_.factors.size()) - 1);
     return {indices.begin(), indices.end()};
   }
 
   // A Float64Array of `count` elements (any number if negative); null stays null.
-  const Operand* F64(Arguments& from, const char* name, int64_t count) {
+  static const Operand* F64(Arguments& from, const char* name, int64_t count) {
     const Napi::Value value = from.Get(name);
     if (value.IsNull()) return nullptr;
     const Operand* view = from.Array(value, name, false);

@@ -23,7 +23,7 @@ const KernelTable& AmxKernels() {
   static const KernelTable table = [] {
     ProductKernels products = kAvx512Bf16Products;
     products.terms = 3;
-    products.tiles = {"tiles-bf16-2x2__amx", ConfigureTiles__amx, RunMatrixTile__amx, ReleaseTiles__amx};
+    products.tiles = {"tiles-bf16-2x2__amx", ConfigureTilesAmx, RunMatrixTileAmx, ReleaseTilesAmx};
     return With(kAvx512Kernels, Isa::kAmx, products);
   }();
   return table;

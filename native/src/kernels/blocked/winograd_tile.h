@@ -31,7 +31,7 @@ struct WinogradOutput {
 
 // Values of one axis in the domain: m + 2.
 inline constexpr int WinogradSize(int m) { return m + 2; }
-// 16 kernels g of 3 x 3 in the domain: (m + 2)^2 values each, computed in float64 and rounded once. `m` is 2 or 4.
-void WinogradWeights(int m, const float (*g)[kBlock], float (*u)[kBlock]);
+// 16 kernels of 3 x 3 in the domain: (m + 2)^2 values each, computed in float64 and rounded once. `m` is 2 or 4.
+void WinogradWeights(int m, const float (*kernels)[kBlock], float (*u)[kBlock]);
 
 }  // namespace repfuse

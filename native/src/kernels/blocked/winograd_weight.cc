@@ -8,8 +8,8 @@ struct Points {
   double g[6][3];
 
   explicit Points(int m) {
-    constexpr double kTwo[] = {0, 1, -1}, kFour[] = {0, 0.75, -0.75, 1.5, -1.5};
-    const double* points = m == 2 ? kTwo : kFour;
+    constexpr double kPointsOf2[] = {0, 1, -1}, kPointsOf4[] = {0, 0.75, -0.75, 1.5, -1.5};
+    const double* points = m == 2 ? kPointsOf2 : kPointsOf4;
     const int finite = m + 1;
     for (int i = 0; i < finite; ++i) {
       double distances = 1;

@@ -13,7 +13,7 @@ struct TermRow {
   uint16_t* y;
   int64_t pitch, term;
 };
-void SplitRow__scalar(const TermRow& row, int terms);
+void SplitRowScalar(const TermRow& row, int terms);
 
 // Up to four planes, of which those that do not exist are null, to y: [pixel][4] of each term.
 struct TermPlanes {
@@ -22,11 +22,11 @@ struct TermPlanes {
   uint16_t* y;
   int64_t term;
 };
-void SplitPlanes__scalar(const TermPlanes& row, int terms);
+void SplitPlanesScalar(const TermPlanes& row, int terms);
 
 #if defined(__x86_64__)
-void SplitRow__avx512(const TermRow& row, int terms);
-void SplitPlanes__avx512(const TermPlanes& row, int terms);
+void SplitRowAvx512(const TermRow& row, int terms);
+void SplitPlanesAvx512(const TermPlanes& row, int terms);
 #endif
 
 }  // namespace repfuse

@@ -25,7 +25,7 @@ inline __m512 Rest(__m512 x, __m512i bits) {
 
 }  // namespace
 
-void SplitRow__avx512(const TermRow& row, int terms) {
+void SplitRowAvx512(const TermRow& row, int terms) {
   for (int64_t pixel = 0; pixel < row.pixels; ++pixel) {
     __m512 x = _mm512_loadu_ps(row.x + pixel * 16);
     uint16_t* y = row.y + pixel * row.pitch;
@@ -37,7 +37,7 @@ void SplitRow__avx512(const TermRow& row, int terms) {
   }
 }
 
-void SplitPlanes__avx512(const TermPlanes& row, int terms) {
+void SplitPlanesAvx512(const TermPlanes& row, int terms) {
   const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23),
                 second = _mm512_add_epi32(first, _mm512_set1_epi32(8));
   for (int64_t pixel = 0; pixel < row.pixels; pixel += 16) {

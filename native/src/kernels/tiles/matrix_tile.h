@@ -32,10 +32,10 @@ inline constexpr int kProductCounts[] = {1, 3, 6};
 
 #if defined(__x86_64__)
 // Tiles for `pixels` pixels and `pairs` pairs of inputs a step, of the calling thread, until they are released.
-void ConfigureTiles__amx(int pixels, int pairs);
+void ConfigureTilesAmx(int pixels, int pairs);
 // rows of pixels: 1 or 2; blocks: 1 or 2; terms: 1 to 3.
-void RunMatrixTile__amx(const MatrixTile& tile, int rows, int blocks, int terms);
-void ReleaseTiles__amx();
+void RunMatrixTileAmx(const MatrixTile& tile, int rows, int blocks, int terms);
+void ReleaseTilesAmx();
 #endif
 
 }  // namespace repfuse

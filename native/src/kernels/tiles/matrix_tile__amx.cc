@@ -33,7 +33,7 @@ static_assert(sizeof(TileConfig) == 64);
 
 }  // namespace
 
-void ConfigureTiles__amx(int pixels, int pairs) {
+void ConfigureTilesAmx(int pixels, int pairs) {
   TileConfig config{};
   config.palette = 1;
   for (int tile = 0; tile < 8; ++tile) {
@@ -44,9 +44,9 @@ void ConfigureTiles__amx(int pixels, int pairs) {
   asm volatile("ldtilecfg %0" ::"m"(config) : "memory");
 }
 
-void RunMatrixTile__amx(const MatrixTile& tile, int rows, int blocks, int terms) { kTileRuns[rows - 1][blocks - 1][terms - 1](tile); }
+void RunMatrixTileAmx(const MatrixTile& tile, int rows, int blocks, int terms) { kTileRuns[rows - 1][blocks - 1][terms - 1](tile); }
 
-void ReleaseTiles__amx() { asm volatile("tilerelease" ::: "memory"); }
+void ReleaseTilesAmx() { asm volatile("tilerelease" ::: "memory"); }
 
 }  // namespace repfuse
 
