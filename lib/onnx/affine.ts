@@ -1,18 +1,13 @@
-import type { Stage } from '../ops';
+import { constantStages } from '../algebra/constant-stages';
+import type { MapOp } from '../algebra/merge';
 import type { Padding4 } from '../ops/geometry';
-import { toFloat64 } from '../tensor/half';
-import { Tensor } from '../tensor/tensor';
+import type { Tensor } from '../tensor/tensor';
 import { floatOf, intOf, intsOf, isOfOnnx, stringOf } from './attributes';
 import type { ChannelInference } from './channel-inference';
 import type { Budget } from './evaluation/budget';
 import type { OnnxModel } from './model';
 import type { Node } from './schema/onnx_pb';
 import { numbersOf } from './values';
-
-/** What a node does to its input, if that is affine: stages of a branch, or a frame of zeros, whose meaning what follows decides. */
-export type AffineStep =
-  | { readonly kind: 'stages'; readonly input: string; readonly stages: readonly Stage[] }
-  | { readonly kind: 'zeros'; readonly input: string; readonly padding: Padding4 };
 
 /** A node that is affine in kind, and why it is not folded. */
 export interface NotAffine {
@@ -30,7 +25,7 @@ export interface Known {
   readonly constants: ConstantValues;
   readonly opset: number;
   /** What nodes were found to be: a step holds vectors of all channels, and is asked for more than once. */
-  readonly steps: Map<Node, AffineStep | NotAffine | undefined>;
+  readonly steps: Map<Node, MapOp | NotAffine | undefined>;
   /** Whether the budget has a vector of so many channels. */
   takeVector(channels: number): boolean;
   /** Channels of a value [N, C, H, W], where they are known. */
@@ -61,19 +56,19 @@ export function knownOf(
  *
  * @returns undefined for a node of another kind
  */
-export function affineStep(node: Node, known: Known): AffineStep | NotAffine | undefined {
+export function affineStep(node: Node, known: Known): MapOp | NotAffine | undefined {
   if (!known.steps.has(node)) known.steps.set(node, stepOf(node, known));
   return known.steps.get(node);
 }
 
-function stepOf(node: Node, known: Known): AffineStep | NotAffine | undefined {
+function stepOf(node: Node, known: Known): MapOp | NotAffine | undefined {
   if (!isOfOnnx(node.domain) || !node.input[0] || !node.output[0]) return undefined;
   const step = stepOfKind(node, known);
   const isOne = node.output.slice(1).every((name) => name === '');
   return isOne || step?.kind === 'refused' ? step : undefined;
 }
 
-function stepOfKind(node: Node, known: Known): AffineStep | NotAffine | undefined {
+function stepOfKind(node: Node, known: Known): MapOp | NotAffine | undefined {
   switch (node.opType) {
     case 'Conv':
       return convStep(node, known);
@@ -102,7 +97,7 @@ const BEYOND_BUDGET = 'it has more channels than the budget of a model of this s
 
 const refused = (reason: string): NotAffine => ({ kind: 'refused', reason });
 
-function convStep(node: Node, known: Known): AffineStep | NotAffine {
+function convStep(node: Node, known: Known): MapOp | NotAffine {
   const [input, weightName, biasName] = node.input as [string, string, string | undefined];
   const weight = known.constants.get(weightName);
   const bias = biasName === undefined || biasName === '' ? null : known.constants.get(biasName);
@@ -118,7 +113,7 @@ function convStep(node: Node, known: Known): AffineStep | NotAffine {
   return { kind: 'stages', input, stages: [{ kind: 'conv2d', weight, bias, stride, padding, dilation, groups }] };
 }
 
-function batchNormStep(node: Node, { constants }: Known): AffineStep | NotAffine {
+function batchNormStep(node: Node, { constants }: Known): MapOp | NotAffine {
   if (node.output.filter((name) => name !== '').length > 1 || intOf(node, 'training_mode', 0) !== 0)
     return refused('it normalises by batch statistics (training mode)');
   if (intOf(node, 'spatial', 1) === 0) return refused('it has statistics for each pixel (spatial 0)');
@@ -130,7 +125,7 @@ function batchNormStep(node: Node, { constants }: Known): AffineStep | NotAffine
   return { kind: 'stages', input, stages: [{ kind: 'batch_norm', weight, bias, runningMean, runningVar, eps }] };
 }
 
-function averagePoolStep(node: Node, known: Known): AffineStep | NotAffine {
+function averagePoolStep(node: Node, known: Known): MapOp | NotAffine {
   const input = node.input[0]!;
   const kernel = pair(intsOf(node, 'kernel_shape'), 0);
   if ((intsOf(node, 'kernel_shape') ?? []).length !== 2) return refused('it does not pool images');
@@ -150,7 +145,7 @@ function averagePoolStep(node: Node, known: Known): AffineStep | NotAffine {
   };
 }
 
-function padStep(node: Node, { constants, opset }: Known): AffineStep | NotAffine {
+function padStep(node: Node, { constants, opset }: Known): MapOp | NotAffine {
   const mode = stringOf(node, 'mode', 'constant');
   if (mode !== 'constant') return refused(`it pads by ${mode}`);
   const [input, padsName, valueName, axesName] = node.input as [string, string?, string?, string?];
@@ -166,7 +161,7 @@ function padStep(node: Node, { constants, opset }: Known): AffineStep | NotAffin
   if (pads === undefined) return refused('it does not pad an image');
   const [, , top, left, , , bottom, right] = pads as [number, ...number[]];
   if (pads[0] !== 0 || pads[1] !== 0 || pads[4] !== 0 || pads[5] !== 0) return refused('it pads batch or channels');
-  return { kind: 'zeros', input, padding: [top!, left!, bottom!, right!] };
+  return { kind: 'frame', input, padding: [top!, left!, bottom!, right!] };
 }
 
 /** Pads of all four axes, before and after. */
@@ -182,7 +177,7 @@ function spread(listed: readonly number[], axes: readonly number[] | undefined):
   return pads;
 }
 
-function dropoutStep(node: Node, { constants }: Known): AffineStep | NotAffine {
+function dropoutStep(node: Node, { constants }: Known): MapOp | NotAffine {
   const [input, , training] = node.input as [string, string?, string?];
   if (training !== undefined && training !== '' && Number(constants.get(training)?.data[0] ?? 1) !== 0)
     return refused('it drops (training mode)');
@@ -191,46 +186,22 @@ function dropoutStep(node: Node, { constants }: Known): AffineStep | NotAffine {
 }
 
 /** One value for each channel, or one for all: constant over images and pixels. */
-function constantStep(node: Node, known: Known): AffineStep | NotAffine | undefined {
+function constantStep(node: Node, known: Known): MapOp | NotAffine | undefined {
   const [first, second] = node.input as [string, string];
   const [left, right] = [known.constants.get(first), known.constants.get(second)];
   const constant = right ?? left;
   if (constant === undefined || (left !== undefined && right !== undefined)) return undefined;
   const input = right === undefined ? second : first;
-  if (node.opType === 'Div' && right === undefined) return refused('it divides a constant');
   const channels = known.channels(input);
   if (channels === undefined) return undefined; // no image
   if (!known.takeVector(channels)) return refused(BEYOND_BUDGET);
-  const values = perChannel(constant, channels);
-  if (values === undefined) return refused('its constant differs from pixel to pixel');
-  const vector = (of: (value: number) => number) => new Tensor('F64', [channels], values.map(of));
-  switch (node.opType) {
-    case 'Mul':
-      return { kind: 'stages', input, stages: [{ kind: 'scale', scale: vector((v) => v) }] };
-    case 'Div':
-      if (values.includes(0)) return refused('it divides by 0');
-      return { kind: 'stages', input, stages: [{ kind: 'scale', scale: vector((v) => 1 / v) }] };
-    case 'Add':
-      return { kind: 'stages', input, stages: [{ kind: 'bias', bias: vector((v) => v) }] };
-    default: {
-      const turned: Stage[] = right === undefined ? [{ kind: 'scale', scale: vector(() => -1) }] : [];
-      return {
-        kind: 'stages',
-        input,
-        stages: [...turned, { kind: 'bias', bias: vector((v) => (right === undefined ? v : -v)) }],
-      };
-    }
-  }
+  if (!['F32', 'F64'].includes(constant.dtype)) return refused(`its constant is ${constant.dtype}`);
+  const name = ARITHMETIC[node.opType as keyof typeof ARITHMETIC];
+  const stages = constantStages({ function: name, constant, isFirst: right === undefined }, channels);
+  return typeof stages === 'string' ? refused(stages) : { kind: 'stages', input, stages };
 }
 
-function perChannel(constant: Tensor, channels: number): Float64Array | undefined {
-  if (!['F32', 'F64'].includes(constant.dtype)) return undefined;
-  if (constant.size === 1) return new Float64Array(channels).fill(toFloat64(constant)[0]!);
-  // [C, 1, 1] and [1, C, 1, 1]; [C] alone meets the width.
-  const shape = [...Array<number>(Math.max(0, 4 - constant.shape.length)).fill(1), ...constant.shape];
-  const fits = shape.length === 4 && shape[1] === channels && shape[0] === 1 && shape[2] === 1 && shape[3] === 1;
-  return fits ? toFloat64(constant) : undefined;
-}
+const ARITHMETIC = { Add: 'add', Div: 'div', Mul: 'mul', Sub: 'sub' } as const;
 
 function integersOf(constants: ConstantValues, name: string | undefined): number[] | undefined {
   const tensor = name === undefined ? undefined : constants.get(name);

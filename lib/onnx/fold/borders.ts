@@ -48,7 +48,7 @@ export function findBorders(graph: Graph, { probe, known, fixed }: Analysis): Re
   }
   for (const pad of graph.node.filter(({ opType }) => opType === 'Pad')) {
     const step = affineStep(pad, known);
-    if (step?.kind !== 'zeros' || step.padding.some((side) => side < 0)) continue;
+    if (step?.kind !== 'frame' || step.padding.some((side) => side < 0)) continue;
     const nodes = chainAfter(pad, readers);
     if (!nodes.some(({ opType }) => opType === 'ScatterND')) continue;
     const [first, second] = ([0, 1] as const).map((sample) => fillOf(nodes, step.padding, probe, sample));
