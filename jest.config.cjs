@@ -7,5 +7,6 @@ module.exports = {
   // The addon owns a process-wide thread pool; two workers on two cores would only fight over it.
   maxWorkers: 1,
   reporters: ['default', '<rootDir>/test/reporter.cjs'],
+  setupFilesAfterEnv: ['<rootDir>/test/equality.ts'],
   testTimeout: 60_000,
 };

@@ -1,14 +1,15 @@
 /** Seeded generator for tests (mulberry32): same seed, same sequence, everywhere. */
 export class Random {
+  /** Signed, so that V8 keeps it as a small integer. */
   private state: number;
 
   constructor(seed: number) {
-    this.state = seed >>> 0;
+    this.state = seed | 0;
   }
 
   /** Uniform in [0, 1). */
   next(): number {
-    this.state = (this.state + 0x6d2b79f5) >>> 0;
+    this.state = (this.state + 0x6d2b79f5) | 0;
     let t = this.state;
     t = Math.imul(t ^ (t >>> 15), t | 1);
     t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
@@ -26,9 +27,8 @@ export class Random {
 
   /** Roughly normal values (sum of four uniforms). */
   floats(count: number, scale = 1): Float32Array {
-    return Float32Array.from(
-      { length: count },
-      () => (this.next() + this.next() + this.next() + this.next() - 2) * scale,
-    );
+    const values = new Float32Array(count);
+    for (let i = 0; i < count; i++) values[i] = (this.next() + this.next() + this.next() + this.next() - 2) * scale;
+    return values;
   }
 }

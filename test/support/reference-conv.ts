@@ -16,30 +16,36 @@ export function referenceConv2d(c: ReferenceConv): { shape: readonly number[]; d
   const [batch, inChannels, height, width] = c.inputShape as [number, number, number, number];
   const [outChannels, inPerGroup, kh, kw] = c.weightShape as [number, number, number, number];
   const [top, left, bottom, right] = c.padding;
-  const outHeight = Math.floor((height + top + bottom - c.dilation[0] * (kh - 1) - 1) / c.stride[0]) + 1;
-  const outWidth = Math.floor((width + left + right - c.dilation[1] * (kw - 1) - 1) / c.stride[1]) + 1;
+  const [strideY, strideX] = c.stride;
+  const [dilationY, dilationX] = c.dilation;
+  const outHeight = Math.floor((height + top + bottom - dilationY * (kh - 1) - 1) / strideY) + 1;
+  const outWidth = Math.floor((width + left + right - dilationX * (kw - 1) - 1) / strideX) + 1;
   const outPerGroup = outChannels / c.groups;
-  const data = new Float64Array(batch * outChannels * outHeight * outWidth);
-  let at = 0;
+  const input = Float64Array.from(c.input);
+  const weight = Float64Array.from(c.weight);
+  const pixels = outHeight * outWidth;
+  const data = new Float64Array(batch * outChannels * pixels);
   for (let n = 0; n < batch; n++) {
     for (let o = 0; o < outChannels; o++) {
-      const firstInput = Math.floor(o / outPerGroup) * inPerGroup;
-      for (let oy = 0; oy < outHeight; oy++) {
-        for (let ox = 0; ox < outWidth; ox++) {
-          let sum = c.bias?.[o] ?? 0;
-          for (let i = 0; i < inPerGroup; i++) {
-            for (let u = 0; u < kh; u++) {
-              const iy = oy * c.stride[0] - top + u * c.dilation[0];
+      const first = (n * outChannels + o) * pixels;
+      data.fill(c.bias?.[o] ?? 0, first, first + pixels);
+      // Each tap of the kernel meets the whole image in turn: every output adds its terms in the same order.
+      for (let i = 0; i < inPerGroup; i++) {
+        const channel = n * inChannels + Math.floor(o / outPerGroup) * inPerGroup + i;
+        for (let u = 0; u < kh; u++) {
+          for (let v = 0; v < kw; v++) {
+            const factor = weight[((o * inPerGroup + i) * kh + u) * kw + v]!;
+            for (let oy = 0; oy < outHeight; oy++) {
+              const iy = oy * strideY - top + u * dilationY;
               if (iy < 0 || iy >= height) continue;
-              for (let v = 0; v < kw; v++) {
-                const ix = ox * c.stride[1] - left + v * c.dilation[1];
-                if (ix < 0 || ix >= width) continue;
-                const x = c.input[((n * inChannels + firstInput + i) * height + iy) * width + ix]!;
-                sum += x * c.weight[((o * inPerGroup + i) * kh + u) * kw + v]!;
+              const from = (channel * height + iy) * width;
+              const to = first + oy * outWidth;
+              for (let ox = 0; ox < outWidth; ox++) {
+                const ix = ox * strideX - left + v * dilationX;
+                if (ix >= 0 && ix < width) data[to + ox]! += input[from + ix]! * factor;
               }
             }
           }
-          data[at++] = sum;
         }
       }
     }
