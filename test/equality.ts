@@ -1,3 +1,5 @@
+import { expect } from '@jest/globals';
+
 /**
  * What every test file gets before its tests: `toEqual` compares arrays of numbers by their bytes first. Jest visits each element as a property,
  * which takes a hundred times as long; it still does where bytes differ, and then says where.
