@@ -109,13 +109,13 @@ export {
   FAMILY_RULES,
   type FamilyRule,
   type KeylessAnswers,
+  type KnownEps,
   type ModuleEvidence,
   type PadBorderRule,
   parseRules,
   type ScaleRule,
   type SqueezeExciteRule,
   type StageRule,
-  type ToldEps,
 } from './families';
 export { detectBlocks } from './families/public';
 export {

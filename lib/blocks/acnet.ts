@@ -1,7 +1,7 @@
 import { checkRequiredOptions } from '../arguments/check';
 import { oneOf, optional, optionsOf } from '../arguments/schemas';
 import { ACNET } from '../families/rules/acnet';
-import { planBranches } from '../families/stages';
+import { resolveBranches } from '../families/stages';
 import { ReparameterizableBlock } from './block';
 import { BLOCK_OPTIONS, type BlockOptions, resolveGeometry } from './geometry';
 
@@ -26,7 +26,7 @@ export class ACNetBlock extends ReparameterizableBlock {
     const options = checkRequiredOptions('ACNetBlock', OPTIONS, given);
     super(options, resolveGeometry(options), {
       rule: ACNET,
-      branches: planBranches(ACNET, { main: 1, vertical: 1, horizontal: 1 }),
+      branches: resolveBranches(ACNET, { main: 1, vertical: 1, horizontal: 1 }),
       activation: options.activation ?? 'none',
     });
   }

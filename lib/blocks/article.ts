@@ -2,7 +2,7 @@ import { checkArgument, checkOptions } from '../arguments/check';
 import { optionsOf } from '../arguments/schemas';
 import type { FamilyRule } from '../families/rule';
 import { ARTICLE_ACNET, ARTICLE_REPVGG } from '../families/rules/article';
-import { type BranchCounts, planBranches } from '../families/stages';
+import { type BranchCounts, resolveBranches } from '../families/stages';
 import type { OpOptions } from '../ops';
 import { CHANNELS } from '../ops/geometry';
 import { ReparameterizableBlock } from './block';
@@ -30,7 +30,7 @@ export abstract class ArticleBlock extends ReparameterizableBlock {
     const block = { ...options, inChannels, outChannels };
     const geometry = resolveGeometry(block);
     const identity = keepsShape(block, geometry) ? (counts.identity ?? 0) : 0;
-    super(block, geometry, { rule, branches: planBranches(rule, { ...counts, identity }), activation: 'relu' });
+    super(block, geometry, { rule, branches: resolveBranches(rule, { ...counts, identity }), activation: 'relu' });
   }
 
   /** The article's name for `switchToDeploy`. */

@@ -73,7 +73,7 @@ export abstract class ReparameterizableBlock {
       outChannels,
       geometry,
       affine: options.affine ?? true,
-      epsOf: resolveEps(options.eps ?? 1e-5, structure.branches),
+      epsFor: resolveEps(options.eps ?? 1e-5, structure.branches),
     };
     this.isDeployed = options.deploy ?? false;
     this.tensors = initialTensors(this.#specs(), options.seed ?? 0);
@@ -104,8 +104,8 @@ export abstract class ReparameterizableBlock {
    */
   get branches(): readonly Branch[] {
     if (this.isDeployed) return [];
-    const { branches, geometry, epsOf } = this.definition;
-    return branches.map((branch) => buildBranch(branch, this.tensors, '', geometry, epsOf));
+    const { branches, geometry, epsFor } = this.definition;
+    return branches.map((branch) => buildBranch(branch, this.tensors, '', geometry, epsFor));
   }
 
   /**

@@ -2,7 +2,7 @@ import { checkRequiredOptions } from '../arguments/check';
 import { oneOf, optional, optionsOf } from '../arguments/schemas';
 import { RepfuseError } from '../errors';
 import { DBB } from '../families/rules/dbb';
-import { planBranches } from '../families/stages';
+import { resolveBranches } from '../families/stages';
 import { CHANNELS } from '../ops/geometry';
 import { ReparameterizableBlock } from './block';
 import { BLOCK_OPTIONS, type BlockOptions, resolveGeometry } from './geometry';
@@ -43,7 +43,7 @@ export class DiverseBranchBlock extends ReparameterizableBlock {
     }
     super(options, geometry, {
       rule: DBB,
-      branches: planBranches(
+      branches: resolveBranches(
         DBB,
         { main: 1, pointwise: depthwise ? 0 : 1, average: 1, sequential: 1 },
         // The rule's second chains: pooling the input itself, and a 1x1 kernel that is stored as it is. The first stores the

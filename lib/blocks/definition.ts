@@ -1,14 +1,14 @@
 import { RepfuseError } from '../errors';
-import type { BlockGeometry, EpsOf } from '../families/branches';
+import type { BlockGeometry, EpsLookup } from '../families/branches';
 import type { BranchRole, ConvRule, FamilyRule, SqueezeExciteRule } from '../families/rule';
-import { convKeys, type PlannedBranch } from '../families/stages';
+import { convKeys, type ResolvedBranch } from '../families/stages';
 
 /** What a block class says of itself beyond the options that all share. */
 export interface BlockStructure {
   /** Names its tensors. */
   readonly rule: FamilyRule;
   /** Those of the rule's branches that it has. */
-  readonly branches: readonly PlannedBranch[];
+  readonly branches: readonly ResolvedBranch[];
   readonly activation: 'none' | 'relu';
   readonly squeezeExcite?: SqueezeExciteRule | null;
   /** Channels between the two convolutions of a `sequential` branch. */
@@ -22,7 +22,7 @@ export interface BlockDefinition extends Required<BlockStructure> {
   readonly geometry: BlockGeometry;
   /** Whether BatchNorms have weight and bias. */
   readonly affine: boolean;
-  readonly epsOf: EpsOf;
+  readonly epsFor: EpsLookup;
 }
 
 /** A tensor that a block's state dict holds. */

@@ -3,8 +3,8 @@ import { eitherOf, number, recordOf, type Schema } from '../arguments/schemas';
 import { quote } from '../arguments/show';
 import { suggestion } from '../arguments/suggest';
 import { RepfuseError } from '../errors';
-import type { EpsOf } from '../families/branches';
-import type { PlannedBranch } from '../families/stages';
+import type { EpsLookup } from '../families/branches';
+import type { ResolvedBranch } from '../families/stages';
 
 /** BatchNorm eps: one value, or one by the BatchNorm's key prefix (`rbr_dense.bn`). */
 export type Eps = number | Readonly<Record<string, number>>;
@@ -18,7 +18,7 @@ export const EPS: Schema<Eps> = eitherOf(
 );
 
 /** @throws ERR_REPFUSE_INVALID_ARGUMENT for a value below 0, a BatchNorm without a value, a name that is none. */
-export function resolveEps(eps: Eps, branches: readonly PlannedBranch[]): EpsOf {
+export function resolveEps(eps: Eps, branches: readonly ResolvedBranch[]): EpsLookup {
   if (typeof eps === 'number') return () => eps;
   const batchNorms = branches.flatMap(({ stages }) =>
     stages.flatMap((stage) => ('batchNorm' in stage ? [stage.batchNorm] : [])),

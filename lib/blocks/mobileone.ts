@@ -1,7 +1,7 @@
 import { checkRequiredOptions } from '../arguments/check';
 import { BOOLEAN, integer, oneOf, optional, optionsOf } from '../arguments/schemas';
 import { MOBILEONE, TIMM_MOBILEONE } from '../families/rules/mobileone';
-import { planBranches } from '../families/stages';
+import { resolveBranches } from '../families/stages';
 import { ReparameterizableBlock } from './block';
 import { BLOCK_OPTIONS, type BlockOptions, keepsShape, resolveGeometry } from './geometry';
 
@@ -33,7 +33,7 @@ export class MobileOneBlock extends ReparameterizableBlock {
     const rule = { apple: MOBILEONE, timm: TIMM_MOBILEONE }[options.naming ?? 'apple'];
     super(options, geometry, {
       rule,
-      branches: planBranches(rule, {
+      branches: resolveBranches(rule, {
         main: options.numConvBranches ?? 1,
         pointwise: Math.max(...geometry.kernel) > 1 ? 1 : 0,
         identity: keepsShape(options, geometry) ? 1 : 0,

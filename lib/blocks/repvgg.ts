@@ -3,7 +3,7 @@ import { BOOLEAN, oneOf, optional, optionsOf } from '../arguments/schemas';
 import { RepfuseError } from '../errors';
 import type { FamilyRule } from '../families/rule';
 import { REPVGG, TIMM_REPVGG } from '../families/rules/repvgg';
-import { planBranches } from '../families/stages';
+import { resolveBranches } from '../families/stages';
 import { ReparameterizableBlock } from './block';
 import { BLOCK_OPTIONS, type BlockOptions, keepsShape, resolveGeometry } from './geometry';
 
@@ -35,7 +35,7 @@ export class RepVGGBlock extends ReparameterizableBlock {
     const rule = { authors: REPVGG, timm: TIMM_REPVGG }[options.naming ?? 'authors'];
     super(options, geometry, {
       rule,
-      branches: planBranches(rule, { main: 1, pointwise: 1, identity: keepsShape(options, geometry) ? 1 : 0 }),
+      branches: resolveBranches(rule, { main: 1, pointwise: 1, identity: keepsShape(options, geometry) ? 1 : 0 }),
       activation: 'relu',
       squeezeExcite: squeezeExciteOf(options, rule),
     });

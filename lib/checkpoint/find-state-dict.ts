@@ -1,8 +1,8 @@
 import { RepfuseError } from '../errors';
-import { describe } from './describe';
 import { NumpyArray, NumpyScalar } from './numpy/numpy-pickle';
 import { type PyDict, type PyObject, PyTuple, type PyValue } from './pickle/python-values';
 import { shorten } from './shorten';
+import { showValue } from './show-value';
 import type { SkippedEntry } from './state-dict';
 import { isModule, type ModuleAttributes, ModuleWalk } from './torch/module-weights';
 import { TorchTensor, UnsupportedTensor } from './torch/torch-pickle';
@@ -69,7 +69,7 @@ export function findStateDict(root: PyValue, keyPath?: readonly string[]): Found
     if (typeof key === 'string' && tensor !== undefined) tensors.set(key, tensor);
     else {
       const path = [...chosen.keyPath, keyText(key)];
-      if (!listed.has(JSON.stringify(path))) skipped.push({ path: path.join('.'), what: describe(value) });
+      if (!listed.has(JSON.stringify(path))) skipped.push({ path: path.join('.'), what: showValue(value) });
     }
   }
   return { keyPath: chosen.keyPath, tensors, alternatives, skipped, texts: textsOf(root), modules: chosen.modules };
@@ -206,7 +206,7 @@ function follow(
   for (const [depth, key] of keyPath.entries()) {
     const inner = value instanceof Map ? value.get(key) : undefined;
     if (inner === undefined) {
-      const here = value instanceof Map ? `has ${keyList(value)}` : `is ${describe(value)}`;
+      const here = value instanceof Map ? `has ${keyList(value)}` : `is ${showValue(value)}`;
       const where = depth === 0 ? 'the file' : `${JSON.stringify(keyPath.slice(0, depth).join('.'))}`;
       throw new RepfuseError(
         'ERR_REPFUSE_KEY',
@@ -224,7 +224,7 @@ function follow(
   if (!(value instanceof Map) || tensorCount === 0) {
     throw new RepfuseError(
       'ERR_REPFUSE_KEY',
-      `Expected a dict of tensors at \`keyPath\` ${JSON.stringify(keyPath.join('.'))} but received ${describe(value)}`,
+      `Expected a dict of tensors at \`keyPath\` ${JSON.stringify(keyPath.join('.'))} but received ${showValue(value)}`,
       { keyPath, choices: candidates.map((candidate) => candidate.keyPath) },
     );
   }
@@ -236,7 +236,7 @@ function isSamePath(a: readonly string[], b: readonly string[]): boolean {
 }
 
 function noWeights(root: PyValue): RepfuseError {
-  const what = root instanceof Map && root.size > 0 ? `${describe(root)} (${keyList(root)})` : describe(root);
+  const what = root instanceof Map && root.size > 0 ? `${showValue(root)} (${keyList(root)})` : showValue(root);
   return new RepfuseError('ERR_REPFUSE_FORMAT', `Expected a state dict (names to tensors) but received ${what}`, {
     received: what,
   });
@@ -251,7 +251,7 @@ function skippedBeside(root: PyValue, keyPath: readonly string[], listed: Readon
     for (const [key, item] of value) {
       const path = [...keyPath.slice(0, depth), keyText(key)];
       if (key !== taken && !listed.has(JSON.stringify(path))) {
-        skipped.push({ path: path.join('.'), what: describe(item) });
+        skipped.push({ path: path.join('.'), what: showValue(item) });
       }
     }
     value = value.get(taken) ?? null;
@@ -269,7 +269,7 @@ function keyText(key: PyValue): string {
     ? key
     : typeof key === 'number' || typeof key === 'bigint'
       ? String(key)
-      : describe(key);
+      : showValue(key);
 }
 
 function keyList(dict: PyDict): string {

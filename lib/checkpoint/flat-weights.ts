@@ -28,7 +28,7 @@ export function flatWeights(
     modules: new Map(),
     ...about,
     names: [...tensors.keys()],
-    describe: (name) => `tensor ${tensors.get(name)!.dtype} ${formatShape(tensors.get(name)!.shape)}`,
+    whatIs: (name) => `tensor ${tensors.get(name)!.dtype} ${formatShape(tensors.get(name)!.shape)}`,
     store: (names) => new Map(names.map((name) => [name, tensors.get(name)!])),
   };
 }

@@ -1,6 +1,5 @@
 import { RepfuseError } from '../errors';
 import { explainCut } from './cut-archive';
-import { describe } from './describe';
 import { spendingLimit } from './expansion';
 import type { RandomAccess } from './files/random-access';
 import { flatWeights } from './flat-weights';
@@ -11,6 +10,7 @@ import { unpickleFile } from './pickle/unpickle-file';
 import { pickledWeights } from './pickled-weights';
 import { readSafetensors } from './safetensors/safetensors';
 import { openShards } from './shards';
+import { showValue } from './show-value';
 import { type CheckpointKind, type Kind, noCheckpoint, sniff } from './sniff';
 import { openTorchLegacy } from './torch/torch-legacy';
 import { BARE_HOST, UnsupportedTensor } from './torch/torch-pickle';
@@ -70,7 +70,7 @@ async function openPickle(source: RandomAccess, options: OpenOptions): Promise<W
   };
   const { value } = await unpickleFile(source, host, { limit: MAX_PICKLE, signal: options.signal });
   if (weights === 0) {
-    const what = describe(value);
+    const what = showValue(value);
     throw new RepfuseError(
       'ERR_REPFUSE_UNSUPPORTED_FORMAT',
       `Expected a torch, safetensors, npz or pickled numpy checkpoint but received a bare pickle of ${what}, without tensors of torch or arrays`,

@@ -1,7 +1,7 @@
 import { RepfuseError } from '../errors';
-import { describe } from './describe';
 import { NumpyArray, PartedArray } from './numpy/numpy-pickle';
 import { type PyDict, PyTuple, type PyValue } from './pickle/python-values';
+import { showValue } from './show-value';
 
 /** Where `paddle.save` notes the arrays that it wrote in parts, because protocols 2 and 3 take no more than 4 GiB. */
 const PARTS_KEY = 'UnpackBigParamInfor@@';
@@ -41,11 +41,11 @@ function itemsOf(value: PyValue | undefined): readonly PyValue[] | undefined {
 function partOf(name: PyValue, part: PyValue, root: PyDict): NumpyArray {
   const array = root.get(part);
   if (array instanceof NumpyArray) return array;
-  throw bad(name, `its part ${describe(part)} is missing`);
+  throw bad(name, `its part ${showValue(part)} is missing`);
 }
 
 function bad(name: PyValue, problem: string): RepfuseError {
-  return new RepfuseError('ERR_REPFUSE_FORMAT', `Bad array (${describe(name)}): ${problem}`, {
-    tensor: typeof name === 'string' ? name : describe(name),
+  return new RepfuseError('ERR_REPFUSE_FORMAT', `Bad array (${showValue(name)}): ${problem}`, {
+    tensor: typeof name === 'string' ? name : showValue(name),
   });
 }

@@ -1,10 +1,10 @@
 import { RepfuseError } from '../errors';
-import { describe } from './describe';
 import type { RandomAccess } from './files/random-access';
 import { findStateDict } from './find-state-dict';
 import { NumpyArray } from './numpy/numpy-pickle';
 import { arrayProblem, storedArray } from './numpy/stored-array';
 import type { PyValue } from './pickle/python-values';
+import { showValue } from './show-value';
 import type { CheckpointFormat } from './state-dict';
 import { bytesOfStored, type StoredTensor } from './stored-tensor';
 import { TorchStorage, type TorchTensor, torchDType, UnsupportedTensor } from './torch/torch-pickle';
@@ -50,7 +50,7 @@ export function pickledWeights(
     metadata: {},
     names: [...tensors.keys()],
     unread,
-    describe: (name) => describe(tensors.get(name)!),
+    whatIs: (name) => showValue(tensors.get(name)!),
     store(names) {
       const torch = new Map<string, TorchTensor>();
       const stored = new Map<string, StoredTensor>();

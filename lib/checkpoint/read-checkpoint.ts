@@ -142,7 +142,7 @@ async function openCheckpoint(
   const { kept, droppedPrefix, left } = selectKeys([...names, ...unreadNames.keys()], prefix);
   const stored = weights.store(names.filter((name) => kept.has(name)));
   const { format, keyPath, alternatives, metadata, texts, modules } = weights;
-  const whatIs = (name: string) => unreadNames.get(name) ?? weights.describe(name);
+  const whatIs = (name: string) => unreadNames.get(name) ?? weights.whatIs(name);
   const skipped = [
     ...weights.skipped,
     ...[...unreadNames.keys(), ...left.filter((name) => !unreadNames.has(name))].map((name) => ({

@@ -1,6 +1,6 @@
 import { RepfuseError } from '../errors';
-import { breathe } from '../native/breathe';
 import { throwIfAborted } from '../native/call';
+import { eventLoopPause } from '../native/event-loop';
 import { type RandomAccess, readBytes } from './files/random-access';
 import { flatWeights } from './flat-weights';
 import { JsonProblem, jsonEntries, parseValue } from './json-object';
@@ -45,7 +45,7 @@ export async function openShards(
       for (const name of names) if (!there.has(name)) unread.set(name, weights.unread.get(name)!);
       for (const name of there)
         if (map.get(name) !== shard)
-          skipped.push({ path: `${shard}: ${name}`, what: `${weights.describe(name)} that the index does not name` });
+          skipped.push({ path: `${shard}: ${name}`, what: `${weights.whatIs(name)} that the index does not name` });
       for (const { path, what } of weights.skipped) skipped.push({ path: `${shard}: ${path}`, what });
     });
   }
@@ -74,7 +74,7 @@ async function readIndex(
 }
 
 async function parseIndex(text: string, signal: AbortSignal | undefined) {
-  const pause = breathe(signal);
+  const pause = eventLoopPause(signal);
   const fields = new Map(jsonEntries(text));
   const weightMap = fields.get('weight_map');
   if (!weightMap?.startsWith('{')) throw bad('weight_map is no object', { field: 'weight_map' });

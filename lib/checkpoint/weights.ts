@@ -7,7 +7,7 @@ export interface Weights extends Omit<Checkpoint, 'file' | 'tensors' | 'droppedP
   /** In file order. */
   readonly names: readonly string[];
   /** What a tensor is, in a few words. */
-  describe(name: string): string;
+  whatIs(name: string): string;
   /** The tensors of these names, checked. */
   store(names: readonly string[]): ReadonlyMap<string, StoredTensor>;
 }

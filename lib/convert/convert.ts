@@ -19,8 +19,8 @@ import { BlockFusing, UnfusableBlock } from './fuse-blocks';
 import { startHashing } from './hash-file';
 import { checkValues, examine, INSPECT_OPTIONS, type InspectOptions } from './inspect';
 import { expectTensors } from './model-graph';
-import { checkForm, checkOutputOptions, OUTPUT_OPTIONS, type OutputOptions, outputForm } from './output-form';
 import { makeFolder, type OutputPlace, outputPlace } from './output-place';
+import { checkOutputOptions, checkSpec, OUTPUT_OPTIONS, type OutputOptions, outputSpec } from './output-spec';
 import type { BlockReport, ConvertReport } from './report';
 import type { OutputLosses } from './round-source';
 import { verifyFolding } from './verify/models';
@@ -137,7 +137,7 @@ async function fuseAndWrite(
 ): Promise<Omit<ConvertReport, 'milliseconds' | 'verification'>> {
   const input = inputOf(source).name;
   const { found, graph, report } = examine(opened, options);
-  const leftOut = checkForm(place, options, options.graph !== undefined || options.arch !== undefined, graph);
+  const leftOut = checkSpec(place, options, options.graph !== undefined || options.arch !== undefined, graph);
   if (report.blocks.some(isProblem)) {
     const blocks: BlockReport[] = [];
     for (const item of found) blocks.push(await checkValues(item, opened)); // all problems are told at once
@@ -149,30 +149,30 @@ async function fuseAndWrite(
       file: input,
     });
   }
-  const form = outputForm(place.format, options);
+  const spec = outputSpec(place.format, options);
   const deployed =
     graph &&
     deployGraph(
       graph,
-      converted.map(({ block }) => ({ ...block, deployKeys: form.keysOf(block) })),
+      converted.map(({ block }) => ({ ...block, deployKeys: spec.keysOf(block) })),
     );
-  const fusing = new BlockFusing(found, opened, form, options);
+  const fusing = new BlockFusing(found, opened, spec, options);
   fusing.tell(converted[0]?.block.prefix ?? '');
   const losses: OutputLosses = { flushed: 0, leftOut: [] };
-  const tensors = deployTensors(opened, found, fusing, form, losses, options.threads);
+  const tensors = deployTensors(opened, found, fusing, spec, losses, options.threads);
   if (deployed !== undefined) expectTensors(deployed, tensors);
   if (place.newFolder !== undefined) await makeFolder(place.newFolder);
   const { file: output } = place;
   const about = provenance(input, report.blocks, deployed);
   const writing =
-    form.format === 'onnx'
+    spec.format === 'onnx'
       ? writeAsOnnx(output, deployed!, tensors, options)
-      : write(source, output, form.format, tensors, opened, about, options);
+      : write(source, output, spec.format, tensors, opened, about, options);
   const sha256 = await writing.catch(async (error) => {
     if (error instanceof UnfusableBlock) refuseProblems(await fusing.reports(), input, options);
     throw error;
   });
-  const notes = [...report.notes, ...outputNotes(converted.length, leftOut, losses, form.format)];
+  const notes = [...report.notes, ...outputNotes(converted.length, leftOut, losses, spec.format)];
   return { ...report, notes, blocks: await fusing.reports(), output, sha256 };
 }
 

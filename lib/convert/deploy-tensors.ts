@@ -5,7 +5,7 @@ import { canHold } from '../checkpoint/write-checkpoint';
 import { RepfuseError } from '../errors';
 import type { BlockFusing } from './fuse-blocks';
 import type { FoundBlock } from './inspect';
-import type { OutputForm } from './output-form';
+import type { OutputSpec } from './output-spec';
 import { type OutputLosses, roundedSource } from './round-source';
 
 /**
@@ -19,7 +19,7 @@ export function deployTensors(
   opened: OpenCheckpoint,
   found: readonly FoundBlock[],
   fusing: BlockFusing,
-  form: OutputForm,
+  spec: OutputSpec,
   losses: OutputLosses,
   threads: number | undefined,
 ): Map<string, TensorSource> {
@@ -27,7 +27,7 @@ export function deployTensors(
   const renamed = new Map<string, string>();
   for (const item of found) {
     const { block, report } = item;
-    const { weight, bias } = form.keysOf(block);
+    const { weight, bias } = spec.keysOf(block);
     if (report.status === 'convertible') {
       for (const key of [...block.trainKeys, ...Object.values(block.deployKeys)]) owners.set(key, item);
     } else if (report.status === 'already-deployed') {
@@ -44,17 +44,17 @@ export function deployTensors(
     const item = owners.get(key);
     if (item === undefined) {
       const { dtype, shape } = tensor;
-      if (form.format !== 'onnx' && !canHold(form.format, dtype)) {
+      if (spec.format !== 'onnx' && !canHold(spec.format, dtype)) {
         losses.leftOut.push(`${key} (${torchName(dtype)})`);
         continue;
       }
       const load = () => opened.load([key]).then(() => tensor);
-      put(renamed.get(key) ?? key, { dtype, shape, load, release: () => opened.release([key]) }, form.otherType(dtype));
+      put(renamed.get(key) ?? key, { dtype, shape, load, release: () => opened.release([key]) }, spec.otherType(dtype));
     } else if (!done.has(item)) {
       done.add(item);
       const { weight, bias } = fusing.sources(item);
-      const keys = form.keysOf(item.block);
-      const dtype = form.fusedType(opened.tensors.get(item.block.anchorKey)!.dtype);
+      const keys = spec.keysOf(item.block);
+      const dtype = spec.fusedType(opened.tensors.get(item.block.anchorKey)!.dtype);
       put(keys.weight, weight, dtype);
       put(keys.bias, bias, dtype);
     }

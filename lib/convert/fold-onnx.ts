@@ -7,7 +7,7 @@ import { withInput } from '../checkpoint/read-checkpoint';
 import { RepfuseError } from '../errors';
 import type { FoldOptions, FoldReport } from '../onnx';
 import type { ConvertOptions, ConvertProgress } from './convert';
-import { describeOnnx, onnxNotes } from './describe-onnx';
+import { onnxFacts, onnxNotes } from './onnx-facts';
 import { makeFolder, type OutputPlace, outputPlace } from './output-place';
 import type { ConvertReport, InspectReport } from './report';
 import { type OnnxVerification, verifyOnnx } from './verify/onnx';
@@ -76,7 +76,7 @@ export async function inspectOnnx(from: Source, source: RandomAccess, options: F
   // Protobuf takes 40 ms to load, as long as a small checkpoint to convert.
   const { foldGraph, readOnnx } = require('../onnx') as typeof import('../onnx');
   const model = await readOnnx(from, { source, signal: options.signal });
-  const facts = describeOnnx(model, await foldGraph(model, { ...options, plan: true }));
+  const facts = onnxFacts(model, await foldGraph(model, { ...options, plan: true }));
   return {
     file: inputOf(from).name,
     ...NO_CHECKPOINT,
@@ -126,7 +126,7 @@ export async function foldAndWrite(
   if (folded.length > 0 || (model.external ?? 0) > 0) await writeOnnx(output, result.model, settings);
   else await writeNewFile(output, settings, async (sink) => sink.write(await readBytes(source, 0, source.size)));
   tell('write', 1);
-  const facts = describeOnnx(model, result);
+  const facts = onnxFacts(model, result);
   const copied = folded.length > 0 ? [] : ['nothing was to be folded: the output is a copy'];
   return {
     file,

@@ -5,7 +5,7 @@ import type { DetectedBlock } from '../families';
 import { DTYPES, type DType } from '../tensor/dtype';
 import { toFloat32 } from '../tensor/half';
 import { Tensor } from '../tensor/tensor';
-import { valueProblem } from './describe-block';
+import { valueProblem } from './block-report';
 import type { FoundBlock } from './inspect';
 import type { BlockReport, Range } from './report';
 import { peakOf } from './verify/difference';

@@ -4,7 +4,7 @@ import { throwIfAborted } from '../native/call';
 import type { Tensor } from '../tensor/tensor';
 import { type FusedBlock, type FuseOptions, fuseBlock, releaseBlock } from './fuse-block';
 import type { FoundBlock } from './inspect';
-import type { OutputForm } from './output-form';
+import type { OutputSpec } from './output-spec';
 import type { BlockReport } from './report';
 
 export interface FuseProgress {
@@ -32,7 +32,7 @@ export class BlockFusing {
   constructor(
     private readonly found: readonly FoundBlock[],
     private readonly opened: OpenCheckpoint,
-    private readonly form: OutputForm,
+    private readonly spec: OutputSpec,
     private readonly options: FuseBlocksOptions,
   ) {
     this.total = found.filter(({ report }) => report.status === 'convertible').length;
@@ -88,7 +88,7 @@ export class BlockFusing {
     throwIfAborted(this.options.signal);
     this.tell(prefix);
     const anchor = this.opened.tensors.get(item.block.anchorKey)!;
-    const half = this.form.fusedType(anchor.dtype) !== 'F32';
+    const half = this.spec.fusedType(anchor.dtype) !== 'F32';
     const fused = await fuseBlock(item, this.opened, { ...this.options, rounding: half ? 'odd' : 'nearest' });
     this.done++;
     this.tell(prefix);

@@ -1,12 +1,12 @@
+export type { Shard } from './batch/batch-items';
 export { type BatchResult, type ConvertAllOptions, convertAll } from './batch/convert-all';
 export type { BatchFiles } from './batch/input-files';
-export type { Shard } from './batch/plan';
 export type { BatchProgress } from './batch/progress';
 export { type ConvertOptions, type ConvertProgress, convert } from './convert';
 export type { FindOptions } from './find-blocks';
 export { type FoldOnnxOptions, foldOnnx, type OnnxReport } from './fold-onnx';
 export { type InspectOptions, inspect } from './inspect';
-export type { OutputOptions } from './output-form';
+export type { OutputOptions } from './output-spec';
 export type {
   BlockReport,
   BlockStatus,

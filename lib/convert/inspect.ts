@@ -11,7 +11,7 @@ import { RepfuseError } from '../errors';
 import { type DetectedBlock, FAMILY_RULES } from '../families';
 import type { Graph } from '../graph';
 import { GRAPH_OPTIONS, type GraphOptions, graphFor } from '../nets/graph-for';
-import { countBatchNorms, countParameters, describeBlock, valueProblem } from './describe-block';
+import { countBatchNorms, countParameters, reportBlock, valueProblem } from './block-report';
 import { checkFindOptions, FIND_OPTIONS, type FindOptions, findBlocks } from './find-blocks';
 import { inspectOnnx } from './fold-onnx';
 import { macsOf } from './model-graph';
@@ -66,7 +66,7 @@ export async function checkValues({ block, report }: FoundBlock, opened: OpenChe
   await opened.load(block.trainKeys);
   const problem = valueProblem(block, opened.tensors);
   opened.release(block.trainKeys);
-  return problem === undefined ? report : describeBlock(block, opened.tensors, 'unsupported', problem);
+  return problem === undefined ? report : reportBlock(block, opened.tensors, 'unsupported', problem);
 }
 
 export const INSPECT_OPTIONS = {
@@ -161,10 +161,10 @@ function checkKept(keepBlocks: readonly string[], blocks: readonly DetectedBlock
 
 /** What a block becomes, before anything is computed. */
 function judge(block: DetectedBlock, { tensors }: Checkpoint, keepBlocks: readonly string[]): BlockReport {
-  if (block.form === 'deploy' && block.problem === undefined) return describeBlock(block, tensors, 'already-deployed');
-  if (keepBlocks.includes(block.prefix)) return describeBlock(block, tensors, 'kept', 'left as it is on request');
-  if (block.problem !== undefined) return describeBlock(block, tensors, block.problem.kind, block.problem.reason);
-  return describeBlock(block, tensors, 'convertible');
+  if (block.form === 'deploy' && block.problem === undefined) return reportBlock(block, tensors, 'already-deployed');
+  if (keepBlocks.includes(block.prefix)) return reportBlock(block, tensors, 'kept', 'left as it is on request');
+  if (block.problem !== undefined) return reportBlock(block, tensors, block.problem.kind, block.problem.reason);
+  return reportBlock(block, tensors, 'convertible');
 }
 
 /** What else there is to say; no option is advised that was given. */

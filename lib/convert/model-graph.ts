@@ -30,6 +30,6 @@ export function macsOf(
     if (!both.has(deployKeys.weight)) both.set(deployKeys.weight, Tensor.f32([outChannels, inPerGroup, ...kernel]));
     if (!both.has(deployKeys.bias)) both.set(deployKeys.bias, Tensor.f32([outChannels]));
   }
-  const macs = (form: Graph) => countMacs(form, inferShapes(form, shape, both), both);
+  const macs = (of: Graph) => countMacs(of, inferShapes(of, shape, both), both);
   return { before: macs(graph), after: macs(deployGraph(graph, blocks)) };
 }

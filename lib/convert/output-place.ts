@@ -5,12 +5,12 @@ import type { Input } from '../checkpoint/files/source';
 import type { OpenInput } from '../checkpoint/read-checkpoint';
 import { endingOf, endingOfName, formatOfName } from '../checkpoint/write-checkpoint';
 import { RepfuseError } from '../errors';
-import type { OutputForm, OutputOptions } from './output-form';
+import type { OutputOptions, OutputSpec } from './output-spec';
 
 /** Where an output goes, and in which format. */
 export interface OutputPlace {
   readonly file: string;
-  readonly format: OutputForm['format'];
+  readonly format: OutputSpec['format'];
   /** A folder that is to be made first. */
   readonly newFolder: string | undefined;
 }
@@ -60,7 +60,7 @@ const ENDING =
 export function outputName(
   input: string,
   kind: OpenInput['kind'],
-  format: OutputForm['format'] = 'safetensors',
+  format: OutputSpec['format'] = 'safetensors',
 ): string {
   return input.replace(ENDING, '') + endingOf(kind === 'onnx' ? kind : format);
 }

@@ -163,13 +163,13 @@ export class Engine implements Disposable, AsyncDisposable {
     ownsOutputs: boolean,
     signal: AbortSignal | undefined,
   ): Promise<readonly Float32Tensor[]> {
-    const run = { shape, input: this.copies.take(values), outputs: outputs.map(({ data }) => data), ownsOutputs };
+    const run = { shape, input: this.copies.acquire(values), outputs: outputs.map(({ data }) => data), ownsOutputs };
     this.underWay++;
     try {
-      await this.queue.take(signal, () => native.runAsync(run, this.threads, signal));
+      await this.queue.run(signal, () => native.runAsync(run, this.threads, signal));
     } finally {
       this.underWay--;
-      this.copies.give(run.input);
+      this.copies.release(run.input);
       if (this.native === undefined && this.underWay === 0) native.dispose();
     }
     return outputs;

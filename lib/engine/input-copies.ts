@@ -7,14 +7,14 @@ const KEPT = 4;
 export class InputCopies {
   private readonly free: Float32Array[] = [];
 
-  take(data: Float32Array): Float32Array {
+  acquire(data: Float32Array): Float32Array {
     const at = this.free.findIndex(({ length }) => length === data.length);
     const copy = at < 0 ? allocate(data.length) : this.free.splice(at, 1)[0]!;
     copy.set(data);
     return copy;
   }
 
-  give(copy: Float32Array): void {
+  release(copy: Float32Array): void {
     this.free.push(copy);
     if (this.free.length > KEPT) this.free.shift();
   }

@@ -5,7 +5,7 @@ export class RunQueue {
 
   constructor(private readonly atOnce: number) {}
 
-  async take<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+  async run<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
     if (this.running >= this.atOnce) await this.wait(signal);
     else this.running++;
     try {

@@ -5,7 +5,7 @@ import type { Tensor } from '../tensor/tensor';
 import { kernelShape } from './fused-shape';
 import type { ConvRule, StageRule } from './rule';
 
-import { batchNormKeys, convKeys, type PlannedBranch } from './stages';
+import { batchNormKeys, convKeys, type ResolvedBranch } from './stages';
 
 /** What a state dict does not say about a block. Fusing does not depend on it, running does. */
 export interface BlockGeometry {
@@ -19,7 +19,7 @@ export interface BlockGeometry {
 }
 
 /** BatchNorm eps of one block, by the BatchNorm's key prefix. */
-export type EpsOf = (batchNorm: string) => number;
+export type EpsLookup = (batchNorm: string) => number;
 
 /**
  * The branch as data: its stages with their tensors. All required tensors must be there.
@@ -27,15 +27,15 @@ export type EpsOf = (batchNorm: string) => number;
  * @param prefix of the block's keys in `tensors`, with its dot
  */
 export function buildBranch(
-  { name, stages }: Pick<PlannedBranch, 'name' | 'stages'>,
+  { name, stages }: Pick<ResolvedBranch, 'name' | 'stages'>,
   tensors: StateDict,
   prefix: string,
   geometry: BlockGeometry,
-  epsOf: EpsOf,
+  epsFor: EpsLookup,
 ): Branch {
   let channels = geometry.channels;
   const built = stages.map((stage) => {
-    const next = buildStage(stage, tensors, prefix, { ...geometry, channels }, epsOf);
+    const next = buildStage(stage, tensors, prefix, { ...geometry, channels }, epsFor);
     if (next.kind === 'conv2d' && next.taps === undefined) channels = next.weight.shape[0];
     return next;
   });
@@ -48,7 +48,7 @@ export function buildStage(
   tensors: StateDict,
   prefix: string,
   geometry: BlockGeometry,
-  epsOf: EpsOf,
+  epsFor: EpsLookup,
 ): Stage {
   const optional = (key: string): Tensor | null => tensors.get(prefix + key) ?? null;
   const get = (key: string): Tensor => {
@@ -78,7 +78,7 @@ export function buildStage(
       runningVar: get(keys.variance),
       weight: optional(keys.weight),
       bias: optional(keys.bias),
-      eps: epsOf(stage.batchNorm),
+      eps: epsFor(stage.batchNorm),
     };
   }
   if ('scale' in stage) {

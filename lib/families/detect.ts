@@ -1,7 +1,7 @@
 import type { StateDict } from '../checkpoint/state-dict';
 import type { Branch, Stage } from '../ops';
 import { buildBranch, buildStage } from './branches';
-import { chooseEps, doubtfulEps, type EpsChoice, epsOfBlock, summarizeEps, type ToldEps } from './eps';
+import { chooseEps, doubtfulEps, type EpsChoice, epsOfBlock, type KnownEps, summarizeEps } from './eps';
 import { fusedShape, kernelShape } from './fused-shape';
 import { KeyIndex } from './key-index';
 import { type KeylessAnswers, whatIsKeyless } from './keyless';
@@ -63,7 +63,7 @@ export interface DetectOptions {
   /** Overrides every other eps. */
   readonly eps?: number | undefined;
   /** eps of a BatchNorm by its key prefix, where something tells it (a graph does); `eps` comes before it, the network's after. */
-  readonly epsOf?: ToldEps | undefined;
+  readonly epsOf?: KnownEps | undefined;
   /** Texts that lie beside the weights, by name, which may tell of the network and its eps. */
   readonly texts?: ReadonlyMap<string, string> | undefined;
   /** The keys come in the order in which the network made its modules, as in torch files; safetensors files are sorted. */
@@ -228,11 +228,11 @@ function examine({ prefix, rule }: Site, { tensors, keys, rules, options, networ
     groups: groups ?? 1,
     channels: shape === undefined || groups === null ? undefined : shape.block[1] * groups,
   } as const;
-  const epsOf = (batchNorm: string) => chooseEps(question, batchNorm).value;
+  const epsFor = (batchNorm: string) => chooseEps(question, batchNorm).value;
   return {
     ...block,
-    branches: expected.map((branch) => buildBranch(branch, tensors, prefix, geometry, epsOf)),
-    after: after.map((stage) => buildStage(stage, tensors, prefix, geometry, epsOf)),
+    branches: expected.map((branch) => buildBranch(branch, tensors, prefix, geometry, epsFor)),
+    after: after.map((stage) => buildStage(stage, tensors, prefix, geometry, epsFor)),
     groups: shape?.fusedGroups ?? null,
   };
 }

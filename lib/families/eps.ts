@@ -10,7 +10,7 @@ export interface EpsChoice {
 }
 
 /** What tells eps of one BatchNorm, by its key prefix: a graph or a pickled module. */
-export type ToldEps = (batchNorm: string) => EpsChoice | undefined;
+export type KnownEps = (batchNorm: string) => EpsChoice | undefined;
 
 /** What decides the eps of one block. */
 export interface EpsQuestion {
@@ -19,7 +19,7 @@ export interface EpsQuestion {
   readonly prefix: string;
   /** Overrides everything. */
   readonly option: number | undefined;
-  readonly told: ToldEps | undefined;
+  readonly told: KnownEps | undefined;
   readonly network: NetworkFacts;
 }
 

@@ -1,7 +1,7 @@
 import type { StateDict } from '../checkpoint/state-dict';
 import type { Tensor } from '../tensor/tensor';
 import type { ConvRule, FamilyRule, StageRule } from './rule';
-import { convKeys, type PlannedBranch, requiredKeys } from './stages';
+import { convKeys, type ResolvedBranch, requiredKeys } from './stages';
 
 export type Kernel = readonly [outChannels: number, inPerGroup: number, height: number, width: number];
 
@@ -32,7 +32,7 @@ export interface FusedShape {
  */
 export function fusedShape(
   { anchor, combine = 'sum' }: FamilyRule,
-  branches: readonly PlannedBranch[],
+  branches: readonly ResolvedBranch[],
   tensors: StateDict,
   prefix: string,
   known?: number,
@@ -86,7 +86,7 @@ function inputChannels(stages: readonly StageRule[], tensors: StateDict, prefix:
  * one group for each, and the map between two convolutions has as many channels as the second sees times its groups.
  */
 function deriveGroups(
-  branches: readonly PlannedBranch[],
+  branches: readonly ResolvedBranch[],
   tensors: StateDict,
   prefix: string,
   inPerGroup: number,

@@ -1,5 +1,5 @@
 export { type DetectedBlock, type DetectOptions, detectBlocks, type ModuleEvidence } from './detect';
-export type { EpsChoice, ToldEps } from './eps';
+export type { EpsChoice, KnownEps } from './eps';
 export type { KeylessAnswers } from './keyless';
 export { checkRules, parseRules } from './parse-rules';
 export type { BlockProblem } from './problem';

@@ -5,7 +5,7 @@ import type { FusedShape } from './fused-shape';
 import type { KeyIndex } from './key-index';
 import type { FamilyRule, StageRule } from './rule';
 import { shapeProblem } from './shapes';
-import { batchNormKeys, type PlannedBranch, possibleKeys, requiredKeys } from './stages';
+import { batchNormKeys, possibleKeys, type ResolvedBranch, requiredKeys } from './stages';
 
 /** What keeps a block from being fused. */
 export interface BlockProblem {
@@ -22,7 +22,7 @@ export interface BlockCandidate {
   readonly rule: FamilyRule;
   /** Of its keys, with its dot. */
   readonly prefix: string;
-  readonly branches: readonly PlannedBranch[];
+  readonly branches: readonly ResolvedBranch[];
   readonly after: readonly StageRule[];
   /** undefined without a main convolution. */
   readonly shape: FusedShape | undefined;

@@ -2,7 +2,7 @@ import type { StateDict } from '../checkpoint/state-dict';
 import { formatShape, isPerChannel, type Tensor } from '../tensor/tensor';
 import { type FusedShape, type Kernel, kernelShape } from './fused-shape';
 import type { ConvRule, ScaleRule, StageRule } from './rule';
-import { batchNormKeys, convKeys, type PlannedBranch } from './stages';
+import { batchNormKeys, convKeys, type ResolvedBranch } from './stages';
 
 export interface ShapeMismatch {
   readonly tensor: string;
@@ -11,7 +11,7 @@ export interface ShapeMismatch {
 
 /** A block as it is to be checked. All required tensors must be there. */
 export interface ShapedBlock {
-  readonly branches: readonly PlannedBranch[];
+  readonly branches: readonly ResolvedBranch[];
   readonly combine: 'sum' | 'concat' | 'split';
   readonly after: readonly StageRule[];
   /** Of its keys, with its dot. */

@@ -38,7 +38,7 @@ export function possibleKeys(stage: StageRule): string[] {
 }
 
 /** A branch of a rule as a block has it, or should have it: its numbers filled in, one of its chains chosen. */
-export interface PlannedBranch {
+export interface ResolvedBranch {
   readonly name: string;
   readonly role: BranchRole;
   readonly stages: readonly StageRule[];
@@ -52,14 +52,14 @@ export type BranchCounts = Partial<Readonly<Record<BranchRole, number>>>;
  *
  * @param chainOf which of a role's alternative chains it takes; default the first
  */
-export function planBranches(
+export function resolveBranches(
   rule: FamilyRule,
   counts: BranchCounts,
   chainOf: Partial<Readonly<Record<BranchRole, number>>> = {},
-): PlannedBranch[] {
+): ResolvedBranch[] {
   return rule.branches.flatMap((branch) =>
     Array.from({ length: counts[branch.role] ?? 0 }, (_, index) =>
-      plan(branch, branch.chains[chainOf[branch.role] ?? 0]!, { i: index }),
+      resolve(branch, branch.chains[chainOf[branch.role] ?? 0]!, { i: index }),
     ),
   );
 }
@@ -80,7 +80,7 @@ export function expectedBranches(
   rule: FamilyRule,
   keys: BlockKeys,
   isThere: (keyless: BranchRule) => boolean,
-): PlannedBranch[] {
+): ResolvedBranch[] {
   return rule.branches.flatMap((branch) => {
     switch (branch.presence) {
       case 'repeated':
@@ -105,7 +105,7 @@ export function expectedAfter({ after = [] }: FamilyRule, keys: BlockKeys): Stag
 }
 
 /** Whether any tensor of the branch is there; factors and constants count only where it has nothing else. */
-export function isFound({ stages }: PlannedBranch, { has }: BlockKeys): boolean {
+export function isFound({ stages }: ResolvedBranch, { has }: BlockKeys): boolean {
   if (stages.length === 0 || stages.every((stage) => possibleKeys(stage).length === 0)) return true;
   const telling = stages.filter((stage) => 'conv' in stage || 'batchNorm' in stage);
   return (telling.length > 0 ? telling : stages).some((stage) => possibleKeys(stage).some(has));
@@ -124,14 +124,14 @@ function expectedIndices(branch: BranchRule, keys: BlockKeys): number[] {
 }
 
 /** The chain that the tensors fit best: most of them taken, fewest lacking. */
-function choose(branch: BranchRule, numbers: Readonly<Record<string, number>>, keys: BlockKeys): PlannedBranch {
+function choose(branch: BranchRule, numbers: Readonly<Record<string, number>>, keys: BlockKeys): ResolvedBranch {
   const { has } = keys;
-  const score = ({ stages }: PlannedBranch) =>
+  const score = ({ stages }: ResolvedBranch) =>
     stages.flatMap(possibleKeys).filter(has).length - stages.flatMap(requiredKeys).filter((key) => !has(key)).length;
   return branch.chains
     .map((chain) => {
-      const planned = plan(branch, chain, numbers);
-      return { ...planned, stages: present(planned.stages, keys) };
+      const resolved = resolve(branch, chain, numbers);
+      return { ...resolved, stages: present(resolved.stages, keys) };
     })
     .reduce((best, next) => (score(next) > score(best) ? next : best));
 }
@@ -147,11 +147,11 @@ function present(stages: readonly StageRule[], { has }: BlockKeys): StageRule[] 
   });
 }
 
-function plan(
+function resolve(
   { name, role }: BranchRule,
   chain: readonly StageRule[],
   numbers: Readonly<Record<string, number>>,
-): PlannedBranch {
+): ResolvedBranch {
   if (Object.keys(numbers).length === 0) return { name, role, stages: chain };
   return fillPlaceholders({ name, role, stages: chain }, numbers);
 }

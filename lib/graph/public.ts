@@ -8,7 +8,7 @@ import type { EpsChoice } from '../families';
 import { BRANCHES, STAGES } from '../ops/branch-schema';
 import { checkStubs, type TensorStub } from '../tensor/schemas';
 import { deployGraph as deploy, type FusedBlock } from './deploy';
-import { batchNormEps as epsOf, type Graph } from './graph';
+import { batchNormEps as epsFrom, type Graph } from './graph';
 import { parseGraph } from './parse';
 import { inferShapes as infer } from './shapes';
 
@@ -104,5 +104,5 @@ export function deployGraph(graph: Graph, blocks: readonly FusedBlock[]): Graph 
 
 /** What a graph says of a BatchNorm's eps, by key prefix, in the way that `detectBlocks` asks for it. @throws ERR_REPFUSE_GRAPH */
 export function batchNormEps(graph: Graph): (batchNorm: string) => EpsChoice | undefined {
-  return epsOf(parseGraph(graph));
+  return epsFrom(parseGraph(graph));
 }

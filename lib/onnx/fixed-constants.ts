@@ -1,4 +1,4 @@
-import { breathe } from '../native/breathe';
+import { eventLoopPause } from '../native/event-loop';
 import type { TensorData } from '../tensor/dtype';
 import type { Tensor } from '../tensor/tensor';
 import { Budget } from './evaluation/budget';
@@ -40,7 +40,7 @@ export class FixedConstants {
 
   /** Evaluates all, so that nothing that is asked later takes long. @throws as `get`; the signal's reason */
   async prepare(signal?: AbortSignal): Promise<void> {
-    const pause = breathe(signal);
+    const pause = eventLoopPause(signal);
     await pause();
     while (this.work.next().done !== true) await pause();
   }

@@ -1,5 +1,5 @@
 import { RepfuseError } from '../../errors';
-import { breathe } from '../../native/breathe';
+import { eventLoopPause } from '../../native/event-loop';
 import { type RandomAccess, readBytes } from '../files/random-access';
 import { shorten } from '../shorten';
 import { Machine, type PickleHost } from './pickle';
@@ -32,7 +32,7 @@ export async function unpickleFile(
   { position = 0, limit = Number.POSITIVE_INFINITY, signal }: UnpickleOptions = {},
 ): Promise<{ readonly value: PyValue /** Where it ends. */; readonly end: number }> {
   const machine = new Machine(host, source.size, LONGEST_STRING, position);
-  const pause = breathe(signal);
+  const pause = eventLoopPause(signal);
   let read = 0;
   let from = position;
   let length = FIRST_WINDOW;

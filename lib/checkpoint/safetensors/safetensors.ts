@@ -1,5 +1,5 @@
 import { RepfuseError } from '../../errors';
-import { breathe } from '../../native/breathe';
+import { eventLoopPause } from '../../native/event-loop';
 import { DTYPES, type DType, elementsOf, isDType } from '../../tensor/dtype';
 import { type RandomAccess, readBytes } from '../files/random-access';
 import { JsonProblem, jsonEntries, parseValue } from '../json-object';
@@ -115,7 +115,7 @@ async function parseHeader(
   signal: AbortSignal | undefined,
 ): Promise<Omit<SafetensorsHeader, 'dataStart'>> {
   if (!text.startsWith('{')) throw bad('the header is no JSON object', { field: 'header' });
-  const pause = breathe(signal);
+  const pause = eventLoopPause(signal);
   const entries: SafetensorsEntry[] = [];
   let metadata: SafetensorsHeader['metadata'] = {};
   try {

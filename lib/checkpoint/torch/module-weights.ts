@@ -1,7 +1,7 @@
 import { RepfuseError } from '../../errors';
-import { className } from '../describe';
 import { PyFloat, PyObject, PyTuple, type PyValue } from '../pickle/python-values';
 import { shorten } from '../shorten';
+import { className } from '../show-value';
 import { TorchTensor, UnsupportedTensor } from './torch-pickle';
 
 /** What a pickled torch.nn.Module says of itself beside its weights. */

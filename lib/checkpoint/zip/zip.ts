@@ -2,7 +2,7 @@ import { promisify } from 'node:util';
 import { constants, crc32, inflateRaw } from 'node:zlib';
 import { type Entry, fromRandomAccessReaderPromise, RandomAccessReader, type ZipFile } from 'yauzl';
 import { RepfuseError } from '../../errors';
-import { breathe } from '../../native/breathe';
+import { eventLoopPause } from '../../native/event-loop';
 import { expansionLimit } from '../expansion';
 import { type Allocate, allocate, type RandomAccess, readBytes } from '../files/random-access';
 
@@ -46,7 +46,7 @@ async function readDirectory(
   source: RandomAccess,
   signal: AbortSignal | undefined,
 ): Promise<{ zip: ZipFile; entries: Map<string, Entry> }> {
-  const pause = breathe(signal);
+  const pause = eventLoopPause(signal);
   const entries = new Map<string, Entry>();
   const reader = new Reader(source);
   try {

@@ -18,9 +18,9 @@ import {
 import { startHashing } from '../hash-file';
 import { makeFolder } from '../output-place';
 import type { ConvertReport } from '../report';
+import { type BatchItem, batchItems, type Shard } from './batch-items';
 import { type BatchFiles, inputFiles } from './input-files';
 import { Journal } from './journal';
-import { type BatchItem, planBatch, type Shard } from './plan';
 import { type BatchProgress, ProgressMeter } from './progress';
 
 export interface ConvertAllOptions extends Omit<ConvertOptions, 'onProgress'> {
@@ -74,7 +74,7 @@ export async function* convertAll(
   const { outDir: folder, jobs = 1, resume = false, shard, signal, onProgress, ...each } = checked;
   const outDir = pathOf(folder, 'outDir');
   checkShard(shard);
-  const items = await planBatch(await inputFiles(files, outDir), outDir, each.format, shard);
+  const items = await batchItems(await inputFiles(files, outDir), outDir, each.format, shard);
   await makeFolder(outDir);
   throwIfAborted(signal);
   const journal = await Journal.open(join(outDir, reportName(shard)), fingerprint(each));

@@ -1,4 +1,4 @@
-import type { BatchItem } from './plan';
+import type { BatchItem } from './batch-items';
 
 export interface BatchProgress {
   readonly phase: 'batch';

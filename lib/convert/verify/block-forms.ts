@@ -23,7 +23,7 @@ export function fusedKeys({ deployKeys, plainKeys }: DetectedBlock, tensors: Sta
 }
 
 /** Why the tensors under these names cannot be those of the fused block, or undefined. */
-export function misfitOf(
+export function mismatchOf(
   { outChannels, weightShape }: DetectedBlock,
   keys: DetectedBlock['deployKeys'],
   tensors: StateDict,

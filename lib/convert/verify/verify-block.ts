@@ -3,7 +3,7 @@ import { RepfuseError } from '../../errors';
 import type { DetectedBlock } from '../../families';
 import { throwIfAborted } from '../../native/call';
 import type { DType } from '../../tensor/dtype';
-import { type BlockForm, fusedForm, fusedKeys, misfitOf, trainingForm } from './block-forms';
+import { type BlockForm, fusedForm, fusedKeys, mismatchOf, trainingForm } from './block-forms';
 import { compareForms, termsOf } from './compare-forms';
 import type { Difference } from './difference';
 
@@ -60,7 +60,7 @@ export async function verifyBlock(
   const other = second.blocks.get(prefix);
   const keys = fusedKeys(block, second.tensors);
   const inTraining = !second.tensors.has(keys.weight) && other?.form === 'train' && other.problem === undefined;
-  const mismatch = inTraining ? misshapen(block, other) : misfitOf(block, keys, second.tensors);
+  const mismatch = inTraining ? misshapen(block, other) : mismatchOf(block, keys, second.tensors);
   if (mismatch !== undefined) return refused(mismatch);
   const got: BlockForm = inTraining ? trainingForm(other) : fusedForm(block, keys, second.tensors);
   const bound = tolerance ?? boundOf(block, inTraining ? 'F32' : second.tensors.get(keys.weight)!.dtype);
@@ -82,14 +82,14 @@ function misshapen(a: DetectedBlock, b: DetectedBlock): string | undefined {
 const MARGIN = 8;
 const UNIT: Readonly<Partial<Record<DType, number>>> = { F16: 2 ** -11, BF16: 2 ** -8 };
 /** The chains of a small block round as often as this many terms do. */
-const LEAST_TERMS = 36;
+const MIN_TERMS = 36;
 
 /**
  * What rounding makes of two equal forms: sums of n terms in float32 err by about sqrt(n) units of the peak, and each weight of a half
  * type by one of its own.
  */
 function boundOf(block: DetectedBlock, dtype: DType): number {
-  return MARGIN * 2 ** -24 * Math.sqrt(Math.max(termsOf(block), LEAST_TERMS)) + 4 * (UNIT[dtype] ?? 0);
+  return MARGIN * 2 ** -24 * Math.sqrt(Math.max(termsOf(block), MIN_TERMS)) + 4 * (UNIT[dtype] ?? 0);
 }
 
 /** The message of an error that tells of the files; others are thrown on. */

@@ -135,7 +135,7 @@ async function verifyCheckpoints(a: Checkpoint, b: Checkpoint, options: VerifyOp
   blocks.sort((x, y) => y.relative - x.relative || (x.prefix < y.prefix ? -1 : 1));
   const otherTensors = await compareOtherTensors(inFirst, ...files, new Set(leftOut.map(([key]) => key)));
   const notes = uncompared.length === 0 ? [] : [`not compared: ${uncompared.join(', ')}`];
-  const bound = blocks.reduce((sum, block) => sum + block.bound, 0) || (options.tolerance ?? LEAST_BOUND);
+  const bound = blocks.reduce((sum, block) => sum + block.bound, 0) || (options.tolerance ?? MIN_BOUND);
   const network = await verifyNetwork(a, graph, b, bound, options, notes);
   onProgress?.({ phase: 'verify', done: inFirst.length, total: inFirst.length });
   const equal = blocks.every((block) => block.equal) && otherTensors.length === 0 && (network?.equal ?? true);
@@ -143,7 +143,7 @@ async function verifyCheckpoints(a: Checkpoint, b: Checkpoint, options: VerifyOp
 }
 
 /** End to end, where there are no blocks. */
-const LEAST_BOUND = 1e-5;
+const MIN_BOUND = 1e-5;
 
 const OPTIONS = optionsOf<VerifyOptions>()({
   ...FIND_OPTIONS,

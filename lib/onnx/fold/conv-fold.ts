@@ -2,7 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import type { AffineConv } from '../../algebra';
 import { type JoinOp, Merging, nodesOf, type PendingMap } from '../../algebra/merge';
 import { weightElements } from '../../algebra/weight-size';
-import { breathe } from '../../native/breathe';
+import { eventLoopPause } from '../../native/event-loop';
 import type { Tensor } from '../../tensor/tensor';
 import { affineStep } from '../affine';
 import { type Analysis, analyse } from '../analysis';
@@ -26,7 +26,7 @@ export async function foldConvolutions(model: OnnxModel, fixed: FixedConstants, 
   const analysis = arranged === model ? given : analyse(arranged, fixed);
   let borders = findBorders(arranged.proto.graph, analysis);
   const left = new Map<Node, string>();
-  const pause = breathe(options.signal);
+  const pause = eventLoopPause(options.signal);
   for (;;) {
     await pause();
     if (!fixed.budget.spend(arranged.proto.graph.node.length)) borders = new Map();
@@ -76,7 +76,7 @@ class Folder {
   }
 
   async run(): Promise<Folded> {
-    const pause = breathe(this.options.signal);
+    const pause = eventLoopPause(this.options.signal);
     for (const node of this.graph.node) {
       if (!this.take(node)) this.keep(node);
       await pause();

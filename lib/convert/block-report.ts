@@ -25,7 +25,7 @@ export function countBatchNorms(keys: readonly string[]): number {
 }
 
 /** The facts of a block that need no fusing. */
-export function describeBlock(
+export function reportBlock(
   block: DetectedBlock,
   tensors: StateDict,
   status: BlockStatus,

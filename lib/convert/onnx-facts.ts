@@ -4,7 +4,7 @@ import type { OnnxFacts, OnnxValue } from './report';
 type OnnxGraph = OnnxModel['proto']['graph'];
 
 /** What a model is, and what folding makes of it. */
-export function describeOnnx(
+export function onnxFacts(
   { proto, opset }: OnnxModel,
   { model: folded, report }: { readonly model: OnnxModel; readonly report: FoldReport },
 ): OnnxFacts {

@@ -2,8 +2,8 @@ import { stat } from 'node:fs/promises';
 import { dirname, join, relative, resolve, sep } from 'node:path';
 import { kindOf } from '../../checkpoint/read-checkpoint';
 import { RepfuseError } from '../../errors';
-import type { OutputForm } from '../output-form';
 import { outputName } from '../output-place';
+import type { OutputSpec } from '../output-spec';
 
 /** One file of a batch. */
 export interface BatchItem {
@@ -29,10 +29,10 @@ export interface Shard {
  *
  * @throws ERR_REPFUSE_INVALID_ARGUMENT where two files would get one output, or an output is an input
  */
-export async function planBatch(
+export async function batchItems(
   files: Iterable<string>,
   outDir: string,
-  format: OutputForm['format'] | undefined,
+  format: OutputSpec['format'] | undefined,
   shard: Shard = { index: 0, count: 1 },
 ): Promise<BatchItem[]> {
   const byPath = new Map([...files].map((file) => [resolve(file), file]));
@@ -40,7 +40,7 @@ export async function planBatch(
   const base = commonFolder(paths);
   const outputs = new Map<string, string>();
   const kinds = await kindsOf(paths);
-  const planned = paths.map((path, position) => {
+  const all = paths.map((path, position) => {
     const below = relative(base, path);
     const kind = kinds[position]!;
     const output = join(outDir, outputName(below, kind, format));
@@ -50,7 +50,7 @@ export async function planBatch(
     outputs.set(resolve(output), path);
     return { file: byPath.get(path)!, name: below.split(sep).join('/'), output, kind };
   });
-  const own = planned.filter((_, position) => position % shard.count === shard.index);
+  const own = all.filter((_, position) => position % shard.count === shard.index);
   return await Promise.all(
     own.map(async (item) => ({
       ...item,

@@ -9,7 +9,7 @@ const MILLISECONDS = 20;
  *
  * @throws the signal's reason once it has fired
  */
-export function breathe(signal: AbortSignal | undefined): () => Promise<void> | undefined {
+export function eventLoopPause(signal: AbortSignal | undefined): () => Promise<void> | undefined {
   let last = performance.now();
   const turn = async () => {
     await setImmediate();

@@ -34,7 +34,7 @@ export const OUTPUT_OPTIONS = {
 } as const;
 
 /** How an output is stored, every default filled in. */
-export interface OutputForm {
+export interface OutputSpec {
   readonly format: OutputFormat | 'onnx';
   /** Type of a fused block's tensors, from that of its main convolution. */
   fusedType(anchor: DType): FloatType;
@@ -44,7 +44,7 @@ export interface OutputForm {
   keysOf(block: DetectedBlock): DetectedBlock['deployKeys'];
 }
 
-export function outputForm(format: OutputForm['format'], { dtype, keys }: OutputOptions): OutputForm {
+export function outputSpec(format: OutputSpec['format'], { dtype, keys }: OutputOptions): OutputSpec {
   const all = dtype === undefined || dtype === 'keep' ? undefined : (dtype.toUpperCase() as FloatType);
   return {
     format,
@@ -75,8 +75,8 @@ export function checkOutputOptions({ format }: OutputOptions, asked: boolean): v
  * @returns a note of what is left out
  * @throws ERR_REPFUSE_INVALID_ARGUMENT where that is what was asked for
  */
-export function checkForm(
-  { file, format }: { readonly file: string; readonly format: OutputForm['format'] },
+export function checkSpec(
+  { file, format }: { readonly file: string; readonly format: OutputSpec['format'] },
   { dtype }: OutputOptions,
   asked: boolean,
   graph: Graph | undefined,

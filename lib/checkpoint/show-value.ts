@@ -5,7 +5,7 @@ import { shorten } from './shorten';
 import { TorchStorage, TorchTensor, torchDType, UnsupportedTensor } from './torch/torch-pickle';
 
 /** What a value of a pickle is, in a few words: `dict of 3`, `number 12`, `argparse.Namespace (not executed)`. */
-export function describe(value: PyValue): string {
+export function showValue(value: PyValue): string {
   if (value === null) return 'None';
   if (typeof value === 'string') return `string ${JSON.stringify(shorten(value))}`;
   if (typeof value === 'boolean') return value ? 'True' : 'False';
