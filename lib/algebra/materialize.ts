@@ -113,10 +113,10 @@ function prepare(conv: AffineConv, { into, check, rounding, threads }: Materiali
   const bias = new Float32Array(conv.outChannels);
   const stats = new Float64Array(1);
   const checkDuring = (check ?? (target === undefined ? 'during' : 'before')) === 'during';
-  const plan = fuseCall(conv);
+  const call = fuseCall(conv);
   return {
     args: {
-      ...plan.args,
+      ...call.args,
       weight,
       bias,
       checkDuring,
@@ -124,7 +124,7 @@ function prepare(conv: AffineConv, { into, check, rounding, threads }: Materiali
       stats,
       threads: resolveThreads(threads),
     },
-    named: plan.named,
+    named: call.named,
     inPlace: own !== undefined,
     result: (): Materialized => ({
       weight: new Tensor('F32', shape, weight),

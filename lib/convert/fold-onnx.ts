@@ -12,7 +12,7 @@ import { makeFolder, type OutputPlace, outputPlace } from './output-place';
 import type { ConvertReport, InspectReport } from './report';
 import { type OnnxVerification, verifyOnnx } from './verify/onnx';
 
-export interface FoldOnnxOptions extends Omit<FoldOptions, 'plan'> {
+export interface FoldOnnxOptions extends Omit<FoldOptions, 'dryRun'> {
   /** Overwrite an existing output. Default false. */
   readonly force?: boolean | undefined;
   /** Wait until the output is on the disk. Default false. */
@@ -76,7 +76,7 @@ export async function inspectOnnx(from: Source, source: RandomAccess, options: F
   // Protobuf takes 40 ms to load, as long as a small checkpoint to convert.
   const { foldGraph, readOnnx } = require('../onnx') as typeof import('../onnx');
   const model = await readOnnx(from, { source, signal: options.signal });
-  const facts = onnxFacts(model, await foldGraph(model, { ...options, plan: true }));
+  const facts = onnxFacts(model, await foldGraph(model, { ...options, dryRun: true }));
   return {
     file: inputOf(from).name,
     ...NO_CHECKPOINT,

@@ -8,7 +8,7 @@ export interface FoldOptions {
   /** Merge even where one convolution costs more than its parts did (a 1x1 into a large dense kernel). Default false. */
   readonly grow?: boolean | undefined;
   /** Only tell what would be folded: fused weights are 0, and the native addon is not needed. Default false. */
-  readonly plan?: boolean | undefined;
+  readonly dryRun?: boolean | undefined;
   readonly threads?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }

@@ -7,7 +7,7 @@ import type { Node } from '../schema/onnx_pb';
 import type { FoldOptions } from './fold';
 
 /**
- * The weights of the convolution that nodes are, or only their shapes (`plan`).
+ * The weights of the convolution that nodes are, or only their shapes (`dryRun`).
  *
  * @param make the convolution
  * @param node the last of them
@@ -16,11 +16,11 @@ import type { FoldOptions } from './fold';
 export async function fuseWeights(
   make: () => AffineConv,
   node: Node,
-  { plan, threads, signal }: FoldOptions,
+  { dryRun, threads, signal }: FoldOptions,
 ): Promise<Pick<Materialized, 'weight' | 'bias'>> {
   try {
     const conv = make();
-    if (plan === true) {
+    if (dryRun === true) {
       const { outChannels, inChannels, groups, kernel } = conv;
       return { weight: Tensor.f32([outChannels, inChannels / groups, ...kernel]), bias: Tensor.f32([outChannels]) };
     }
