@@ -1,13 +1,16 @@
 import { constantStages } from '../algebra/constant-stages';
 import type { MapOp } from '../algebra/merge';
-import type { Padding4 } from '../ops/geometry';
+import type { Stage } from '../ops';
 import type { Tensor } from '../tensor/tensor';
-import { floatOf, intOf, intsOf, isOfOnnx, stringOf } from './attributes';
+import { isOfOnnx, stringOf } from './attributes';
+import { readBatchNorm } from './batch-norm';
 import type { ChannelInference } from './channel-inference';
 import type { Budget } from './evaluation/budget';
 import type { OnnxModel } from './model';
+import { readPads, readPadValue } from './pads';
 import type { Node } from './schema/onnx_pb';
 import { numbersOf } from './values';
+import { readConv, readPool } from './windows';
 
 /** A node that is affine in kind, and why it is not folded. */
 export interface NotAffine {
@@ -98,83 +101,64 @@ const BEYOND_BUDGET = 'it has more channels than the budget of a model of this s
 const refused = (reason: string): NotAffine => ({ kind: 'refused', reason });
 
 function convStep(node: Node, known: Known): MapOp | NotAffine {
-  const [input, weightName, biasName] = node.input as [string, string, string | undefined];
+  const [input, weightName, biasName = ''] = node.input as [string, string, string?];
   const weight = known.constants.get(weightName);
-  const bias = biasName === undefined || biasName === '' ? null : known.constants.get(biasName);
+  const bias = biasName === '' ? null : known.constants.get(biasName);
   if (weight === undefined || bias === undefined) return refused('its weight or bias is no constant');
-  if (weight.shape.length !== 4) return refused(`its kernel has ${weight.shape.length - 2} dimensions`);
   if (weight.dtype !== 'F32') return refused(`its weight is ${weight.dtype}`);
-  const stride = pair(intsOf(node, 'strides'), 1);
-  const dilation = pair(intsOf(node, 'dilations'), 1);
-  const kernel = [weight.shape[2]!, weight.shape[3]!] as const;
-  const padding = paddingOf(node, kernel, stride, dilation, known.size(input));
-  if (typeof padding === 'string') return refused(padding);
-  const groups = intOf(node, 'group', 1);
-  return { kind: 'stages', input, stages: [{ kind: 'conv2d', weight, bias, stride, padding, dilation, groups }] };
+  const window = readConv(node, weight.shape, sizesOf(input, known));
+  if (typeof window === 'string') return refused(window);
+  return { kind: 'stages', input, stages: [{ kind: 'conv2d', weight, bias, ...window }] };
 }
 
 function batchNormStep(node: Node, { constants }: Known): MapOp | NotAffine {
-  if (node.output.filter((name) => name !== '').length > 1 || intOf(node, 'training_mode', 0) !== 0)
-    return refused('it normalises by batch statistics (training mode)');
-  if (intOf(node, 'spatial', 1) === 0) return refused('it has statistics for each pixel (spatial 0)');
-  const [input, ...names] = node.input as [string, ...string[]];
-  const [weight, bias, runningMean, runningVar] = names.map((name) => constants.get(name));
+  const read = readBatchNorm(node);
+  if (typeof read === 'string') return refused(read);
+  if (node.output.filter((name) => name !== '').length > 1) return refused('it tells its batch statistics');
+  const [weight, bias, runningMean, runningVar] = read.statistics.map((name) => constants.get(name));
   if (weight === undefined || bias === undefined || runningMean === undefined || runningVar === undefined)
     return refused('one of its parameters is no constant');
-  const eps = floatOf(node, 'epsilon', Math.fround(1e-5));
-  return { kind: 'stages', input, stages: [{ kind: 'batch_norm', weight, bias, runningMean, runningVar, eps }] };
+  const { eps } = read;
+  const stages: Stage[] = [{ kind: 'batch_norm', weight, bias, runningMean, runningVar, eps }];
+  return { kind: 'stages', input: node.input[0]!, stages };
 }
 
 function averagePoolStep(node: Node, known: Known): MapOp | NotAffine {
   const input = node.input[0]!;
-  const kernel = pair(intsOf(node, 'kernel_shape'), 0);
-  if ((intsOf(node, 'kernel_shape') ?? []).length !== 2) return refused('it does not pool images');
-  if (intOf(node, 'ceil_mode', 0) !== 0) return refused('its last windows may hang over the edge (ceil_mode)');
-  if ((intsOf(node, 'dilations') ?? []).some((step) => step !== 1)) return refused('its windows are dilated');
-  const stride = pair(intsOf(node, 'strides'), 1);
-  const padding = paddingOf(node, kernel, stride, [1, 1], known.size(input));
-  if (typeof padding === 'string') return refused(padding);
-  const countIncludePad = intOf(node, 'count_include_pad', 0) !== 0;
+  const window = readPool(node, sizesOf(input, known));
+  if (typeof window === 'string') return refused(window);
+  const { kernel, stride, padding, dilation, ceilMode, countIncludePad } = window;
+  if (ceilMode) return refused('its last windows may hang over the edge (ceil_mode)');
+  if (dilation.some((step) => step !== 1)) return refused('its windows are dilated');
   if (!countIncludePad && padding.some((side) => side !== 0))
     return refused('its padding does not count (count_include_pad 0)');
   if (known.channels(input) === undefined) return refused('the number of its channels is not known');
-  return {
-    kind: 'stages',
-    input,
-    stages: [{ kind: 'avg_pool2d', kernel, stride, padding, countIncludePad: true }],
-  };
+  const stages: Stage[] = [{ kind: 'avg_pool2d', kernel, stride, padding, countIncludePad: true }];
+  return { kind: 'stages', input, stages };
 }
 
-function padStep(node: Node, { constants, opset }: Known): MapOp | NotAffine {
+function padStep(node: Node, { constants }: Known): MapOp | NotAffine {
   const mode = stringOf(node, 'mode', 'constant');
   if (mode !== 'constant') return refused(`it pads by ${mode}`);
-  const [input, padsName, valueName, axesName] = node.input as [string, string?, string?, string?];
-  const listed = opset < 11 ? intsOf(node, 'pads') : integersOf(constants, padsName);
-  if (listed === undefined) return refused('its pads are no constant');
-  const given = valueName === undefined || valueName === '' ? undefined : constants.get(valueName);
-  if (valueName !== undefined && valueName !== '' && given === undefined) return refused('its value is no constant');
-  const value = opset < 11 ? floatOf(node, 'value', 0) : given === undefined ? 0 : Number(given.data[0]);
-  if (value !== 0) return refused(`it pads with ${value}`);
-  const axes = axesName === undefined || axesName === '' ? undefined : integersOf(constants, axesName);
-  if (axesName !== undefined && axesName !== '' && axes === undefined) return refused('its axes are no constant');
-  const pads = spread(listed, axes);
-  if (pads === undefined) return refused('it does not pad an image');
-  const [, , top, left, , , bottom, right] = pads as [number, ...number[]];
-  if (pads[0] !== 0 || pads[1] !== 0 || pads[4] !== 0 || pads[5] !== 0) return refused('it pads batch or channels');
-  return { kind: 'frame', input, padding: [top!, left!, bottom!, right!] };
+  const numbers = (index: number) => {
+    const constant = constants.get(node.input[index]!);
+    return constant && constant.size <= MAX_PADS ? numbersOf(constant) : undefined;
+  };
+  const pads = readPads(node, 4, numbers);
+  if (typeof pads === 'string') return refused(pads);
+  const value = readPadValue(node, numbers);
+  if (value !== 0) return refused(value === undefined ? 'its value is no constant' : `it pads with ${value}`);
+  const { before, after } = pads;
+  if ([before, after].some(([n, c]) => n !== 0 || c !== 0)) return refused('it pads batch or channels');
+  return { kind: 'frame', input: node.input[0]!, padding: [before[2]!, before[3]!, after[2]!, after[3]!] };
 }
 
-/** Pads of all four axes, before and after. */
-function spread(listed: readonly number[], axes: readonly number[] | undefined): number[] | undefined {
-  if (axes === undefined) return listed.length === 8 ? [...listed] : undefined;
-  const pads = Array<number>(8).fill(0);
-  for (const [i, axis] of axes.entries()) {
-    const at = axis < 0 ? axis + 4 : axis;
-    if (at < 0 || at > 3 || listed.length !== 2 * axes.length) return undefined;
-    pads[at] = listed[i]!;
-    pads[at + 4] = listed[i + axes.length]!;
-  }
-  return pads;
+/** Of the four axes of images. */
+const MAX_PADS = 8;
+
+function sizesOf(input: string, known: Known): readonly (readonly number[])[] {
+  const size = known.size(input);
+  return size === undefined ? [] : [size];
 }
 
 function dropoutStep(node: Node, { constants }: Known): MapOp | NotAffine {
@@ -202,40 +186,3 @@ function constantStep(node: Node, known: Known): MapOp | NotAffine | undefined {
 }
 
 const ARITHMETIC = { Add: 'add', Div: 'div', Mul: 'mul', Sub: 'sub' } as const;
-
-function integersOf(constants: ConstantValues, name: string | undefined): number[] | undefined {
-  const tensor = name === undefined ? undefined : constants.get(name);
-  return tensor === undefined ? undefined : numbersOf(tensor);
-}
-
-function pair(values: readonly number[] | undefined, otherwise: number): [number, number] {
-  return [values?.[0] ?? otherwise, values?.[1] ?? otherwise];
-}
-
-/** `[top, left, bottom, right]`, or why they are not known. SAME counts the dilated kernel, (k - 1) d + 1. */
-function paddingOf(
-  node: Node,
-  kernel: readonly [number, number],
-  stride: readonly [number, number],
-  dilation: readonly [number, number],
-  size: readonly [number, number] | undefined,
-): Padding4 | string {
-  const mode = stringOf(node, 'auto_pad', 'NOTSET');
-  if (mode === 'VALID') return [0, 0, 0, 0];
-  if (mode === 'NOTSET' || mode === '') {
-    const pads = intsOf(node, 'pads') ?? [0, 0, 0, 0];
-    return pads.length === 4 ? (pads as unknown as Padding4) : `it has ${pads.length} pads`;
-  }
-  if (mode !== 'SAME_UPPER' && mode !== 'SAME_LOWER') return `its auto_pad is ${mode}`;
-  if (size === undefined && (stride[0] > 1 || stride[1] > 1))
-    return `its padding (${mode}, stride ${stride}) depends on the image's size, which the graph does not tell`;
-  const sides = [0, 1].map((axis) => {
-    const span = (kernel[axis]! - 1) * dilation[axis]! + 1;
-    const step = stride[axis]!;
-    const total =
-      step === 1 ? span - 1 : Math.max(0, (Math.ceil(size![axis]! / step) - 1) * step + span - size![axis]!);
-    const small = Math.floor(total / 2);
-    return mode === 'SAME_UPPER' ? [small, total - small] : [total - small, small];
-  });
-  return [sides[0]![0]!, sides[1]![0]!, sides[0]![1]!, sides[1]![1]!];
-}

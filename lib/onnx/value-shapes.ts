@@ -1,12 +1,14 @@
 import { broadcastShape, sliceRange } from '../tensor/shape-rules';
 import { elementCount } from '../tensor/tensor';
-import { hasAttribute, intOf, intsOf, isOfOnnx, stringOf } from './attributes';
+import { hasAttribute, intOf, intsOf, isOfOnnx } from './attributes';
 import { staticShapes } from './constants';
 import { MAX_RANK } from './evaluation/budget';
 import { listOf } from './evaluation/elements';
 import type { FixedConstants } from './fixed-constants';
+import { readPads } from './pads';
 import type { Graph, Node } from './schema/onnx_pb';
 import { probeSizes, ShapeProbe, type Sizes } from './shape-probe';
+import { slidSizes } from './windows';
 import type { Wiring } from './wiring';
 
 /**
@@ -81,7 +83,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   ...Object.fromEntries(SAME.map((operator) => [operator, same])),
   ...Object.fromEntries(['Add', 'Sub', 'Mul', 'Div', 'Sum', 'Max', 'Min'].map((operator) => [operator, met])),
   Conv: (node, [x, weight]) => {
-    const size = weight && slid(node, x, weight.slice(2));
+    const size = x && weight && slidSizes(node, weight.slice(2), x.slice(2));
     return size && [x![0]!, weight![0]!, ...size];
   },
   MaxPool: pooled,
@@ -102,12 +104,9 @@ const RULES: Readonly<Record<string, Rule>> = {
     return x && [elementCount(x.slice(0, axis)), elementCount(x.slice(axis))];
   },
   Pad: (node, [x], numbers) => {
-    const pads = intsOf(node, 'pads') ?? numbers(1);
-    const axes = numbers(3) ?? x?.map((_, axis) => axis);
-    if (x === undefined || pads?.length !== 2 * axes!.length) return undefined;
-    const padded = [...x];
-    for (const [i, axis] of axes!.entries()) padded[fromStart(axis, x.length)]! += pads[i]! + pads[i + axes!.length]!;
-    return padded;
+    const pads = x && readPads(node, x.length, numbers);
+    if (pads === undefined || typeof pads === 'string') return undefined;
+    return x!.map((size, axis) => size + pads.before[axis]! + pads.after[axis]!);
   },
   Slice: (node, [x], numbers) => {
     const starts = intsOf(node, 'starts') ?? numbers(1);
@@ -145,22 +144,8 @@ function shapeOf(node: Node, inputs: Parameters<Rule>[1], numbers: Parameters<Ru
 }
 
 function pooled(node: Node, [x]: readonly (Sizes | undefined)[]): Sizes | undefined {
-  const size = slid(node, x, intsOf(node, 'kernel_shape') ?? []);
+  const size = x && slidSizes(node, intsOf(node, 'kernel_shape') ?? [], x.slice(2));
   return size && [...x!.slice(0, 2), ...size];
-}
-
-/** Sizes after a window has slid over an image; undefined where rounding up leaves a choice. */
-function slid(node: Node, x: Sizes | undefined, kernel: readonly number[]): Sizes | undefined {
-  if (x === undefined || x.length !== kernel.length + 2 || intOf(node, 'ceil_mode', 0) !== 0) return undefined;
-  const axes = kernel.length;
-  const [strides, dilations, pads] = [intsOf(node, 'strides'), intsOf(node, 'dilations'), intsOf(node, 'pads')];
-  const automatic = stringOf(node, 'auto_pad', 'NOTSET');
-  return kernel.map((taps, axis) => {
-    const [size, stride] = [x[axis + 2]!, strides?.[axis] ?? 1];
-    if (automatic.startsWith('SAME')) return Math.ceil(size / stride);
-    const around = automatic === 'VALID' ? 0 : (pads?.[axis] ?? 0) + (pads?.[axis + axes] ?? 0);
-    return Math.floor((size + around - (taps - 1) * (dilations?.[axis] ?? 1) - 1) / stride) + 1;
-  });
 }
 
 function fromStart(axis: number, rank: number): number {

@@ -220,10 +220,13 @@ export class Reader {
   integers(node: Node, index: number, attribute: string): readonly number[] | undefined {
     const name = node.input[index] ?? '';
     if (name === '') return intsOf(node, attribute);
-    const constant = this.constant(name);
-    if (constant === undefined || constant.size > MAX_NUMBERS)
-      throw refused(node, `its input ${JSON.stringify(name)} is no constant, or too long a list`);
-    return numbersOf(constant);
+    return read(node, this.numbers(name) ?? `its input ${JSON.stringify(name)} is no constant, or too long a list`);
+  }
+
+  /** Of a constant; undefined of another value, and of a list longer than any of places, axes or sizes. */
+  numbers(value: string): readonly number[] | undefined {
+    const constant = this.constant(value);
+    return constant === undefined || constant.size > MAX_NUMBERS ? undefined : numbersOf(constant);
   }
 
   /** Numbers that may depend on the input's shape, in both probe. */
@@ -362,6 +365,12 @@ export function refused(node: Node, reason: string): RepfuseError {
     node: node.name || node.output[0],
     operator: node.opType,
   });
+}
+
+/** What was read of a node. @throws ERR_REPFUSE_GRAPH with the reason in its place */
+export function read<T>(node: Node, found: T | string): T {
+  if (typeof found === 'string') throw refused(node, found);
+  return found;
 }
 
 /** Id, operator and first input of a node's main result. */

@@ -1,5 +1,6 @@
 import { floatOf, floatsOf, intOf, intsOf, stringOf } from '../../onnx/attributes';
 import { splitSizes } from '../../onnx/evaluation/operators';
+import { readPads, readPadValue } from '../../onnx/pads';
 import type { Node } from '../../onnx/schema/onnx_pb';
 import { numbersOf, transposed } from '../../onnx/values';
 import {
@@ -12,7 +13,7 @@ import {
 } from '../../ops/tensor-op';
 import { boundedCount } from '../../tensor/shape-rules';
 import { Tensor } from '../../tensor/tensor';
-import { about, type Reader, refused, type Take, unusable } from './reader';
+import { about, type Reader, read, refused, type Take, unusable } from './reader';
 
 /** Far beyond any size, within what a graph's JSON holds. */
 const END = 2 ** 31 - 1;
@@ -115,21 +116,12 @@ export const TENSOR_OPERATORS: Readonly<Record<string, Take>> = {
     reader.alias(node);
   },
   Pad(reader, node) {
-    const [input] = node.input as [string];
-    const rank = reader.rank(input);
-    const pads = reader.opset < 11 ? intsOf(node, 'pads') : reader.integers(node, 1, 'pads');
-    const value = reader.opset < 11 ? floatOf(node, 'value', 0) : (reader.scalar(node, 2) ?? 0);
     const mode = stringOf(node, 'mode', 'constant');
     if (!PAD_MODES.includes(mode as PadMode)) throw refused(node, `its mode is ${mode}`);
-    const axes = reader.integers(node, 3, 'axes') ?? Array.from({ length: rank }, (_, axis) => axis);
-    if (pads?.length !== 2 * axes.length) throw refused(node, 'its pads are not two for each axis');
-    const [before, after] = [Array<number>(rank).fill(0), Array<number>(rank).fill(0)];
-    for (const [i, given] of axes.entries()) {
-      const axis = reader.axis(input, given);
-      before[axis] = pads[i]!;
-      after[axis] = pads[axes.length + i]!;
-    }
-    reader.push({ ...about(node, 'pad'), before, after, mode: mode as PadMode, value });
+    const numbers = (index: number) => reader.numbers(node.input[index]!);
+    const pads = read(node, readPads(node, reader.rank(node.input[0]!), numbers));
+    const value = read(node, readPadValue(node, numbers) ?? 'its value is no constant number');
+    reader.push({ ...about(node, 'pad'), ...pads, mode: mode as PadMode, value });
   },
   Softmax(reader, node) {
     const [input] = node.input as [string];

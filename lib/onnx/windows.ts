@@ -1,0 +1,165 @@
+import type { Padding4 } from '../ops/geometry';
+import { intOf, intsOf, stringOf } from './attributes';
+import type { Node } from './schema/onnx_pb';
+
+type Two = readonly [number, number];
+/** A number for each axis of an image: height and width of one, of lines and volumes as many as those have. */
+type Axes = readonly number[];
+
+/** How a window slides over images. */
+export interface Window {
+  readonly stride: Two;
+  readonly dilation: Two;
+  /** [top, left, bottom, right] */
+  readonly padding: Padding4;
+}
+
+export interface PoolWindow extends Window {
+  readonly kernel: Two;
+  readonly ceilMode: boolean;
+  readonly countIncludePad: boolean;
+}
+
+export interface TransposedWindow extends Window {
+  readonly outputPadding: Two;
+}
+
+/**
+ * The window of a Conv, or why it has none that is known.
+ *
+ * @param weight the shape of its weight
+ * @param sizes height and width of its input, in every image that stands for those that it may get; none: nothing tells them
+ */
+export function readConv(node: Node, weight: Axes, sizes: readonly Axes[]): (Window & { groups: number }) | string {
+  if (weight.length !== 4) return NO_IMAGES;
+  const window = readWindow(node, weight.slice(2), sizes);
+  return typeof window === 'string' ? window : { ...(window as unknown as Window), groups: intOf(node, 'group', 1) };
+}
+
+/** The window of a MaxPool or AveragePool, or why it has none that is known; `sizes` as for `readConv`. */
+export function readPool(node: Node, sizes: readonly Axes[]): PoolWindow | string {
+  const kernel = intsOf(node, 'kernel_shape') ?? [1, 1];
+  if (kernel.length !== 2) return notOfImages('kernel_shape');
+  const window = readWindow(node, kernel, sizes);
+  if (typeof window === 'string') return window;
+  return {
+    ...(window as unknown as Window),
+    kernel: kernel as unknown as Two,
+    ceilMode: intOf(node, 'ceil_mode', 0) !== 0,
+    countIncludePad: intOf(node, 'count_include_pad', 0) !== 0,
+  };
+}
+
+/** The window of a ConvTranspose; where a size is asked for, what pads and output_padding then are. As `readConv`. */
+export function readConvTranspose(
+  node: Node,
+  weight: Axes,
+  sizes: readonly Axes[],
+): (TransposedWindow & { groups: number }) | string {
+  if (weight.length !== 4) return NO_IMAGES;
+  const kernel = weight.slice(2);
+  const lists = stepsOf(node, 2);
+  const outputPadding = listOf(node, 'output_padding', 2, 0);
+  if (typeof lists === 'string') return lists;
+  if (typeof outputPadding === 'string') return outputPadding;
+  const { stride, dilation } = lists;
+  const asked = intsOf(node, 'output_shape')?.slice(-2);
+  const mode = stringOf(node, 'auto_pad', 'NOTSET');
+  const made = (padding: Axes, more: Axes = outputPadding) => ({
+    ...({ stride, dilation, padding, outputPadding: more } as unknown as TransposedWindow),
+    groups: intOf(node, 'group', 1),
+  });
+  if (asked === undefined && !isSame(mode)) {
+    const pads = mode === 'VALID' ? NONE : (intsOf(node, 'pads') ?? NONE);
+    return pads.length === 4 ? made(pads) : notOfImages('pads');
+  }
+  const beyond = inAll(sizes, (size) =>
+    size.map((pixels, axis) => {
+      const span = spanOf(kernel[axis]!, dilation[axis]!) + outputPadding[axis]!;
+      return stride[axis]! * (pixels - 1) + span - (asked?.[axis] ?? pixels * stride[axis]!);
+    }),
+  );
+  if (beyond === undefined) return 'its output_shape depends on sizes that the model leaves open';
+  const more = outputPadding.map((each, axis) => each + Math.max(0, -beyond[axis]!));
+  return made(
+    shared(
+      beyond.map((each) => Math.max(0, each)),
+      mode,
+    ),
+    more,
+  );
+}
+
+/** Sizes of an image after a window of `kernel` has slid over it; undefined where rounding up leaves a choice, or nothing tells. */
+export function slidSizes(node: Node, kernel: Axes, sizes: Axes): Axes | undefined {
+  if (sizes.length !== kernel.length || intOf(node, 'ceil_mode', 0) !== 0) return undefined;
+  const window = readWindow(node, kernel, [sizes]);
+  if (typeof window === 'string') return undefined;
+  const { stride, dilation, padding } = window;
+  return sizes.map((size, axis) => {
+    const room = size + padding[axis]! + padding[axis + sizes.length]! - spanOf(kernel[axis]!, dilation[axis]!);
+    return Math.floor(room / stride[axis]!) + 1;
+  });
+}
+
+const NO_IMAGES = 'it does not convolve images';
+const NONE = [0, 0, 0, 0];
+const notOfImages = (name: string) => `its ${name} are not those of images`;
+
+/** A window over images of any number of axes; its padding before all axes stands before that after them. */
+function readWindow(node: Node, kernel: Axes, sizes: readonly Axes[]) {
+  const axes = kernel.length;
+  const lists = stepsOf(node, axes);
+  if (typeof lists === 'string') return lists;
+  const mode = stringOf(node, 'auto_pad', 'NOTSET');
+  if (mode === 'NOTSET' || mode === '' || mode === 'VALID') {
+    const given = mode === 'VALID' ? undefined : intsOf(node, 'pads');
+    const padding = given ?? Array<number>(2 * axes).fill(0);
+    return padding.length === 2 * axes ? { ...lists, padding } : notOfImages('pads');
+  }
+  if (!isSame(mode)) return `its auto_pad is ${mode}`;
+  const { stride, dilation } = lists;
+  const dependsOnSize = stride.some((step) => step > 1);
+  const total = inAll(dependsOnSize ? sizes : [kernel], (size) =>
+    size.map((pixels, axis) => {
+      const span = spanOf(kernel[axis]!, dilation[axis]!);
+      return Math.max(0, (Math.ceil(pixels / stride[axis]!) - 1) * stride[axis]! + span - pixels);
+    }),
+  );
+  if (total === undefined)
+    return `its auto_pad ${mode} of stride ${stride} depends on sizes that the model leaves open`;
+  return { ...lists, padding: shared(total, mode) };
+}
+
+function stepsOf(node: Node, axes: number): { readonly stride: Axes; readonly dilation: Axes } | string {
+  const [stride, dilation] = [listOf(node, 'strides', axes, 1), listOf(node, 'dilations', axes, 1)];
+  if (typeof stride === 'string') return stride;
+  return typeof dilation === 'string' ? dilation : { stride, dilation };
+}
+
+function listOf(node: Node, name: string, axes: number, otherwise: number): Axes | string {
+  const list = intsOf(node, name) ?? Array<number>(axes).fill(otherwise);
+  return list.length === axes ? list : notOfImages(name);
+}
+
+function isSame(mode: string): boolean {
+  return mode === 'SAME_UPPER' || mode === 'SAME_LOWER';
+}
+
+/** Pixels from the first to the last tap. */
+function spanOf(taps: number, dilation: number): number {
+  return (taps - 1) * dilation + 1;
+}
+
+/** What is the same for all sizes; undefined where it is not, or there are none. */
+function inAll(sizes: readonly Axes[], of: (size: Axes) => Axes): Axes | undefined {
+  const [first, ...others] = sizes.map(of);
+  return others.every((other) => other.join() === first!.join()) ? first : undefined;
+}
+
+/** Padding shared out to both ends of each axis; the odd pixel goes to the end (SAME_UPPER), or to the start. */
+function shared(total: Axes, mode: string): Axes {
+  const half = total.map((each) => Math.floor(each / 2));
+  const rest = total.map((each, axis) => each - half[axis]!);
+  return mode === 'SAME_UPPER' ? [...half, ...rest] : [...rest, ...half];
+}
