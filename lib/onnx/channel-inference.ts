@@ -2,26 +2,16 @@ import type { ConstantValues } from './affine';
 import { intOf } from './attributes';
 import type { Graph, Node } from './schema/onnx_pb';
 import type { ShapeProbe } from './shape-probe';
+import { FUNCTIONS_OF_ONE } from './value-shapes';
 
 /** Operators whose result has the channels of their first input. */
 const KEEP_CHANNELS = new Set([
+  ...FUNCTIONS_OF_ONE,
   'AveragePool',
-  'BatchNormalization',
-  'Clip',
-  'Dropout',
-  'Elu',
   'GlobalAveragePool',
   'GlobalMaxPool',
-  'HardSigmoid',
-  'HardSwish',
-  'Identity',
-  'LeakyRelu',
   'MaxPool',
-  'PRelu',
-  'Relu',
   'Resize',
-  'Sigmoid',
-  'Tanh',
   'Upsample',
 ]);
 const ELEMENTWISE = new Set(['Add', 'Sub', 'Mul', 'Div', 'Sum', 'Max', 'Min']);

@@ -60,24 +60,14 @@ const same: Rule = (_, [x]) => x;
 const met: Rule = (_, inputs) =>
   inputs.reduce((shape, other) => (shape && other ? broadcastShape(shape, other) : undefined));
 
-/** Operators of one input whose result has its shape. */
-const SAME = [
-  'BatchNormalization',
-  'Cast',
-  'Clip',
-  'Dropout',
-  'Elu',
-  'HardSigmoid',
-  'HardSwish',
-  'Identity',
-  'LeakyRelu',
-  'PRelu',
-  'Relu',
-  'ScatterND',
-  'Sigmoid',
-  'Softmax',
-  'Tanh',
-];
+/** Functions of each value of their first input. */
+export const FUNCTIONS_OF_ONE: readonly string[] = (
+  'Abs Acos Acosh Asin Asinh Atan Atanh BatchNormalization Ceil Celu Clip Cos Cosh Dropout Elu Erf Exp Floor Gelu HardSigmoid HardSwish ' +
+  'Identity LeakyRelu Log Mish Neg PRelu Reciprocal Relu Round Selu Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu'
+).split(' ');
+
+/** Operators whose result has the shape of their first input. */
+const SAME = [...FUNCTIONS_OF_ONE, 'Cast', 'ScatterND', 'Softmax'];
 
 const RULES: Readonly<Record<string, Rule>> = {
   ...Object.fromEntries(SAME.map((operator) => [operator, same])),
