@@ -2,6 +2,7 @@ import { Engine } from '../../lib/engine';
 import type { Graph } from '../../lib/graph';
 import { hardswish, relu, sigmoid, silu } from '../../lib/ops';
 import { Tensor } from '../../lib/tensor/tensor';
+import { erf } from '../support/erf';
 import { availableIsas, withIsa } from '../support/isa';
 import { ulpOf } from '../support/ulp';
 
@@ -29,6 +30,7 @@ const CASES: Readonly<Record<string, Case>> = {
     definition: (x) => (x * Math.min(Math.max(x + 3, 0), 6)) / 6,
     ulps: 2,
   },
+  erf: { node: { op: 'erf' }, definition: erf, ulps: 1 },
   tanh: { node: { op: 'tanh' }, definition: Math.tanh, ulps: 1 },
   clip: { node: clip(-1.5, 6), definition: (x) => Math.min(Math.max(x, -1.5), 6), ulps: 0 },
   'clip from below': { node: clip(-1e30, null), definition: (x) => Math.max(x, Math.fround(-1e30)), ulps: 0 },

@@ -68,6 +68,17 @@ const CASES: Readonly<Record<string, Case>> = {
     nodes: [node('Tanh', ['a'], ['t']), node('HardSigmoid', ['t'], ['y'], { alpha: 0.3, beta: 0.4 })],
     channels: CHANNELS,
   },
+  'Erf, as GELU is written by its parts': {
+    nodes: [
+      node('Div', ['a', 'root'], ['s']),
+      node('Erf', ['s'], ['e']),
+      node('Add', ['e', 'one'], ['p']),
+      node('Mul', ['a', 'p'], ['q']),
+      node('Mul', ['q', 'half'], ['y']),
+    ],
+    tensors: { root: number(Math.SQRT2), one: number(1), half: number(0.5) },
+    channels: CHANNELS,
+  },
   'hard swish as it was written before': {
     nodes: [
       node('Add', ['a', 'three'], ['p']),

@@ -275,6 +275,7 @@ class Maker {
     relu: this.plain,
     sigmoid: this.plain,
     silu: this.plain,
+    erf: this.plain,
     tanh: this.plain,
     flatten: (_, { length }) => (this.chance(0.3) ? {} : { axis: this.random.int(0, length) }),
     softmax: (_, { length }) =>
@@ -457,6 +458,7 @@ const OPS: readonly Op[] = [
     'conv_transpose2d',
     'crop',
     'depth_to_space',
+    'erf',
     'flatten',
     'global_avg_pool',
     'hard_sigmoid',

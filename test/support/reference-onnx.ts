@@ -1,4 +1,5 @@
 import type { Attribute, Graph, Node, Tensor as TensorProto } from '../../lib/onnx/schema/onnx_pb';
+import { erf } from './erf';
 import { referenceConv2d } from './reference-conv';
 
 /** A value of a graph: numbers, whatever their type, in float64. */
@@ -315,6 +316,7 @@ const OPERATORS: Readonly<Record<string, (inputs: readonly Value[], a: Attribute
     return { shape: [data.length], data };
   },
   Pad: ([x, pads, value], a) => padded(x!, Array.from(pads!.data), value?.data[0] ?? 0, a.text('mode', 'constant')),
+  Erf: ([x]) => map(x!, erf),
   Tanh: ([x]) => map(x!, Math.tanh),
   LeakyRelu: ([x], a) => map(x!, (v) => (v < 0 ? a.float('alpha', 0.01) * v : v)),
   PRelu: ([x, slope]) => broadcast(x!, slope!, (v, s) => (v < 0 ? s * v : v)),

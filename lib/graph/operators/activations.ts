@@ -20,6 +20,7 @@ export interface HardSigmoidNode extends NodeOf<'hard_sigmoid'> {
 }
 
 export type ActivationNode =
+  | NodeOf<'erf'>
   | NodeOf<'hardswish'>
   | NodeOf<'relu'>
   | NodeOf<'sigmoid'>
@@ -59,6 +60,7 @@ export const ACTIVATIONS: Records = {
       { opType: 'Mul', inputs: [...inputs, `${id}.sigmoid`] },
     ],
   }),
+  erf: activation({ ...named('erf'), onnx: { type: 'Erf' } }),
   tanh: activation({ ...named('tanh'), onnx: { type: 'Tanh' } }),
   leaky_relu: activation({
     fields: { slope: NUMBER },

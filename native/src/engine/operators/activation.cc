@@ -28,6 +28,7 @@ float HardSigmoid(float x, float slope, float offset) {
   const double line = static_cast<double>(x) * slope + offset, least = line < 0 ? 0 : line;
   return static_cast<float>(least > 1 ? 1 : least);
 }
+float Erf(float x, float, float) { return static_cast<float>(std::erf(static_cast<double>(x))); }
 float Tanh(float x, float, float) { return static_cast<float>(std::tanh(static_cast<double>(x))); }
 
 bool ReluBounds(float, float, float* low, float*) {
@@ -50,6 +51,7 @@ constexpr Activation kActivations[] = {
     {"clip", Row<Clip>, nullptr, ClipBounds},
     {"leakyRelu", Row<LeakyRelu>},
     {"hardSigmoid", Row<HardSigmoid>},
+    {"erf", Row<Erf>},
     {"tanh", Row<Tanh>},
 };
 
