@@ -43,13 +43,13 @@ export interface Operator<N extends NodeOf> {
   readonly rank?: (node: N, inputs: readonly number[], shapeOf: ShapeOf) => number;
   /** Whether the result has the channels of the first input. */
   readonly keepsChannels?: (node: N) => boolean;
-  /** Channels of the result, of others' its inputs', as far as that is known before the sizes are. */
+  /** Channels of the result where they are others: of the inputs' channels, as far as they are known before the sizes are. */
   readonly channels?: (
     node: N,
     inputs: Inputs<number | undefined>,
     shapeOf: (key: string) => Shape | undefined,
   ) => number | undefined;
-  /** Channels of the input, which a tensor tells. */
+  /** Channels of the input, where a tensor of the node tells them. */
   readonly inputChannels?: (node: N, shapeOf: (key: string) => Shape | undefined) => number | undefined;
 
   /** The node as affine stages of a branch: it is a convolution where it stands alone. */
@@ -64,7 +64,7 @@ export interface Operator<N extends NodeOf> {
   readonly magnitude?: (node: N) => N | undefined;
   /** What a convolution or a sum before it may do to its result in place of this node. */
   readonly epilogue?: (node: N) => Epilogue;
-  /** It adds two values, which a convolution that makes one of them may do. */
+  /** It adds two values: a convolution that makes one of them may add the other. */
   readonly isSum?: true;
   /** The native operator on row-major tensors. */
   readonly native?: (node: N, weight: Weight) => TensorOp;
@@ -74,12 +74,12 @@ export interface Operator<N extends NodeOf> {
   readonly run?: <Result, Options>(node: N, inputs: Inputs<Tensor>, context: EagerContext<Result, Options>) => Result;
   /** Multiply-accumulates of a run. */
   readonly macs?: (node: N, input: Shape, result: Shape, shapeOf: ShapeOf) => number;
-  /** Elements that an eager run takes beside its result. */
+  /** Elements that an eager run takes beside its result: memory is counted before it is taken. */
   readonly workspace?: (node: N, input: Shape, shapeOf: ShapeOf) => number;
   /** Its result is a tensor of the state dict, which is there already. */
   readonly isGiven?: true;
 
-  /** As ONNX says it, the last of several nodes making the result. @throws Unwritable */
+  /** As ONNX says it; of several nodes the last makes the result. @throws Unwritable */
   readonly onnx: OnnxTwin | ((node: N, context: OnnxContext) => OnnxNode | readonly OnnxNode[]);
 }
 
