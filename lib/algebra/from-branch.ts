@@ -1,19 +1,10 @@
 import { checkArgument, checkOptions } from '../arguments/check';
 import { BOOLEAN, membersOf, oneOf, optional } from '../arguments/schemas';
 import { RepfuseError } from '../errors';
-import {
-  type Branch,
-  type ConvStage,
-  geometryOf,
-  inputChannels,
-  type ScaleStage,
-  type Stage,
-  scaleFactors,
-  storedKernel,
-  windowOf,
-} from '../ops/branch';
+import { geometryOf, inputChannels, scaleFactors, storedKernel, windowOf } from '../ops/branch';
 import { BRANCH, BRANCHES, STAGES } from '../ops/branch-schema';
 import { CHANNELS, type Padding4 } from '../ops/geometry';
+import type { Branch, ConvStage, ScaleStage, Stage } from '../ops/stages';
 import { formatShape, Tensor } from '../tensor/tensor';
 import { addBranches } from './add';
 import { AFFINE_CONV, type AffineConv, affineConv } from './affine-conv';

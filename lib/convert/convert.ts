@@ -21,19 +21,11 @@ import { checkValues, examine, INSPECT_OPTIONS, type InspectOptions } from './in
 import { expectTensors } from './model-graph';
 import { makeFolder, type OutputPlace, outputPlace } from './output-place';
 import { checkOutputOptions, checkSpec, OUTPUT_OPTIONS, type OutputOptions, outputSpec } from './output-spec';
-import type { BlockReport, ConvertReport } from './report';
+import type { BlockReport, ConvertProgress, ConvertReport } from './report';
 import type { OutputLosses } from './round-source';
 import { verifyFolding } from './verify/models';
-import { type VerifyReport, verify } from './verify/verify';
-
-export interface ConvertProgress {
-  readonly phase: 'read' | 'fuse' | 'write' | 'verify';
-  /** Bytes while reading and writing, blocks while fusing and verifying. */
-  readonly done: number;
-  readonly total: number;
-  /** The block being fused or verified. */
-  readonly block?: string;
-}
+import type { VerifyReport } from './verify/report';
+import { verify } from './verify/verify';
 
 export interface ConvertOptions extends Omit<InspectOptions, 'onProgress'>, OutputOptions {
   /** Overwrite an existing output. Default false. */

@@ -6,11 +6,11 @@ import { inputOf, pathOf, type Source } from '../checkpoint/files/source';
 import { withInput } from '../checkpoint/read-checkpoint';
 import { RepfuseError } from '../errors';
 import type { FoldOptions, FoldReport } from '../onnx';
-import type { ConvertOptions, ConvertProgress } from './convert';
 import { onnxFacts, onnxNotes } from './onnx-facts';
 import { makeFolder, type OutputPlace, outputPlace } from './output-place';
-import type { ConvertReport, InspectReport } from './report';
-import { type OnnxVerification, verifyOnnx } from './verify/onnx';
+import type { ConvertProgress, ConvertReport, InspectReport } from './report';
+import { verifyOnnx } from './verify/onnx';
+import type { OnnxVerification } from './verify/report';
 
 export interface FoldOnnxOptions extends Omit<FoldOptions, 'dryRun'> {
   /** Overwrite an existing output. Default false. */
@@ -101,12 +101,14 @@ const NO_CHECKPOINT = {
 /** A report on a model that was folded. */
 export type FoldedOnnx = Omit<ConvertReport, 'milliseconds' | 'verification'> & FoldReport;
 
+type WriteOptions = FoldOnnxOptions & { readonly onProgress?: ((progress: ConvertProgress) => void) | undefined };
+
 /** Folds a model that is open; where nothing can be folded the output is a copy. */
 export async function foldAndWrite(
   from: Source,
   source: RandomAccess,
   { file: output, newFolder }: OutputPlace,
-  { force, durable, requireChange, grow, threads, signal, onProgress = () => {} }: ConvertOptions,
+  { force, durable, requireChange, grow, threads, signal, onProgress = () => {} }: WriteOptions,
 ): Promise<FoldedOnnx> {
   const { foldGraph, readOnnx, writeOnnx } = require('../onnx') as typeof import('../onnx');
   const file = inputOf(from).name;

@@ -1,8 +1,9 @@
 export type { Shard } from './batch/batch-items';
-export { type BatchResult, type ConvertAllOptions, convertAll } from './batch/convert-all';
+export { type ConvertAllOptions, convertAll } from './batch/convert-all';
 export type { BatchFiles } from './batch/input-files';
 export type { BatchProgress } from './batch/progress';
-export { type ConvertOptions, type ConvertProgress, convert } from './convert';
+export type { BatchResult } from './batch/result';
+export { type ConvertOptions, convert } from './convert';
 export type { FindOptions } from './find-blocks';
 export { type FoldOnnxOptions, foldOnnx, type OnnxReport } from './fold-onnx';
 export { type InspectOptions, inspect } from './inspect';
@@ -10,6 +11,7 @@ export type { OutputOptions } from './output-spec';
 export type {
   BlockReport,
   BlockStatus,
+  ConvertProgress,
   ConvertReport,
   InspectReport,
   OnnxFacts,
@@ -17,12 +19,13 @@ export type {
   Range,
 } from './report';
 export type { TensorProblem } from './verify/compare-tensors';
-export type { OnnxValueCheck, OnnxVerification } from './verify/onnx';
-export {
-  type NetworkVerification,
-  type VerifyOptions,
-  type VerifyProgress,
-  type VerifyReport,
-  verify,
-} from './verify/verify';
+export type {
+  NetworkVerification,
+  OnnxValueCheck,
+  OnnxVerification,
+  VerifyOptions,
+  VerifyProgress,
+  VerifyReport,
+} from './verify/report';
+export { verify } from './verify/verify';
 export type { BlockVerification } from './verify/verify-block';

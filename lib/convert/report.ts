@@ -1,7 +1,7 @@
 import type { CheckpointFormat, SkippedEntry } from '../checkpoint/state-dict';
 import type { EpsChoice } from '../families';
 import type { FoldReport } from '../onnx';
-import type { VerifyReport } from './verify/verify';
+import type { VerifyReport } from './verify/report';
 
 /** How a block ends; `convertible` is what an inspection says of one that would be `converted`. */
 export type BlockStatus =
@@ -102,4 +102,13 @@ export interface ConvertReport extends InspectReport {
   readonly sha256: string | null;
   readonly milliseconds: number;
   readonly verification: VerifyReport | null;
+}
+
+export interface ConvertProgress {
+  readonly phase: 'read' | 'fuse' | 'write' | 'verify';
+  /** Bytes while reading and writing, blocks while fusing and verifying. */
+  readonly done: number;
+  readonly total: number;
+  /** The block being fused or verified. */
+  readonly block?: string;
 }

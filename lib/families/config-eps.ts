@@ -1,4 +1,4 @@
-import type { EpsChoice } from './eps';
+import type { EpsChoice } from './eps-choice';
 
 /**
  * eps by the configuration that OpenMMLab's trainers store beside the weights (`meta.cfg`): the values of `norm_cfg` for

@@ -1,10 +1,12 @@
 import type { StateDict } from '../checkpoint/state-dict';
 import type { Branch, Stage } from '../ops';
 import { buildBranch, buildStage } from './branches';
-import { chooseEps, doubtfulEps, type EpsChoice, epsOfBlock, type KnownEps, summarizeEps } from './eps';
+import type { DetectOptions } from './detect-options';
+import { chooseEps, doubtfulEps, epsOfBlock, summarizeEps } from './eps';
+import type { EpsChoice } from './eps-choice';
 import { fusedShape, kernelShape } from './fused-shape';
 import { KeyIndex } from './key-index';
-import { type KeylessAnswers, whatIsKeyless } from './keyless';
+import { whatIsKeyless } from './keyless';
 import { NetworkEvidence, type NetworkFacts } from './network-evidence';
 import { patternOf } from './patterns';
 import { type BlockCandidate, type BlockProblem, findProblem, unreadProblem, wrongOrder } from './problem';
@@ -49,34 +51,6 @@ export interface DetectedBlock {
   readonly groups: number | null;
   readonly eps: EpsChoice;
   readonly problem?: BlockProblem;
-}
-
-export interface DetectOptions {
-  /** Tensors that the file has beside these, of types that are not read, with what they are. */
-  readonly unread?: ReadonlyMap<string, string> | undefined;
-  /** Default: every rule that repfuse knows. */
-  readonly rules?: readonly FamilyRule[];
-  /** Families that the file is known to hold: settles a doubt, and looks for those that are only looked for on request. */
-  readonly families?: readonly string[] | undefined;
-  /** Branches without tensors, by the blocks' prefixes. */
-  readonly keyless?: KeylessAnswers | undefined;
-  /** Overrides every other eps. */
-  readonly eps?: number | undefined;
-  /** eps of a BatchNorm by its key prefix, where something tells it (a graph does); `eps` comes before it, the network's after. */
-  readonly epsOf?: KnownEps | undefined;
-  /** Texts that lie beside the weights, by name, which may tell of the network and its eps. */
-  readonly texts?: ReadonlyMap<string, string> | undefined;
-  /** The keys come in the order in which the network made its modules, as in torch files; safetensors files are sorted. */
-  readonly keysInOrder?: boolean | undefined;
-  /** What a pickled module tells: undefined where nothing is known of the module at this path. */
-  readonly moduleAt?: ((path: string) => ModuleEvidence | undefined) | undefined;
-}
-
-/** What is known of a module beside its tensors. */
-export interface ModuleEvidence {
-  readonly stride?: readonly number[];
-  /** Where it is not `'zeros'`. */
-  readonly paddingMode?: string;
 }
 
 /**

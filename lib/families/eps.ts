@@ -1,13 +1,8 @@
+import type { EpsChoice } from './eps-choice';
 import type { NetworkFacts } from './network-evidence';
 import { patternOf } from './patterns';
 import type { BlockProblem } from './problem';
 import type { FamilyRule } from './rule';
-
-/** The eps that a block's BatchNorms are taken to have, and why. */
-export interface EpsChoice {
-  readonly value: number;
-  readonly source: string;
-}
 
 /** What tells eps of one BatchNorm, by its key prefix: a graph or a pickled module. */
 export type KnownEps = (batchNorm: string) => EpsChoice | undefined;

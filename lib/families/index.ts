@@ -1,6 +1,7 @@
-export { type DetectedBlock, type DetectOptions, detectBlocks, type ModuleEvidence } from './detect';
-export type { EpsChoice, KnownEps } from './eps';
-export type { KeylessAnswers } from './keyless';
+export { type DetectedBlock, detectBlocks } from './detect';
+export type { DetectOptions, KeylessAnswers, ModuleEvidence } from './detect-options';
+export type { KnownEps } from './eps';
+export type { EpsChoice } from './eps-choice';
 export { checkRules, parseRules } from './parse-rules';
 export type { BlockProblem } from './problem';
 export type {

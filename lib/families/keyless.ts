@@ -1,12 +1,6 @@
-import type { DetectOptions } from './detect';
+import type { DetectOptions, KeylessAnswers } from './detect-options';
 import type { BlockProblem } from './problem';
 import type { BranchRule, FamilyRule } from './rule';
-
-/**
- * Which keyless branches blocks have, by prefix: `{ 'stage1.0': ['input'], '*': [] }`. `*` in a prefix stands for any text; a
- * prefix without it comes first, then the longer ones.
- */
-export type KeylessAnswers = Readonly<Record<string, readonly string[]>>;
 
 /** What is known of a block's keyless branches. */
 export interface KeylessBranches {

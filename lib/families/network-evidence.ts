@@ -1,5 +1,5 @@
 import { configuredEps } from './config-eps';
-import type { EpsChoice } from './eps';
+import type { EpsChoice } from './eps-choice';
 import { NETWORKS, type NetworkRule } from './network-rule';
 
 /** What a file tells of the network that a block is part of. */

@@ -12,7 +12,8 @@ import {
 } from '../arguments/schemas';
 import type { StateDict } from '../checkpoint/state-dict';
 import { checkTensors } from '../tensor/schemas';
-import { type DetectedBlock, type DetectOptions, detectBlocks as detect } from './detect';
+import { type DetectedBlock, detectBlocks as detect } from './detect';
+import type { DetectOptions } from './detect-options';
 import { checkRules } from './parse-rules';
 import type { FamilyRule } from './rule';
 

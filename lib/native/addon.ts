@@ -1,5 +1,3 @@
-import type { TensorData } from '../tensor/dtype';
-
 /** What a native operator returns when it did not succeed; see `Code` in native/include/repfuse/status.h. */
 export interface NativeStatus {
   readonly code: number;
@@ -100,4 +98,15 @@ export type Addon = {
   ) => NativeCall | NativeStatus;
 };
 
-export type { TensorData };
+/** The arrays that tensors hold, and that the addon takes. */
+export type TensorData =
+  | Float64Array
+  | Float32Array
+  | Uint16Array
+  | BigInt64Array
+  | BigUint64Array
+  | Int32Array
+  | Uint32Array
+  | Int16Array
+  | Int8Array
+  | Uint8Array;

@@ -1,7 +1,6 @@
 import { constantStages } from '../algebra/constant-stages';
 import type { MapOp } from '../algebra/merge';
 import type { Stage } from '../ops';
-import type { Tensor } from '../tensor/tensor';
 import { isOfOnnx, stringOf } from './attributes';
 import { readBatchNorm } from './batch-norm';
 import type { ChannelInference } from './channel-inference';
@@ -9,6 +8,7 @@ import type { Budget } from './evaluation/budget';
 import type { OnnxModel } from './model';
 import { readPads, readPadValue } from './pads';
 import type { Node } from './schema/onnx_pb';
+import type { ConstantValues } from './values';
 import { numbersOf } from './values';
 import { readConv, readPool } from './windows';
 
@@ -16,11 +16,6 @@ import { readConv, readPool } from './windows';
 export interface NotAffine {
   readonly kind: 'refused';
   readonly reason: string;
-}
-
-/** Values that are known before the network runs. */
-export interface ConstantValues {
-  get(value: string): Tensor | undefined;
 }
 
 /** What the recognition needs to know of the graph. */

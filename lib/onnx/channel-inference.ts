@@ -1,8 +1,8 @@
-import type { ConstantValues } from './affine';
 import { intOf } from './attributes';
 import type { Graph, Node } from './schema/onnx_pb';
 import type { ShapeProbe } from './shape-probe';
 import { FUNCTIONS_OF_ONE } from './value-shapes';
+import type { ConstantValues } from './values';
 
 /** Operators whose result has the channels of their first input. */
 const KEEP_CHANNELS = new Set([

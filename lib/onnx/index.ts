@@ -1,3 +1,4 @@
 export { FixedConstants } from './fixed-constants';
-export { type FoldedRegion, type FoldOptions, type FoldReport, foldGraph } from './fold/fold';
+export { foldGraph } from './fold/fold';
+export type { FoldedRegion, FoldOptions, FoldReport } from './fold/report';
 export { type OnnxModel, parseOnnx, readOnnx, writeOnnx } from './model';

@@ -109,3 +109,8 @@ function malformed({ name }: TensorProto, expected: string, received: unknown): 
     { tensor: name },
   );
 }
+
+/** Values that are known before the network runs. */
+export interface ConstantValues {
+  get(value: string): Tensor | undefined;
+}

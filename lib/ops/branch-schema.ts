@@ -1,8 +1,8 @@
 import { BOOLEAN, integer, listOf, membersOf, nullable, nullish, optional, TEXT, variant } from '../arguments/schemas';
 import { TENSOR } from '../tensor/schemas';
 import { BATCH_NORM_MEMBERS } from './batch-norm';
-import type { Branch, ConvStage, ScaleStage, Stage } from './branch';
 import { CHANNELS, PADDING4, TWO } from './geometry';
+import type { Branch, ConvStage, ScaleStage, Stage } from './stages';
 
 type StageOf<Kind extends Stage['kind']> = Omit<Extract<Stage, { kind: Kind }>, 'kind'>;
 

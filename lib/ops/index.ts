@@ -16,7 +16,7 @@ export {
   type UnaryOp,
 } from './activation';
 export { type BatchNorm, batchNorm, batchNormAsync, normalizePixels, type PixelNormalization } from './batch-norm';
-export { type Branch, type ConvStage, runBranch, runBranchAsync, type ScaleStage, type Stage } from './branch';
+export { runBranch, runBranchAsync } from './branch';
 export { concatChannels } from './concat';
 export { type Conv2dOptions, conv2d, conv2dAsync } from './conv2d';
 export { crop, cropAsync, padBorder, padBorderAsync } from './frame';
@@ -34,3 +34,4 @@ export {
 } from './pool';
 export type { AsyncOpOptions, OpOptions } from './run';
 export { type SqueezeExcite, squeezeExcite, squeezeExciteAsync } from './squeeze-excite';
+export type { Branch, ConvStage, ScaleStage, Stage } from './stages';

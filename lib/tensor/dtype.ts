@@ -1,3 +1,4 @@
+import type { TensorData } from '../native/addon';
 /** Data types that are computed with, named as in safetensors. F16 and BF16 travel as Uint16Array (bit patterns), BOOL as Uint8Array. */
 export type ComputedDType = 'F64' | 'F32' | 'F16' | 'BF16' | 'I64' | 'I32' | 'I16' | 'I8' | 'U8' | 'BOOL';
 
@@ -15,17 +16,7 @@ export type CarriedDType =
 
 export type DType = ComputedDType | CarriedDType;
 
-export type TensorData =
-  | Float64Array
-  | Float32Array
-  | Uint16Array
-  | BigInt64Array
-  | BigUint64Array
-  | Int32Array
-  | Uint32Array
-  | Int16Array
-  | Int8Array
-  | Uint8Array;
+export type { TensorData };
 
 interface DTypeInfo {
   readonly bytes: number;

@@ -1,4 +1,5 @@
-import { type PickleHost, unpickle } from '../../lib/checkpoint/pickle/pickle';
+import { unpickle } from '../../lib/checkpoint/pickle/pickle';
+import type { PickleHost } from '../../lib/checkpoint/pickle/pickle-machine';
 import { PyFloat, PyGlobal, PyObject, PyTuple, type PyValue } from '../../lib/checkpoint/pickle/python-values';
 import type { RepfuseError } from '../../lib/errors';
 import { call, dict, global, instance, item, pickle, tuple } from '../support/torch-file';

@@ -1,4 +1,4 @@
-import type { PickleHost } from '../pickle/pickle';
+import type { PickleHost } from '../pickle/pickle-machine';
 import { PyData, PyGlobal, PyTuple, type PyValue } from '../pickle/python-values';
 
 /** A numpy type as a pickle describes it. */

@@ -1,9 +1,9 @@
-import type { Machine } from './pickle';
 import { makeFloat, parseFloat64, parseIndex, parseInteger, parseLiteral, parseUnicode } from './pickle-literals';
+import type { Opcodes } from './pickle-machine';
 import { PyTuple } from './python-values';
 
 /** What each opcode of protocols 0 to 5 does; the names are those of Python's pickletools. */
-export const OPCODES: { readonly [opcode: number]: (m: Machine) => void } = {
+export const OPCODES: Opcodes = {
   // Framing and protocol
   128: (m) => {
     const protocol = m.u8();

@@ -2,7 +2,8 @@ import { RepfuseError } from '../../errors';
 import { eventLoopPause } from '../../native/event-loop';
 import { type RandomAccess, readBytes } from '../files/random-access';
 import { shorten } from '../shorten';
-import { Machine, type PickleHost } from './pickle';
+import { Machine, type PickleHost } from './pickle-machine';
+import { OPCODES } from './pickle-opcodes';
 import type { PyValue } from './python-values';
 
 /** What is read of a pickle at a time, and the longest string that is taken into memory rather than left in the file. */
@@ -10,7 +11,7 @@ const WINDOW = 1 << 20;
 const FIRST_WINDOW = 1 << 16;
 export const LONGEST_STRING = 1 << 16;
 /** Opcodes between two looks at the clock. */
-const OPCODES = 1 << 12;
+const OPCODES_AT_ONCE = 1 << 12;
 
 export interface UnpickleOptions {
   /** Where it begins. Default 0. */
@@ -31,7 +32,7 @@ export async function unpickleFile(
   host: PickleHost,
   { position = 0, limit = Number.POSITIVE_INFINITY, signal }: UnpickleOptions = {},
 ): Promise<{ readonly value: PyValue /** Where it ends. */; readonly end: number }> {
-  const machine = new Machine(host, source.size, LONGEST_STRING, position);
+  const machine = new Machine(OPCODES, host, source.size, LONGEST_STRING, position);
   const pause = eventLoopPause(signal);
   let read = 0;
   let from = position;
@@ -43,7 +44,7 @@ export async function unpickleFile(
     let more: ReturnType<Machine['run']>;
     do {
       try {
-        more = machine.run(OPCODES);
+        more = machine.run(OPCODES_AT_ONCE);
       } catch (error) {
         throw named(error, machine);
       }

@@ -1,7 +1,7 @@
 import { RepfuseError } from '../../errors';
 import { spendingLimit } from '../expansion';
 import { type RandomAccess, readBytes } from '../files/random-access';
-import type { PickleHost } from '../pickle/pickle';
+import type { PickleHost } from '../pickle/pickle-machine';
 import { PyTuple, type PyValue } from '../pickle/python-values';
 import { unpickleFile } from '../pickle/unpickle-file';
 import type { PickledFile } from '../pickled-weights';

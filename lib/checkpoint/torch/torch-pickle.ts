@@ -1,6 +1,6 @@
 import { DTYPES, type DType } from '../../tensor/dtype';
 import { NUMPY_FILE_HOST, NUMPY_HOST } from '../numpy/numpy-pickle';
-import type { PickleHost } from '../pickle/pickle';
+import type { PickleHost } from '../pickle/pickle-machine';
 import { PyGlobal, PyTuple, type PyValue } from '../pickle/python-values';
 
 /** A record of raw bytes beside the pickle. */

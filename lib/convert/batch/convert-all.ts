@@ -5,23 +5,17 @@ import { BOOLEAN, integer, optional, optionsOf } from '../../arguments/schemas';
 import { keepBuffers } from '../../checkpoint/files/buffer-pool';
 import { PATH, pathOf } from '../../checkpoint/files/source';
 import { removeLeftovers } from '../../checkpoint/files/temporaries';
-import { type ErrorCode, RepfuseError } from '../../errors';
+import { RepfuseError } from '../../errors';
 import { throwIfAborted } from '../../native/call';
-import {
-  CHECKPOINT_OPTIONS,
-  CONVERT_OPTIONS,
-  type ConvertOptions,
-  type ConvertProgress,
-  checkConvertOptions,
-  convert,
-} from '../convert';
+import { CHECKPOINT_OPTIONS, CONVERT_OPTIONS, type ConvertOptions, checkConvertOptions, convert } from '../convert';
 import { startHashing } from '../hash-file';
 import { makeFolder } from '../output-place';
-import type { ConvertReport } from '../report';
+import type { ConvertProgress, ConvertReport } from '../report';
 import { type BatchItem, batchItems, type Shard } from './batch-items';
 import { type BatchFiles, inputFiles } from './input-files';
 import { Journal } from './journal';
 import { type BatchProgress, ProgressMeter } from './progress';
+import type { BatchResult } from './result';
 
 export interface ConvertAllOptions extends Omit<ConvertOptions, 'onProgress'> {
   /** Where the outputs go: below it as the inputs lie below the folder that all of them have in common. Made where it is missing. */
@@ -33,27 +27,6 @@ export interface ConvertAllOptions extends Omit<ConvertOptions, 'onProgress'> {
   /** Only a part of the files, for several machines: every `count`th, from `index` (from 0). */
   readonly shard?: Shard | undefined;
   readonly onProgress?: ((progress: BatchProgress) => void) | undefined;
-}
-
-/** What became of one file. */
-export interface BatchResult {
-  /** As given. */
-  readonly file: string;
-  /** Below the folder that all files have in common. */
-  readonly name: string;
-  /**
-   * `unchanged`: nothing was to be fused, the output is a copy. `skipped`: an earlier run has done it. `unequal`: written, but its
-   * verification fails.
-   */
-  readonly status: 'converted' | 'unchanged' | 'skipped' | 'unequal' | 'failed';
-  readonly output: string | null;
-  /** SHA-256 of the input, in hexadecimal; null where it was not read to the end, or with `hash: false`. */
-  readonly sha256: string | null;
-  readonly milliseconds: number;
-  /** Without `failed` and `skipped`. */
-  readonly report?: ConvertReport;
-  /** Of `failed`. */
-  readonly error?: { readonly code: ErrorCode | 'UNEXPECTED'; readonly message: string; readonly details: object };
 }
 
 /**

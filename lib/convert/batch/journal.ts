@@ -2,7 +2,7 @@ import { appendFile, readFile, stat, truncate } from 'node:fs/promises';
 import { RepfuseError } from '../../errors';
 import { printableLines } from '../../printable';
 import type { BatchItem } from './batch-items';
-import type { BatchResult } from './convert-all';
+import type { BatchResult } from './result';
 
 /** One line of `report.jsonl`: a result, and what it was made with. */
 export interface JournalEntry extends BatchResult {

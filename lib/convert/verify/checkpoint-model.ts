@@ -12,7 +12,7 @@ import { findBlocks } from '../find-blocks';
 import type { TensorProblem } from './compare-tensors';
 import type { ModelLayer, ModelWeights } from './model-weights';
 import { compareNetworks } from './networks';
-import type { VerifyOptions, VerifyReport } from './verify';
+import type { VerifyOptions, VerifyReport } from './report';
 import { type BlockVerification, problemOf, verifyBlock } from './verify-block';
 
 /** A model, and its graph where repfuse can run it, or why not. */

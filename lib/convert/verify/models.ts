@@ -2,8 +2,8 @@ import type { Source } from '../../checkpoint/files/source';
 import type { FoldedRegion, OnnxModel } from '../../onnx';
 import type { VerifiedModel } from './checkpoint-model';
 import { compareNetworks } from './networks';
-import { type OnnxVerification, verifyOnnx } from './onnx';
-import type { VerifyOptions, VerifyReport } from './verify';
+import { verifyOnnx } from './onnx';
+import type { OnnxVerification, VerifyOptions, VerifyReport } from './report';
 
 /** A model beside what it was folded to, region by region. @throws as `verifyOnnx` */
 export async function verifyFolding(

@@ -5,7 +5,7 @@ import { seededUniform, uniformValues } from '../../tensor/random';
 import { elementCount, formatShape, Tensor } from '../../tensor/tensor';
 import { type Difference, differenceOf, peakOf } from './difference';
 import { imagesFor } from './onnx';
-import type { NetworkVerification } from './verify';
+import type { NetworkVerification } from './report';
 
 /** A network that can be run. */
 export interface RunnableNetwork {

@@ -14,7 +14,7 @@ import { valuesRead } from '../../onnx/wiring';
 import { seededUniform } from '../../tensor/random';
 import { Tensor } from '../../tensor/tensor';
 import { depthOf, magnitudesOf, type Network } from './magnitudes';
-import type { OnnxValueCheck } from './onnx';
+import type { OnnxValueCheck } from './report';
 
 /** Of one rounding operator, relative to the sum of magnitudes of its terms (docs/precision.md). */
 const ROUNDING = 2.5e-7;

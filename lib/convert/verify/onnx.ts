@@ -8,36 +8,7 @@ import { toFloat32 } from '../../tensor/half';
 import { seededUniform, uniformValues } from '../../tensor/random';
 import { elementCount, Tensor } from '../../tensor/tensor';
 import { differenceOf, peakOf } from './difference';
-
-/** A value of both models: an output of the whole, beside what the given model's operators make of it one by one, or a region run alone. */
-export interface OnnxValueCheck {
-  readonly value: string;
-  /** Of the model, or of nodes that were folded. */
-  readonly of: 'output' | 'region';
-  /**
-   * Errors of the given and the folded form, each compiled by the engine: of an output max |difference| over the peak, of a region the largest
-   * |difference| over the sum of magnitudes of the terms of that result.
-   */
-  readonly given: number;
-  readonly folded: number;
-  /** Of `folded`. */
-  readonly bound: number;
-  readonly equal: boolean;
-  /** Why it could not be compared. */
-  readonly problem?: string;
-}
-
-export interface OnnxVerification {
-  /** [N, C, H, W] of the seeded images; none where the whole models were not run. */
-  readonly input: readonly number[];
-  /** Why the whole models were not run: then only their regions were. */
-  readonly notRun: string | null;
-  /** Of outputs, relative to the peak, where nothing cancels. */
-  readonly bound: number;
-  /** The outputs, then what every folded region makes. An output that a region makes stands as the region only where that differs. */
-  readonly values: readonly OnnxValueCheck[];
-  readonly equal: boolean;
-}
+import type { OnnxValueCheck, OnnxVerification } from './report';
 
 export interface VerifyOnnxOptions extends Pick<FoldOptions, 'threads' | 'signal'> {
   /** One bound for all values, in place of their own. */

@@ -1,65 +1,23 @@
 import { checkOptions, expectNone } from '../../arguments/check';
 import { integer, number, optional, optionsOf, THREADS } from '../../arguments/schemas';
 import { inputOf, type Source } from '../../checkpoint/files/source';
-import { READ_OPTIONS, type ReadCheckpointOptions, withInput } from '../../checkpoint/read-checkpoint';
+import { READ_OPTIONS, withInput } from '../../checkpoint/read-checkpoint';
 import type { Checkpoint } from '../../checkpoint/state-dict';
 import { torchName } from '../../checkpoint/torch/torch-pickle';
 import { canHold } from '../../checkpoint/write-checkpoint';
 import type { DetectedBlock } from '../../families';
 import { evaluateAsync, type Graph, readGraphMetadata, readOnnxModel } from '../../graph';
 import { throwIfAborted } from '../../native/call';
-import { GRAPH_OPTIONS, type GraphOptions, graphFor } from '../../nets/graph-for';
+import { GRAPH_OPTIONS, graphFor } from '../../nets/graph-for';
 import { seededUniform, uniformValues } from '../../tensor/random';
 import { elementCount, formatShape, Tensor } from '../../tensor/tensor';
-import { checkFindOptions, FIND_OPTIONS, type FindOptions, findBlocks } from '../find-blocks';
+import { checkFindOptions, FIND_OPTIONS, findBlocks } from '../find-blocks';
 import { type VerifiedModel, verifyCheckpointModel } from './checkpoint-model';
-import { compareOtherTensors, type TensorProblem } from './compare-tensors';
+import { compareOtherTensors } from './compare-tensors';
 import { differenceOf, peakOf } from './difference';
 import { verifyModels } from './models';
-import type { OnnxVerification } from './onnx';
+import type { NetworkVerification, VerifyOptions, VerifyReport } from './report';
 import { type BlockVerification, problemOf, verifyBlock } from './verify-block';
-
-/** `graph` and `arch` are those of the first file, or of the checkpoint beside an ONNX model. */
-export interface VerifyOptions extends FindOptions, GraphOptions, Omit<ReadCheckpointOptions, 'onProgress'> {
-  /** Bound on the error of every block relative to the peak. Default: what rounding makes of a block of its size and type. */
-  readonly tolerance?: number | undefined;
-  /** Seed of the inputs. Default 1. */
-  readonly seed?: number | undefined;
-  readonly threads?: number | undefined;
-  readonly onProgress?: ((progress: VerifyProgress) => void) | undefined;
-}
-
-export interface VerifyProgress {
-  readonly phase: 'verify';
-  /** Blocks. */
-  readonly done: number;
-  readonly total: number;
-  readonly block?: string;
-}
-
-export interface NetworkVerification {
-  readonly equal: boolean;
-  readonly maxAbsolute: number;
-  /** Relative to the peak of the output. */
-  readonly relative: number;
-  /** What `relative` may be: the sum of the blocks' bounds, as errors add up. */
-  readonly bound: number;
-  readonly problem?: string;
-}
-
-/** Of two checkpoints, or of anything else, then without blocks; of two ONNX models with what only those tell. */
-export interface VerifyReport extends Partial<Omit<OnnxVerification, 'equal'>> {
-  readonly equal: boolean;
-  /** The option: what every block's `relative` may be; null where each block has its own bound. */
-  readonly tolerance: number | null;
-  /** Worst first. */
-  readonly blocks: readonly BlockVerification[];
-  /** Both networks end to end on two seeded images, where both have a graph and its input shape is known. */
-  readonly network: NetworkVerification | null;
-  /** Tensors outside the blocks that differ, or that one file lacks. */
-  readonly otherTensors: readonly TensorProblem[];
-  readonly notes: readonly string[];
-}
 
 /**
  * Compares two files of one network, checkpoints or ONNX models (see `verifyModels` and `verifyCheckpointModel`), in any form. Two checkpoints: a training checkpoint with its deploy form, or two of either. Each block of the

@@ -15,9 +15,9 @@ import { type Graph, type Node, NodeSchema } from '../schema/onnx_pb';
 import { protoOf } from '../values';
 import { FreshNames, valuesRead } from '../wiring';
 import { type Border, findBorders } from './borders';
-import type { Folded, FoldedRegion, FoldOptions } from './fold';
 import { fuseWeights } from './fuse-weights';
 import { isSumOfValues, reassociateSums } from './reassociate';
+import type { Folded, FoldedRegion, FoldOptions } from './report';
 
 /** Chains, sums and concatenations of affine maps of one image, as convolutions. @throws as `foldGraph` */
 export async function foldConvolutions(model: OnnxModel, fixed: FixedConstants, options: FoldOptions): Promise<Folded> {

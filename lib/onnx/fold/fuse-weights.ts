@@ -4,7 +4,7 @@ import { throwIfAborted } from '../../native/call';
 import { Tensor } from '../../tensor/tensor';
 import { describeNode } from '../attributes';
 import type { Node } from '../schema/onnx_pb';
-import type { FoldOptions } from './fold';
+import type { FoldOptions } from './report';
 
 /**
  * The weights of the convolution that nodes are, or only their shapes (`dryRun`).

@@ -1,7 +1,7 @@
 import { fromBranch } from '../../algebra';
 import type { Stage } from '../../ops';
 import { Tensor } from '../../tensor/tensor';
-import { affineStep, type ConstantValues } from '../affine';
+import { affineStep } from '../affine';
 import { analyse } from '../analysis';
 import { describeNode, floatOf, intOf, isOfOnnx } from '../attributes';
 import type { FixedConstants } from '../fixed-constants';
@@ -9,11 +9,12 @@ import { changed } from '../messages';
 import type { OnnxModel } from '../model';
 import type { Node } from '../schema/onnx_pb';
 import type { ShapeProbe } from '../shape-probe';
+import type { ConstantValues } from '../values';
 import { protoOf, transposed } from '../values';
 import { FreshNames, type Wiring } from '../wiring';
-import type { Folded, FoldedRegion, FoldOptions, FoldReport } from './fold';
 import { fuseWeights } from './fuse-weights';
 import { isSumOfValues } from './reassociate';
+import type { Folded, FoldedRegion, FoldOptions, FoldReport } from './report';
 
 /** The weight of a linear operator as that of a convolution: output channels first, and how to turn it back. */
 interface Linear {
