@@ -2,6 +2,7 @@ import { RepfuseError } from '../errors';
 import type { Stage } from '../ops';
 import { inputChannels } from '../ops/branch';
 import type { Padding4 } from '../ops/geometry';
+import { elementCount } from '../tensor/tensor';
 import { addBranches } from './add';
 import type { AffineConv } from './affine-conv';
 import { scale } from './batch-norm';
@@ -177,8 +178,7 @@ export class Merging<Node> {
     }
     return this.exactly(node, false, () => {
       const conv = appendStages(before.conv, { name, stages: own });
-      const alone = fromBranch({ name, stages }, { channels: before.conv.outChannels });
-      return { conv, frame: NO_FRAME, cost: before.cost + weightElements(alone) };
+      return { conv, frame: NO_FRAME, cost: before.cost + elementsOf(stages, before.conv.outChannels) };
     });
   }
 
@@ -211,7 +211,7 @@ export class Merging<Node> {
       return { conv: cropped(identity(channels, channels), op.padding), frame: zerosOf(op.padding) };
     });
     if (made === undefined) return undefined;
-    const cost = op.kind === 'stages' && stages.length === 0 ? 0 : weightElements(made.conv);
+    const cost = op.kind === 'stages' ? elementsOf(stages, channels) : channels;
     return { value, node, source: input, ...made, cost, size: 1, parts: [] };
   }
 
@@ -278,6 +278,15 @@ export function partsOf<Node>({
   node,
 }: PendingMap<Node>): readonly (PendingMap<Node> | LoneNode<Node>)[] {
   return [...parts, { value, node }];
+}
+
+/** Weight elements of stages of so many channels; of those without weights one for each channel, or tap of a window. */
+function elementsOf(stages: readonly Stage[], channels: number): number {
+  const sizes = stages.flatMap((stage) => {
+    if (stage.kind === 'avg_pool2d') return [channels * elementCount(stage.kernel)];
+    return stage.kind === 'conv2d' ? [elementCount(stage.weight.shape)] : [];
+  });
+  return sizes.length > 0 || stages.length === 0 ? sizes.reduce((sum, size) => sum + size, 0) : channels;
 }
 
 /** The nodes of a map, in the order of the graph. */
