@@ -131,7 +131,7 @@ export class NativeEngine {
   }
 
   dispose(): void {
-    loadAddon().engineDispose(this.handle);
+    throwIfFailed('engineDispose', loadAddon().engineDispose(this.handle));
   }
 }
 

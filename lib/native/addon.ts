@@ -84,7 +84,7 @@ export type Addon = {
   engineBuild(engine: EngineHandle, options: NativeArguments): NativeStatus | null;
   engineExplain(args: NativeArguments): readonly NativeEngineStep[] | NativeStatus;
   engineMemory(engine: EngineHandle): NativeEngineMemory | NativeStatus;
-  engineDispose(engine: EngineHandle): void;
+  engineDispose(engine: EngineHandle): NativeStatus | null;
   tensorOpShape(args: NativeArguments): readonly number[] | NativeStatus;
   info(): NativeInfo;
   setIsa(name: string): boolean;

@@ -54,7 +54,7 @@ void BM_Step(benchmark::State& state, Isa isa, std::vector<Layer> layers, Method
   const ImageShape input{1, first.in, first.size, first.size};
   const auto x = Filled(first.in * first.size * first.size);
   std::vector<float> y(static_cast<size_t>(last.out * last.out_size() * last.out_size()));
-  float* const results[] = {y.data()};
+  const std::span<float> results[] = {y};
   double flops = 0, bytes = 4.0 * static_cast<double>(x.size() + y.size());
   for (const Layer& layer : layers) {
     flops += layer.flops();
@@ -63,7 +63,7 @@ void BM_Step(benchmark::State& state, Isa isa, std::vector<Layer> layers, Method
   if (!Engine::Create(NetworkOf(layers), options, &engine).ok() || !engine->Prepare(input, threads).ok())
     state.SkipWithError("not compiled");
   for (auto _ : state) {
-    if (!engine->Run(input, x.data(), results, threads).ok()) state.SkipWithError("not run");
+    if (!engine->Run(input, x, results, threads).ok()) state.SkipWithError("not run");
   }
   std::vector<StepReport> steps;
   (void)engine->Explain(input, threads, &steps);

@@ -77,10 +77,10 @@ void BM_Error(benchmark::State& state, Layer layer, Method method) {
   for (float& v : x) v = std::max(v, 0.0f);
   const auto run = [&](const EngineOptions& options) {
     std::vector<float> y(static_cast<size_t>(layer.out * layer.out_size() * layer.out_size()));
-    float* const results[] = {y.data()};
+    const std::span<float> results[] = {y};
     std::shared_ptr<Engine> engine;
     std::vector<StepReport> steps;
-    if (!Engine::Create(NetworkOf(layer), options, &engine).ok() || !engine->Run(input, x.data(), results, DefaultThreads()).ok() ||
+    if (!Engine::Create(NetworkOf(layer), options, &engine).ok() || !engine->Run(input, x, results, DefaultThreads()).ok() ||
         !engine->Explain(input, DefaultThreads(), &steps).ok())
       state.SkipWithError("not run");
     for (const StepReport& step : steps) {

@@ -71,7 +71,7 @@ void ByStep(const Function& f, const std::vector<float>& x, std::vector<float>* 
   Shape shape;
   shape[shape.rank++] = static_cast<int64_t>(x.size());
   const TensorView input{x.data(), shape};
-  ASSERT_TRUE(RunTensorOp(node, {&input, 1}, y->data(), 1).ok());
+  ASSERT_TRUE(RunTensorOp(node, {&input, 1}, *y, 1).ok());
 }
 // The eager operator, where there is one.
 bool ByEager(const Function& f, const std::vector<float>& x, std::vector<float>* y) {

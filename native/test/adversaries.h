@@ -185,8 +185,8 @@ class Tried {
       if (kernel != nullptr && step.name == "tried") *kernel = step.kernel;
     }
     std::vector<float> y(static_cast<size_t>(outputs[0].count()));
-    float* const results[] = {y.data()};
-    return engine->Run(shape, x_.data(), results, 1).ok() ? y : std::vector<float>{};
+    const std::span<float> results[] = {y};
+    return engine->Run(shape, x_, results, 1).ok() ? y : std::vector<float>{};
   }
 
   TriedLayer layer_;

@@ -203,12 +203,12 @@ void ExpectNoAllocations(Network network) {
   ASSERT_TRUE(Engine::Create(std::move(network), {}, &engine).ok());
   const auto x = Image(kInput);
   std::vector<float> y(22);
-  float* const results[] = {y.data()};
+  const std::span<float> results[] = {y};
   for (const int threads : {1, 3}) {
-    for (int warm = 0; warm < 3; ++warm) ASSERT_TRUE(engine->Run(kInput, x.data(), results, threads).ok());
+    for (int warm = 0; warm < 3; ++warm) ASSERT_TRUE(engine->Run(kInput, x, results, threads).ok());
     const size_t activations = engine->memory().activations;
     const int64_t before = g_allocations.load();
-    for (int run = 0; run < 10; ++run) ASSERT_TRUE(engine->Run(kInput, x.data(), results, threads).ok());
+    for (int run = 0; run < 10; ++run) ASSERT_TRUE(engine->Run(kInput, x, results, threads).ok());
     EXPECT_EQ(g_allocations.load(), before) << threads << " threads";
     EXPECT_EQ(engine->memory().activations, activations);
   }

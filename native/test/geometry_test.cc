@@ -102,7 +102,7 @@ void RunOperators(const Network& network, const Expected& expected, int threads)
     } else if (IsTensorOp(n) && n.inputs.size() == 1) {
       TensorView view{x.data(), {}};
       for (const int64_t size : from.shape) view.shape[view.shape.rank++] = size;
-      status = RunTensorOp(n, {&view, 1}, y.data(), threads);
+      status = RunTensorOp(n, {&view, 1}, y, threads);
     } else {
       continue;
     }
@@ -141,10 +141,10 @@ void RunCase(GeometryCase c, uint32_t seed, Tally* tally) {
     tally->plain += std::any_of(steps.begin(), steps.end(), [](const StepReport& step) { return step.kernel == "float64"; });
   }
   std::vector<std::vector<float>> results;
-  std::vector<float*> pointers;
+  std::vector<std::span<float>> spans;
   for (const int output : outputs) results.emplace_back(expected.values[static_cast<size_t>(output)].data.size(), NAN);
-  for (auto& result : results) pointers.push_back(result.data());
-  for (int round = 0; round < 2; ++round) ASSERT_TRUE(engine->Run(c.input, x.data(), pointers.data(), threads).ok());
+  for (auto& result : results) spans.push_back(result);
+  for (int round = 0; round < 2; ++round) ASSERT_TRUE(engine->Run(c.input, x, spans, threads).ok());
   if (!expected.finite) return;  // windows of nothing but padding
   for (size_t k = 0; k < outputs.size(); ++k) {
     const auto& want = expected.values[static_cast<size_t>(outputs[k])];

@@ -34,10 +34,10 @@ inline std::vector<float> RunNetwork(Network network, const EngineOptions& optio
   EXPECT_TRUE(inferred.ok()) << inferred.message;
   if (!inferred.ok()) return {};
   std::vector<float> y(static_cast<size_t>(outputs[0].count()), NAN);
-  float* const results[] = {y.data()};
+  const std::span<float> results[] = {y};
   // Twice: what the first run leaves in the activations must not matter.
   for (int round = 0; round < 2; ++round) {
-    const Status status = engine->Run(input, x.data(), results, threads);
+    const Status status = engine->Run(input, x, results, threads);
     EXPECT_TRUE(status.ok()) << status.message;
   }
   return y;

@@ -169,8 +169,8 @@ TEST_F(NonfiniteTest, NothingIsLeftForALaterRunNorForAnotherImage) {
           ASSERT_TRUE(made->OutputShapes(input, &outputs).ok()) << about;
           const auto run = [&](const std::vector<float>& x) {
             std::vector<float> y(static_cast<size_t>(outputs[0].count()));
-            float* const results[] = {y.data()};
-            EXPECT_TRUE(made->Run(input, x.data(), results, 1).ok());
+            const std::span<float> results[] = {y};
+            EXPECT_TRUE(made->Run(input, x, results, 1).ok());
             return y;
           };
           const auto want = run(clean);

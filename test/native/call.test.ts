@@ -1,3 +1,5 @@
+import { createSecureContext } from 'node:tls';
+import { types } from 'node:util';
 import { callNative, callNativeAsync } from '../../lib/native/call';
 import { loadAddon } from '../../lib/native/load';
 import { nodeArguments } from '../../lib/ops/tensor-op';
@@ -140,5 +142,21 @@ describe('the native side reads what it knows, or refuses it by name', () => {
       message: field,
     });
     expect(addon.engineBuild(addon.engineBuilder(), options)).toBeNull();
+  });
+
+  test('a handle that Node or another addon made is no engine', () => {
+    const addon = loadAddon();
+    const { context } = createSecureContext() as unknown as {
+      context: { _external: ReturnType<typeof addon.engineBuilder> };
+    };
+    const foreign = context._external;
+    expect(types.isExternal(foreign)).toBe(true);
+    expect(addon.engineMemory(foreign)).toMatchObject({ code: 1, message: 'engine' });
+    expect(addon.engineDispose(foreign)).toMatchObject({ code: 1, message: 'engine' });
+    expect(addon.engineAdd(foreign, {})).toMatchObject({ code: 1, message: 'the builder' });
+    expect(() => callNative('enginePrepare', { engine: foreign, shape: [1, 1, 1, 1], threads: 1 })).toThrow(
+      expect.objectContaining({ code: 'ERR_REPFUSE_INVALID_ARGUMENT', message: 'enginePrepare failed: engine' }),
+    );
+    expect(addon.engineDispose(addon.engineBuilder())).toBeNull();
   });
 });

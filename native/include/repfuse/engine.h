@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -73,8 +74,8 @@ class Engine {
   // Compiles the plan for a shape, if there is none. Fails naming the node (`where`) that does not fit, or whose value is the largest of
   // those that would take more than the limit.
   virtual Status Prepare(const ImageShape& input, int threads) = 0;
-  // x is NCHW, outputs are row-major. Bit-equal for any number of threads. Calls may overlap.
-  virtual Status Run(const ImageShape& input, const float* x, float* const* outputs, int threads) = 0;
+  // x is NCHW, outputs are row-major, each of as many elements as its shape. Bit-equal for any number of threads. Calls may overlap.
+  virtual Status Run(const ImageShape& input, std::span<const float> x, std::span<const std::span<float>> outputs, int threads) = 0;
   virtual Status Explain(const ImageShape& input, int threads, std::vector<StepReport>* out) = 0;
   virtual EngineMemory memory() const = 0;
 };

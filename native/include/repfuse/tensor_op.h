@@ -19,6 +19,6 @@ bool IsTensorOp(const NetworkNode& node);
 // Shape of the result. Fails where the inputs do not fit.
 Status TensorOpShape(const NetworkNode& node, std::span<const TensorView> inputs, Shape* out);
 // Denormals count as zero, as in an engine. Bit-equal for any number of threads.
-Status RunTensorOp(const NetworkNode& node, std::span<const TensorView> inputs, float* out, int threads);
+Status RunTensorOp(const NetworkNode& node, std::span<const TensorView> inputs, std::span<float> out, int threads);
 
 }  // namespace repfuse

@@ -1,6 +1,7 @@
 // The module: per-environment state and the list of exported functions.
 #include <napi.h>
 
+#include <memory>
 #include <string>
 
 #include "job.h"
@@ -63,9 +64,10 @@ Napi::Value AdviseHugePages(const Napi::CallbackInfo& info) {
 }
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
-  auto* environment = new Environment(env);
-  // Instance data outlives cleanup hooks. The hook is added after the completion function, so it runs before that closes.
-  env.SetInstanceData(environment);
+  auto owned = std::make_unique<Environment>(env);
+  env.SetInstanceData(owned.get());
+  Environment* const environment = owned.release();  // the environment's data: Node deletes it, after the cleanup hooks
+  // Added after the completion function, the hook runs before that closes.
   env.AddCleanupHook([](Environment* self) { self->Drain(); }, environment);
   exports.Set("info", Napi::Function::New(env, Info, "info"));
   exports.Set("setIsa", Napi::Function::New(env, SetIsaByName, "setIsa"));

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,8 @@ struct Operand {
 
   const float* f32() const { return static_cast<const float*>(data); }
   float* out_f32() const { return static_cast<float*>(data); }
+  std::span<const float> span() const { return {f32(), count}; }
+  std::span<float> out_span() const { return {out_f32(), count}; }
 };
 
 class Arguments {

@@ -53,7 +53,7 @@ class ActivationJob final : public Job {
     return arguments.status();
   }
   Status Run() override {
-    kActivate({input_->f32(), static_cast<size_t>(count_)}, output_->out_f32(), threads_);
+    kActivate(input_->span(), output_->out_f32(), threads_);
     return Ok();
   }
 

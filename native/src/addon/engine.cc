@@ -1,8 +1,8 @@
 // engineBuilder() -> handle. engineAdd(handle, {inputs, and a node, see network_node.h}) -> status | null. engineBuild(handle,
 // {inChannels, outputs, algorithm, precision, batchInvariant, plans, memory?: {most, least, timesInput, timesWeights}}) -> status | null.
 // Then enginePrepare, engineRun {engine, shape, input, outputs, ownsInput, ownsOutputs, threads}, each with its asynchronous twin;
-// engineExplain({engine, shape, threads}) -> steps | status; engineMemory(handle); engineDispose(handle): runs under way keep the engine
-// until they end.
+// engineExplain({engine, shape, threads}) -> steps | status; engineMemory(handle); engineDispose(handle) -> status | null: runs under way
+// keep the engine until they end.
 #include "repfuse/engine.h"
 
 #include <limits>
@@ -23,7 +23,14 @@ struct Handle {
   std::shared_ptr<Engine> engine;
 };
 
-Handle* HandleOf(const Napi::Value& value) { return value.IsExternal() ? value.As<Napi::External<Handle>>().Data() : nullptr; }
+// On every handle: what another addon or Node itself made is none.
+constexpr napi_type_tag kHandleTag = {0x6b1d7f0e52c94a83, 0x9e3f41c8d7a6b205};
+
+Handle* HandleOf(const Napi::Value& value) {
+  if (!value.IsExternal()) return nullptr;
+  const auto external = value.As<Napi::External<Handle>>();
+  return external.CheckTypeTag(&kHandleTag) ? external.Data() : nullptr;
+}
 
 std::shared_ptr<Engine> EngineOf(const Napi::Value& value) {
   Handle* handle = HandleOf(value);
@@ -33,8 +40,11 @@ std::shared_ptr<Engine> EngineOf(const Napi::Value& value) {
 ImageShape ImageShapeOf(const std::vector<int64_t>& dims) { return {dims[0], dims[1], dims[2], dims[3]}; }
 
 Napi::Value Builder(const Napi::CallbackInfo& info) {
-  auto* handle = new Handle;
-  return Napi::External<Handle>::New(info.Env(), handle, [](Napi::Env, Handle* data) { delete data; });
+  auto handle = std::make_unique<Handle>();
+  const auto external = Napi::External<Handle>::New(info.Env(), handle.get(), [](Napi::Env, Handle* data) { delete data; });
+  handle.release();  // the external has it
+  external.TypeTag(&kHandleTag);
+  return external;
 }
 
 Status AddNode(Handle* handle, Napi::Object object) {
@@ -122,21 +132,15 @@ class EngineRunJob final : public EngineJob {
     return Ok();
   }
   Status Run() override {
-    std::vector<float*> outputs;
-    for (const Operand* output : outputs_) outputs.push_back(output->out_f32());
-    return engine_->Run(shape_, input_->f32(), outputs.data(), threads_);
+    std::vector<std::span<float>> outputs;
+    for (const Operand* output : outputs_) outputs.push_back(output->out_span());
+    return engine_->Run(shape_, input_->span(), outputs, threads_);
   }
 
  private:
   Operand* input_ = nullptr;
   std::vector<Operand*> outputs_;
 };
-
-Napi::Array ShapeToJs(Napi::Env env, const Shape& shape) {
-  Napi::Array dims = Napi::Array::New(env, static_cast<size_t>(shape.rank));
-  for (int axis = 0; axis < shape.rank; ++axis) dims.Set(static_cast<uint32_t>(axis), static_cast<double>(shape[axis]));
-  return dims;
-}
 
 // {engine, shape, threads} of a call that answers at once.
 Napi::Value WithEngine(const Napi::CallbackInfo& info, const std::function<Status(Engine&, const ImageShape&, int, Napi::Value*)>& body) {
@@ -186,8 +190,10 @@ Napi::Value Memory(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value Dispose(const Napi::CallbackInfo& info) {
-  if (Handle* handle = HandleOf(info[0])) *handle = Handle{};
-  return info.Env().Undefined();
+  Handle* handle = HandleOf(info[0]);
+  if (handle == nullptr) return StatusToJs(info.Env(), {Code::kInvalidArgument, "engine"});
+  *handle = Handle{};
+  return info.Env().Null();
 }
 
 using Edit = Status (*)(Handle* handle, Napi::Object object);

@@ -102,4 +102,10 @@ Status ReadNode(Arguments& arguments, NetworkNode* node) {
   return Ok();
 }
 
+Napi::Value ShapeToJs(Napi::Env env, const Shape& shape) {
+  Napi::Array sizes = Napi::Array::New(env, static_cast<size_t>(shape.rank));
+  for (int axis = 0; axis < shape.rank; ++axis) sizes.Set(static_cast<uint32_t>(axis), static_cast<double>(shape[axis]));
+  return sizes;
+}
+
 }  // namespace repfuse::addon

@@ -11,11 +11,14 @@
 
 #include "arguments.h"
 #include "repfuse/network.h"
+#include "repfuse/shape.h"
 
 namespace repfuse::addon {
 
 // Copies the tensors. `inputs` are left to the caller.
 Status ReadNode(Arguments& arguments, NetworkNode* node);
+
+Napi::Value ShapeToJs(Napi::Env env, const Shape& shape);
 
 // What a word of a table stands for. A word that is not there is an error that names the argument.
 template <typename Value, size_t kCount>

@@ -52,7 +52,7 @@ class TensorOpJob final : public Job {
     return arguments.status();
   }
 
-  Status Run() override { return RunTensorOp(node_, Views(), output_->out_f32(), threads_); }
+  Status Run() override { return RunTensorOp(node_, Views(), output_->out_span(), threads_); }
 
  private:
   // An asynchronous call moves its operands after they have been checked.
@@ -70,7 +70,7 @@ class TensorOpJob final : public Job {
 };
 
 Napi::Value InferShape(const Napi::CallbackInfo& info) {
-  Napi::Array sizes = Napi::Array::New(info.Env());
+  Shape output;
   const Status status = Guarded([&]() -> Status {
     Arguments arguments(info[0].As<Napi::Object>());
     NetworkNode node;
@@ -84,12 +84,9 @@ Napi::Value InferShape(const Napi::CallbackInfo& info) {
       if (!ReadShape(shapes.As<Napi::Array>().Get(i), &shape)) return {Code::kInvalidArgument, "shapes", i};
       views.push_back({nullptr, shape});
     }
-    Shape output;
-    const Status inferred = TensorOpShape(node, views, &output);
-    for (int axis = 0; axis < output.rank; ++axis) sizes.Set(static_cast<uint32_t>(axis), static_cast<double>(output[axis]));
-    return inferred;
+    return TensorOpShape(node, views, &output);
   });
-  return status.ok() ? sizes : StatusToJs(info.Env(), status);
+  return status.ok() ? ShapeToJs(info.Env(), output) : StatusToJs(info.Env(), status);
 }
 
 }  // namespace

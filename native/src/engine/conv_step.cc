@@ -29,7 +29,7 @@ ConvSetting SettingOf(const Network& network, size_t i, const MemoryPlan& memory
           .pad_left = node.pad_left,
           .epilogue = Epilogue(node, kernels),
           .kernels = &kernels,
-          .form = WeightFormOf(network, i, memory_plan)};
+          .packing = WeightPackingOf(network, i, memory_plan)};
 }
 
 // Whether all that the windows of one axis read lies in the map or its border.
@@ -46,23 +46,23 @@ bool StaysInside(const ConvSetting& s, const ImageShape& output) {
 
 }  // namespace
 
-WeightForm WeightFormOf(const Network& network, size_t i, const MemoryPlan& memory_plan) {
+WeightPacking WeightPackingOf(const Network& network, size_t i, const MemoryPlan& memory_plan) {
   const ConvChoice& choice = memory_plan.choice(i);
-  const bool planar = memory_plan.value(network.nodes[i].inputs[0]).layout.form == Layout::Form::kPlanar;
+  const bool planar = memory_plan.value(network.nodes[i].inputs[0]).layout.kind == Layout::Kind::kPlanar;
   return {choice.method, planar, choice.tile.blocks, choice.terms, choice.row_taps};
 }
 
 std::unique_ptr<Step> MakeConvStep(const Network& network, size_t i, const MemoryPlan& memory_plan, const NodeWeights& weights,
-                                   const KernelTable& kernels, int threads) {
-  ConvSetting setting = SettingOf(network, i, memory_plan, weights, kernels);
+                                   const Target& target) {
+  ConvSetting setting = SettingOf(network, i, memory_plan, weights, target.kernels);
   Value output = memory_plan.value(static_cast<int>(i) + 1);
   if (memory_plan.choice(i).method == ConvMethod::kFloat64) return MakeFloat64Conv(std::move(setting), output);
   if (i > 0 && memory_plan.IsInner(i - 1)) {
-    ConvSetting depthwise = SettingOf(network, i - 1, memory_plan, weights, kernels);
+    ConvSetting depthwise = SettingOf(network, i - 1, memory_plan, weights, target.kernels);
     if (!StaysInside(depthwise, setting.input.layout.shape) || !StaysInside(setting, output.layout.shape)) return nullptr;
-    return MakeSeparableConv(std::move(depthwise), std::move(setting), memory_plan.choice(i).tile, threads, output);
+    return MakeSeparableConv(std::move(depthwise), std::move(setting), memory_plan.choice(i).tile, target.threads, output);
   }
-  const auto are_vectors = [](const Value& value) { return value.layout.form == Layout::Form::kVectors; };
+  const auto are_vectors = [](const Value& value) { return value.layout.kind == Layout::Kind::kVectors; };
   if (are_vectors(setting.input) && are_vectors(output) && (!setting.residual || are_vectors(*setting.residual))) {
     setting.input.layout = setting.input.layout.AsPixels();
     output.layout = output.layout.AsPixels();
@@ -72,14 +72,14 @@ std::unique_ptr<Step> MakeConvStep(const Network& network, size_t i, const Memor
   const ConvChoice& choice = memory_plan.choice(i);
   switch (choice.method) {
     case ConvMethod::kDepthwise: return MakeDepthwiseConv(std::move(setting), output);
-    case ConvMethod::kWinograd2: return MakeWinogradConv(std::move(setting), 2, choice.tile, threads, output);
-    case ConvMethod::kWinograd4: return MakeWinogradConv(std::move(setting), 4, choice.tile, threads, output);
+    case ConvMethod::kWinograd2: return MakeWinogradConv(std::move(setting), 2, choice.tile, target.threads, output);
+    case ConvMethod::kWinograd4: return MakeWinogradConv(std::move(setting), 4, choice.tile, target.threads, output);
     case ConvMethod::kFloat64:  // made above
     case ConvMethod::kDirect:
     case ConvMethod::kPairs:
     case ConvMethod::kTiles: break;
   }
-  return MakeDenseConv(std::move(setting), choice.tile, threads, output);
+  return MakeDenseConv(std::move(setting), choice.tile, target.threads, output);
 }
 
 StepReport ReportOfConv(const Network& network, size_t i, const std::vector<Shape>& shapes, const MemoryPlan& memory_plan,

@@ -19,7 +19,7 @@ struct ConvSetting {
   int64_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
   Epilogue epilogue;
   const KernelTable* kernels;
-  WeightForm form;  // of `weights`
+  WeightPacking packing;  // of `weights`
 
   const BlockedKernels& blocked() const { return kernels->blocked; }
 };

@@ -15,8 +15,8 @@ void DenseRows::Store(int64_t block, float* x, float* y, int64_t pixels) const {
 }
 
 std::unique_ptr<DenseRows> MakeDenseRows(ConvSetting setting, TileSize tile, const Layout& in, const Layout& out) {
-  return setting.form.method == ConvMethod::kTiles ? MakeTileRows(std::move(setting), tile, in, out)
-                                                   : MakeDirectRows(std::move(setting), tile, in, out);
+  return setting.packing.method == ConvMethod::kTiles ? MakeTileRows(std::move(setting), tile, in, out)
+                                                      : MakeDirectRows(std::move(setting), tile, in, out);
 }
 
 }  // namespace repfuse

@@ -16,9 +16,9 @@ class DirectRows final : public DenseRows {
  public:
   DirectRows(ConvSetting setting, TileSize tile, const Layout& in, const Layout& out)
       : DenseRows(std::move(setting), tile, in, out),
-        conv_(s_.form.terms > 0 ? s_.kernels->products.pairs : s_.blocked().conv),
+        conv_(s_.packing.terms > 0 ? s_.kernels->products.pairs : s_.blocked().conv),
         channels_(in.pixel()) {
-    const bool planar = in.form == Layout::Form::kPlanar && in.terms == 0;
+    const bool planar = in.kind == Layout::Kind::kPlanar && in.terms == 0;
     for (const Panel& panel : s_.weights->panels) planes_ = std::max(planes_, planar ? s_.channels.in_channels : panel.in_blocks);
     kernel_taps_ = s_.kernel_h * s_.kernel_w;
     for (int64_t plane = 0; plane < planes_; ++plane) {
@@ -43,14 +43,14 @@ class DirectRows final : public DenseRows {
   int64_t panels_together() const override { return 1; }
 
   std::string kernel() const override {
-    std::string name = in_.form == Layout::Form::kPlanar ? "direct-planar " : "direct ";
-    if (s_.form.terms > 0) name += "bf16 ";
+    std::string name = in_.kind == Layout::Kind::kPlanar ? "direct-planar " : "direct ";
+    if (s_.packing.terms > 0) name += "bf16 ";
     return name + std::to_string(tile_.blocks) + "x" + std::to_string(tile_.pixels);
   }
 
  private:
   void RunPanel(const Panel& panel, const DenseShare& share) const {
-    const bool planar = in_.form == Layout::Form::kPlanar && in_.terms == 0, split = out_.terms > 0;
+    const bool planar = in_.kind == Layout::Kind::kPlanar && in_.terms == 0, split = out_.terms > 0;
     const int64_t planes = planar ? planes_ : panel.in_blocks, width = out_.shape.width, rows = share.rows;
     const int64_t step = panel.blocks * kBlock;
     const float* weight = s_.weights->weight.as<float>() + panel.offset * kernel_taps_ * channels_ * (planar ? planes_ * kBlock : kBlock);
@@ -69,7 +69,7 @@ class DirectRows final : public DenseRows {
     // Of a last block that is not full the channels that exist: what stands in the others meets weights of 0, and NaN times 0 is NaN.
     const int64_t rest = s_.channels.in_channels % kBlock, all = planes * kernel_taps_;
     const bool partial =
-        in_.form != Layout::Form::kPlanar && in_.terms == 0 && rest != 0 && panel.in_block + panel.in_blocks == in_.blocks();
+        in_.kind != Layout::Kind::kPlanar && in_.terms == 0 && rest != 0 && panel.in_block + panel.in_blocks == in_.blocks();
     const int64_t full = partial ? all - kernel_taps_ : all;
     for (int64_t tap = 0; tap < all; tap += tile.tap_count) {
       tile.taps = taps_.data() + tap;

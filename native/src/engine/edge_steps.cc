@@ -58,13 +58,13 @@ class Ingest final : public Step {
  public:
   using Step::Step;
   void Run(const RunState& run) const override { FromPlanes(run.input, output_.layout, out(run), run.threads); }
-  std::string kernel() const override { return output_.layout.form == Layout::Form::kPlanar ? "ingest planar" : "ingest"; }
+  std::string kernel() const override { return output_.layout.kind == Layout::Kind::kPlanar ? "ingest planar" : "ingest"; }
 };
 
 class Deliver final : public Step {
  public:
   Deliver(Value input, size_t index) : Step(input), input_(input), index_(index) {}
-  void Run(const RunState& run) const override { ToPlanes(run.slots[input_.slot], input_.layout, run.outputs[index_], run.threads); }
+  void Run(const RunState& run) const override { ToPlanes(run.slots[input_.slot], input_.layout, run.outputs[index_].data(), run.threads); }
   std::string kernel() const override { return "deliver"; }
 
  private:
@@ -79,7 +79,7 @@ std::unique_ptr<Step> MakeIngest(const KernelTable& kernels, Value output) {
   return std::make_unique<Ingest>(output);
 }
 std::unique_ptr<Step> MakeSplit(Value input, const KernelTable& kernels, Value output) {
-  if (input.layout.form == Layout::Form::kVectors) {
+  if (input.layout.kind == Layout::Kind::kVectors) {
     input.layout = input.layout.AsPixels();
     output.layout = output.layout.AsPixels();
   }

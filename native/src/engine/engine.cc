@@ -13,7 +13,7 @@ namespace {
 class CompilingEngine final : public Engine {
  public:
   CompilingEngine(Network network, EngineOptions options)
-      : network_(std::move(network)), options_(options), weights_(network_, options, Kernels()) {}
+      : network_(std::move(network)), options_(options), weights_(network_, {options_, Kernels(), 1}) {}
 
   Status OutputShapes(const ImageShape& input, std::vector<Shape>* outputs) const override {
     std::vector<Shape> shapes;
@@ -30,7 +30,7 @@ class CompilingEngine final : public Engine {
     return PlanFor(input, threads, &plan);
   }
 
-  Status Run(const ImageShape& input, const float* x, float* const* outputs, int threads) override {
+  Status Run(const ImageShape& input, std::span<const float> x, std::span<const std::span<float>> outputs, int threads) override {
     std::shared_ptr<Plan> plan;
     const Status status = PlanFor(input, threads, &plan);
     return status.ok() ? plan->Run(x, outputs, threads) : status;
@@ -72,7 +72,7 @@ class CompilingEngine final : public Engine {
       if (attempt == 1) break;
       compiling.lock();  // one at a time: weights are packed once, and whoever waited finds the plan
     }
-    const Status status = Plan::Compile(network_, options_, weights_, input, threads, out);
+    const Status status = Plan::Compile(network_, {options_, Kernels(), threads}, weights_, input, out);
     if (!status.ok()) return status;
     std::lock_guard lock(mutex_);
     plans_.push_front(*out);

@@ -22,30 +22,30 @@ inline constexpr int64_t kTermBlock = 32, kTermPlanar = 4;
 // value may leave zero), planar ones of pixels of 4 channels. Distances are elements of float32: 32 channels of a term take the place
 // of 16.
 struct Layout {
-  enum class Form { kBlocked, kPlanar, kVectors };
+  enum class Kind { kBlocked, kPlanar, kVectors };
 
-  Form form = Form::kBlocked;
+  Kind kind = Kind::kBlocked;
   ImageShape shape{};
   int64_t before = 0, after = 0;  // border: above and left, below and right
   int terms = 0;                  // 0: float32
 
   int64_t lanes() const {  // channels of a pixel of a plane
-    if (form == Form::kPlanar) return terms == 0 ? 1 : kTermPlanar;
+    if (kind == Kind::kPlanar) return terms == 0 ? 1 : kTermPlanar;
     return terms == 0 ? kBlock : kTermBlock;
   }
   int64_t blocks() const { return (shape.channels + kBlock - 1) / kBlock; }  // of 16 channels
   int64_t planes() const { return (shape.channels + lanes() - 1) / lanes(); }
   int64_t pixel() const { return terms == 0 ? lanes() : lanes() / 2; }
   // Elements from one row of pixels, plane, image, term to the next.
-  int64_t row() const { return (form == Form::kVectors ? shape.batch : before + shape.width + after) * pixel(); }
-  int64_t plane() const { return form == Form::kVectors ? row() : (before + shape.height + after) * row(); }
-  int64_t image() const { return form == Form::kVectors ? pixel() : plane() * planes(); }
-  int64_t term() const { return form == Form::kVectors ? plane() * planes() : image() * shape.batch; }
+  int64_t row() const { return (kind == Kind::kVectors ? shape.batch : before + shape.width + after) * pixel(); }
+  int64_t plane() const { return kind == Kind::kVectors ? row() : (before + shape.height + after) * row(); }
+  int64_t image() const { return kind == Kind::kVectors ? pixel() : plane() * planes(); }
+  int64_t term() const { return kind == Kind::kVectors ? plane() * planes() : image() * shape.batch; }
   // With what a tile may read beyond the last pixel, which becomes part of no result. Where they are checked, none of the distances above
   // wraps.
   int64_t elements() const { return terms == 0 ? term() : term() * terms + kReadAheadPixels * pixel(); }
   Checked checked_elements() const {
-    const bool vectors = form == Form::kVectors;
+    const bool vectors = kind == Kind::kVectors;
     const Checked pixels = vectors ? Checked(1) : (Checked(before) + shape.height + after) * (Checked(before) + shape.width + after);
     const Checked whole = pixels * pixel() * planes() * shape.batch;
     return terms == 0 ? whole : whole * terms + kReadAheadPixels * pixel();
@@ -59,15 +59,15 @@ struct Layout {
   int64_t block(int64_t index) const { return terms == 0 ? index * plane() : index / 2 * plane() + index % 2 * pixel() / 2; }
   // The same memory as one image: vectors are then the pixels of one row. A window on them is of one pixel, and has no stride.
   Layout AsPixels() const {
-    if (form != Form::kVectors) return *this;
-    return {.form = Form::kBlocked, .shape = {1, shape.channels, 1, shape.batch}, .terms = terms};
+    if (kind != Kind::kVectors) return *this;
+    return {.kind = Kind::kBlocked, .shape = {1, shape.channels, 1, shape.batch}, .terms = terms};
   }
   // Row-major, and whole.
-  bool IsDense() const { return form == Form::kPlanar && before == 0 && after == 0 && terms == 0; }
+  bool IsDense() const { return kind == Kind::kPlanar && before == 0 && after == 0 && terms == 0; }
   // Two values may lie in the same memory, one after the other, if their borders do, and the channels that nobody writes.
   bool SharesBorders(const Layout& other) const {
     if (IsDense() && other.IsDense()) return true;
-    return form == other.form && shape.batch == other.shape.batch && shape.height == other.shape.height &&
+    return kind == other.kind && shape.batch == other.shape.batch && shape.height == other.shape.height &&
            shape.width == other.shape.width && before == other.before && after == other.after && terms == other.terms &&
            (terms == 0 || shape.channels == other.shape.channels);
   }

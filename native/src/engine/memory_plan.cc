@@ -36,51 +36,50 @@ ChannelGroups GroupsOf(const NetworkNode& node, const ImageShape& input) { retur
 
 int64_t RoundUp(int64_t elements) { return (elements + kBlock - 1) / kBlock * kBlock; }
 
-MemoryPlan::MemoryPlan(const Network& network, const EngineOptions& options, const KernelTable& kernels, int threads,
-                       const std::vector<Shape>& shapes, const std::vector<Form>& forms)
+MemoryPlan::MemoryPlan(const Network& network, const Target& target, const std::vector<Shape>& shapes, const std::vector<Form>& forms)
     : network_(network), layouts_(shapes.size()), twins_(shapes.size()), choices_(network.nodes.size()), inner_(network.nodes.size()) {
   for (size_t value = 0; value < shapes.size(); ++value) {
     shapes_.push_back(AsImages(shapes[value]));
     layouts_[value].shape = shapes_[value];
-    if (forms[value] == Form::kTensor) layouts_[value].form = Layout::Form::kPlanar;
+    if (forms[value] == Form::kTensor) layouts_[value].kind = Layout::Kind::kPlanar;
   }
-  if (ReadsPlanes()) layouts_[0].form = Layout::Form::kPlanar;
+  if (ReadsPlanes()) layouts_[0].kind = Layout::Kind::kPlanar;
   for (size_t i = 0; i < network.nodes.size(); ++i) {
-    if (network.nodes[i].op->is_convolution()) choices_[i] = Choose(i, options, kernels, threads);
+    if (network.nodes[i].op->is_convolution()) choices_[i] = Choose(i, target);
   }
-  if (options.algorithm == Algorithm::kAuto) CapGrowth(options, kernels, threads);
+  if (target.options.algorithm == Algorithm::kAuto) CapGrowth(target);
   int64_t allowance = kBorderAllowance;
   for (size_t i = 0; i < network.nodes.size(); ++i) {
     if (network.nodes[i].op->is_convolution() && !ReserveBorder(i, &allowance)) choices_[i] = Plain(network.nodes[i]);
   }
   for (Layout& layout : layouts_) {
     const bool pixel = layout.shape.height == 1 && layout.shape.width == 1 && layout.before == 0 && layout.after == 0;
-    if (pixel && layout.form == Layout::Form::kBlocked) layout.form = Layout::Form::kVectors;
+    if (pixel && layout.kind == Layout::Kind::kBlocked) layout.kind = Layout::Kind::kVectors;
   }
   // Vectors make the batch a row of pixels: another tile may suit it.
   for (size_t i = 0; i < network.nodes.size(); ++i) {
     const NetworkNode& node = network.nodes[i];
     if (!node.op->is_convolution() || choices_[i].method == ConvMethod::kFloat64) continue;
     const size_t input = static_cast<size_t>(node.inputs[0]);
-    if (layouts_[input].form != Layout::Form::kVectors || layouts_[i + 1].form != Layout::Form::kVectors ||
+    if (layouts_[input].kind != Layout::Kind::kVectors || layouts_[i + 1].kind != Layout::Kind::kVectors ||
         IsDepthwise(GroupsOf(node, shapes_[input])))
       continue;
-    choices_[i] = Choose(i, options, kernels, threads);
+    choices_[i] = Choose(i, target);
   }
   std::vector<int> readers(shapes_.size());
   for (const NetworkNode& node : network.nodes) {
     for (const int input : node.inputs) ++readers[static_cast<size_t>(input)];
   }
   for (size_t i = 0; i < network.nodes.size(); ++i) inner_[i] = CanBeInner(i, readers);
-  FindTerms(TermsOf(options.precision, kernels));
+  FindTerms(TermsOf(target.options.precision, target.kernels));
   AssignSlots();
 }
 
-ConvChoice MemoryPlan::Choose(size_t node, const EngineOptions& options, const KernelTable& kernels, int threads) const {
+ConvChoice MemoryPlan::Choose(size_t node, const Target& target) const {
   const size_t input = static_cast<size_t>(network_.nodes[node].inputs[0]);
   const ChannelGroups channels = GroupsOf(network_.nodes[node], shapes_[input]);
-  const bool as_terms = input == 0 ? layouts_[0].form == Layout::Form::kPlanar : MultipliesTerms(choices_[input - 1].method);
-  return ChooseConv(network_.nodes[node], channels, {layouts_[input], as_terms}, shapes_[node + 1], options, kernels, threads);
+  const bool as_terms = input == 0 ? layouts_[0].kind == Layout::Kind::kPlanar : MultipliesTerms(choices_[input - 1].method);
+  return ChooseConv(network_.nodes[node], channels, {layouts_[input], as_terms}, shapes_[node + 1], target);
 }
 
 // The border that a node's kernel needs around its input, and its packed weights, where they are not out of proportion.
@@ -125,7 +124,7 @@ Value MemoryPlan::terms(int index) const {
 }
 
 bool MemoryPlan::CanBeTerms(size_t value) const {
-  if (value == 0) return layouts_[0].form == Layout::Form::kPlanar;
+  if (value == 0) return layouts_[0].kind == Layout::Kind::kPlanar;
   const ConvMethod method = choices_[value - 1].method;
   return network_.nodes[value - 1].op->is_convolution() && (method == ConvMethod::kDirect || MultipliesTerms(method));
 }
@@ -150,7 +149,7 @@ void MemoryPlan::FindTerms(int terms) {
 }
 
 // Where weights grow beyond the cap, the layers that lose the least time for a byte take smaller ones: F(2, 3)'s, then plain ones.
-void MemoryPlan::CapGrowth(const EngineOptions& options, const KernelTable& kernels, int threads) {
+void MemoryPlan::CapGrowth(const Target& target) {
   double plain = 0, held = 0;
   for (size_t i = 0; i < network_.nodes.size(); ++i) {
     plain += static_cast<double>(network_.nodes[i].weight_count) * 4;
@@ -168,11 +167,12 @@ void MemoryPlan::CapGrowth(const EngineOptions& options, const KernelTable& kern
     const ConvChoice& now = choices_[node];
     if (!network_.nodes[node].op->is_convolution() || (now.method != ConvMethod::kWinograd2 && now.method != ConvMethod::kWinograd4))
       return;
-    EngineOptions asked = options;
+    EngineOptions asked = target.options;
+    const Target other{asked, target.kernels, target.threads};
     asked.algorithm = now.method == ConvMethod::kWinograd4 ? Algorithm::kWinograd2 : Algorithm::kDirect;
-    ConvChoice smaller = Choose(node, asked, kernels, threads);
+    ConvChoice smaller = Choose(node, other);
     asked.algorithm = Algorithm::kProducts;
-    const ConvChoice products = Choose(node, asked, kernels, threads);
+    const ConvChoice products = Choose(node, other);
     if (products.estimate < smaller.estimate && products.bytes < now.bytes) smaller = products;
     if (smaller.bytes < now.bytes) moves.push({(smaller.estimate - now.estimate) / (now.bytes - smaller.bytes), node, smaller});
   };
@@ -194,8 +194,8 @@ bool MemoryPlan::IsOutput(int value) const {
 
 bool MemoryPlan::IsAlias(size_t node) const {
   const NetworkNode& copy = network_.nodes[node];
-  return copy.op->trait == Trait::kKeepsOrder && layouts_[static_cast<size_t>(copy.inputs[0])].form == Layout::Form::kVectors &&
-         layouts_[node + 1].form == Layout::Form::kVectors;
+  return copy.op->trait == Trait::kKeepsOrder && layouts_[static_cast<size_t>(copy.inputs[0])].kind == Layout::Kind::kVectors &&
+         layouts_[node + 1].kind == Layout::Kind::kVectors;
 }
 
 // Few channels that only dense convolutions read: blocks of 16 would mostly hold zeros.
@@ -216,8 +216,8 @@ bool MemoryPlan::CanBeInner(size_t node, const std::vector<int>& readers) const 
   if (depthwise.inputs.size() != 1 || !next.op->is_convolution() || next.inputs[0] != value) return false;
   const bool pointwise = next.kernel_h == 1 && next.kernel_w == 1 && next.stride_h == 1 && next.stride_w == 1 && next.groups == 1 &&
                          next.pad_top == 0 && next.pad_left == 0 && next.pad_bottom == 0 && next.pad_right == 0;
-  return readers[node + 1] == 1 && pointwise && layouts_[node + 1].form == Layout::Form::kBlocked &&
-         layouts_[node + 2].form == Layout::Form::kBlocked && choices_[node + 1].method != ConvMethod::kFloat64 &&
+  return readers[node + 1] == 1 && pointwise && layouts_[node + 1].kind == Layout::Kind::kBlocked &&
+         layouts_[node + 2].kind == Layout::Kind::kBlocked && choices_[node + 1].method != ConvMethod::kFloat64 &&
          next.weight_count * static_cast<int64_t>(sizeof(float)) <= kMaxInnerWeights;
 }
 

@@ -16,8 +16,7 @@ int64_t RoundUp(int64_t elements);
 class MemoryPlan {
  public:
   // shapes, forms: of the input and of what each node makes.
-  MemoryPlan(const Network& network, const EngineOptions& options, const KernelTable& kernels, int threads,
-             const std::vector<Shape>& shapes, const std::vector<Form>& forms);
+  MemoryPlan(const Network& network, const Target& target, const std::vector<Shape>& shapes, const std::vector<Form>& forms);
 
   Value value(int index) const { return {slots_[static_cast<size_t>(index)], layouts_[static_cast<size_t>(index)]}; }
   // The same as terms: the value itself where it is made as such, else its twin, which is split from it.
@@ -39,9 +38,9 @@ class MemoryPlan {
   bool CanBeTerms(size_t value) const;
   // Which values convolutions read as terms.
   void FindTerms(int terms);
-  ConvChoice Choose(size_t node, const EngineOptions& options, const KernelTable& kernels, int threads) const;
+  ConvChoice Choose(size_t node, const Target& target) const;
   bool ReserveBorder(size_t node, int64_t* allowance);
-  void CapGrowth(const EngineOptions& options, const KernelTable& kernels, int threads);
+  void CapGrowth(const Target& target);
   // readers: of each value, how many inputs are it.
   bool CanBeInner(size_t node, const std::vector<int>& readers) const;
   void AssignSlots();

@@ -29,27 +29,27 @@ class PlainLayout {
   int64_t taps_;
 };
 
-// Calls visit(plain index, packed index) for every weight of a reversible form.
+// Calls visit(plain index, packed index) for every weight of a reversible packing.
 template <typename Visit>
-void ForWeights(const NetworkNode& node, const ChannelGroups& channels, const WeightForm& form, const std::vector<Panel>& panels,
+void ForWeights(const NetworkNode& node, const ChannelGroups& channels, const WeightPacking& packing, const std::vector<Panel>& panels,
                 const Visit& visit) {
   const PlainLayout plain(node, channels);
   const int64_t taps = plain.taps();
-  if (form.method == ConvMethod::kDepthwise) {
+  if (packing.method == ConvMethod::kDepthwise) {
     for (int64_t c = 0; c < node.out_channels; ++c) {
       for (int64_t tap = 0; tap < taps; ++tap) visit(c * taps + tap, (c / kBlock * taps + tap) * kBlock + c % kBlock);
     }
     return;
   }
   for (const Panel& panel : panels) {
-    const int64_t width = panel.blocks * kBlock, inputs = form.planar ? channels.in_channels : panel.in_blocks * kBlock;
+    const int64_t width = panel.blocks * kBlock, inputs = packing.planar ? channels.in_channels : panel.in_blocks * kBlock;
     for (int64_t i = 0; i < inputs; ++i) {
       // The first tap of this input, and from tap to tap.
-      const int64_t first = form.planar ? panel.block * channels.in_channels * taps * kBlock + i * taps * width
-                                        : panel.offset * taps * kBlock * kBlock + (i / kBlock * taps * kBlock + i % kBlock) * width;
-      const int64_t step = form.planar ? width : kBlock * width;
+      const int64_t first = packing.planar ? panel.block * channels.in_channels * taps * kBlock + i * taps * width
+                                           : panel.offset * taps * kBlock * kBlock + (i / kBlock * taps * kBlock + i % kBlock) * width;
+      const int64_t step = packing.planar ? width : kBlock * width;
       for (int64_t o = 0; o < width; ++o) {
-        const int64_t from = plain.Taps(panel.block * kBlock + o, (form.planar ? 0 : panel.in_block * kBlock) + i);
+        const int64_t from = plain.Taps(panel.block * kBlock + o, (packing.planar ? 0 : panel.in_block * kBlock) + i);
         if (from < 0) continue;
         for (int64_t tap = 0; tap < taps; ++tap) visit(from + tap, first + tap * step + o);
       }
@@ -60,11 +60,11 @@ void ForWeights(const NetworkNode& node, const ChannelGroups& channels, const We
 // Weights of terms: where they are, and how many.
 class TermOrder {
  public:
-  TermOrder(const NetworkNode& node, const WeightForm& form)
+  TermOrder(const NetworkNode& node, const WeightPacking& packing)
       : node_(node),
-        form_(form),
-        lanes_(form.planar ? kTermPlanar : kTermBlock),
-        row_steps_((node.kernel_w + form.row_taps - 1) / form.row_taps) {}
+        packing_(packing),
+        lanes_(packing.planar ? kTermPlanar : kTermBlock),
+        row_steps_((node.kernel_w + packing.row_taps - 1) / packing.row_taps) {}
 
   int64_t lanes() const { return lanes_; }
   // bf16 elements of an input block of [16 output channels].
@@ -74,15 +74,15 @@ class TermOrder {
   void ForWeights(const ChannelGroups& channels, const std::vector<Panel>& panels, const Visit& visit) const {
     const PlainLayout plain(node_, channels);
     for (const Panel& panel : panels) {
-      const int64_t width = panel.blocks * kBlock, term = step(width) / form_.terms;
+      const int64_t width = panel.blocks * kBlock, term = step(width) / packing_.terms;
       for (int64_t i = 0; i < panel.in_blocks * lanes_; ++i) {
         for (int64_t o = 0; o < width; ++o) {
           const int64_t from = plain.Taps(panel.block * kBlock + o, panel.in_block * lanes_ + i);
           if (from < 0) continue;
           for (int64_t y = 0; y < node_.kernel_h; ++y) {
             for (int64_t x = 0; x < node_.kernel_w; ++x) {
-              const int64_t index = (i / lanes_ * node_.kernel_h + y) * row_steps_ + x / form_.row_taps;
-              const int64_t input = x % form_.row_taps * lanes_ + i % lanes_;  // of the step
+              const int64_t index = (i / lanes_ * node_.kernel_h + y) * row_steps_ + x / packing_.row_taps;
+              const int64_t input = x % packing_.row_taps * lanes_ + i % lanes_;  // of the step
               visit(from + y * node_.kernel_w + x, panel.offset * block() + index * step(width) + (input / 2 * width + o) * 2 + input % 2,
                     term);
             }
@@ -94,10 +94,10 @@ class TermOrder {
 
  private:
   // Elements of a step, for `width` output channels.
-  int64_t step(int64_t width) const { return form_.terms * form_.row_taps * lanes_ * width; }
+  int64_t step(int64_t width) const { return packing_.terms * packing_.row_taps * lanes_ * width; }
 
   const NetworkNode& node_;
-  const WeightForm& form_;
+  const WeightPacking& packing_;
   int64_t lanes_, row_steps_;
 };
 
@@ -125,15 +125,16 @@ bool PackWinograd(const NetworkNode& node, const float* plain, const ChannelGrou
   return true;
 }
 
-bool PackTerms(const NetworkNode& node, const float* plain, const ChannelGroups& channels, const WeightForm& form, PackedWeights* out) {
-  const TermOrder order(node, form);
-  out->panels = CutPanels(channels, form.blocks, order.lanes());
+bool PackTerms(const NetworkNode& node, const float* plain, const ChannelGroups& channels, const WeightPacking& packing,
+               PackedWeights* out) {
+  const TermOrder order(node, packing);
+  out->panels = CutPanels(channels, packing.blocks, order.lanes());
   if (!out->weight.Allocate(static_cast<size_t>(PanelBlocks(out->panels) * order.block()) * sizeof(uint16_t))) return false;
   std::memset(out->weight.data(), 0, out->weight.bytes());
   auto* packed = out->weight.as<uint16_t>();
   order.ForWeights(channels, out->panels, [&](int64_t from, int64_t to, int64_t term) {
     float rest = plain[from];
-    for (int t = 0; t < form.terms; ++t) {
+    for (int t = 0; t < packing.terms; ++t) {
       packed[to + t * term] = FloatToBf16(rest);
       rest -= Bf16ToFloat(packed[to + t * term]);
     }
@@ -156,49 +157,51 @@ void RoundToTerms(float* values, int64_t count, int terms) {
   }
 }
 
-bool PackWeights(const NetworkNode& node, const float* plain, const ChannelGroups& channels, const WeightForm& form, PackedWeights* out) {
+bool PackWeights(const NetworkNode& node, const float* plain, const ChannelGroups& channels, const WeightPacking& packing,
+                 PackedWeights* out) {
   const size_t bias = static_cast<size_t>(channels.out_blocks() * kBlock) * sizeof(float);
   if (!out->bias.Allocate(bias)) return false;
   std::memset(out->bias.data(), 0, bias);
   if (node.bias.bytes() > 0) std::memcpy(out->bias.data(), node.bias.data(), static_cast<size_t>(node.out_channels) * sizeof(float));
-  if (MultipliesTerms(form.method)) return PackTerms(node, plain, channels, form, out);
+  if (MultipliesTerms(packing.method)) return PackTerms(node, plain, channels, packing, out);
   const int64_t taps = node.kernel_h * node.kernel_w;
-  if (form.method == ConvMethod::kFloat64) {
+  if (packing.method == ConvMethod::kFloat64) {
     if (!out->weight.Allocate(static_cast<size_t>(node.weight_count) * sizeof(float))) return false;
     std::memcpy(out->weight.data(), plain, out->weight.bytes());
     return true;
   }
   int64_t size = channels.out_blocks() * taps * kBlock;  // depthwise
-  if (form.method != ConvMethod::kDepthwise) {
-    out->panels = CutPanels(channels, form.blocks);
-    if (form.method == ConvMethod::kWinograd2) return PackWinograd(node, plain, channels, 2, out);
-    if (form.method == ConvMethod::kWinograd4) return PackWinograd(node, plain, channels, 4, out);
-    size = form.planar ? channels.out_blocks() * channels.in_channels * taps * kBlock : PanelBlocks(out->panels) * taps * kBlock * kBlock;
+  if (packing.method != ConvMethod::kDepthwise) {
+    out->panels = CutPanels(channels, packing.blocks);
+    if (packing.method == ConvMethod::kWinograd2) return PackWinograd(node, plain, channels, 2, out);
+    if (packing.method == ConvMethod::kWinograd4) return PackWinograd(node, plain, channels, 4, out);
+    size =
+        packing.planar ? channels.out_blocks() * channels.in_channels * taps * kBlock : PanelBlocks(out->panels) * taps * kBlock * kBlock;
   }
   if (!out->weight.Allocate(static_cast<size_t>(size) * sizeof(float))) return false;
   std::memset(out->weight.data(), 0, out->weight.bytes());
   float* packed = out->weight.as<float>();
-  ForWeights(node, channels, form, out->panels, [&](int64_t from, int64_t to) { packed[to] = plain[from]; });
+  ForWeights(node, channels, packing, out->panels, [&](int64_t from, int64_t to) { packed[to] = plain[from]; });
   return true;
 }
 
-void UnpackWeights(const NetworkNode& node, const PackedWeights& packed, const ChannelGroups& channels, const WeightForm& form,
+void UnpackWeights(const NetworkNode& node, const PackedWeights& packed, const ChannelGroups& channels, const WeightPacking& packing,
                    float* plain) {
-  if (MultipliesTerms(form.method)) {
+  if (MultipliesTerms(packing.method)) {
     const auto* terms = packed.weight.as<uint16_t>();
-    TermOrder(node, form).ForWeights(channels, packed.panels, [&](int64_t to, int64_t at, int64_t term) {
+    TermOrder(node, packing).ForWeights(channels, packed.panels, [&](int64_t to, int64_t at, int64_t term) {
       float sum = 0;
-      for (int t = 0; t < form.terms; ++t) sum += Bf16ToFloat(terms[at + t * term]);
+      for (int t = 0; t < packing.terms; ++t) sum += Bf16ToFloat(terms[at + t * term]);
       plain[to] = sum;
     });
     return;
   }
   const float* from = packed.weight.as<float>();
-  if (form.method == ConvMethod::kFloat64) {
+  if (packing.method == ConvMethod::kFloat64) {
     std::memcpy(plain, from, static_cast<size_t>(node.weight_count) * sizeof(float));
     return;
   }
-  ForWeights(node, channels, form, packed.panels, [&](int64_t to, int64_t at) { plain[to] = from[at]; });
+  ForWeights(node, channels, packing, packed.panels, [&](int64_t to, int64_t at) { plain[to] = from[at]; });
 }
 
 }  // namespace repfuse

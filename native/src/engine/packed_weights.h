@@ -15,14 +15,14 @@ enum class ConvMethod { kDirect, kWinograd2, kWinograd4, kDepthwise, kPairs, kTi
 inline bool MultipliesTerms(ConvMethod method) { return method == ConvMethod::kPairs || method == ConvMethod::kTiles; }
 
 // Which order that is.
-struct WeightForm {
+struct WeightPacking {
   ConvMethod method;
   bool planar;           // of a dense convolution: its input is
   int blocks;            // of output channels in a tile
   int terms = 0;         // of a weight; 0: float32
   int64_t row_taps = 1;  // neighbouring taps of a row whose inputs are one step of a tile
 
-  bool operator==(const WeightForm&) const = default;
+  bool operator==(const WeightPacking&) const = default;
   // Winograd's hold other values: the plain ones cannot be had back.
   bool reversible() const { return method != ConvMethod::kWinograd2 && method != ConvMethod::kWinograd4; }
 };
@@ -42,9 +42,10 @@ struct PackedWeights {
 // [panel][value of the domain][input channel][blocks][16], transformed in float64 and rounded once; depthwise:
 // [block][kernel_h][kernel_w][16]; float64: as they are. Of terms, in bf16, a step being the inputs of `row_taps` taps: [panel][input
 // block][kernel_h][step of a row][term][pair of the step's inputs][blocks][16][2].
-bool PackWeights(const NetworkNode& node, const float* plain, const ChannelGroups& channels, const WeightForm& form, PackedWeights* out);
-// The plain weights of a form that is reversible, and exact.
-void UnpackWeights(const NetworkNode& node, const PackedWeights& packed, const ChannelGroups& channels, const WeightForm& form,
+bool PackWeights(const NetworkNode& node, const float* plain, const ChannelGroups& channels, const WeightPacking& packing,
+                 PackedWeights* out);
+// The plain weights of a packing that is reversible, and exact.
+void UnpackWeights(const NetworkNode& node, const PackedWeights& packed, const ChannelGroups& channels, const WeightPacking& packing,
                    float* plain);
 // The sum of the first terms of every value in its place.
 void RoundToTerms(float* values, int64_t count, int terms);

@@ -41,29 +41,28 @@ Checked WeightBytes(const Network& network) {
 
 }  // namespace
 
-Status Plan::Compile(const Network& network, const EngineOptions& options, WeightStore& store, const ImageShape& input, int threads,
+Status Plan::Compile(const Network& network, const Target& target, WeightStore& store, const ImageShape& input,
                      std::shared_ptr<Plan>* out) {
   std::vector<Shape> shapes;
   std::vector<Form> forms;
   const Status inferred = InferShapes(network, input, &shapes, &forms);
   if (!inferred.ok()) return inferred;
-  const KernelTable& kernels = Kernels();
-  const MemoryPlan memory_plan(network, options, kernels, threads, shapes, forms);
+  const MemoryPlan memory_plan(network, target, shapes, forms);
   auto plan = std::make_shared<Plan>();
   plan->input_ = input;
   plan->slot_sizes_ = memory_plan.slot_sizes();
-  const int64_t limit = options.memory.For(shapes[0].checked_count() * 4, WeightBytes(network));
+  const int64_t limit = target.options.memory.For(shapes[0].checked_count() * 4, WeightBytes(network));
   const Status fits = memory_plan.FitsInto(limit);
   if (!fits.ok()) return fits;
 
   NodeWeights weights(network.nodes.size());
   std::atomic<bool> failed{false};
-  ParallelFor(static_cast<int64_t>(network.nodes.size()), threads, [&](int64_t index, int) {
+  ParallelFor(static_cast<int64_t>(network.nodes.size()), target.threads, [&](int64_t index, int) {
     const size_t i = static_cast<size_t>(index);
     const NetworkNode& node = network.nodes[i];
     if (!node.op->is_convolution()) return;
     const Value from = memory_plan.value(node.inputs[0]);
-    weights[i] = store.Get(i, WeightFormOf(network, i, memory_plan), GroupsOf(node, from.layout.shape));
+    weights[i] = store.Get(i, WeightPackingOf(network, i, memory_plan), GroupsOf(node, from.layout.shape));
     if (weights[i] == nullptr) failed = true;
   });
   if (Cancelled()) return {Code::kCancelled, "cancelled"};
@@ -96,24 +95,25 @@ Status Plan::Compile(const Network& network, const EngineOptions& options, Weigh
   };
   const auto add_twin = [&](std::string name, int value) {
     if (memory_plan.HasTwin(value))
-      add(MakeSplit(memory_plan.value(value), kernels, memory_plan.terms(value)), report(std::move(name), value));
+      add(MakeSplit(memory_plan.value(value), target.kernels, memory_plan.terms(value)), report(std::move(name), value));
   };
-  add(MakeIngest(kernels, memory_plan.value(0)), report("input", 0));
+  add(MakeIngest(target.kernels, memory_plan.value(0)), report("input", 0));
   add_twin("input", 0);
   for (size_t i = 0; i < network.nodes.size(); ++i) {
     if (memory_plan.IsInner(i)) continue;
     const int value = static_cast<int>(i) + 1;
     if (network.nodes[i].op->is_convolution())
-      add(MakeConvStep(network, i, memory_plan, weights, kernels, threads), ReportOfConv(network, i, shapes, memory_plan, weights),
-          value - 1);
+      add(MakeConvStep(network, i, memory_plan, weights, target), ReportOfConv(network, i, shapes, memory_plan, weights), value - 1);
     else if (!memory_plan.IsAlias(i))
-      add(MakeOther(network.nodes[i], memory_plan, shapes, value, forms, kernels), report(network.nodes[i].name, value), value - 1);
+      add(MakeOther(network.nodes[i], memory_plan, shapes, value, forms, target.kernels), report(network.nodes[i].name, value), value - 1);
     add_twin(network.nodes[i].name, value);
   }
-  for (size_t k = 0; k < network.outputs.size(); ++k)
+  for (size_t k = 0; k < network.outputs.size(); ++k) {
     add(MakeDeliver(memory_plan.value(network.outputs[k]), k), report("output", network.outputs[k]));
+    plan->output_counts_.push_back(static_cast<size_t>(shapes[static_cast<size_t>(network.outputs[k])].count()));
+  }
   if (!made.ok()) return made;
-  const Checked elements = plan->Elements(threads);
+  const Checked elements = plan->Elements(target.threads);
   if (!elements.ok() || !(elements * 4).AtMost(limit)) return {Code::kTooLarge, "workspaces", largest};
   *out = std::move(plan);
   return Ok();
@@ -162,11 +162,16 @@ void Plan::Release(std::unique_ptr<Context> context) {
   free_.push_back(std::move(context));
 }
 
-Status Plan::Run(const float* x, float* const* outputs, int threads) {
+Status Plan::Run(std::span<const float> x, std::span<const std::span<float>> outputs, int threads) {
+  const ImageShape& s = input_;
+  if (x.size() != static_cast<size_t>(s.batch * s.channels * s.height * s.width)) return Fails("the size of the input");
+  const auto fits = [](const std::span<float>& output, size_t count) { return output.size() == count; };
+  if (!std::equal(outputs.begin(), outputs.end(), output_counts_.begin(), output_counts_.end(), fits))
+    return Fails("the sizes of the outputs");
   std::unique_ptr<Context> context = Acquire(threads);
   if (context == nullptr) return {Code::kOutOfMemory, "activations"};
   RunState run{.slots = context->slots.data(),
-               .input = x,
+               .input = x.data(),
                .outputs = outputs,
                .workspace = context->workspace,
                .workspace_size = workspace_ + kWorkspaceGap,

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <vector>
 
 #include "repfuse/engine.h"
@@ -21,10 +22,10 @@ struct Context {
 
 class Plan {
  public:
-  static Status Compile(const Network& network, const EngineOptions& options, WeightStore& weights, const ImageShape& input, int threads,
+  static Status Compile(const Network& network, const Target& target, WeightStore& weights, const ImageShape& input,
                         std::shared_ptr<Plan>* out);
 
-  Status Run(const float* x, float* const* outputs, int threads);
+  Status Run(std::span<const float> x, std::span<const std::span<float>> outputs, int threads);
   std::vector<StepReport> Explain() const;
 
   const ImageShape& input() const { return input_; }
@@ -46,6 +47,7 @@ class Plan {
   void Release(std::unique_ptr<Context> context);
 
   ImageShape input_{};
+  std::vector<size_t> output_counts_;  // elements
   std::vector<std::unique_ptr<Entry>> entries_;
   std::vector<int64_t> slot_sizes_;  // elements
   int64_t workspace_ = 0;            // elements of a thread

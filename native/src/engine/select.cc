@@ -36,11 +36,11 @@ Cost PanelCost(const ChannelGroups& channels, TileSize tile, double pixels, doub
 
 ConvChoice Direct(const NetworkNode& node, const ChannelGroups& channels, const Layout& input, const ImageShape& output,
                   const KernelTable& kernels, const Rates& rates) {
-  const bool vectors = input.form == Layout::Form::kVectors;
+  const bool vectors = input.kind == Layout::Kind::kVectors;
   const TileSize tile =
-      ChooseTile(channels, vectors ? output.batch : output.width, input.form == Layout::Form::kPlanar ? 1 : kBlock, kernels.blocked, 1);
+      ChooseTile(channels, vectors ? output.batch : output.width, input.kind == Layout::Kind::kPlanar ? 1 : kBlock, kernels.blocked, 1);
   double taps = static_cast<double>(node.kernel_h * node.kernel_w);
-  if (input.form == Layout::Form::kPlanar) taps *= static_cast<double>(channels.in_channels) / kBlock;
+  if (input.kind == Layout::Kind::kPlanar) taps *= static_cast<double>(channels.in_channels) / kBlock;
   const Cost cost = PanelCost(channels, tile, static_cast<double>(output.batch * output.height * output.width), taps, kernels.blocked);
   return {ConvMethod::kDirect, tile, std::max(cost.macs / rates.direct, cost.weight_bytes / rates.weights), cost.weight_bytes};
 }
@@ -62,14 +62,15 @@ ConvChoice Winograd(int m, const ChannelGroups& channels, const ImageShape& outp
 
 // Products of terms, where they can be had: matrix tiles before vectors of pairs.
 std::optional<ConvChoice> Products(const NetworkNode& node, const ChannelGroups& channels, const ConvInput& input, const ImageShape& output,
-                                   const EngineOptions& options, const KernelTable& kernels, const Rates& rates) {
-  const int terms = TermsOf(options.precision, kernels);
+                                   const Target& target, const Rates& rates) {
+  const KernelTable& kernels = target.kernels;
+  const int terms = TermsOf(target.options.precision, kernels);
   Layout layout = input.layout;
   layout.terms = terms;
-  const bool planar = layout.form == Layout::Form::kPlanar;
+  const bool planar = layout.kind == Layout::Kind::kPlanar;
   if (terms == 0 || node.stride_w > kMaxTermStride || (planar && channels.in_channels > kTermPlanar)) return std::nullopt;
   const bool tiles = kernels.products.tiles.run != nullptr;
-  const int64_t lanes = layout.lanes(), width = layout.form == Layout::Form::kVectors ? output.batch : output.width;
+  const int64_t lanes = layout.lanes(), width = layout.kind == Layout::Kind::kVectors ? output.batch : output.width;
   ConvChoice choice{tiles ? ConvMethod::kTiles : ConvMethod::kPairs, {}, 0, 0, terms};
   if (tiles && planar && node.dilation_w == 1) choice.row_taps = node.kernel_w <= 4 ? 4 : 8;
   double pixels = static_cast<double>(output.batch * output.height * output.width);
@@ -83,7 +84,7 @@ std::optional<ConvChoice> Products(const NetworkNode& node, const ChannelGroups&
   const Cost cost = PanelCost(channels, choice.tile, pixels, taps, kernels.blocked, lanes);
   choice.bytes = cost.weight_bytes / 2 * terms;
   choice.estimate = std::max(cost.macs / rates.terms[terms - 1], choice.bytes / rates.weights);
-  if (terms < 3 && KeptTerms(node, options, kernels) == 0) choice.bytes += static_cast<double>(node.weight_count) * 4;
+  if (terms < 3 && KeptTerms(node, target) == 0) choice.bytes += static_cast<double>(node.weight_count) * 4;
   if (!input.as_terms)
     choice.estimate += static_cast<double>(layout.shape.batch) * static_cast<double>(layout.term()) * (4 + 4 * terms) / rates.transforms;
   return choice;
@@ -98,13 +99,13 @@ int TermsOf(Precision precision, const KernelTable& kernels) {
   return terms <= kernels.products.terms ? terms : 0;
 }
 
-int KeptTerms(const NetworkNode& node, const EngineOptions& options, const KernelTable& kernels) {
-  const int terms = TermsOf(options.precision, kernels);
-  if (terms == 3 || options.algorithm == Algorithm::kFloat64 || node.weight_count == 0) return 0;
+int KeptTerms(const NetworkNode& node, const Target& target) {
+  const int terms = TermsOf(target.options.precision, target.kernels);
+  if (terms == 3 || target.options.algorithm == Algorithm::kFloat64 || node.weight_count == 0) return 0;
   const ChannelGroups channels{node.weight_count / (node.out_channels * node.kernel_h * node.kernel_w) * node.groups, node.out_channels,
                                node.groups};
   // Beside pairs Winograd's algorithm wins often; beside matrix tiles hardly ever.
-  const bool float32 = IsDepthwise(channels) || (kernels.products.tiles.run == nullptr && CanWinograd(node, channels));
+  const bool float32 = IsDepthwise(channels) || (target.kernels.products.tiles.run == nullptr && CanWinograd(node, channels));
   return float32 ? 0 : terms;
 }
 
@@ -118,7 +119,9 @@ bool IsDepthwise(const ChannelGroups& channels) {
 }
 
 ConvChoice ChooseConv(const NetworkNode& node, const ChannelGroups& channels, const ConvInput& input, const ImageShape& output,
-                      const EngineOptions& options, const KernelTable& kernels, int threads) {
+                      const Target& target) {
+  const EngineOptions& options = target.options;
+  const KernelTable& kernels = target.kernels;
   const Rates& rates = RatesOf(kernels.isa);
   const Layout& layout = input.layout;
   if (options.algorithm == Algorithm::kFloat64) return Plain(node);
@@ -134,19 +137,19 @@ ConvChoice ChooseConv(const NetworkNode& node, const ChannelGroups& channels, co
   const bool any = options.algorithm == Algorithm::kAuto;
   for (const int m : {2, 4}) {
     const bool asked = options.algorithm == (m == 2 ? Algorithm::kWinograd2 : Algorithm::kWinograd4);
-    if (!(any || asked) || !CanWinograd(node, channels) || layout.form != Layout::Form::kBlocked) continue;
+    if (!(any || asked) || !CanWinograd(node, channels) || layout.kind != Layout::Kind::kBlocked) continue;
     const ConvChoice choice = Winograd(m, channels, judged, kernels, rates, 1);
     const double gain = best.method == ConvMethod::kWinograd2 ? kMaxTimeOfF4 : 1;
     if (asked || choice.estimate < best.estimate * gain) best = choice;
   }
   if (any || options.algorithm == Algorithm::kProducts) {
-    const auto choice = Products(node, channels, input, judged, options, kernels, rates);
+    const auto choice = Products(node, channels, input, judged, target, rates);
     if (choice && (!any || choice->estimate < best.estimate)) best = *choice;
   }
   // The tile that suits the real batch and the threads.
   if (best.method == ConvMethod::kDirect) best.tile = Direct(node, channels, layout, output, kernels, rates).tile;
-  else if (MultipliesTerms(best.method)) best.tile = Products(node, channels, input, output, options, kernels, rates)->tile;
-  else best.tile = Winograd(best.method == ConvMethod::kWinograd2 ? 2 : 4, channels, output, kernels, rates, threads).tile;
+  else if (MultipliesTerms(best.method)) best.tile = Products(node, channels, input, output, target, rates)->tile;
+  else best.tile = Winograd(best.method == ConvMethod::kWinograd2 ? 2 : 4, channels, output, kernels, rates, target.threads).tile;
   return best;
 }
 

@@ -8,13 +8,20 @@
 
 namespace repfuse {
 
+// What a network is compiled for.
+struct Target {
+  const EngineOptions& options;
+  const KernelTable& kernels;
+  int threads;
+};
+
 struct ConvChoice {
   ConvMethod method;
   TileSize tile;
   double estimate;       // seconds on one thread
   double bytes;          // of packed weights, and of the plain ones where they stay beside them
   int terms = 0;         // of its operands; 0: float32
-  int64_t row_taps = 1;  // as WeightForm's
+  int64_t row_taps = 1;  // as WeightPacking's
 };
 
 // What is read: `as_terms` if it is made as terms anyway.
@@ -23,16 +30,16 @@ struct ConvInput {
   bool as_terms;
 };
 
-// What the choice depends on: the node, what it reads and what it makes; `threads` only decides the size of its tiles.
+// The target's threads only decide the size of tiles.
 ConvChoice ChooseConv(const NetworkNode& node, const ChannelGroups& channels, const ConvInput& input, const ImageShape& output,
-                      const EngineOptions& options, const KernelTable& kernels, int threads);
+                      const Target& target);
 // The plain definition, which asks for nothing but the values themselves.
 ConvChoice Plain(const NetworkNode& node);
 // bf16 terms of an operand that a precision asks for; 0 where the level cannot multiply them.
 int TermsOf(Precision precision, const KernelTable& kernels);
 
 // Terms that a node's weights are rounded to for good; 0: they stay as they are, since float32 kernels may answer, or need them all.
-int KeptTerms(const NetworkNode& node, const EngineOptions& options, const KernelTable& kernels);
+int KeptTerms(const NetworkNode& node, const Target& target);
 
 // Whether a method can compute it at all.
 bool CanWinograd(const NetworkNode& node, const ChannelGroups& channels);

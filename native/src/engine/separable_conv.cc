@@ -21,7 +21,7 @@ class SeparableConv final : public Step {
         middle_(Middle(pointwise, (output.layout.shape.height + lanes_ - 1) / lanes_, output)),
         terms_(middle_),
         depthwise_(depthwise, depthwise.input.layout, middle_) {
-    terms_.terms = pointwise.form.terms;
+    terms_.terms = pointwise.packing.terms;
     pointwise_ = MakeDenseRows(pointwise, tile, terms_, output.layout);
     first_panel_ = static_cast<int64_t>(pointwise.weights->weight.bytes() / pointwise.weights->panels.size()) / 64;
   }
@@ -70,7 +70,7 @@ class SeparableConv final : public Step {
 
   // `rows` are a thread's.
   static Layout Middle(const ConvSetting& pointwise, int64_t rows, const Value& output) {
-    Layout layout{.form = Layout::Form::kBlocked, .shape = {1, pointwise.channels.in_channels, 1, output.layout.shape.width}};
+    Layout layout{.kind = Layout::Kind::kBlocked, .shape = {1, pointwise.channels.in_channels, 1, output.layout.shape.width}};
     layout.shape.height = EvenPart(rows, std::max<int64_t>(kMiddleBytes / (layout.elements() * 4), 1));
     return layout;
   }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "layout.h"
@@ -21,7 +22,7 @@ struct Value {
 struct RunState {
   float* const* slots;
   const float* input;  // of the caller, NCHW
-  float* const* outputs;
+  std::span<const std::span<float>> outputs;
   float* workspace;        // of the first thread
   int64_t workspace_size;  // elements from one thread's to the next
   int threads;

@@ -15,7 +15,7 @@ bool IsSize(const Shape& shape) {
   return filled && (shape.checked_count() * 64).ok();
 }
 
-Layout RowMajor(const Shape& shape) { return {.form = Layout::Form::kPlanar, .shape = AsImages(shape)}; }
+Layout RowMajor(const Shape& shape) { return {.kind = Layout::Kind::kPlanar, .shape = AsImages(shape)}; }
 
 }  // namespace
 
@@ -38,10 +38,11 @@ Status TensorOpShape(const NetworkNode& node, std::span<const TensorView> inputs
   return !status.ok() || IsSize(*out) ? status : Fails("the size of the result");
 }
 
-Status RunTensorOp(const NetworkNode& node, std::span<const TensorView> inputs, float* out, int threads) {
+Status RunTensorOp(const NetworkNode& node, std::span<const TensorView> inputs, std::span<float> out, int threads) {
   Shape shape;
   const Status status = TensorOpShape(node, inputs, &shape);
   if (!status.ok()) return status;
+  if (out.size() != static_cast<size_t>(shape.count())) return Fails("the size of the result");
   std::vector<ShapedValue> values;
   std::vector<float*> slots;
   for (const TensorView& input : inputs) {
@@ -49,7 +50,7 @@ Status RunTensorOp(const NetworkNode& node, std::span<const TensorView> inputs, 
     slots.push_back(const_cast<float*>(input.data));  // steps read what they do not make
   }
   const ShapedValue output{{static_cast<int>(slots.size()), RowMajor(shape)}, shape};
-  slots.push_back(out);
+  slots.push_back(out.data());
   const auto step = node.op->step({node, values, output, Form::kTensor, Kernels()});
   AlignedBuffer workspace;
   const int64_t each = step->workspace();
@@ -59,7 +60,7 @@ Status RunTensorOp(const NetworkNode& node, std::span<const TensorView> inputs, 
   const FlushDenormals flush;
   step->Run({.slots = slots.data(),
              .input = nullptr,
-             .outputs = nullptr,
+             .outputs = {},
              .workspace = workspace.as<float>(),
              .workspace_size = each,
              .threads = threads});

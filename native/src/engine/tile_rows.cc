@@ -17,7 +17,7 @@ constexpr int64_t kWeightBytes = 768 << 10;
 class TileRows final : public DenseRows {
  public:
   TileRows(ConvSetting setting, TileSize tile, const Layout& in, const Layout& out) : DenseRows(std::move(setting), tile, in, out) {
-    const int64_t taps = s_.form.row_taps;
+    const int64_t taps = s_.packing.row_taps;
     pairs_ = taps * in.lanes() / 2;
     for (const Panel& panel : s_.weights->panels) planes_ = std::max(planes_, panel.in_blocks);
     for (int64_t plane = 0; plane < planes_; ++plane) {
@@ -28,7 +28,7 @@ class TileRows final : public DenseRows {
       }
     }
     plane_steps_ = static_cast<int64_t>(steps_.size()) / planes_;
-    const int64_t pair_bytes = 2 * s_.kernel_h * (tile.pixels * s_.stride_w + s_.kernel_w) * in.pixel() * 4 * s_.form.terms;
+    const int64_t pair_bytes = 2 * s_.kernel_h * (tile.pixels * s_.stride_w + s_.kernel_w) * in.pixel() * 4 * s_.packing.terms;
     slab_ = EvenPart(planes_, std::max<int64_t>(kInputBytes / pair_bytes, 1));
     panels_together_ = std::max<int64_t>(kWeightBytes / (planes_ * plane_steps_ * StepWeights(tile.blocks) * 2), 1);
     row_tiles_ = (out.shape.width + tile.pixels - 1) / tile.pixels;
@@ -54,12 +54,12 @@ class TileRows final : public DenseRows {
           tile.step_count = slab * plane_steps_;
           const int64_t step = StepWeights(panel.blocks), block = plane_steps_ * step;
           tile.weight = s_.weights->weight.as<uint16_t>() + panel.offset * plane_steps_ * StepWeights(1) + plane * block;
-          tile.weight_term = step / s_.form.terms;
+          tile.weight_term = step / s_.packing.terms;
           // Kept from slab to slab, if there are several.
           tile.sums = share.scratch + (planes_ <= slab_ ? 0 : (pair * panels + i) * SumsOfPair());
           tile.bias = plane == 0 ? s_.weights->bias.as<float>() + panel.block * kBlock : nullptr;
           Prefetch(slab * block, pair, pairs, &tile);
-          kernels.run(tile, rows, panel.blocks, s_.form.terms);
+          kernels.run(tile, rows, panel.blocks, s_.packing.terms);
           if (plane + slab < panel.in_blocks) continue;
           for (int row = 0; row < rows; ++row) StoreTile(share, panel, 2 * pair + row, tile.sums + row * panel.blocks * kMatrixSums);
         }
@@ -75,15 +75,15 @@ class TileRows final : public DenseRows {
   int64_t panels_together() const override { return panels_together_; }
 
   std::string kernel() const override {
-    std::string name = in_.form == Layout::Form::kPlanar ? "tiles-planar bf16" : "tiles bf16";
-    if (s_.form.terms > 1) name += "x" + std::to_string(kProductCounts[s_.form.terms - 1]);
+    std::string name = in_.kind == Layout::Kind::kPlanar ? "tiles-planar bf16" : "tiles bf16";
+    if (s_.packing.terms > 1) name += "x" + std::to_string(kProductCounts[s_.packing.terms - 1]);
     return name + " 2x" + std::to_string(tile_.pixels);
   }
 
  private:
   int64_t SumsOfPair() const { return 2 * tile_.blocks * kMatrixSums; }
   // bf16 elements of a step, for so many blocks of output channels.
-  int64_t StepWeights(int64_t blocks) const { return s_.form.terms * pairs_ * blocks * 2 * kBlock; }
+  int64_t StepWeights(int64_t blocks) const { return s_.packing.terms * pairs_ * blocks * 2 * kBlock; }
 
   const uint16_t* InputsOf(const DenseShare& share, const Panel& panel, int64_t index) const {
     const int64_t row = index / row_tiles_, column = index % row_tiles_ * tile_.pixels;

@@ -2,28 +2,25 @@
 
 #include <utility>
 
-#include "select.h"
-
 namespace repfuse {
 
-WeightStore::WeightStore(Network& network, const EngineOptions& options, const KernelTable& kernels)
-    : network_(network), entries_(network.nodes.size()) {
+WeightStore::WeightStore(Network& network, const Target& target) : network_(network), entries_(network.nodes.size()) {
   for (size_t i = 0; i < entries_.size(); ++i) {
     NetworkNode& node = network.nodes[i];
-    const int terms = KeptTerms(node, options, kernels);
+    const int terms = KeptTerms(node, target);
     if (terms > 0) RoundToTerms(node.weight.as<float>(), node.weight_count, terms);
     entries_[i].plain = std::move(node.weight);
     entries_[i].bytes = entries_[i].plain.bytes();
   }
 }
 
-std::shared_ptr<const PackedWeights> WeightStore::Get(size_t index, const WeightForm& form, const ChannelGroups& channels) {
+std::shared_ptr<const PackedWeights> WeightStore::Get(size_t index, const WeightPacking& packing, const ChannelGroups& channels) {
   Entry& entry = entries_[index];
   const NetworkNode& node = network_.nodes[index];
   {
     std::lock_guard lock(mutex_);
     for (const Packed& known : entry.packed) {
-      if (!(known.form == form)) continue;
+      if (!(known.packing == packing)) continue;
       if (auto weights = known.weights.lock()) return weights;
     }
   }
@@ -31,17 +28,17 @@ std::shared_ptr<const PackedWeights> WeightStore::Get(size_t index, const Weight
   const float* plain = entry.plain.as<float>();
   if (entry.base != nullptr) {
     if (!restored.Allocate(entry.bytes)) return nullptr;
-    UnpackWeights(node, *entry.base, channels, entry.base_form, restored.as<float>());
+    UnpackWeights(node, *entry.base, channels, entry.base_packing, restored.as<float>());
     plain = restored.as<float>();
   }
   auto packed = std::make_shared<PackedWeights>();
-  if (!PackWeights(node, plain, channels, form, packed.get())) return nullptr;
+  if (!PackWeights(node, plain, channels, packing, packed.get())) return nullptr;
   std::lock_guard lock(mutex_);
   std::erase_if(entry.packed, [](const Packed& known) { return known.weights.expired(); });
-  entry.packed.push_back({form, packed});
-  if (form.reversible() && packed->exact && entry.base == nullptr) {
+  entry.packed.push_back({packing, packed});
+  if (packing.reversible() && packed->exact && entry.base == nullptr) {
     entry.base = packed;
-    entry.base_form = form;
+    entry.base_packing = packing;
     entry.plain = AlignedBuffer();
   }
   return packed;

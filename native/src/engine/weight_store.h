@@ -1,4 +1,5 @@
-// The weights of a network: plain until a form is packed from which they can be had back, so that they lie in memory once where they can.
+// The weights of a network: plain until they are packed in a way from which they can be had back, so that they lie in memory once where
+// they can.
 #pragma once
 
 #include <memory>
@@ -6,22 +7,23 @@
 #include <vector>
 
 #include "packed_weights.h"
+#include "select.h"
 
 namespace repfuse {
 
 class WeightStore {
  public:
-  // Takes the weights out of the nodes, rounded to the terms that the options keep of them.
-  WeightStore(Network& network, const EngineOptions& options, const KernelTable& kernels);
+  // Takes the weights out of the nodes, rounded to the terms that the target keeps of them, on any number of threads.
+  WeightStore(Network& network, const Target& target);
 
-  // Each form is packed once, and shared by the plans that use it. Null without memory. One thread at a time for each node.
-  std::shared_ptr<const PackedWeights> Get(size_t node, const WeightForm& form, const ChannelGroups& channels);
+  // Each packing is made once, and shared by the plans that use it. Null without memory. One thread at a time for each node.
+  std::shared_ptr<const PackedWeights> Get(size_t node, const WeightPacking& packing, const ChannelGroups& channels);
   size_t plain_bytes() const;
   size_t packed_bytes() const;
 
  private:
   struct Packed {
-    WeightForm form;
+    WeightPacking packing;
     std::weak_ptr<const PackedWeights> weights;
   };
   struct Entry {
@@ -30,7 +32,7 @@ class WeightStore {
     std::vector<Packed> packed;
     // What they can be had back from, once `plain` is gone.
     std::shared_ptr<const PackedWeights> base;
-    WeightForm base_form{};
+    WeightPacking base_packing{};
   };
 
   const Network& network_;
