@@ -26,6 +26,8 @@ struct RunState {
   float* workspace;        // of the first thread
   int64_t workspace_size;  // elements from one thread's to the next
   int threads;
+
+  float* at(const Value& value) const { return slots[value.slot]; }
 };
 
 class Step {

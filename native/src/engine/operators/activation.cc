@@ -59,23 +59,16 @@ Status Result(const NetworkNode& node, std::span<const Shape>, Form, Shape*) {
   return node.activation != nullptr ? Ok() : Fails("the activation");
 }
 
-class ActivationStep final : public Step {
- public:
-  explicit ActivationStep(const StepParts& parts)
-      : Step(parts.output.value), input_(parts.inputs[0].value), activation_(parts.node, parts.kernels) {}
-
-  void Run(const RunState& run) const override {
-    const size_t width = static_cast<size_t>(output_.layout.shape.width * output_.layout.lanes());
-    ForRows(output_.layout, run.threads, [&](int64_t n, int64_t plane, int64_t y) {
-      activation_(run.slots[input_.slot] + input_.layout.at(n, plane, y, 0), out(run) + output_.layout.at(n, plane, y, 0), width);
+std::unique_ptr<Step> ActivationStep(const StepParts& parts) {
+  const Value input = parts.inputs[0].value, output = parts.output.value;
+  const AppliedActivation activation(parts.node, parts.kernels);
+  return MakeStep(parts, "activation", [=](const RunState& run) {
+    const size_t width = static_cast<size_t>(output.layout.shape.width * output.layout.lanes());
+    ForRows(output.layout, run.threads, [&](int64_t n, int64_t plane, int64_t y) {
+      activation(run.at(input) + input.layout.at(n, plane, y, 0), run.at(output) + output.layout.at(n, plane, y, 0), width);
     });
-  }
-  std::string kernel() const override { return "activation"; }
-
- private:
-  Value input_;
-  AppliedActivation activation_;
-};
+  });
+}
 
 }  // namespace
 
@@ -97,6 +90,6 @@ Epilogue::Epilogue(const NetworkNode& node, const KernelTable& kernels)
   if (!bounds) after = AppliedActivation(node, kernels);
 }
 
-const Operator kActivation{"activation", {1, 1}, Forms::kAsInputs, Result, MakeStep<ActivationStep>, Trait::kTakesActivation};
+const Operator kActivation{"activation", {1, 1}, Forms::kAsInputs, Result, ActivationStep, Trait::kTakesActivation};
 
 }  // namespace repfuse

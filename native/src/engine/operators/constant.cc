@@ -12,19 +12,16 @@ Status Result(const NetworkNode& node, std::span<const Shape>, Form, Shape* out)
   return IsConstantOf(node, *out) ? Ok() : Fails("the size of a constant");
 }
 
-class Constant final : public Step {
- public:
-  explicit Constant(const StepParts& parts)
-      : Step(parts.output.value), values_(parts.node.bias.as<float>(), parts.node.bias.as<float>() + parts.output.shape.count()) {}
-  void Run(const RunState& run) const override { std::copy(values_.begin(), values_.end(), out(run)); }
-  std::string kernel() const override { return "constant"; }
-
- private:
-  std::vector<float> values_;
-};
+std::unique_ptr<Step> ConstantStep(const StepParts& parts) {
+  const float* constant = parts.node.bias.as<float>();
+  std::vector<float> values(constant, constant + parts.output.shape.count());
+  return MakeStep(parts, "constant", [output = parts.output.value, values = std::move(values)](const RunState& run) {
+    std::copy(values.begin(), values.end(), run.at(output));
+  });
+}
 
 }  // namespace
 
-const Operator kConstant{"constant", {0, 0}, Forms::kTensors, Result, MakeStep<Constant>};
+const Operator kConstant{"constant", {0, 0}, Forms::kTensors, Result, ConstantStep};
 
 }  // namespace repfuse

@@ -15,38 +15,29 @@ Status Result(const NetworkNode& node, std::span<const Shape> inputs, Form, Shap
   return (*out)[2] < 1 || (*out)[3] < 1 ? Fails("the size of a frame") : Ok();
 }
 
-class Frame final : public Step {
- public:
-  explicit Frame(const StepParts& parts)
-      : Step(parts.output.value), input_(parts.inputs[0].value), top_(parts.node.pad_top), left_(parts.node.pad_left) {
-    const AlignedBuffer& fill = parts.node.bias;
-    fill_.assign(fill.as<float>(), fill.as<float>() + fill.bytes() / sizeof(float));
-    fill_.resize(static_cast<size_t>(output_.layout.blocks() * kBlock));
-  }
-
-  void Run(const RunState& run) const override {
-    const ImageShape& from = input_.layout.shape;
-    ForRows(output_.layout, run.threads, [&](int64_t n, int64_t block, int64_t y) {
-      float* to = out(run) + output_.layout.at(n, block, y, 0);
-      const float* fill = fill_.data() + block * kBlock;
-      const bool inside = y >= top_ && y < top_ + from.height;
-      const float* row = inside ? run.slots[input_.slot] + input_.layout.at(n, block, y - top_, 0) : nullptr;
-      for (int64_t x = 0; x < output_.layout.shape.width; ++x, to += kBlock) {
-        const int64_t column = x - left_;
+std::unique_ptr<Step> FrameStep(const StepParts& parts) {
+  const Value input = parts.inputs[0].value, output = parts.output.value;
+  const AlignedBuffer& bias = parts.node.bias;
+  std::vector<float> values(bias.as<float>(), bias.as<float>() + bias.bytes() / sizeof(float));
+  values.resize(static_cast<size_t>(output.layout.blocks() * kBlock));
+  const int64_t top = parts.node.pad_top, left = parts.node.pad_left;
+  return MakeStep(parts, "frame", [=](const RunState& run) {
+    const ImageShape& from = input.layout.shape;
+    ForRows(output.layout, run.threads, [&](int64_t n, int64_t block, int64_t y) {
+      float* to = run.at(output) + output.layout.at(n, block, y, 0);
+      const float* fill = values.data() + block * kBlock;
+      const bool inside = y >= top && y < top + from.height;
+      const float* row = inside ? run.at(input) + input.layout.at(n, block, y - top, 0) : nullptr;
+      for (int64_t x = 0; x < output.layout.shape.width; ++x, to += kBlock) {
+        const int64_t column = x - left;
         std::copy_n(row != nullptr && column >= 0 && column < from.width ? row + column * kBlock : fill, kBlock, to);
       }
     });
-  }
-  std::string kernel() const override { return "frame"; }
-
- private:
-  Value input_;
-  int64_t top_, left_;
-  std::vector<float> fill_;
-};
+  });
+}
 
 }  // namespace
 
-const Operator kFrame{"frame", {1, 1}, Forms::kImages, Result, MakeStep<Frame>};
+const Operator kFrame{"frame", {1, 1}, Forms::kImages, Result, FrameStep};
 
 }  // namespace repfuse

@@ -28,77 +28,63 @@ Status Result(const NetworkNode&, std::span<const Shape> inputs, Form, Shape* ou
   return Ok();
 }
 
+// Of a factor's matrices, from one to the next along the axes of the result's batch.
+Strides BatchStrides(Shape factor, bool vector, const Shape& batch, int64_t size) {
+  factor.rank = vector ? 0 : factor.rank - 2;
+  Strides strides = BroadcastStrides(factor, batch);
+  for (int64_t& stride : strides) stride *= size;
+  return strides;
+}
+
 // The packed product, one panel of the second factor at a time.
-class MatMul final : public Step {
- public:
-  explicit MatMul(const StepParts& parts)
-      : Step(parts.output.value),
-        a_slot_(parts.inputs[0].value.slot),
-        b_slot_(parts.inputs[1].value.slot),
-        kernel_(parts.kernels.gemm),
-        batch_(parts.output.shape) {
-    const Shape &a = parts.inputs[0].shape, &b = parts.inputs[1].shape;
-    const bool row = a.rank == 1, column = b.rank == 1;
-    depth_ = a[a.rank - 1];
-    rows_ = row ? 1 : a[a.rank - 2];
-    columns_ = column ? 1 : b[b.rank - 1];
-    batch_.rank -= (row ? 0 : 1) + (column ? 0 : 1);
-    for (int axis = batch_.rank; axis < kMaxRank; ++axis) batch_[axis] = 0;
-    a_strides_ = BatchStrides(a, row, rows_ * depth_);
-    b_strides_ = BatchStrides(b, column, depth_ * columns_);
-  }
-  void Run(const RunState& run) const override {
-    const int64_t panels = (columns_ + kernel_.columns - 1) / kernel_.columns;
-    ForEach(batch_.count() * panels, run.threads, [&](int64_t index, int slot) {
-      const int64_t image = index / panels, first = index % panels * kernel_.columns,
-                    columns = std::min<int64_t>(kernel_.columns, columns_ - first);
+std::unique_ptr<Step> MatMulStep(const StepParts& parts) {
+  const Value left = parts.inputs[0].value, right = parts.inputs[1].value, output = parts.output.value;
+  const Shape &a_shape = parts.inputs[0].shape, &b_shape = parts.inputs[1].shape;
+  const GemmKernel kernel = parts.kernels.gemm;
+  const bool row = a_shape.rank == 1, column = b_shape.rank == 1;
+  const int64_t all_depth = a_shape[a_shape.rank - 1], rows = row ? 1 : a_shape[a_shape.rank - 2],
+                all_columns = column ? 1 : b_shape[b_shape.rank - 1];
+  Shape batch = parts.output.shape;
+  batch.rank -= (row ? 0 : 1) + (column ? 0 : 1);
+  for (int axis = batch.rank; axis < kMaxRank; ++axis) batch[axis] = 0;
+  const Strides a_strides = BatchStrides(a_shape, row, batch, rows * all_depth);
+  const Strides b_strides = BatchStrides(b_shape, column, batch, all_depth * all_columns);
+  const auto run_all = [=](const RunState& run) {
+    const int64_t panels = (all_columns + kernel.columns - 1) / kernel.columns;
+    ForEach(batch.count() * panels, run.threads, [&](int64_t index, int slot) {
+      const int64_t image = index / panels, first = index % panels * kernel.columns,
+                    columns = std::min<int64_t>(kernel.columns, all_columns - first);
       int64_t a_at = 0, b_at = 0, rest = image;
-      for (int axis = batch_.rank - 1; axis >= 0; rest /= batch_[axis--]) {
-        a_at += rest % batch_[axis] * a_strides_[static_cast<size_t>(axis)];
-        b_at += rest % batch_[axis] * b_strides_[static_cast<size_t>(axis)];
+      for (int axis = batch.rank - 1; axis >= 0; rest /= batch[axis--]) {
+        a_at += rest % batch[axis] * a_strides[static_cast<size_t>(axis)];
+        b_at += rest % batch[axis] * b_strides[static_cast<size_t>(axis)];
       }
-      const float *a = run.slots[a_slot_] + a_at, *b = run.slots[b_slot_] + b_at;
+      const float *a = run.at(left) + a_at, *b = run.at(right) + b_at;
       float* packed = run.workspace + slot * run.workspace_size;
-      for (int64_t k = 0; k < depth_; k += kernel_.k_block) {
-        const int64_t depth = std::min(kernel_.k_block, depth_ - k);
-        for (int64_t i = 0; i < depth; ++i) std::copy_n(b + (k + i) * columns_ + first, columns, packed + i * kernel_.columns);
-        for (int64_t r = 0; r < rows_; r += kernel_.rows) {
-          kernel_.run({.k = depth,
-                       .a = a + r * depth_ + k,
-                       .lda = depth_,
-                       .b = packed,
-                       .c = out(run) + (image * rows_ + r) * columns_ + first,
-                       .ldc = columns_,
-                       .rows = static_cast<int>(std::min<int64_t>(kernel_.rows, rows_ - r)),
-                       .columns = static_cast<int>(columns),
-                       .accumulate = k > 0,
-                       .bias = nullptr,
-                       .relu = false});
+      for (int64_t k = 0; k < all_depth; k += kernel.k_block) {
+        const int64_t depth = std::min(kernel.k_block, all_depth - k);
+        for (int64_t i = 0; i < depth; ++i) std::copy_n(b + (k + i) * all_columns + first, columns, packed + i * kernel.columns);
+        for (int64_t r = 0; r < rows; r += kernel.rows) {
+          kernel.run({.k = depth,
+                      .a = a + r * all_depth + k,
+                      .lda = all_depth,
+                      .b = packed,
+                      .c = run.at(output) + (image * rows + r) * all_columns + first,
+                      .ldc = all_columns,
+                      .rows = static_cast<int>(std::min<int64_t>(kernel.rows, rows - r)),
+                      .columns = static_cast<int>(columns),
+                      .accumulate = k > 0,
+                      .bias = nullptr,
+                      .relu = false});
         }
       }
     });
-  }
-  int64_t workspace() const override { return std::min(kernel_.k_block, depth_) * kernel_.columns; }
-  std::string kernel() const override { return std::string("matmul ") + kernel_.name; }
-
- private:
-  Strides BatchStrides(const Shape& factor, bool vector, int64_t size) const {
-    Shape batch = factor;
-    batch.rank = vector ? 0 : batch.rank - 2;
-    Strides strides = BroadcastStrides(batch, batch_);
-    for (int64_t& stride : strides) stride *= size;
-    return strides;
-  }
-
-  int a_slot_, b_slot_;
-  GemmKernel kernel_;
-  int64_t rows_, depth_, columns_;
-  Shape batch_;
-  Strides a_strides_, b_strides_;
-};
+  };
+  return MakeStep(parts, std::string("matmul ") + kernel.name, run_all, std::min(kernel.k_block, all_depth) * kernel.columns);
+}
 
 }  // namespace
 
-const Operator kMatMul{"matMul", {2, 2}, Forms::kTensors, Result, MakeStep<MatMul>};
+const Operator kMatMul{"matMul", {2, 2}, Forms::kTensors, Result, MatMulStep};
 
 }  // namespace repfuse

@@ -3,6 +3,8 @@
 
 #include <memory>
 #include <span>
+#include <string>
+#include <utility>
 
 #include "../step.h"
 #include "repfuse/network.h"
@@ -62,9 +64,23 @@ extern const Operator kConv, kLinear, kMaxPool, kAveragePool, kGlobalAveragePool
     kActivation, kBinary, kConcat, kResize, kDepthToSpace, kFlatten, kReshape, kSqueeze, kUnsqueeze, kConstant, kTranspose, kSlice, kPad,
     kReduceMean, kMatMul, kToTensor, kToImages;
 
-template <typename OfParts>
-std::unique_ptr<Step> MakeStep(const StepParts& parts) {
-  return std::make_unique<OfParts>(parts);
+// A step that a function computes: body(run).
+template <typename Body>
+std::unique_ptr<Step> MakeStep(const StepParts& parts, std::string kernel, Body body, int64_t workspace = 0) {
+  class FunctionStep final : public Step {
+   public:
+    FunctionStep(Value output, std::string kernel, Body body, int64_t workspace)
+        : Step(output), kernel_(std::move(kernel)), body_(std::move(body)), workspace_(workspace) {}
+    void Run(const RunState& run) const override { body_(run); }
+    int64_t workspace() const override { return workspace_; }
+    std::string kernel() const override { return kernel_; }
+
+   private:
+    std::string kernel_;
+    Body body_;
+    int64_t workspace_;
+  };
+  return std::make_unique<FunctionStep>(parts.output.value, std::move(kernel), std::move(body), workspace);
 }
 
 // What shapes are told with. The message names what does not fit.

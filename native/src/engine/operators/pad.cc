@@ -23,67 +23,54 @@ Status Result(const NetworkNode& node, std::span<const Shape> inputs, Form, Shap
   return Ok();
 }
 
-// For each axis the index in the input that each index of the result reads; -1: the value outside.
-class Pad final : public Step {
- public:
-  explicit Pad(const StepParts& parts)
-      : Step(parts.output.value),
-        slot_(parts.inputs[0].value.slot),
-        value_(parts.node.pad_value),
-        shape_(parts.output.shape),
-        strides_(DenseStrides(parts.inputs[0].shape)) {
-    const NetworkNode& node = parts.node;
-    for (int axis = 0; axis < shape_.rank; ++axis) {
-      const int64_t size = parts.inputs[0].shape[axis];
-      std::vector<int64_t>& table = tables_[static_cast<size_t>(axis)];
-      for (int64_t i = 0; i < shape_[axis]; ++i) table.push_back(Source(node.pad_mode, i - node.ints[static_cast<size_t>(axis)], size));
-    }
+// The index in the input that an index of the result reads, counted from the input's first; -1: the value outside.
+int64_t Source(PadMode mode, int64_t index, int64_t size) {
+  if (index >= 0 && index < size) return index;
+  switch (mode) {
+    case PadMode::kConstant: return -1;
+    case PadMode::kEdge: return std::clamp<int64_t>(index, 0, size - 1);
+    case PadMode::kReflect: return index < 0 ? -index : 2 * (size - 1) - index;
+    case PadMode::kWrap: return (index % size + size) % size;
   }
+  return -1;
+}
 
-  void Run(const RunState& run) const override {
-    const int inner = shape_.rank - 1;
-    const int64_t length = inner < 0 ? 1 : shape_[inner];
-    ForEach(shape_.count() / length, run.threads, [&](int64_t row, int) {
+std::unique_ptr<Step> PadStep(const StepParts& parts) {
+  const NetworkNode& node = parts.node;
+  const Shape shape = parts.output.shape;
+  std::array<std::vector<int64_t>, kMaxRank> tables;  // by axis and index of the result
+  for (size_t axis = 0; axis < static_cast<size_t>(shape.rank); ++axis) {
+    const int64_t size = parts.inputs[0].shape.dims[axis];
+    for (int64_t i = 0; i < shape.dims[axis]; ++i) tables[axis].push_back(Source(node.pad_mode, i - node.ints[axis], size));
+  }
+  const Value input = parts.inputs[0].value, output = parts.output.value;
+  const Strides strides = DenseStrides(parts.inputs[0].shape);
+  const float value = node.pad_value;
+  return MakeStep(parts, "pad", [=](const RunState& run) {
+    const int inner = shape.rank - 1;
+    const int64_t length = inner < 0 ? 1 : shape[inner];
+    ForEach(shape.count() / length, run.threads, [&](int64_t row, int) {
       int64_t offset = 0, rest = row;
       bool inside = true;
-      for (int axis = inner - 1; axis >= 0; rest /= shape_[axis--]) {
-        const int64_t index = tables_[static_cast<size_t>(axis)][static_cast<size_t>(rest % shape_[axis])];
+      for (int axis = inner - 1; axis >= 0; rest /= shape[axis--]) {
+        const int64_t index = tables[static_cast<size_t>(axis)][static_cast<size_t>(rest % shape[axis])];
         inside = inside && index >= 0;
-        offset += index * strides_[static_cast<size_t>(axis)];
+        offset += index * strides[static_cast<size_t>(axis)];
       }
-      float* y = out(run) + row * length;
-      if (inner < 0) *y = *run.slots[slot_];
-      else if (!inside) std::fill_n(y, length, value_);
+      float* y = run.at(output) + row * length;
+      if (inner < 0) *y = *run.at(input);
+      else if (!inside) std::fill_n(y, length, value);
       else
         for (int64_t i = 0; i < length; ++i) {
-          const int64_t index = tables_[static_cast<size_t>(inner)][static_cast<size_t>(i)];
-          y[i] = index < 0 ? value_ : run.slots[slot_][offset + index];
+          const int64_t index = tables[static_cast<size_t>(inner)][static_cast<size_t>(i)];
+          y[i] = index < 0 ? value : run.at(input)[offset + index];
         }
     });
-  }
-  std::string kernel() const override { return "pad"; }
-
- private:
-  static int64_t Source(PadMode mode, int64_t index, int64_t size) {
-    if (index >= 0 && index < size) return index;
-    switch (mode) {
-      case PadMode::kConstant: return -1;
-      case PadMode::kEdge: return std::clamp<int64_t>(index, 0, size - 1);
-      case PadMode::kReflect: return index < 0 ? -index : 2 * (size - 1) - index;
-      case PadMode::kWrap: return (index % size + size) % size;
-    }
-    return -1;
-  }
-
-  int slot_;
-  float value_;
-  Shape shape_;
-  Strides strides_;
-  std::array<std::vector<int64_t>, kMaxRank> tables_;
-};
+  });
+}
 
 }  // namespace
 
-const Operator kPad{"pad", {1, 1}, Forms::kTensors, Result, MakeStep<Pad>};
+const Operator kPad{"pad", {1, 1}, Forms::kTensors, Result, PadStep};
 
 }  // namespace repfuse

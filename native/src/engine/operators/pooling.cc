@@ -42,123 +42,98 @@ Range RangeOf(int64_t first, int64_t taps, int64_t step, int64_t end) {
   return {first, std::min(first + (taps - 1) * step + 1, end), step};
 }
 
-// Windows of one row of outputs after the other. `end` is that of the padded input.
-class Pool : public Step {
- public:
-  explicit Pool(const StepParts& parts) : Step(parts.output.value), input_(parts.inputs[0].value) {
-    const NetworkNode& node = parts.node;
-    w_ = {node.kernel_h, node.kernel_w, node.stride_h,   node.stride_w,  node.dilation_h,       node.dilation_w,
-          node.pad_top,  node.pad_left, node.pad_bottom, node.pad_right, node.count_include_pad};
-  }
-
-  void Run(const RunState& run) const override {
-    const Layout &in = input_.layout, &to = output_.layout;
-    ForRows(to, run.threads, [&](int64_t n, int64_t block, int64_t y) {
-      const float* x = run.slots[input_.slot] + in.at(n, block, 0, 0);
-      float* row = out(run) + to.at(n, block, y, 0);
-      const Range rows = RangeOf(y * w_.stride_h - w_.pad_top, w_.kernel_h, w_.dilation_h, in.shape.height + w_.pad_bottom);
-      for (int64_t column = 0; column < to.shape.width; ++column) {
-        RunWindow(x, rows, RangeOf(column * w_.stride_w - w_.pad_left, w_.kernel_w, w_.dilation_w, in.shape.width + w_.pad_right),
-                  row + column * kBlock);
-      }
-    });
-  }
-
- protected:
-  virtual void RunWindow(const float* x, Range rows, Range columns, float* y) const = 0;
-
-  Value input_;
-  struct {
-    int64_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left, pad_bottom, pad_right;
-    bool count_include_pad;
-  } w_;
-};
-
 // A pixel of a block, in registers of the baseline.
 using Quad __attribute__((vector_size(4 * sizeof(float)), may_alias)) = float;
 constexpr int kQuads = kBlock / 4;
 
 // Padding counts as minus infinity; NaN wins.
-class MaxPool final : public Pool {
- public:
-  using Pool::Pool;
-  std::string kernel() const override { return "max pool"; }
-
- private:
-  void RunWindow(const float* x, Range rows, Range columns, float* y) const override {
-    Quad most[kQuads];
-    decltype(most[0] != most[0]) unordered[kQuads];  // where a NaN was: a comparison would forget it
-    for (int q = 0; q < kQuads; ++q) {
-      most[q] = Quad{} - std::numeric_limits<float>::infinity();
-      unordered[q] = most[q] != most[q];
-    }
-    const Range inside_rows = rows.Inside(input_.layout.shape.height), inside = columns.Inside(input_.layout.shape.width);
-    for (int64_t i = inside_rows.begin; i < inside_rows.end; i += inside_rows.step) {
-      for (int64_t j = inside.begin; j < inside.end; j += inside.step) {
-        const float* pixel = x + i * input_.layout.row() + j * kBlock;
-        for (int q = 0; q < kQuads; ++q) {
-          const Quad values = reinterpret_cast<const Quad*>(pixel)[q];
-          unordered[q] |= values != values;
-          most[q] = most[q] > values ? most[q] : values;
-        }
+void MaxOf(const Layout& in, const float* x, Range rows, Range columns, bool, float* y) {
+  Quad most[kQuads];
+  decltype(most[0] != most[0]) unordered[kQuads];  // where a NaN was: a comparison would forget it
+  for (int q = 0; q < kQuads; ++q) {
+    most[q] = Quad{} - std::numeric_limits<float>::infinity();
+    unordered[q] = most[q] != most[q];
+  }
+  const Range inside_rows = rows.Inside(in.shape.height), inside = columns.Inside(in.shape.width);
+  for (int64_t i = inside_rows.begin; i < inside_rows.end; i += inside_rows.step) {
+    for (int64_t j = inside.begin; j < inside.end; j += inside.step) {
+      const float* pixel = x + i * in.row() + j * kBlock;
+      for (int q = 0; q < kQuads; ++q) {
+        const Quad values = reinterpret_cast<const Quad*>(pixel)[q];
+        unordered[q] |= values != values;
+        most[q] = most[q] > values ? most[q] : values;
       }
     }
-    for (int q = 0; q < kQuads; ++q)
-      reinterpret_cast<Quad*>(y)[q] = unordered[q] ? Quad{} + std::numeric_limits<float>::quiet_NaN() : most[q];
   }
-};
+  for (int q = 0; q < kQuads; ++q)
+    reinterpret_cast<Quad*>(y)[q] = unordered[q] ? Quad{} + std::numeric_limits<float>::quiet_NaN() : most[q];
+}
 
 // Sums in float64. What hangs over the padded edge is never counted.
-class AveragePool final : public Pool {
- public:
-  using Pool::Pool;
-  std::string kernel() const override { return "average pool"; }
-
- private:
-  void RunWindow(const float* x, Range rows, Range columns, float* y) const override {
-    double sum[kBlock] = {};
-    const Range inside_rows = rows.Inside(input_.layout.shape.height), inside = columns.Inside(input_.layout.shape.width);
-    for (int64_t i = inside_rows.begin; i < inside_rows.end; i += inside_rows.step) {
-      for (int64_t j = inside.begin; j < inside.end; j += inside.step) {
-        const float* pixel = x + i * input_.layout.row() + j * kBlock;
-        for (int lane = 0; lane < kBlock; ++lane) sum[lane] += pixel[lane];
-      }
+void MeanOf(const Layout& in, const float* x, Range rows, Range columns, bool count_include_pad, float* y) {
+  double sum[kBlock] = {};
+  const Range inside_rows = rows.Inside(in.shape.height), inside = columns.Inside(in.shape.width);
+  for (int64_t i = inside_rows.begin; i < inside_rows.end; i += inside_rows.step) {
+    for (int64_t j = inside.begin; j < inside.end; j += inside.step) {
+      const float* pixel = x + i * in.row() + j * kBlock;
+      for (int lane = 0; lane < kBlock; ++lane) sum[lane] += pixel[lane];
     }
-    const int64_t count = w_.count_include_pad ? rows.size() * columns.size() : inside_rows.size() * inside.size();
-    for (int lane = 0; lane < kBlock; ++lane) y[lane] = static_cast<float>(sum[lane] / static_cast<double>(count));
   }
-};
+  const int64_t count = count_include_pad ? rows.size() * columns.size() : inside_rows.size() * inside.size();
+  for (int lane = 0; lane < kBlock; ++lane) y[lane] = static_cast<float>(sum[lane] / static_cast<double>(count));
+}
 
-class GlobalAveragePool final : public Step {
- public:
-  explicit GlobalAveragePool(const StepParts& parts) : Step(parts.output.value), input_(parts.inputs[0].value) {}
+// One window after the other; each ends where the padded input does.
+template <void (*kOf)(const Layout& in, const float* x, Range rows, Range columns, bool count_include_pad, float* y)>
+std::unique_ptr<Step> WindowsStep(const StepParts& parts, const char* name) {
+  struct Axis {
+    int64_t taps, stride, dilation, before, end;
 
-  void Run(const RunState& run) const override {
-    const Layout &in = input_.layout, &to = output_.layout;
+    Range At(int64_t index) const { return RangeOf(index * stride - before, taps, dilation, end); }
+  };
+  const Value input = parts.inputs[0].value, output = parts.output.value;
+  const NetworkNode& node = parts.node;
+  const Axis down{node.kernel_h, node.stride_h, node.dilation_h, node.pad_top, input.layout.shape.height + node.pad_bottom};
+  const Axis across{node.kernel_w, node.stride_w, node.dilation_w, node.pad_left, input.layout.shape.width + node.pad_right};
+  return MakeStep(parts, name, [=, count_include_pad = node.count_include_pad](const RunState& run) {
+    const Layout &in = input.layout, &to = output.layout;
+    ForRows(to, run.threads, [&](int64_t n, int64_t block, int64_t y) {
+      const float* x = run.at(input) + in.at(n, block, 0, 0);
+      float* row = run.at(output) + to.at(n, block, y, 0);
+      const Range rows = down.At(y);
+      for (int64_t column = 0; column < to.shape.width; ++column)
+        kOf(in, x, rows, across.At(column), count_include_pad, row + column * kBlock);
+    });
+  });
+}
+
+std::unique_ptr<Step> MaxStep(const StepParts& parts) { return WindowsStep<MaxOf>(parts, "max pool"); }
+std::unique_ptr<Step> AverageStep(const StepParts& parts) { return WindowsStep<MeanOf>(parts, "average pool"); }
+
+std::unique_ptr<Step> GlobalStep(const StepParts& parts) {
+  const Value input = parts.inputs[0].value, output = parts.output.value;
+  return MakeStep(parts, "global average pool", [=](const RunState& run) {
+    const Layout &in = input.layout, &to = output.layout;
     ForEach(in.shape.batch * in.blocks(), run.threads, [&](int64_t index, int) {
       const int64_t n = index / in.blocks(), block = index % in.blocks();
       double sum[kBlock] = {};
       for (int64_t y = 0; y < in.shape.height; ++y) {
-        const float* row = run.slots[input_.slot] + in.at(n, block, y, 0);
+        const float* row = run.at(input) + in.at(n, block, y, 0);
         for (int64_t x = 0; x < in.shape.width; ++x) {
           for (int lane = 0; lane < kBlock; ++lane) sum[lane] += row[x * kBlock + lane];
         }
       }
-      float* y = out(run) + to.at(n, block, 0, 0);
+      float* y = run.at(output) + to.at(n, block, 0, 0);
       const double count = static_cast<double>(in.shape.height * in.shape.width);
       for (int lane = 0; lane < kBlock; ++lane) y[lane] = static_cast<float>(sum[lane] / count);
     });
-  }
-  std::string kernel() const override { return "global average pool"; }
-
- private:
-  Value input_;
-};
+  });
+}
 
 }  // namespace
 
-const Operator kMaxPool{"maxPool", {1, 1}, Forms::kImages, WindowsResult, MakeStep<MaxPool>};
-const Operator kAveragePool{"averagePool", {1, 1}, Forms::kImages, WindowsResult, MakeStep<AveragePool>};
-const Operator kGlobalAveragePool{"globalAveragePool", {1, 1}, Forms::kImages, GlobalResult, MakeStep<GlobalAveragePool>};
+const Operator kMaxPool{"maxPool", {1, 1}, Forms::kImages, WindowsResult, MaxStep};
+const Operator kAveragePool{"averagePool", {1, 1}, Forms::kImages, WindowsResult, AverageStep};
+const Operator kGlobalAveragePool{"globalAveragePool", {1, 1}, Forms::kImages, GlobalResult, GlobalStep};
 
 }  // namespace repfuse

@@ -23,47 +23,40 @@ Status Result(const NetworkNode& node, std::span<const Shape> inputs, Form, Shap
   return Ok();
 }
 
-class Mean final : public Step {
- public:
-  explicit Mean(const StepParts& parts) : Step(parts.output.value), slot_(parts.inputs[0].value.slot) {
-    const std::vector<int64_t>& ints = parts.node.ints;
-    const Shape& x = parts.inputs[0].shape;
-    const Strides dense = DenseStrides(x);
-    for (int axis = 0; axis < x.rank; ++axis) {
-      const bool reduced = std::find(ints.begin() + 1, ints.end(), axis) != ints.end();
-      Axes& axes = reduced ? reduced_ : kept_;
-      axes.strides[static_cast<size_t>(axes.shape.rank)] = dense[static_cast<size_t>(axis)];
-      axes.shape[axes.shape.rank++] = x[axis];
-    }
-  }
-  void Run(const RunState& run) const override {
-    const int64_t terms = reduced_.shape.count();
-    ForEach(kept_.shape.count(), run.threads, [&](int64_t index, int) {
-      const float* x = run.slots[slot_] + kept_.at(index);
-      double sum = 0;
-      for (int64_t term = 0; term < terms; ++term) sum += x[reduced_.at(term)];
-      out(run)[index] = static_cast<float>(sum / static_cast<double>(terms));
-    });
-  }
-  std::string kernel() const override { return "mean"; }
+struct Axes {
+  Shape shape;
+  Strides strides{};
 
- private:
-  struct Axes {
-    Shape shape;
-    Strides strides{};
-
-    int64_t at(int64_t index) const {
-      int64_t offset = 0;
-      for (int axis = shape.rank - 1; axis >= 0; index /= shape[axis--]) offset += index % shape[axis] * strides[static_cast<size_t>(axis)];
-      return offset;
-    }
-  };
-  int slot_;
-  Axes kept_, reduced_;
+  int64_t at(int64_t index) const {
+    int64_t offset = 0;
+    for (int axis = shape.rank - 1; axis >= 0; index /= shape[axis--]) offset += index % shape[axis] * strides[static_cast<size_t>(axis)];
+    return offset;
+  }
 };
+
+std::unique_ptr<Step> MeanStep(const StepParts& parts) {
+  const std::vector<int64_t>& ints = parts.node.ints;
+  const Shape& x = parts.inputs[0].shape;
+  const Strides dense = DenseStrides(x);
+  Axes kept, reduced;
+  for (int axis = 0; axis < x.rank; ++axis) {
+    Axes& axes = std::find(ints.begin() + 1, ints.end(), axis) != ints.end() ? reduced : kept;
+    axes.strides[static_cast<size_t>(axes.shape.rank)] = dense[static_cast<size_t>(axis)];
+    axes.shape[axes.shape.rank++] = x[axis];
+  }
+  return MakeStep(parts, "mean", [=, input = parts.inputs[0].value, output = parts.output.value](const RunState& run) {
+    const int64_t terms = reduced.shape.count();
+    ForEach(kept.shape.count(), run.threads, [&](int64_t index, int) {
+      const float* x = run.at(input) + kept.at(index);
+      double sum = 0;
+      for (int64_t term = 0; term < terms; ++term) sum += x[reduced.at(term)];
+      run.at(output)[index] = static_cast<float>(sum / static_cast<double>(terms));
+    });
+  });
+}
 
 }  // namespace
 
-const Operator kReduceMean{"reduceMean", {1, 1}, Forms::kTensors, Result, MakeStep<Mean>};
+const Operator kReduceMean{"reduceMean", {1, 1}, Forms::kTensors, Result, MeanStep};
 
 }  // namespace repfuse

@@ -55,53 +55,38 @@ Status UnitAxesResult(const NetworkNode& node, std::span<const Shape> inputs, Fo
 }
 
 // Of tensors.
-class Copy final : public Step {
- public:
-  explicit Copy(const StepParts& parts)
-      : Step(parts.output.value), name_(parts.node.op->name), slot_(parts.inputs[0].value.slot), count_(parts.output.shape.count()) {}
-  void Run(const RunState& run) const override { std::copy_n(run.slots[slot_], count_, out(run)); }
-  std::string kernel() const override { return name_; }
+std::unique_ptr<Step> Copy(const StepParts& parts) {
+  const Value input = parts.inputs[0].value, output = parts.output.value;
+  return MakeStep(parts, parts.node.op->name, [input, output, count = parts.output.shape.count()](const RunState& run) {
+    std::copy_n(run.at(input), count, run.at(output));
+  });
+}
 
- private:
-  const char* name_;
-  int slot_;
-  int64_t count_;
-};
-
-// [C, H, W] to one vector.
-class FlattenOfImages final : public Step {
- public:
-  explicit FlattenOfImages(const StepParts& parts) : Step(parts.output.value), input_(parts.inputs[0].value) {}
-
-  void Run(const RunState& run) const override {
-    const Layout &in = input_.layout, &to = output_.layout;
+// Of images: [C, H, W] to one vector.
+std::unique_ptr<Step> FlattenStep(const StepParts& parts) {
+  if (parts.form == Form::kTensor) return Copy(parts);
+  const Value input = parts.inputs[0].value, output = parts.output.value;
+  return MakeStep(parts, "flatten", [=](const RunState& run) {
+    const Layout &in = input.layout, &to = output.layout;
     const ImageShape& s = in.shape;
     ForEach(s.batch * s.channels, run.threads, [&](int64_t index, int) {
       const int64_t n = index / s.channels, c = index % s.channels;
       for (int64_t y = 0; y < s.height; ++y) {
         for (int64_t x = 0; x < s.width; ++x) {
           const int64_t feature = (c * s.height + y) * s.width + x;
-          out(run)[to.channel(n, feature, 0)] = run.slots[input_.slot][in.channel(n, c, y) + x * in.pixel()];
+          run.at(output)[to.channel(n, feature, 0)] = run.at(input)[in.channel(n, c, y) + x * in.pixel()];
         }
       }
     });
-    for (int64_t n = 0; n < s.batch; ++n) ClearPaddedChannels(to, to.planes() - 1, out(run) + to.at(n, to.planes() - 1, 0, 0));
-  }
-  std::string kernel() const override { return "flatten"; }
-
- private:
-  Value input_;
-};
-
-std::unique_ptr<Step> FlattenStep(const StepParts& parts) {
-  return parts.form == Form::kImages ? MakeStep<FlattenOfImages>(parts) : MakeStep<Copy>(parts);
+    for (int64_t n = 0; n < s.batch; ++n) ClearPaddedChannels(to, to.planes() - 1, run.at(output) + to.at(n, to.planes() - 1, 0, 0));
+  });
 }
 
 }  // namespace
 
 const Operator kFlatten{"flatten", {1, 1}, Forms::kAsInputs, FlattenResult, FlattenStep, Trait::kKeepsOrder};
-const Operator kReshape{"reshape", {1, 1}, Forms::kTensors, ReshapeResult, MakeStep<Copy>, Trait::kKeepsOrder};
-const Operator kSqueeze{"squeeze", {1, 1}, Forms::kTensors, UnitAxesResult<false>, MakeStep<Copy>, Trait::kKeepsOrder};
-const Operator kUnsqueeze{"unsqueeze", {1, 1}, Forms::kTensors, UnitAxesResult<true>, MakeStep<Copy>, Trait::kKeepsOrder};
+const Operator kReshape{"reshape", {1, 1}, Forms::kTensors, ReshapeResult, Copy, Trait::kKeepsOrder};
+const Operator kSqueeze{"squeeze", {1, 1}, Forms::kTensors, UnitAxesResult<false>, Copy, Trait::kKeepsOrder};
+const Operator kUnsqueeze{"unsqueeze", {1, 1}, Forms::kTensors, UnitAxesResult<true>, Copy, Trait::kKeepsOrder};
 
 }  // namespace repfuse

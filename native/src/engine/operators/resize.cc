@@ -169,60 +169,51 @@ AxisTaps TapsOf(const ResizeOptions& o, int axis, const ResizedAxis& sizes) {
   return taps;
 }
 
-class Resize final : public Step {
- public:
-  explicit Resize(const StepParts& parts)
-      : Step(parts.output.value), input_(parts.inputs[0].value), outside_(static_cast<float>(parts.node.resize.extrapolation)) {
-    const ResizeOptions options = ResizeLike(parts.node.resize, parts.inputs.size() > 1 ? &parts.inputs[1].shape : nullptr);
-    const ImageShape& s = input_.layout.shape;
-    rows_ = TapsOf(options, 0, ResizedAxisOf(options, 0, s.height, s.width));
-    columns_ = TapsOf(options, 1, ResizedAxisOf(options, 1, s.height, s.width));
+void ResizePixel(const float* x, const Layout& from, int64_t n, int64_t plane, std::span<const Tap> down, std::span<const Tap> across,
+                 float outside, float* y) {
+  const int64_t lanes = from.lanes();
+  if (down.empty() || across.empty()) {
+    std::fill_n(y, lanes, outside);
+    return;
   }
+  if (down.size() == 1 && across.size() == 1) {
+    std::copy_n(x + from.at(n, plane, down[0].index, across[0].index), lanes, y);
+    return;
+  }
+  double sum[kBlock] = {};
+  for (const Tap& r : down) {
+    for (const Tap& c : across) {
+      const float* pixel = x + from.at(n, plane, r.index, c.index);
+      const double weight = r.weight * c.weight;
+      for (int64_t lane = 0; lane < lanes; ++lane) sum[lane] += weight * pixel[lane];
+    }
+  }
+  for (int64_t lane = 0; lane < lanes; ++lane) y[lane] = static_cast<float>(sum[lane]);
+}
 
-  void Run(const RunState& run) const override {
-    const int64_t lanes = output_.layout.lanes();
-    ForRows(output_.layout, run.threads, [&](int64_t n, int64_t plane, int64_t y) {
-      float* row = out(run) + output_.layout.at(n, plane, y, 0);
-      const std::span<const Tap> down = rows_.of(y);
-      for (int64_t x = 0; x < columns_.size(); ++x) {
-        RunPixel(run.slots[input_.slot], n, plane, down, columns_.of(x), row);
+std::unique_ptr<Step> ResizeStep(const StepParts& parts) {
+  const ResizeOptions options = ResizeLike(parts.node.resize, parts.inputs.size() > 1 ? &parts.inputs[1].shape : nullptr);
+  const Value input = parts.inputs[0].value, output = parts.output.value;
+  const ImageShape& s = input.layout.shape;
+  const AxisTaps rows = TapsOf(options, 0, ResizedAxisOf(options, 0, s.height, s.width));
+  const AxisTaps columns = TapsOf(options, 1, ResizedAxisOf(options, 1, s.height, s.width));
+  const float outside = static_cast<float>(options.extrapolation);
+  return MakeStep(parts, "resize", [=](const RunState& run) {
+    const int64_t lanes = output.layout.lanes();
+    ForRows(output.layout, run.threads, [&](int64_t n, int64_t plane, int64_t y) {
+      float* row = run.at(output) + output.layout.at(n, plane, y, 0);
+      const std::span<const Tap> down = rows.of(y);
+      for (int64_t x = 0; x < columns.size(); ++x) {
+        ResizePixel(run.at(input), input.layout, n, plane, down, columns.of(x), outside, row);
         row += lanes;
       }
-      ClearPaddedChannels(output_.layout, plane, out(run) + output_.layout.at(n, plane, y, 0));  // what lies outside may be any number
+      ClearPaddedChannels(output.layout, plane, run.at(output) + output.layout.at(n, plane, y, 0));  // what lies outside may be any number
     });
-  }
-  std::string kernel() const override { return "resize"; }
-
- private:
-  void RunPixel(const float* x, int64_t n, int64_t plane, std::span<const Tap> down, std::span<const Tap> across, float* y) const {
-    const Layout& from = input_.layout;
-    const int64_t lanes = from.lanes();
-    if (down.empty() || across.empty()) {
-      std::fill_n(y, lanes, outside_);
-      return;
-    }
-    if (down.size() == 1 && across.size() == 1) {
-      std::copy_n(x + from.at(n, plane, down[0].index, across[0].index), lanes, y);
-      return;
-    }
-    double sum[kBlock] = {};
-    for (const Tap& r : down) {
-      for (const Tap& c : across) {
-        const float* pixel = x + from.at(n, plane, r.index, c.index);
-        const double weight = r.weight * c.weight;
-        for (int64_t lane = 0; lane < lanes; ++lane) sum[lane] += weight * pixel[lane];
-      }
-    }
-    for (int64_t lane = 0; lane < lanes; ++lane) y[lane] = static_cast<float>(sum[lane]);
-  }
-
-  Value input_;
-  float outside_;
-  AxisTaps rows_, columns_;
-};
+  });
+}
 
 }  // namespace
 
-const Operator kResize{"resize", {1, 2}, Forms::kAsInputs, Result, MakeStep<Resize>};
+const Operator kResize{"resize", {1, 2}, Forms::kAsInputs, Result, ResizeStep};
 
 }  // namespace repfuse

@@ -50,39 +50,26 @@ Status SliceResult(const NetworkNode& node, std::span<const Shape> inputs, Form,
   return Ok();
 }
 
-class StridedCopy final : public Step {
- public:
-  StridedCopy(const StepParts& parts, int64_t first, const Strides& strides)
-      : Step(parts.output.value),
-        name_(parts.node.op->name),
-        slot_(parts.inputs[0].value.slot),
-        first_(first),
-        walk_(parts.output.shape, {strides}) {}
-
-  void Run(const RunState& run) const override {
-    const float* x = run.slots[slot_] + first_;
-    float* y = out(run);
-    walk_.ForRows(run.threads, [&](int64_t to, const std::array<int64_t, 1>& from, int64_t count, const std::array<int64_t, 1>& step) {
+std::unique_ptr<Step> StridedCopy(const StepParts& parts, int64_t first, const Strides& strides) {
+  const Value input = parts.inputs[0].value, output = parts.output.value;
+  const Walk<1> walk(parts.output.shape, {strides});
+  return MakeStep(parts, parts.node.op->name, [=](const RunState& run) {
+    const float* x = run.at(input) + first;
+    float* y = run.at(output);
+    walk.ForRows(run.threads, [&](int64_t to, const std::array<int64_t, 1>& from, int64_t count, const std::array<int64_t, 1>& step) {
       if (step[0] == 1) std::copy_n(x + from[0], count, y + to);
       else
         for (int64_t i = 0; i < count; ++i) y[to + i] = x[from[0] + i * step[0]];
     });
-  }
-  std::string kernel() const override { return name_; }
-
- private:
-  const char* name_;
-  int slot_;
-  int64_t first_;
-  Walk<1> walk_;
-};
+  });
+}
 
 std::unique_ptr<Step> TransposeStep(const StepParts& parts) {
   const std::vector<int64_t>& permutation = parts.node.ints;
   const Strides dense = DenseStrides(parts.inputs[0].shape);
   Strides strides{};
   for (size_t axis = 0; axis < permutation.size(); ++axis) strides[axis] = dense[static_cast<size_t>(permutation[axis])];
-  return std::make_unique<StridedCopy>(parts, 0, strides);
+  return StridedCopy(parts, 0, strides);
 }
 
 std::unique_ptr<Step> SliceStep(const StepParts& parts) {
@@ -95,7 +82,7 @@ std::unique_ptr<Step> SliceStep(const StepParts& parts) {
     first += range.first * dense[static_cast<size_t>(axis)];
     strides[static_cast<size_t>(axis)] = range.step * dense[static_cast<size_t>(axis)];
   }
-  return std::make_unique<StridedCopy>(parts, first, strides);
+  return StridedCopy(parts, first, strides);
 }
 
 }  // namespace
