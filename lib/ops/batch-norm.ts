@@ -5,17 +5,7 @@ import { RepfuseError } from '../errors';
 import { toFloat64 } from '../tensor/half';
 import { TENSOR } from '../tensor/schemas';
 import { type Float32Tensor, formatShape, isPerChannel, Tensor } from '../tensor/tensor';
-import {
-  ASYNC_OP_OPTIONS,
-  type AsyncOpOptions,
-  OP_OPTIONS,
-  type OpOptions,
-  type PreparedOp,
-  prepare,
-  run,
-  runAsync,
-  sizesOf,
-} from './run';
+import { eagerOp, NO_OTHER_OPTIONS, OP_OPTIONS, type OpOptions, type PreparedOp, prepare, run, sizesOf } from './run';
 
 /** Running statistics and affine parameters of a BatchNorm in evaluation: missing weight is 1, missing bias 0. All [C], or [1, C, 1, 1] and its like. */
 export interface BatchNorm {
@@ -36,6 +26,8 @@ export const BATCH_NORM_MEMBERS = {
   eps: unchecked<number>(),
 } as const;
 export const BATCH_NORM = membersOf<BatchNorm>()(BATCH_NORM_MEMBERS);
+
+const BATCH_NORM_OP = eagerOp('batchNorm', prepareBatchNorm, NO_OTHER_OPTIONS);
 
 /** y = x * scale + shift in float64, per channel. */
 export interface ChannelAffine {
@@ -118,19 +110,9 @@ function channelValues(tensor: Tensor, name: string, channels: number): Float64A
  *
  * @throws as `batchNormAffine`
  */
-export function batchNorm(input: Tensor, bn: BatchNorm, options: OpOptions = {}): Float32Tensor {
-  return run(prepareBatchNorm(input, bn, checkOptions('batchNorm', OP_OPTIONS, options)));
-}
-
+export const batchNorm = BATCH_NORM_OP.run;
 /** `batchNorm` on the pool. */
-export async function batchNormAsync(
-  input: Tensor,
-  bn: BatchNorm,
-  options: OpOptions & AsyncOpOptions = {},
-): Promise<Float32Tensor> {
-  const checked = checkOptions('batchNormAsync', ASYNC_OP_OPTIONS, options);
-  return runAsync(prepareBatchNorm(input, bn, checked), checked);
-}
+export const batchNormAsync = BATCH_NORM_OP.runAsync;
 
 /** How raw pixels become a network's input, per channel: (x * scale - mean) / std; mean defaults to 0, std to 1. */
 export interface PixelNormalization {
@@ -173,7 +155,7 @@ export function normalizePixels(
   return run(prepare('normalize', { ...sizes, input: input.data, ...args }, Tensor.f32(input.shape), checked));
 }
 
-function prepareBatchNorm(input: Tensor, bn: BatchNorm, options: OpOptions): PreparedOp {
+function prepareBatchNorm(options: OpOptions, input: Tensor, bn: BatchNorm): PreparedOp {
   const [batch, channels, height, width] = sizesOf(input);
   const { scale, shift, mean } = batchNormAffine(checkArgument('bn', BATCH_NORM, bn));
   if (scale.length !== channels) {

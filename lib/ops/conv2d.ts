@@ -1,17 +1,15 @@
-import { checkOptions } from '../arguments/check';
 import { integer, membersOf, oneOf, optional, SIGNAL, THREADS } from '../arguments/schemas';
 import { RepfuseError } from '../errors';
-import { type Float32Tensor, formatShape, Tensor } from '../tensor/tensor';
+import { formatShape, Tensor } from '../tensor/tensor';
 import { PADDING, PAIR, type Padding, type Pair, toPadding4, toPair, windowCount } from './geometry';
 import {
   type AsyncOpOptions,
+  eagerOp,
   expectF32,
   expectShape,
   type OpOptions,
   type PreparedOp,
   prepare,
-  run,
-  runAsync,
   sizesOf,
 } from './run';
 
@@ -39,8 +37,10 @@ const ENTRIES = {
   groups: optional(integer()),
   activation: optional(oneOf(['none', 'relu'])),
 } as const;
-const OPTIONS = membersOf<Conv2dOptions>()(ENTRIES);
-const ASYNC_OPTIONS = membersOf<Conv2dOptions & AsyncOpOptions>()({ ...ENTRIES, signal: optional(SIGNAL) });
+const CONV2D = eagerOp('conv2d', prepareConv2d, [
+  membersOf<Conv2dOptions>()(ENTRIES),
+  membersOf<Conv2dOptions & AsyncOpOptions>()({ ...ENTRIES, signal: optional(SIGNAL) }),
+]);
 
 /**
  * 2-D cross-correlation, as PyTorch's `conv2d`: y[n, o] = sum over (i, u, v) of weight[o, i, u, v] * x[n, i, ...] + bias[o].
@@ -54,32 +54,11 @@ const ASYNC_OPTIONS = membersOf<Conv2dOptions & AsyncOpOptions>()({ ...ENTRIES, 
  * @returns [N, O, floor((H + pads - dilation (kh - 1) - 1) / stride) + 1, ...]
  * @throws ERR_REPFUSE_SHAPE, ERR_REPFUSE_INVALID_ARGUMENT
  */
-export function conv2d(
-  input: Tensor,
-  weight: Tensor,
-  bias?: Tensor | null,
-  options: Conv2dOptions = {},
-): Float32Tensor {
-  return run(prepareConv2d(input, weight, bias, checkOptions('conv2d', OPTIONS, options)));
-}
-
+export const conv2d = CONV2D.run;
 /** `conv2d` on the pool. */
-export async function conv2dAsync(
-  input: Tensor,
-  weight: Tensor,
-  bias?: Tensor | null,
-  options: Conv2dOptions & AsyncOpOptions = {},
-): Promise<Float32Tensor> {
-  const checked = checkOptions('conv2dAsync', ASYNC_OPTIONS, options);
-  return runAsync(prepareConv2d(input, weight, bias, checked), checked);
-}
+export const conv2dAsync = CONV2D.runAsync;
 
-function prepareConv2d(
-  input: Tensor,
-  weight: Tensor,
-  bias: Tensor | null | undefined,
-  options: Conv2dOptions,
-): PreparedOp {
+function prepareConv2d(options: Conv2dOptions, input: Tensor, weight: Tensor, bias?: Tensor | null): PreparedOp {
   const [batch, inChannels, height, width] = sizesOf(input);
   const [outChannels, inPerGroup, kh, kw] = expectF32(weight, 'weight', 4).shape as [number, number, number, number];
   const { groups = 1, activation = 'none' } = options;

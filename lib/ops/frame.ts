@@ -1,12 +1,12 @@
-import { checkArgument, checkOptions } from '../arguments/check';
+import { checkArgument } from '../arguments/check';
 import { RepfuseError } from '../errors';
 import { type Float32Tensor, formatShape, Tensor } from '../tensor/tensor';
 import { PADDING, type Padding, type Padding4, toPadding4 } from './geometry';
 import {
-  ASYNC_OP_OPTIONS,
   type AsyncOpOptions,
+  eagerOp,
   expectShape,
-  OP_OPTIONS,
+  NO_OTHER_OPTIONS,
   type OpOptions,
   type PreparedOp,
   prepare,
@@ -15,6 +15,9 @@ import {
   sizesOf,
 } from './run';
 
+const PAD_BORDER = eagerOp('padBorder', preparePad, NO_OTHER_OPTIONS);
+const CROP = eagerOp('crop', prepareCrop, NO_OTHER_OPTIONS);
+
 /**
  * Adds a frame filled with one value per channel (DBB's BNAndPad fills it with what its BN makes of zero).
  * [N, C, H, W] -> [N, C, H + top + bottom, W + left + right].
@@ -22,35 +25,14 @@ import {
  * @param values [C]
  * @throws ERR_REPFUSE_SHAPE, ERR_REPFUSE_INVALID_ARGUMENT
  */
-export function padBorder(input: Tensor, values: Tensor, padding: Padding, options: OpOptions = {}): Float32Tensor {
-  return run(preparePad(input, values, padding, checkOptions('padBorder', OP_OPTIONS, options)));
-}
-
+export const padBorder = PAD_BORDER.run;
 /** `padBorder` on the pool. */
-export async function padBorderAsync(
-  input: Tensor,
-  values: Tensor,
-  padding: Padding,
-  options: OpOptions & AsyncOpOptions = {},
-): Promise<Float32Tensor> {
-  const checked = checkOptions('padBorderAsync', ASYNC_OP_OPTIONS, options);
-  return runAsync(preparePad(input, values, padding, checked), checked);
-}
+export const padBorderAsync = PAD_BORDER.runAsync;
 
 /** Drops rows and columns at the edges: `sides` as a padding, all at least 0. @throws ERR_REPFUSE_SHAPE */
-export function crop(input: Tensor, sides: Padding, options: OpOptions = {}): Float32Tensor {
-  return run(prepareCrop(input, sides, checkOptions('crop', OP_OPTIONS, options)));
-}
-
+export const crop = CROP.run;
 /** `crop` on the pool. */
-export async function cropAsync(
-  input: Tensor,
-  sides: Padding,
-  options: OpOptions & AsyncOpOptions = {},
-): Promise<Float32Tensor> {
-  const checked = checkOptions('cropAsync', ASYNC_OP_OPTIONS, options);
-  return runAsync(prepareCrop(input, sides, checked), checked);
-}
+export const cropAsync = CROP.runAsync;
 
 /** `padBorder` whose sides may also be negative, which crop. */
 export function frame(input: Tensor, values: Tensor, sides: Padding4, options: OpOptions = {}): Float32Tensor {
@@ -67,11 +49,11 @@ export async function frameAsync(
   return runAsync(prepareFrame(input, values, sides, options), options);
 }
 
-function preparePad(input: Tensor, values: Tensor, padding: Padding, options: OpOptions): PreparedOp {
+function preparePad(options: OpOptions, input: Tensor, values: Tensor, padding: Padding): PreparedOp {
   return prepareFrame(input, values, nonNegative(padding, 'padding'), options);
 }
 
-function prepareCrop(input: Tensor, sides: Padding, options: OpOptions): PreparedOp {
+function prepareCrop(options: OpOptions, input: Tensor, sides: Padding): PreparedOp {
   const dropped = nonNegative(sides, 'sides').map((side) => (side === 0 ? 0 : -side));
   return prepareFrame(input, Tensor.f32([sizesOf(input)[1]]), dropped, options);
 }

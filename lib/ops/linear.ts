@@ -1,18 +1,8 @@
-import { checkOptions } from '../arguments/check';
 import { RepfuseError } from '../errors';
-import { type Float32Tensor, formatShape, Tensor } from '../tensor/tensor';
-import {
-  ASYNC_OP_OPTIONS,
-  type AsyncOpOptions,
-  expectF32,
-  expectShape,
-  OP_OPTIONS,
-  type OpOptions,
-  type PreparedOp,
-  prepare,
-  run,
-  runAsync,
-} from './run';
+import { formatShape, Tensor } from '../tensor/tensor';
+import { eagerOp, expectF32, expectShape, NO_OTHER_OPTIONS, type OpOptions, type PreparedOp, prepare } from './run';
+
+const LINEAR = eagerOp('linear', prepareLinear, NO_OTHER_OPTIONS);
 
 /**
  * Fully connected layer: y = x weight^T + bias.
@@ -23,22 +13,11 @@ import {
  * @returns [N, O]
  * @throws ERR_REPFUSE_SHAPE, ERR_REPFUSE_INVALID_ARGUMENT
  */
-export function linear(input: Tensor, weight: Tensor, bias?: Tensor | null, options: OpOptions = {}): Float32Tensor {
-  return run(prepareLinear(input, weight, bias, checkOptions('linear', OP_OPTIONS, options)));
-}
-
+export const linear = LINEAR.run;
 /** `linear` on the pool. */
-export async function linearAsync(
-  input: Tensor,
-  weight: Tensor,
-  bias?: Tensor | null,
-  options: OpOptions & AsyncOpOptions = {},
-): Promise<Float32Tensor> {
-  const checked = checkOptions('linearAsync', ASYNC_OP_OPTIONS, options);
-  return runAsync(prepareLinear(input, weight, bias, checked), checked);
-}
+export const linearAsync = LINEAR.runAsync;
 
-function prepareLinear(input: Tensor, weight: Tensor, bias: Tensor | null | undefined, options: OpOptions): PreparedOp {
+function prepareLinear(options: OpOptions, input: Tensor, weight: Tensor, bias?: Tensor | null): PreparedOp {
   const [rows, inFeatures] = expectF32(input, 'input', 2).shape as [number, number];
   const [outFeatures, expected] = expectF32(weight, 'weight', 2).shape as [number, number];
   if (inFeatures !== expected) {

@@ -1,17 +1,14 @@
-import { checkOptions } from '../arguments/check';
 import { BOOLEAN, integer, membersOf, optional, SIGNAL, THREADS } from '../arguments/schemas';
 import { RepfuseError } from '../errors';
-import { type Float32Tensor, Tensor } from '../tensor/tensor';
+import { Tensor } from '../tensor/tensor';
 import { PADDING, PAIR, type Padding, type Pair, toPadding4, toPair } from './geometry';
 import {
-  ASYNC_OP_OPTIONS,
   type AsyncOpOptions,
-  OP_OPTIONS,
+  eagerOp,
+  NO_OTHER_OPTIONS,
   type OpOptions,
   type PreparedOp,
   prepare,
-  run,
-  runAsync,
   sizesOf,
 } from './run';
 
@@ -43,63 +40,44 @@ const WINDOW = {
   ceilMode: optional(BOOLEAN),
 } as const;
 const MEAN = { ...WINDOW, countIncludePad: optional(BOOLEAN), divisorOverride: optional(integer()) } as const;
-const ASYNC = { signal: optional(SIGNAL) } as const;
-const MAX_POOL = membersOf<MaxPool2dOptions>()(WINDOW);
-const MAX_POOL_ASYNC = membersOf<MaxPool2dOptions & AsyncOpOptions>()({ ...WINDOW, ...ASYNC });
-const AVG_POOL = membersOf<AvgPool2dOptions>()(MEAN);
-const AVG_POOL_ASYNC = membersOf<AvgPool2dOptions & AsyncOpOptions>()({ ...MEAN, ...ASYNC });
+const MAX_POOL = eagerOp('maxPool2d', prepareMaxPool, [
+  membersOf<MaxPool2dOptions>()(WINDOW),
+  membersOf<MaxPool2dOptions & AsyncOpOptions>()({ ...WINDOW, signal: optional(SIGNAL) }),
+]);
+const AVG_POOL = eagerOp('avgPool2d', prepareAvgPool, [
+  membersOf<AvgPool2dOptions>()(MEAN),
+  membersOf<AvgPool2dOptions & AsyncOpOptions>()({ ...MEAN, signal: optional(SIGNAL) }),
+]);
+const GLOBAL_AVG_POOL = eagerOp('globalAvgPool', prepareGlobalPool, NO_OTHER_OPTIONS);
 
 /**
  * Largest value of each window; padding counts as minus infinity. [N, C, H, W] -> [N, C, H', W'].
  *
  * @throws ERR_REPFUSE_SHAPE, ERR_REPFUSE_INVALID_ARGUMENT
  */
-export function maxPool2d(input: Tensor, options: MaxPool2dOptions): Float32Tensor {
-  return run(prepareWindowPool('maxPool2d', input, checkOptions('maxPool2d', MAX_POOL, options), {}));
-}
-
+export const maxPool2d = MAX_POOL.run;
 /** `maxPool2d` on the pool of threads. */
-export async function maxPool2dAsync(
-  input: Tensor,
-  options: MaxPool2dOptions & AsyncOpOptions,
-): Promise<Float32Tensor> {
-  const checked = checkOptions('maxPool2dAsync', MAX_POOL_ASYNC, options);
-  return runAsync(prepareWindowPool('maxPool2d', input, checked, {}), checked);
-}
+export const maxPool2dAsync = MAX_POOL.runAsync;
 
 /**
  * Mean of each window, summed in float64. What hangs over the padded edge (`ceilMode`) never counts. [N, C, H, W] -> [N, C, H', W'].
  *
  * @throws ERR_REPFUSE_SHAPE, ERR_REPFUSE_INVALID_ARGUMENT
  */
-export function avgPool2d(input: Tensor, options: AvgPool2dOptions): Float32Tensor {
-  return run(prepareAvgPool(input, checkOptions('avgPool2d', AVG_POOL, options)));
-}
-
+export const avgPool2d = AVG_POOL.run;
 /** `avgPool2d` on the pool of threads. */
-export async function avgPool2dAsync(
-  input: Tensor,
-  options: AvgPool2dOptions & AsyncOpOptions,
-): Promise<Float32Tensor> {
-  const checked = checkOptions('avgPool2dAsync', AVG_POOL_ASYNC, options);
-  return runAsync(prepareAvgPool(input, checked), checked);
-}
+export const avgPool2dAsync = AVG_POOL.runAsync;
 
 /** Mean of each map, summed in float64. [N, C, H, W] -> [N, C, 1, 1]. @throws ERR_REPFUSE_SHAPE */
-export function globalAvgPool(input: Tensor, options: OpOptions = {}): Float32Tensor {
-  return run(prepareGlobalPool(input, checkOptions('globalAvgPool', OP_OPTIONS, options)));
-}
-
+export const globalAvgPool = GLOBAL_AVG_POOL.run;
 /** `globalAvgPool` on the pool of threads. */
-export async function globalAvgPoolAsync(
-  input: Tensor,
-  options: OpOptions & AsyncOpOptions = {},
-): Promise<Float32Tensor> {
-  const checked = checkOptions('globalAvgPoolAsync', ASYNC_OP_OPTIONS, options);
-  return runAsync(prepareGlobalPool(input, checked), checked);
+export const globalAvgPoolAsync = GLOBAL_AVG_POOL.runAsync;
+
+function prepareMaxPool(options: MaxPool2dOptions, input: Tensor): PreparedOp {
+  return prepareWindowPool('maxPool2d', input, options, {});
 }
 
-function prepareAvgPool(input: Tensor, options: AvgPool2dOptions): PreparedOp {
+function prepareAvgPool(options: AvgPool2dOptions, input: Tensor): PreparedOp {
   const { countIncludePad = true, divisorOverride = 0 } = options;
   return prepareWindowPool('avgPool2d', input, options, { countIncludePad, divisor: divisorOverride });
 }
@@ -163,7 +141,7 @@ export function pooledSize(
   return count;
 }
 
-function prepareGlobalPool(input: Tensor, options: OpOptions): PreparedOp {
+function prepareGlobalPool(options: OpOptions, input: Tensor): PreparedOp {
   const [batch, channels, height, width] = sizesOf(input);
   return prepare(
     'globalAvgPool',

@@ -1,4 +1,5 @@
-import { membersOf, optional, SIGNAL, THREADS } from '../arguments/schemas';
+import { checkOptions } from '../arguments/check';
+import { membersOf, optional, type Schema, SIGNAL, THREADS } from '../arguments/schemas';
 import { show } from '../arguments/show';
 import { RepfuseError } from '../errors';
 import type { NativeArguments, NativeOperator } from '../native/addon';
@@ -23,6 +24,7 @@ export const ASYNC_OP_OPTIONS = membersOf<OpOptions & AsyncOpOptions>()({
   threads: optional(THREADS),
   signal: optional(SIGNAL),
 });
+export const NO_OTHER_OPTIONS = [OP_OPTIONS, ASYNC_OP_OPTIONS] as const;
 
 /** A checked call: what to run, on which arguments, into which tensor. */
 export interface PreparedOp {
@@ -39,6 +41,36 @@ export function prepare(
   { threads }: OpOptions,
 ): PreparedOp {
   return { operator, args: { ...args, output: output.data, threads: resolveThreads(threads) }, output };
+}
+
+/** What follows an operator's own arguments: options, which may be left out where none is required. */
+type Options<O> = Record<never, never> extends O ? [options?: O] : [options: O];
+
+/** An operator on the calling thread, and its twin on the pool. */
+export interface EagerOp<A extends readonly unknown[], O extends OpOptions> {
+  readonly run: (...args: [...A, ...Options<O>]) => Float32Tensor;
+  readonly runAsync: (...args: [...A, ...Options<O & AsyncOpOptions>]) => Promise<Float32Tensor>;
+}
+
+/**
+ * @param name as messages say it; `nameAsync` is the twin's
+ * @param prepare checks the arguments, and gets options that are checked
+ * @param schemas of the options of both
+ */
+export function eagerOp<A extends readonly unknown[], O extends OpOptions>(
+  name: string,
+  prepare: (options: O, ...args: A) => PreparedOp,
+  schemas: readonly [Schema<O>, Schema<O & AsyncOpOptions>],
+): EagerOp<A, O> {
+  const at = prepare.length - 1; // where the options stand: behind the arguments
+  const prepared = (options: O, given: readonly unknown[]) => prepare(options, ...(given.slice(0, at) as unknown as A));
+  return {
+    run: (...given) => run(prepared(checkOptions(name, schemas[0], given[at]), given)),
+    runAsync: async (...given) => {
+      const options = checkOptions(`${name}Async`, schemas[1], given[at]);
+      return runAsync(prepared(options, given), options);
+    },
+  };
 }
 
 /** Runs on the calling thread, helped by the pool. */
