@@ -8,6 +8,12 @@ const TIMES = 64;
 /** Largest stride, padding or dilation of a graph. */
 const MOST = 2 ** 31 - 1;
 
+/** What a description holds: vectors of its channels, and every way through its parts. In steps of a budget. */
+export function effortOf({ outChannels, value }: AffineConv): number {
+  const ways = [...value.chains, ...value.biasTerms].reduce((sum, { factors }) => sum + factors.length + 1, 0);
+  return 4 * outChannels + ways / 4;
+}
+
 /** Elements of the weight that a description becomes. */
 export function weightElements({ outChannels, inChannels, groups, kernel }: ConvGeometry): number {
   return outChannels * (inChannels / groups) * elementCount(kernel);

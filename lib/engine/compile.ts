@@ -1,4 +1,5 @@
 import { Merging } from '../algebra/merge';
+import { effortOf } from '../algebra/weight-size';
 import type { RepfuseError } from '../errors';
 import type { Graph, GraphNode } from '../graph';
 import { operatorOf } from '../graph/operators';
@@ -17,10 +18,15 @@ import { isConvolution, ProgramBuilder } from './program-builder';
  */
 export function compileGraph(graph: Graph, tensors: ReadonlyMap<string, Tensor>): Program {
   const known = new KnownValues(graph, tensors);
+  let room = [...tensors.values()].reduce((sum, { size }) => sum + ROOM_FOR_ELEMENT * size, ROOM);
   const merging: Merging<GraphNode> = new Merging({
     nameOf: ({ id }) => id,
     hasOneReader: (id) => known.hasOneReader(id),
     channelsOf: (id) => known.channelsOf(id),
+    excess(conv) {
+      room -= effortOf(conv);
+      return room < 0 ? 'its merge is beyond the budget of a network of this size' : undefined;
+    },
     refused: throwIfUnusable,
     makeMerged: (map) => builder.addConvolution(map),
     makeAlone: (node) => builder.add(node),
@@ -30,11 +36,15 @@ export function compileGraph(graph: Graph, tensors: ReadonlyMap<string, Tensor>)
     const { affine, stages } = operatorOf(node);
     const [input = ''] = node.inputs;
     const map = stages && ({ kind: 'stages', input, stages: stages(node, known.tensor) } as const);
-    const op = map ?? affine?.(node, builder.imageChannels(input), known.weight);
+    const op = map ?? (room > 0 ? affine?.(node, builder.imageChannels(input), known.weight) : undefined);
     if (op === undefined || !merging.take(node, node.id, op)) builder.add(node);
   }
   return builder.finish();
 }
+
+/** What the descriptions of all maps may take (`effortOf`): of any network, and more for each element of its weights. */
+const ROOM = 1 << 24;
+const ROOM_FOR_ELEMENT = 4;
 
 /** What says that two maps are to stay two. */
 const LEFT_APART: ReadonlySet<string> = new Set(['ERR_REPFUSE_INEXACT', 'ERR_REPFUSE_RANGE', 'ERR_REPFUSE_SHAPE']);

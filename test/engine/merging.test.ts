@@ -123,3 +123,18 @@ test('a BatchNorm that cannot be evaluated is named', () => {
     details: { node: 'y', channel: 1 },
   });
 });
+
+test('what a small graph of many channels describes is not held', () => {
+  const nodes = Array.from({ length: 2000 }, (_, i) => ({
+    id: `n${i}`,
+    op: 'binary' as const,
+    inputs: [i === 0 ? 'x' : `n${i - 1}`],
+    function: 'mul' as const,
+    constant: 'c',
+  }));
+  const graph = { input: 'x', output: 'n1999', inputShape: [1e6, 1, 1] as const, nodes };
+  const before = process.memoryUsage().arrayBuffers;
+  const { steps } = compileGraph(graph, new Map([['c', Tensor.f32([1], [2])]]));
+  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(5e8);
+  expect(steps.length).toBeGreaterThan(1900);
+});

@@ -1,7 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import type { AffineConv } from '../../algebra';
 import { type JoinOp, Merging, nodesOf, type PendingMap } from '../../algebra/merge';
-import { weightElements } from '../../algebra/weight-size';
+import { effortOf, weightElements } from '../../algebra/weight-size';
 import { eventLoopPause } from '../../native/event-loop';
 import type { Tensor } from '../../tensor/tensor';
 import { affineStep } from '../affine';
@@ -203,9 +203,3 @@ class Merged {
 const GROWTH = 25;
 
 const BEYOND_BUDGET = 'what it would be folded into is beyond the budget of a model of this size';
-
-/** What a description holds: vectors of its channels, and every way through its parts. */
-function effortOf({ outChannels, value }: AffineConv): number {
-  const ways = [...value.chains, ...value.biasTerms].reduce((sum, { factors }) => sum + factors.length + 1, 0);
-  return 4 * outChannels + ways / 4;
-}
