@@ -137,7 +137,7 @@ export function greatestCommonDivisor(a: number, b: number): number {
   return b === 0 ? a : greatestCommonDivisor(b, a % b);
 }
 
-/** As PyTorch's options. */
+/** Where a convolution is to have its taps, in the words of PyTorch's options. */
 export interface TargetGrid {
   readonly kernel: Pair;
   readonly padding: Padding;

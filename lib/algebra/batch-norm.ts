@@ -11,7 +11,7 @@ import type { Factor } from './chain';
 import { channelVector, finiteVector } from './channel-vector';
 
 export interface NamedOptions {
-  /** For messages. */
+  /** What error messages call it. */
   readonly name?: string | undefined;
 }
 

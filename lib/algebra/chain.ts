@@ -5,7 +5,7 @@ export type Axes = readonly [number, number];
 
 /** A convolution kernel OIHW as it was given, or a depthwise kernel whose every tap is `value` (identity, average pooling). */
 export interface Kernel {
-  /** For messages, such as `rbr_dense.conv.weight`. */
+  /** What error messages call it, such as `rbr_dense.conv.weight`. */
   readonly name: string;
   readonly tensor: Tensor | null;
   readonly value: number;

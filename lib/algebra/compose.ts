@@ -115,7 +115,7 @@ function spread({ chains, bias, biasTerms }: ConvValue, stride: Axes): ConvValue
   };
 }
 
-/** Of all ways through a description, which grow with the square of its length: some 360 convolutions one after the other. */
+/** Factors of all ways through a description, which grow with the square of its length: some 360 convolutions one after the other. */
 const MAX_FACTORS = 1 << 16;
 
 function through(outer: Chain, inner: Chain): Chain {

@@ -7,7 +7,7 @@ import { convKeys, type ResolvedBranch } from '../families/stages';
 export interface BlockStructure {
   /** Names its tensors. */
   readonly rule: FamilyRule;
-  /** Those of the rule's branches that it has. */
+  /** The branches of the rule that it has. */
   readonly branches: readonly ResolvedBranch[];
   readonly activation: 'none' | 'relu';
   readonly squeezeExcite?: SqueezeExciteRule | null;

@@ -28,7 +28,7 @@ export interface BlockOptions {
   readonly seed?: number | undefined;
 }
 
-/** Their schemas. */
+/** Schemas of `BlockOptions`. */
 export const BLOCK_OPTIONS = {
   inChannels: CHANNELS,
   outChannels: CHANNELS,

@@ -5,7 +5,7 @@ export interface WriteOptions extends NewFileOptions {
   readonly onProgress?: ((progress: { phase: 'write'; done: number; total: number }) => void) | undefined;
 }
 
-/** Their schemas. */
+/** Schemas of `WriteOptions`. */
 export const WRITE_OPTIONS = {
   force: optional(BOOLEAN),
   durable: optional(BOOLEAN),

@@ -32,7 +32,7 @@ export interface FindOptions {
   readonly keyless?: KeylessAnswers | undefined;
 }
 
-/** Their schemas; rules, and what names mean, are looked at by `checkFindOptions`. */
+/** Schemas of `FindOptions`; rules, and what names mean, are looked at by `checkFindOptions`. */
 export const FIND_OPTIONS = {
   eps: optional(eitherOf("a finite number of at least 0, or 'auto',", number(0), oneOf(['auto']))),
   families: optional(TEXTS),

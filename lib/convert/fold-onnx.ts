@@ -86,7 +86,7 @@ export async function inspectOnnx(from: Source, source: RandomAccess, options: F
   };
 }
 
-/** Of a report on a checkpoint, what a model has nothing of. */
+/** What a report on a checkpoint tells, and a model has nothing of. */
 const NO_CHECKPOINT = {
   format: 'onnx',
   keyPath: [],

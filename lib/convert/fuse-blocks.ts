@@ -9,7 +9,7 @@ import type { BlockReport } from './report';
 
 export interface FuseProgress {
   readonly phase: 'fuse';
-  /** Blocks. */
+  /** Blocks that are fused. */
   readonly done: number;
   readonly total: number;
   readonly block: string;

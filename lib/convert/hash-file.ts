@@ -4,10 +4,10 @@ import { Worker } from 'node:worker_threads';
 import { inputOf, type Source } from '../checkpoint/files/source';
 import { RepfuseError } from '../errors';
 
-/** Smaller files are hashed between other work sooner than a thread has started. */
-const SMALL = 1 << 26;
+/** Bytes of a file that is hashed here, between other work: sooner than a thread has started. */
+const MAX_HASHED_HERE = 1 << 26;
 const CHUNK = 1 << 20;
-/** Some milliseconds. */
+/** Bytes that are hashed before the event loop turns: some milliseconds. */
 const HASHED_AT_ONCE = 1 << 23;
 
 /** Runs on a thread of its own: hashing takes longer than fusing, and node:crypto hashes on the calling thread. */
@@ -53,7 +53,7 @@ export function startHashing(source: Source): Hashing {
   return { digest: told, stop };
 }
 
-/** Of bytes in memory, a part at a time: they may be many. */
+/** The digest of bytes in memory, a part at a time: they may be many. */
 async function hashBytes(bytes: Uint8Array, isStopped: () => boolean): Promise<string> {
   const hash = createHash('sha256');
   for (let at = 0; at < bytes.length; at += HASHED_AT_ONCE) {
@@ -68,7 +68,7 @@ async function hashBytes(bytes: Uint8Array, isStopped: () => boolean): Promise<s
 async function hashSmall(file: string): Promise<string | undefined> {
   const handle = await open(file);
   try {
-    if ((await handle.stat()).size > SMALL) return undefined;
+    if ((await handle.stat()).size > MAX_HASHED_HERE) return undefined;
     const hash = createHash('sha256');
     const bytes = new Uint8Array(CHUNK);
     for (;;) {

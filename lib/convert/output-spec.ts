@@ -26,7 +26,7 @@ export interface OutputOptions {
   readonly keys?: 'native' | 'plain' | undefined;
 }
 
-/** Their schemas. */
+/** Schemas of `OutputOptions`. */
 export const OUTPUT_OPTIONS = {
   dtype: optional(oneOf(['f32', 'f16', 'bf16', 'keep'])),
   format: optional(oneOf(['safetensors', 'torch', 'npz', 'onnx'])),

@@ -25,7 +25,7 @@ export interface BlockReport {
   /** Dotted path, '' at the root. */
   readonly prefix: string;
   readonly family: string;
-  /** Of a deploy form that several systems share: their families. */
+  /** The families that share this deploy form, where there are several. */
   readonly mayBe?: readonly string[];
   /** The form in which the file holds it. */
   readonly form: 'train' | 'deploy' | 'mixed';

@@ -35,11 +35,11 @@ import { type EngineValue, valuesOf } from './values';
 
 /** Bytes that an engine holds. */
 export interface EngineMemory {
-  /** As they came, to be packed for further shapes. */
+  /** Weights as they came, to be packed for further shapes. */
   readonly sourceWeights: number;
-  /** In the order in which kernels read them; Winograd's are larger. */
+  /** Weights in the order in which kernels read them; Winograd's are larger. */
   readonly packedWeights: number;
-  /** Of all plans and of runs that overlap. */
+  /** Values of all plans, and of runs that overlap. */
   readonly activations: number;
   readonly workspace: number;
 }

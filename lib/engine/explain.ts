@@ -3,20 +3,20 @@ import { peakMacs } from './peak';
 
 /** One step of a plan, as `explain` tells it. */
 export interface EngineStep {
-  /** Of the graph's node. */
+  /** Name of the graph's node. */
   readonly layer: string;
   readonly kernel: string;
   /** Shape of the result: [N, C, H, W], [N, features], or of any tensor. */
   readonly output: readonly number[];
   /** Multiply-accumulates of the plain definition. */
   readonly macs: number;
-  /** Of the packed weights. */
+  /** Bytes of its packed weights. */
   readonly weightBytes: number;
   /** Seconds on one thread by the table of rates; null where there is no choice of kernels. */
   readonly estimate: number | null;
   /** Seconds of the fastest run so far; null before the first. */
   readonly seconds: number | null;
-  /** Of the machine's peak, by the multiply-accumulates of the plain definition: Winograd's can exceed 1. Null before a run. */
+  /** The part of the machine's peak that it reached, by the multiply-accumulates of the plain definition: Winograd's can exceed 1. Null before a run. */
   readonly shareOfPeak: number | null;
 }
 

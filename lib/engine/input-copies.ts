@@ -1,7 +1,7 @@
 import { adviseHugePages } from '../native/huge-pages';
 
-/** Buffers kept for later. */
-const KEPT = 4;
+/** Buffers that are kept to be used again. */
+const MAX_KEPT = 4;
 
 /** Copies of inputs, in memory that is used again: fresh pages can take as long as a small network. */
 export class InputCopies {
@@ -16,7 +16,7 @@ export class InputCopies {
 
   release(copy: Float32Array): void {
     this.free.push(copy);
-    if (this.free.length > KEPT) this.free.shift();
+    if (this.free.length > MAX_KEPT) this.free.shift();
   }
 }
 

@@ -7,7 +7,7 @@ import { channelCounts } from './channels';
 
 /** What is known of a graph's values before it runs, by id. */
 export class KnownValues {
-  /** As given, but for nodes from which no path leads to an output. */
+  /** The given graph without the nodes from which no path leads to an output. */
   readonly graph: Graph;
   private readonly channels: ReadonlyMap<string, number>;
   private readonly ranks: ReadonlyMap<string, number>;

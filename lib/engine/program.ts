@@ -3,7 +3,7 @@ import type { NativeStep } from '../ops/tensor-op';
 
 /** One operator of a program. What its kind does not use is left out. */
 export interface ProgramStep extends Omit<NativeStep, 'activation' | 'alpha' | 'beta'> {
-  /** Of the graph's node, or of the last of those that became one. */
+  /** Name of the graph's node, or of the last of those that became one. */
   readonly name: string;
   /** Values: 0 is the input, i + 1 what step i makes. A convolution adds its second input before the activation. */
   readonly inputs: readonly number[];

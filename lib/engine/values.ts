@@ -4,7 +4,7 @@ import type { TensorStub } from '../tensor/schemas';
 /** An input or output of an engine. */
 export interface EngineValue {
   readonly name: string;
-  /** Of what runs give, and take (they widen half types). */
+  /** Type of the elements. A run takes half types too, and widens them. */
   readonly dtype: 'F32';
   /**
    * A size, the name of one that is open (`'N'` is the number of images, `'4 N'` four times as many), or null; null as a whole where the

@@ -16,5 +16,5 @@ export function configuredEps(texts: ReadonlyMap<string, string>): EpsChoice[] {
   return [...values].map(([value, name]) => ({ value, source: `norm_cfg of ${name}` }));
 }
 
-/** As Python writes it, or as JSON: `norm_cfg=dict(type='BN', eps=0.001)`, `'norm_cfg': {'type': 'BN'}`. */
+/** A BatchNorm's configuration, as Python or JSON writes it: `norm_cfg=dict(type='BN', eps=0.001)`, `'norm_cfg': {'type': 'BN'}`. */
 const NORM_CFG = /norm_cfg['"]?\s*[=:]\s*(?:dict\(|\{)([^(){}]*)[)}]/g;

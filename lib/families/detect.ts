@@ -19,7 +19,7 @@ import { type BlockKeys, expectedAfter, expectedBranches, isFound, possibleKeys,
 export interface DetectedBlock {
   /** Dotted path of the block, '' at the root; that of its convolution where several share a path. */
   readonly prefix: string;
-  /** Of a deploy form all that it may be of, joined by ` or `. */
+  /** The family; of a deploy form all families that it may be of, joined by ` or `. */
   readonly family: string;
   /** One word: the family, or of those that a deploy form may be of the one that the others took its keys from. */
   readonly shortFamily: string;
@@ -45,7 +45,7 @@ export interface DetectedBlock {
   /** Input channels of one group; times `groups` where those are known. */
   readonly inPerGroup: number;
   readonly kernel: readonly [number, number];
-  /** Of the fused weight: OIHW, or [out, in] where the main layer is linear. */
+  /** Shape of the fused weight: OIHW, or [out, in] where the main layer is linear. */
   readonly weightShape: readonly number[];
   /** null where no tensor fixes it: then the fused values do not depend on it. */
   readonly groups: number | null;

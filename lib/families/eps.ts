@@ -10,7 +10,7 @@ export type KnownEps = (batchNorm: string) => EpsChoice | undefined;
 /** What decides the eps of one block. */
 export interface EpsQuestion {
   readonly rule: FamilyRule;
-  /** Of the block's keys, with its dot. */
+  /** What the block's keys begin with, its dot included. */
   readonly prefix: string;
   /** Overrides everything. */
   readonly option: number | undefined;

@@ -15,12 +15,12 @@ export function kernelShape({ shape }: Tensor): Kernel {
 export interface FusedShape {
   /** The block's kernel: branches are aligned to its height and width, a sum yields its output channels. */
   readonly block: Kernel;
-  /** Of the branches; null where no tensor fixes them: then the fused values do not depend on them. */
+  /** Groups of the branches; null where no tensor fixes them: then the fused values do not depend on them. */
   readonly groups: number | null;
   /** The fused convolution. */
   readonly fused: Kernel;
   readonly fusedGroups: number | null;
-  /** Of the fused weight: OIHW, or [out, in] where the main layer is linear. */
+  /** Shape of the fused weight: OIHW, or [out, in] where the main layer is linear. */
   readonly weightShape: readonly number[];
 }
 

@@ -6,7 +6,7 @@
  * `ERBlock_#` is found in `backbone.ERBlock_2.0.rbr_dense.conv.weight`. Signs are names of modules, which stay in deploy form.
  */
 export interface NetworkRule {
-  /** As reported. */
+  /** Its name in reports. */
   readonly network: string;
   /** Where its code is. */
   readonly source: string;

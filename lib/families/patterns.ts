@@ -11,7 +11,7 @@ export interface Pattern {
 const MOST = 1000;
 const known = new Map<string, Pattern>();
 
-/** Those of our own rules, which are known to be harmless: they run on the engine of the language. */
+/** Patterns of our own rules are known to be harmless: they run on JavaScript's own engine. */
 const own = new Set(
   FAMILY_RULES.flatMap(({ path, doubt, epsEvidence = [] }) => [
     path,

@@ -20,7 +20,7 @@ export interface BlockProblem {
 /** A block in training form, as far as its keys tell. */
 export interface BlockCandidate {
   readonly rule: FamilyRule;
-  /** Of its keys, with its dot. */
+  /** What its keys begin with, the dot included. */
   readonly prefix: string;
   readonly branches: readonly ResolvedBranch[];
   readonly after: readonly StageRule[];

@@ -84,7 +84,7 @@ export interface DoubtRule {
 export type BranchRole = 'main' | 'pointwise' | 'vertical' | 'horizontal' | 'identity' | 'average' | 'sequential';
 
 export interface BranchRule {
-  /** As reported. */
+  /** Its name in reports. */
   readonly name: string;
   readonly role: BranchRole;
   /**
@@ -123,7 +123,7 @@ export interface ConvRule {
   readonly linear?: boolean;
   /** Height and width that the kernel must have, where they tell systems apart; a number may be `{k}`. */
   readonly kernel?: readonly [number | string, number | string];
-  /** Of an `aligned` kernel, where it is not the block's: a number, or `{d}`. */
+  /** Dilation of an `aligned` kernel, where it is not the block's: a number, or `{d}`. */
   readonly dilation?: number | string;
 }
 

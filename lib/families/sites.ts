@@ -6,7 +6,7 @@ import { requiredKeys } from './stages';
 
 /** A place where a block may be. */
 export interface Site {
-  /** Of the block's keys, with its dot. */
+  /** What the block's keys begin with, its dot included. */
   readonly prefix: string;
   /** The rule, with its number filled in where it holds once for each. */
   readonly rule: FamilyRule & { readonly numbered?: boolean };

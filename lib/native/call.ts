@@ -2,7 +2,7 @@ import { type ErrorCode, RepfuseError } from '../errors';
 import type { NativeArguments, NativeCall, NativeOperator, NativeStatus } from './addon';
 import { loadAddon } from './load';
 
-/** In the order of `Code` in native/include/repfuse/status.h. */
+/** Error codes by the native status, in the order of `Code` in native/include/repfuse/status.h. */
 const STATUS_CODES: readonly ErrorCode[] = [
   'ERR_REPFUSE_NATIVE', // kOk, never an error
   'ERR_REPFUSE_INVALID_ARGUMENT',

@@ -14,7 +14,7 @@ const TIMES_INPUT = 4096;
 /** A generator makes images of a few numbers: its weights tell how large it is. */
 const TIMES_WEIGHTS = 256;
 const LEAST = 128 * 2 ** 20;
-/** Of the memory that the process may use. */
+/** The part of the memory that the process may use which a run may take. */
 const SHARE = 0.9;
 
 /**

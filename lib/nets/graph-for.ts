@@ -12,7 +12,7 @@ export interface GraphOptions {
   readonly arch?: NetName | undefined;
 }
 
-/** Their schemas: a graph is parsed, a name looked up, when it is used. */
+/** Schemas of `GraphOptions`: a graph is parsed, a name looked up, when it is used. */
 export const GRAPH_OPTIONS = { graph: unchecked<unknown>(), arch: optional(TEXT as Schema<NetName>) } as const;
 
 /**

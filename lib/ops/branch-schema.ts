@@ -24,7 +24,7 @@ const scale = {
 } as const;
 const averagePool = { kernel: TWO, stride: TWO, padding: PADDING4, countIncludePad: BOOLEAN } as const;
 
-/** Of stages on their own, of which only the members count that they have. */
+/** Schemas of the two stages that are also taken on their own, whatever their `kind` says. */
 export const CONV_STAGE = membersOf<Omit<ConvStage, 'kind'>>()(conv2d);
 export const SCALE_STAGE = membersOf<Omit<ScaleStage, 'kind'>>()(scale);
 

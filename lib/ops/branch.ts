@@ -97,7 +97,7 @@ export function inputChannels(branch: Branch): number | undefined {
   return undefined;
 }
 
-/** Those of an average pooling. */
+/** The options of an average pooling that a stage has. */
 export function windowOf({ kernel, stride, padding, countIncludePad }: Extract<Stage, { kind: 'avg_pool2d' }>) {
   return { kernel, stride, padding, countIncludePad };
 }

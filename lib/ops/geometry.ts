@@ -9,7 +9,7 @@ export type Padding = Pair | Padding4;
 
 /** Far beyond any image, and exact when multiplied by another. */
 const MAX_CHANNELS = 2 ** 24;
-/** Of kernels, strides, paddings and dilations: that of graphs, and of ONNX in 32 bits. Their products are compared with sizes only. */
+/** The largest kernel, stride, padding or dilation: also that of graphs, and of ONNX in 32 bits. Their products are only compared with sizes. */
 const LARGEST = 2 ** 31 - 1;
 
 function areWithin(list: unknown, lengths: readonly number[], least: number): boolean {
@@ -20,10 +20,10 @@ function isWithin(item: unknown, least: number): boolean {
   return Number.isSafeInteger(item) && (item as number) >= least && (item as number) <= LARGEST;
 }
 
-/** Of channels, and groups of them. */
+/** A number of channels, or of groups of them. */
 export const CHANNELS = integer(1, MAX_CHANNELS);
 
-/** Of kernels, strides and dilations. */
+/** A kernel, stride or dilation. */
 export const PAIR: Schema<Pair> = value(
   'an integer of at least 1, or two,',
   (pair) => isWithin(pair, 1) || areWithin(pair, [2], 1),
@@ -34,7 +34,7 @@ export const PADDING: Schema<Padding> = value(
   (padding) => isWithin(padding, -LARGEST) || areWithin(padding, [2, 4], -LARGEST),
 );
 
-/** Of a checked branch: every side. */
+/** The padding of a stage, which tells every side. */
 export const PADDING4: Schema<Padding4> = value('four integers', (padding) => areWithin(padding, [4], -LARGEST));
 export const TWO: Schema<readonly [number, number]> = value('two integers of at least 1', (pair) =>
   areWithin(pair, [2], 1),

@@ -96,7 +96,7 @@ function cutShort(
 interface Window {
   readonly dtype: DType;
   readonly key: string;
-  /** In elements, as are the strides. */
+  /** Where the tensor begins in its storage, in elements, as are the strides. */
   readonly offset: number;
   readonly shape: readonly number[];
   readonly stride: readonly number[];

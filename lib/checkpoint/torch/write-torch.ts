@@ -9,7 +9,7 @@ import { WRITE_OPTIONS, type WriteOptions } from '../write-options';
 import { ZipWriter } from '../zip/zip-writer';
 import { storageClass, torchName } from './torch-pickle';
 
-/** As torch.save aligns storages. */
+/** Bytes that storages are aligned to, as torch.save does. */
 const ALIGNMENT = 64;
 const FOLDER = 'archive';
 

@@ -14,7 +14,7 @@ export interface LocalEntry {
   readonly name: string;
   /** Bytes as stored. */
   readonly size: number;
-  /** Those that the file has of them. */
+  /** Bytes of it that the file has. */
   readonly left: number;
 }
 

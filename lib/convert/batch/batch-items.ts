@@ -7,7 +7,7 @@ import type { OutputSpec } from '../output-spec';
 
 /** One file of a batch. */
 export interface BatchItem {
-  /** As given. */
+  /** The input, as it was given. */
   readonly file: string;
   /** Below the folder that all files have in common, with `/`: its name in reports. */
   readonly name: string;

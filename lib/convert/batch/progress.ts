@@ -11,7 +11,7 @@ export interface BatchProgress {
   readonly totalBytes: number;
   readonly filesPerSecond: number;
   readonly bytesPerSecond: number;
-  /** By the bytes that are left; null before the first file has ended. */
+  /** Estimated from the bytes that are left; null before the first file has ended. */
   readonly secondsLeft: number | null;
   /** The file that has just ended. */
   readonly file?: string;

@@ -3,7 +3,7 @@ import type { ConvertReport } from '../report';
 
 /** What became of one file. */
 export interface BatchResult {
-  /** As given. */
+  /** The input, as it was given. */
   readonly file: string;
   /** Below the folder that all files have in common. */
   readonly name: string;
@@ -18,6 +18,6 @@ export interface BatchResult {
   readonly milliseconds: number;
   /** Without `failed` and `skipped`. */
   readonly report?: ConvertReport;
-  /** Of `failed`. */
+  /** Why the file `failed`. */
   readonly error?: { readonly code: ErrorCode | 'UNEXPECTED'; readonly message: string; readonly details: object };
 }

@@ -182,7 +182,7 @@ async function assignLayers(
 /** Elements of a weight that are looked at: enough to tell trained weights apart. */
 const SAMPLES = 256;
 
-/** Of a block's fused tensors; undefined for one whose values cannot be fused, which its verification tells. */
+/** Samples of a block's fused tensors; undefined where its values cannot be fused, which its verification tells. */
 async function samplesOfBlock(
   block: DetectedBlock,
   { tensors }: Checkpoint,
@@ -216,7 +216,7 @@ function isZero(tensor: Tensor): boolean {
   return toFloat32(tensor).every((value) => value === 0);
 }
 
-/** Of the peak: weights are the same bytes, or were rounded to a type of fewer. */
+/** What rounding to a half type changes of a weight, relative to its peak; other weights are the same bytes. */
 const ROUNDING: Readonly<Partial<Record<DType, number>>> = { F16: 2 ** -10, BF16: 2 ** -7 };
 const EQUAL = 2 ** -23;
 

@@ -9,7 +9,7 @@ type Node = OnnxModel['proto']['graph']['node'][number];
 export interface ModelLayer {
   /** `Conv "name"`. */
   readonly node: string;
-  /** Of the constant that its weight is. */
+  /** Name of the constant that is its weight. */
   readonly name: string;
   readonly weight: Tensor;
   readonly bias: Tensor | null;
@@ -28,9 +28,9 @@ export interface ModelConstant {
 
 /** What of a model can be compared with a state dict. */
 export interface ModelWeights {
-  /** Of the given model, then those that folding makes. */
+  /** Layers of the given model, then those that folding makes. */
   readonly layers: readonly ModelLayer[];
-  /** Of the given model. */
+  /** Constants of the given model. */
   readonly constants: readonly ModelConstant[];
 }
 
@@ -76,7 +76,7 @@ function matrix(weight: Tensor, rowsAreOutputs: boolean): Layer | undefined {
   return { weight: new Tensor(rows.dtype, [...rows.shape, 1, 1], rows.data), groups: 1 };
 }
 
-/** Of any type. */
+/** The transpose of a matrix of any type. */
 export function transposedMatrix({ dtype, shape, data }: Tensor): Tensor {
   const [rows, columns] = shape as [number, number];
   const out = data.slice() as Float32Array;

@@ -20,7 +20,7 @@ interface RunOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Of the peak of an output: what rounding makes of networks of a hundred layers stays a tenth below. */
+/** Allowed error of an output, relative to its peak: ten times what rounding makes of networks of a hundred layers. */
 const BOUND = 2e-5;
 
 /**

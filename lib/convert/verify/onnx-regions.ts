@@ -16,7 +16,7 @@ import { Tensor } from '../../tensor/tensor';
 import { depthOf, magnitudesOf, type Network } from './magnitudes';
 import type { OnnxValueCheck } from './report';
 
-/** Of one rounding operator, relative to the sum of magnitudes of its terms (docs/precision.md). */
+/** Error of one operator that rounds, relative to the sum of magnitudes of its terms (docs/precision.md). */
 const ROUNDING = 2.5e-7;
 /** Input channels of a group that one image lights at least: with few at a time one wrong weight is not drowned by the others. */
 const LIT_CHANNELS = 8;

@@ -13,11 +13,14 @@ import type { OnnxValueCheck, OnnxVerification } from './report';
 export interface VerifyOnnxOptions extends Pick<FoldOptions, 'threads' | 'signal'> {
   /** One bound for all values, in place of their own. */
   readonly tolerance?: number | undefined;
-  /** Of the images. Default 1. */
+  /** Seed of the images. Default 1. */
   readonly seed?: number | undefined;
 }
 
-/** Of the peak: what rounding makes of networks of a hundred layers stays a tenth below, a wrong weight is a thousand times larger. */
+/**
+ * Allowed error of an output, relative to its peak: ten times what rounding makes of networks of a hundred layers, a thousandth of what a
+ * wrong weight does.
+ */
 const BOUND = 2e-5;
 /** Where values cancel: of what the given model's own outputs move when its weights do by a unit in the last place. */
 const NOISE = 16;

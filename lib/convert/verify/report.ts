@@ -7,7 +7,7 @@ import type { BlockVerification } from './verify-block';
 /** A value of both models: an output of the whole, beside what the given model's operators make of it one by one, or a region run alone. */
 export interface OnnxValueCheck {
   readonly value: string;
-  /** Of the model, or of nodes that were folded. */
+  /** An output of the model, or a region of nodes that were folded. */
   readonly of: 'output' | 'region';
   /**
    * Errors of the given and the folded form, each compiled by the engine: of an output max |difference| over the peak, of a region the largest
@@ -15,7 +15,7 @@ export interface OnnxValueCheck {
    */
   readonly given: number;
   readonly folded: number;
-  /** Of `folded`. */
+  /** Allowed error of the folded form. */
   readonly bound: number;
   readonly equal: boolean;
   /** Why it could not be compared. */
@@ -27,7 +27,7 @@ export interface OnnxVerification {
   readonly input: readonly number[];
   /** Why the whole models were not run: then only their regions were. */
   readonly notRun: string | null;
-  /** Of outputs, relative to the peak, where nothing cancels. */
+  /** Allowed error of outputs where nothing cancels, relative to the peak. */
   readonly bound: number;
   /** The outputs, then what every folded region makes. An output that a region makes stands as the region only where that differs. */
   readonly values: readonly OnnxValueCheck[];
@@ -62,7 +62,7 @@ export interface NetworkVerification {
   readonly problem?: string;
 }
 
-/** Of two checkpoints, or of anything else, then without blocks; of two ONNX models with what only those tell. */
+/** What `verify` found. Only two checkpoints have blocks; two ONNX models tell the rest of `OnnxVerification` too. */
 export interface VerifyReport extends Partial<Omit<OnnxVerification, 'equal'>> {
   readonly equal: boolean;
   /** The option: what every block's `relative` may be; null where each block has its own bound. */
