@@ -101,6 +101,20 @@ export interface BranchRule {
   readonly chains: readonly (readonly StageRule[])[];
 }
 
+/** A branch in one row. */
+export const branch = (
+  name: string,
+  role: BranchRole,
+  presence: BranchRule['presence'],
+  ...chains: readonly (readonly StageRule[])[]
+): BranchRule => ({ name, role, presence, chains });
+
+/** The commonest chain: a convolution on the block's input, then its BatchNorm. Key prefixes of both. */
+export const convBn = (conv: string, batchNorm: string, about: Partial<ConvRule> = {}): readonly StageRule[] => [
+  { conv, geometry: 'aligned', ...about },
+  { batchNorm },
+];
+
 export type StageRule = ConvRule | BatchNormRule | ScaleRule | BiasRule | PadBorderRule | AveragePoolRule;
 
 /**

@@ -1,4 +1,4 @@
-import type { FamilyRule } from '../rule';
+import { branch, convBn, type FamilyRule } from '../rule';
 
 /** The authors' asymmetric convolution block; that of 2019 has 3x1 and 1x3 kernels whatever K. */
 export const ACNET: FamilyRule = {
@@ -6,24 +6,9 @@ export const ACNET: FamilyRule = {
   source: 'Ding et al., ACNet, ICCV 2019; DingXiaoH/ACNet',
   anchor: 'square_conv.weight',
   branches: [
-    {
-      name: 'square',
-      role: 'main',
-      presence: 'required',
-      chains: [[{ conv: 'square_conv', geometry: 'aligned' }, { batchNorm: 'square_bn' }]],
-    },
-    {
-      name: 'ver',
-      role: 'vertical',
-      presence: 'required',
-      chains: [[{ conv: 'ver_conv', geometry: 'aligned' }, { batchNorm: 'ver_bn' }]],
-    },
-    {
-      name: 'hor',
-      role: 'horizontal',
-      presence: 'required',
-      chains: [[{ conv: 'hor_conv', geometry: 'aligned' }, { batchNorm: 'hor_bn' }]],
-    },
+    branch('square', 'main', 'required', convBn('square_conv', 'square_bn')),
+    branch('ver', 'vertical', 'required', convBn('ver_conv', 'ver_bn')),
+    branch('hor', 'horizontal', 'required', convBn('hor_conv', 'hor_bn')),
   ],
   // The 2019 code can normalise the sum too; its own converter forgets that one.
   after: [{ batchNorm: 'last_bn', optional: true }],

@@ -1,4 +1,4 @@
-import type { FamilyRule } from '../rule';
+import { branch, convBn, type FamilyRule } from '../rule';
 
 const ARTICLE = 'xmu-xiaoma666/External-Attention-pytorch, model/rep';
 
@@ -9,24 +9,9 @@ export const ARTICLE_ACNET: FamilyRule = {
   anchor: 'brb_3x3.conv.weight',
   distinguishedBy: ['brb_1x3.conv.weight', 'brb_3x1.conv.weight'],
   branches: [
-    {
-      name: 'brb_1x3',
-      role: 'horizontal',
-      presence: 'required',
-      chains: [[{ conv: 'brb_1x3.conv', geometry: 'aligned' }, { batchNorm: 'brb_1x3.bn' }]],
-    },
-    {
-      name: 'brb_3x1',
-      role: 'vertical',
-      presence: 'required',
-      chains: [[{ conv: 'brb_3x1.conv', geometry: 'aligned' }, { batchNorm: 'brb_3x1.bn' }]],
-    },
-    {
-      name: 'brb_3x3',
-      role: 'main',
-      presence: 'required',
-      chains: [[{ conv: 'brb_3x3.conv', geometry: 'aligned' }, { batchNorm: 'brb_3x3.bn' }]],
-    },
+    branch('brb_1x3', 'horizontal', 'required', convBn('brb_1x3.conv', 'brb_1x3.bn')),
+    branch('brb_3x1', 'vertical', 'required', convBn('brb_3x1.conv', 'brb_3x1.bn')),
+    branch('brb_3x3', 'main', 'required', convBn('brb_3x3.conv', 'brb_3x3.bn')),
   ],
   deploy: { weight: 'brb_rep.weight', bias: 'brb_rep.bias' },
   deployIsEvident: true,
@@ -40,19 +25,9 @@ export const ARTICLE_REPVGG: FamilyRule = {
   source: ARTICLE,
   anchor: 'brb_3x3.conv.weight',
   branches: [
-    {
-      name: 'brb_1x1',
-      role: 'pointwise',
-      presence: 'required',
-      chains: [[{ conv: 'brb_1x1.conv', geometry: 'aligned' }, { batchNorm: 'brb_1x1.bn' }]],
-    },
-    {
-      name: 'brb_3x3',
-      role: 'main',
-      presence: 'required',
-      chains: [[{ conv: 'brb_3x3.conv', geometry: 'aligned' }, { batchNorm: 'brb_3x3.bn' }]],
-    },
-    { name: 'brb_identity', role: 'identity', presence: 'optional', chains: [[{ batchNorm: 'brb_identity' }]] },
+    branch('brb_1x1', 'pointwise', 'required', convBn('brb_1x1.conv', 'brb_1x1.bn')),
+    branch('brb_3x3', 'main', 'required', convBn('brb_3x3.conv', 'brb_3x3.bn')),
+    branch('brb_identity', 'identity', 'optional', [{ batchNorm: 'brb_identity' }]),
   ],
   deploy: { weight: 'brb_rep.weight', bias: 'brb_rep.bias' },
   deployIsEvident: true,

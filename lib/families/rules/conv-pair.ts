@@ -1,4 +1,4 @@
-import type { FamilyRule } from '../rule';
+import { branch, convBn, type FamilyRule } from '../rule';
 
 /** A 3x3 and a 1x1 convolution called conv1 and conv2: parallel in these systems, one after the other in many networks. */
 const PAIR = {
@@ -20,18 +20,8 @@ export const RT_DETR: FamilyRule = {
   family: 'rt-detr',
   source: 'lyuwenyu/RT-DETR, hybrid_encoder.py; Peterande/D-FINE',
   branches: [
-    {
-      name: 'conv1',
-      role: 'main',
-      presence: 'required',
-      chains: [[{ conv: 'conv1.conv', geometry: 'aligned', kernel: [3, 3] }, { batchNorm: 'conv1.norm' }]],
-    },
-    {
-      name: 'conv2',
-      role: 'pointwise',
-      presence: 'required',
-      chains: [[{ conv: 'conv2.conv', geometry: 'aligned', kernel: [1, 1] }, { batchNorm: 'conv2.norm' }]],
-    },
+    branch('conv1', 'main', 'required', convBn('conv1.conv', 'conv1.norm', { kernel: [3, 3] })),
+    branch('conv2', 'pointwise', 'required', convBn('conv2.conv', 'conv2.norm', { kernel: [1, 1] })),
   ],
   eps: 1e-5,
 };
@@ -42,12 +32,7 @@ export const REPCONV: FamilyRule = {
   family: 'repconv',
   source: 'ultralytics, nn/modules/conv.py (RepConv); YOLOv9 (RepConvN); PaddleDetection, cspresnet.py (RepVggBlock)',
   branches: [
-    {
-      name: 'conv1',
-      role: 'main',
-      presence: 'required',
-      chains: [[{ conv: 'conv1.conv', geometry: 'aligned', kernel: [3, 3] }, { batchNorm: 'conv1.bn' }]],
-    },
+    branch('conv1', 'main', 'required', convBn('conv1.conv', 'conv1.bn', { kernel: [3, 3] })),
     {
       name: 'conv2',
       role: 'pointwise',
@@ -60,7 +45,7 @@ export const REPCONV: FamilyRule = {
         ],
       ],
     },
-    { name: 'bn', role: 'identity', presence: 'optional', chains: [[{ batchNorm: 'bn' }]] },
+    branch('bn', 'identity', 'optional', [{ batchNorm: 'bn' }]),
   ],
   eps: 1e-5,
 };
@@ -99,24 +84,12 @@ export const REPOPT: FamilyRule = {
   anchor: 'conv.weight',
   distinguishedBy: ['scale_1x1.weight', 'scale_conv.weight'],
   branches: [
-    {
-      name: 'conv',
-      role: 'main',
-      presence: 'required',
-      chains: [[{ conv: 'conv', geometry: 'aligned' }, { scale: 'scale_conv.weight' }]],
-    },
-    {
-      name: 'conv_1x1',
-      role: 'pointwise',
-      presence: 'required',
-      chains: [[{ conv: 'conv_1x1', geometry: 'aligned' }, { scale: 'scale_1x1.weight' }]],
-    },
-    {
-      name: 'scale_identity',
-      role: 'identity',
-      presence: 'optional',
-      chains: [[{ scale: 'scale_identity.weight' }]],
-    },
+    branch('conv', 'main', 'required', [{ conv: 'conv', geometry: 'aligned' }, { scale: 'scale_conv.weight' }]),
+    branch('conv_1x1', 'pointwise', 'required', [
+      { conv: 'conv_1x1', geometry: 'aligned' },
+      { scale: 'scale_1x1.weight' },
+    ]),
+    branch('scale_identity', 'identity', 'optional', [{ scale: 'scale_identity.weight' }]),
   ],
   after: [{ batchNorm: 'bn' }],
   deploy: { weight: 'conv.weight', bias: 'conv.bias' },

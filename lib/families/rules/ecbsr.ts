@@ -1,4 +1,4 @@
-import type { BranchRule, FamilyRule } from '../rule';
+import { type BranchRule, branch, type FamilyRule } from '../rule';
 
 /** A 1x1 convolution, a frame of its bias, then a depthwise edge filter: mask times scale, plus bias. */
 const edge = (name: string): BranchRule => ({
@@ -23,23 +23,16 @@ export const ECBSR: FamilyRule = {
   anchor: 'conv3x3.weight',
   distinguishedBy: ['conv1x1_3x3.k0', 'conv1x1_sbx.k0', 'conv1x1_sby.k0', 'conv1x1_lpl.k0'],
   branches: [
-    { name: 'conv3x3', role: 'main', presence: 'required', chains: [[{ conv: 'conv3x3', geometry: 'aligned' }]] },
-    {
-      name: 'conv1x1_3x3',
-      role: 'sequential',
-      presence: 'required',
-      chains: [
-        [
-          { conv: { weight: 'conv1x1_3x3.k0', bias: 'conv1x1_3x3.b0' }, geometry: 'pointwise' },
-          { padBorder: true },
-          { conv: { weight: 'conv1x1_3x3.k1', bias: 'conv1x1_3x3.b1' }, geometry: 'valid' },
-        ],
-      ],
-    },
+    branch('conv3x3', 'main', 'required', [{ conv: 'conv3x3', geometry: 'aligned' }]),
+    branch('conv1x1_3x3', 'sequential', 'required', [
+      { conv: { weight: 'conv1x1_3x3.k0', bias: 'conv1x1_3x3.b0' }, geometry: 'pointwise' },
+      { padBorder: true },
+      { conv: { weight: 'conv1x1_3x3.k1', bias: 'conv1x1_3x3.b1' }, geometry: 'valid' },
+    ]),
     edge('sbx'),
     edge('sby'),
     edge('lpl'),
-    { name: 'input', role: 'identity', presence: 'keyless', chains: [[]] },
+    branch('input', 'identity', 'keyless', []),
   ],
   deploy: { weight: 'conv3x3.weight', bias: 'conv3x3.bias' },
   deployIsEvident: false,

@@ -1,4 +1,4 @@
-import type { BranchRule, FamilyRule } from '../rule';
+import { type BranchRule, branch, convBn, type FamilyRule } from '../rule';
 
 /** What turns `x + gamma (mixer(x) - norm(x))` into branches: gamma on those of the mixer, minus gamma on the norm. */
 const withScale = (branches: readonly BranchRule[], scale: string): BranchRule[] =>
@@ -10,7 +10,7 @@ const withScale = (branches: readonly BranchRule[], scale: string): BranchRule[]
     ]),
   }));
 
-const INPUT: BranchRule = { name: 'input', role: 'identity', presence: 'required', chains: [[]] };
+const INPUT: BranchRule = branch('input', 'identity', 'required', []);
 
 /** RepMixer: the input, a depthwise MobileOne block scaled, a BatchNorm of the input subtracted. */
 export const REPMIXER: FamilyRule = {
@@ -22,30 +22,18 @@ export const REPMIXER: FamilyRule = {
     INPUT,
     ...withScale(
       [
-        {
-          name: 'mixer.rbr_conv.{i}',
-          role: 'main',
-          presence: 'repeated',
-          chains: [
-            [
-              { conv: 'mixer.rbr_conv.{i}.conv', geometry: 'aligned', depthwise: true },
-              { batchNorm: 'mixer.rbr_conv.{i}.bn' },
-            ],
-          ],
-        },
-        {
-          name: 'mixer.rbr_scale',
-          role: 'pointwise',
-          presence: 'optional',
-          chains: [
-            [
-              { conv: 'mixer.rbr_scale.conv', geometry: 'aligned', depthwise: true },
-              { batchNorm: 'mixer.rbr_scale.bn' },
-            ],
-          ],
-        },
-        { name: 'mixer.rbr_skip', role: 'identity', presence: 'optional', chains: [[{ batchNorm: 'mixer.rbr_skip' }]] },
-        { name: 'norm.rbr_skip', role: 'identity', presence: 'required', chains: [[{ batchNorm: 'norm.rbr_skip' }]] },
+        branch('mixer.rbr_conv.{i}', 'main', 'repeated', [
+          { conv: 'mixer.rbr_conv.{i}.conv', geometry: 'aligned', depthwise: true },
+          { batchNorm: 'mixer.rbr_conv.{i}.bn' },
+        ]),
+        branch(
+          'mixer.rbr_scale',
+          'pointwise',
+          'optional',
+          convBn('mixer.rbr_scale.conv', 'mixer.rbr_scale.bn', { depthwise: true }),
+        ),
+        branch('mixer.rbr_skip', 'identity', 'optional', [{ batchNorm: 'mixer.rbr_skip' }]),
+        branch('norm.rbr_skip', 'identity', 'required', [{ batchNorm: 'norm.rbr_skip' }]),
       ],
       'layer_scale',
     ),
@@ -67,30 +55,18 @@ export const TIMM_REPMIXER: FamilyRule = {
     INPUT,
     ...withScale(
       [
-        {
-          name: 'mixer.conv_scale',
-          role: 'pointwise',
-          presence: 'optional',
-          chains: [
-            [
-              { conv: 'mixer.conv_scale.conv', geometry: 'aligned', depthwise: true },
-              { batchNorm: 'mixer.conv_scale.bn' },
-            ],
-          ],
-        },
-        {
-          name: 'mixer.conv_kxk.{i}',
-          role: 'main',
-          presence: 'repeated',
-          chains: [
-            [
-              { conv: 'mixer.conv_kxk.{i}.conv', geometry: 'aligned', depthwise: true },
-              { batchNorm: 'mixer.conv_kxk.{i}.bn' },
-            ],
-          ],
-        },
-        { name: 'mixer.identity', role: 'identity', presence: 'optional', chains: [[{ batchNorm: 'mixer.identity' }]] },
-        { name: 'norm.identity', role: 'identity', presence: 'required', chains: [[{ batchNorm: 'norm.identity' }]] },
+        branch(
+          'mixer.conv_scale',
+          'pointwise',
+          'optional',
+          convBn('mixer.conv_scale.conv', 'mixer.conv_scale.bn', { depthwise: true }),
+        ),
+        branch('mixer.conv_kxk.{i}', 'main', 'repeated', [
+          { conv: 'mixer.conv_kxk.{i}.conv', geometry: 'aligned', depthwise: true },
+          { batchNorm: 'mixer.conv_kxk.{i}.bn' },
+        ]),
+        branch('mixer.identity', 'identity', 'optional', [{ batchNorm: 'mixer.identity' }]),
+        branch('norm.identity', 'identity', 'required', [{ batchNorm: 'norm.identity' }]),
       ],
       'layer_scale.gamma',
     ),

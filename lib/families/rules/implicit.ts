@@ -1,4 +1,4 @@
-import type { FamilyRule } from '../rule';
+import { branch, type FamilyRule } from '../rule';
 
 /**
  * A prediction of YOLOR's and YOLOv7's heads: a learnt constant for each channel is added to the input of a 1x1 convolution, and another
@@ -11,12 +11,11 @@ export const YOLO_IMPLICIT: FamilyRule = {
   anchor: 'm.{n}.weight',
   distinguishedBy: ['ia.{n}.implicit', 'im.{n}.implicit'],
   branches: [
-    {
-      name: 'm.{n}',
-      role: 'main',
-      presence: 'required',
-      chains: [[{ bias: 'ia.{n}.implicit' }, { conv: 'm.{n}', geometry: 'pointwise' }, { scale: 'im.{n}.implicit' }]],
-    },
+    branch('m.{n}', 'main', 'required', [
+      { bias: 'ia.{n}.implicit' },
+      { conv: 'm.{n}', geometry: 'pointwise' },
+      { scale: 'im.{n}.implicit' },
+    ]),
   ],
   deploy: { weight: 'm.{n}.weight', bias: 'm.{n}.bias' },
   deployIsEvident: false,

@@ -1,4 +1,4 @@
-import type { FamilyRule } from '../rule';
+import { branch, convBn, type FamilyRule } from '../rule';
 
 /** RepLKNet, and FastViT's patch embedding: a large and a small depthwise kernel. */
 export const REPLKNET: FamilyRule = {
@@ -6,18 +6,8 @@ export const REPLKNET: FamilyRule = {
   source: 'Ding et al., RepLKNet, CVPR 2022; DingXiaoH/RepLKNet-pytorch; apple/ml-fastvit',
   anchor: 'lkb_origin.conv.weight',
   branches: [
-    {
-      name: 'lkb_origin',
-      role: 'main',
-      presence: 'required',
-      chains: [[{ conv: 'lkb_origin.conv', geometry: 'aligned' }, { batchNorm: 'lkb_origin.bn' }]],
-    },
-    {
-      name: 'small_conv',
-      role: 'main',
-      presence: 'optional',
-      chains: [[{ conv: 'small_conv.conv', geometry: 'aligned' }, { batchNorm: 'small_conv.bn' }]],
-    },
+    branch('lkb_origin', 'main', 'required', convBn('lkb_origin.conv', 'lkb_origin.bn')),
+    branch('small_conv', 'main', 'optional', convBn('small_conv.conv', 'small_conv.bn')),
   ],
   deploy: { weight: 'lkb_reparam.weight', bias: 'lkb_reparam.bias' },
   deployIsEvident: true,
@@ -32,18 +22,8 @@ export const TIMM_LARGE_KERNEL: FamilyRule = {
   anchor: 'large_conv.conv.weight',
   provingBranches: 2,
   branches: [
-    {
-      name: 'large_conv',
-      role: 'main',
-      presence: 'required',
-      chains: [[{ conv: 'large_conv.conv', geometry: 'aligned' }, { batchNorm: 'large_conv.bn' }]],
-    },
-    {
-      name: 'small_conv',
-      role: 'main',
-      presence: 'optional',
-      chains: [[{ conv: 'small_conv.conv', geometry: 'aligned' }, { batchNorm: 'small_conv.bn' }]],
-    },
+    branch('large_conv', 'main', 'required', convBn('large_conv.conv', 'large_conv.bn')),
+    branch('small_conv', 'main', 'optional', convBn('small_conv.conv', 'small_conv.bn')),
   ],
   deploy: { weight: 'reparam_conv.weight', bias: 'reparam_conv.bias' },
   deployIsEvident: true,
@@ -58,23 +38,11 @@ export const UNIREPLKNET: FamilyRule = {
   anchor: 'lk_origin.weight',
   distinguishedBy: ['origin_bn.running_mean', 'origin_bn.running_var', 'origin_bn.weight'],
   branches: [
-    {
-      name: 'lk_origin',
-      role: 'main',
-      presence: 'required',
-      chains: [[{ conv: 'lk_origin', geometry: 'aligned' }, { batchNorm: 'origin_bn' }]],
-    },
-    {
-      name: 'dil_conv_k{k}_{d}',
-      role: 'main',
-      presence: 'each',
-      chains: [
-        [
-          { conv: 'dil_conv_k{k}_{d}', geometry: 'aligned', kernel: ['{k}', '{k}'], dilation: '{d}' },
-          { batchNorm: 'dil_bn_k{k}_{d}' },
-        ],
-      ],
-    },
+    branch('lk_origin', 'main', 'required', convBn('lk_origin', 'origin_bn')),
+    branch('dil_conv_k{k}_{d}', 'main', 'each', [
+      { conv: 'dil_conv_k{k}_{d}', geometry: 'aligned', kernel: ['{k}', '{k}'], dilation: '{d}' },
+      { batchNorm: 'dil_bn_k{k}_{d}' },
+    ]),
   ],
   deploy: { weight: 'lk_origin.weight', bias: 'lk_origin.bias' },
   deployIsEvident: false,

@@ -1,4 +1,4 @@
-import type { FamilyRule } from '../rule';
+import { branch, convBn, type FamilyRule } from '../rule';
 
 /** Apple's MobileOne: depthwise and pointwise blocks with several copies of the main branch. */
 export const MOBILEONE: FamilyRule = {
@@ -6,19 +6,12 @@ export const MOBILEONE: FamilyRule = {
   source: 'Vasu et al., MobileOne, CVPR 2023; apple/ml-mobileone',
   anchor: 'rbr_conv.0.conv.weight',
   branches: [
-    {
-      name: 'rbr_scale',
-      role: 'pointwise',
-      presence: 'optional',
-      chains: [[{ conv: 'rbr_scale.conv', geometry: 'aligned' }, { batchNorm: 'rbr_scale.bn' }]],
-    },
-    { name: 'rbr_skip', role: 'identity', presence: 'optional', chains: [[{ batchNorm: 'rbr_skip' }]] },
-    {
-      name: 'rbr_conv.{i}',
-      role: 'main',
-      presence: 'repeated',
-      chains: [[{ conv: 'rbr_conv.{i}.conv', geometry: 'aligned' }, { batchNorm: 'rbr_conv.{i}.bn' }]],
-    },
+    branch('rbr_scale', 'pointwise', 'optional', convBn('rbr_scale.conv', 'rbr_scale.bn')),
+    branch('rbr_skip', 'identity', 'optional', [{ batchNorm: 'rbr_skip' }]),
+    branch('rbr_conv.{i}', 'main', 'repeated', [
+      { conv: 'rbr_conv.{i}.conv', geometry: 'aligned' },
+      { batchNorm: 'rbr_conv.{i}.bn' },
+    ]),
   ],
   deploy: { weight: 'reparam_conv.weight', bias: 'reparam_conv.bias' },
   deployIsEvident: true,
@@ -35,19 +28,12 @@ export const TIMM_MOBILEONE: FamilyRule = {
   source: 'huggingface/pytorch-image-models, timm/models/byobnet.py',
   anchor: 'conv_kxk.0.conv.weight',
   branches: [
-    {
-      name: 'conv_scale',
-      role: 'pointwise',
-      presence: 'optional',
-      chains: [[{ conv: 'conv_scale.conv', geometry: 'aligned' }, { batchNorm: 'conv_scale.bn' }]],
-    },
-    {
-      name: 'conv_kxk.{i}',
-      role: 'main',
-      presence: 'repeated',
-      chains: [[{ conv: 'conv_kxk.{i}.conv', geometry: 'aligned' }, { batchNorm: 'conv_kxk.{i}.bn' }]],
-    },
-    { name: 'identity', role: 'identity', presence: 'optional', chains: [[{ batchNorm: 'identity' }]] },
+    branch('conv_scale', 'pointwise', 'optional', convBn('conv_scale.conv', 'conv_scale.bn')),
+    branch('conv_kxk.{i}', 'main', 'repeated', [
+      { conv: 'conv_kxk.{i}.conv', geometry: 'aligned' },
+      { batchNorm: 'conv_kxk.{i}.bn' },
+    ]),
+    branch('identity', 'identity', 'optional', [{ batchNorm: 'identity' }]),
   ],
   deploy: { weight: 'reparam_conv.weight', bias: 'reparam_conv.bias' },
   deployIsEvident: true,
@@ -62,21 +48,12 @@ export const MM_MOBILEONE: FamilyRule = {
   source: 'open-mmlab/mmpretrain, models/backbones/mobileone.py',
   anchor: 'branch_conv_list.0.conv.weight',
   branches: [
-    {
-      name: 'branch_scale',
-      role: 'pointwise',
-      presence: 'optional',
-      chains: [[{ conv: 'branch_scale.conv', geometry: 'aligned' }, { batchNorm: 'branch_scale.norm' }]],
-    },
-    { name: 'branch_norm', role: 'identity', presence: 'optional', chains: [[{ batchNorm: 'branch_norm' }]] },
-    {
-      name: 'branch_conv_list.{i}',
-      role: 'main',
-      presence: 'repeated',
-      chains: [
-        [{ conv: 'branch_conv_list.{i}.conv', geometry: 'aligned' }, { batchNorm: 'branch_conv_list.{i}.norm' }],
-      ],
-    },
+    branch('branch_scale', 'pointwise', 'optional', convBn('branch_scale.conv', 'branch_scale.norm')),
+    branch('branch_norm', 'identity', 'optional', [{ batchNorm: 'branch_norm' }]),
+    branch('branch_conv_list.{i}', 'main', 'repeated', [
+      { conv: 'branch_conv_list.{i}.conv', geometry: 'aligned' },
+      { batchNorm: 'branch_conv_list.{i}.norm' },
+    ]),
   ],
   deploy: { weight: 'branch_reparam.weight', bias: 'branch_reparam.bias' },
   deployIsEvident: true,

@@ -1,4 +1,4 @@
-import type { FamilyRule } from '../rule';
+import { branch, convBn, type FamilyRule } from '../rule';
 
 /** PP-LCNetV3 of PaddleOCR: copies of the KxK branch, a 1x1, the input; a scalar affine map follows and stays. */
 export const PP_LCNETV3: FamilyRule = {
@@ -8,19 +8,12 @@ export const PP_LCNETV3: FamilyRule = {
   distinguishedBy: ['conv_1x1.conv.weight', 'lab.scale', 'lab.bias'],
   without: ['conv_kxk.conv.weight'],
   branches: [
-    { name: 'identity', role: 'identity', presence: 'optional', chains: [[{ batchNorm: 'identity' }]] },
-    {
-      name: 'conv_1x1',
-      role: 'pointwise',
-      presence: 'optional',
-      chains: [[{ conv: 'conv_1x1.conv', geometry: 'aligned' }, { batchNorm: 'conv_1x1.bn' }]],
-    },
-    {
-      name: 'conv_kxk.{i}',
-      role: 'main',
-      presence: 'repeated',
-      chains: [[{ conv: 'conv_kxk.{i}.conv', geometry: 'aligned' }, { batchNorm: 'conv_kxk.{i}.bn' }]],
-    },
+    branch('identity', 'identity', 'optional', [{ batchNorm: 'identity' }]),
+    branch('conv_1x1', 'pointwise', 'optional', convBn('conv_1x1.conv', 'conv_1x1.bn')),
+    branch('conv_kxk.{i}', 'main', 'repeated', [
+      { conv: 'conv_kxk.{i}.conv', geometry: 'aligned' },
+      { batchNorm: 'conv_kxk.{i}.bn' },
+    ]),
   ],
   deploy: { weight: 'reparam_conv.weight', bias: 'reparam_conv.bias' },
   deployIsEvident: true,
@@ -34,12 +27,10 @@ export const PP_LCNETV2: FamilyRule = {
   source: 'PaddlePaddle/PaddleClas, legendary_models/pp_lcnet_v2.py (RepDepthwiseSeparable)',
   anchor: 'dw_conv_list.0.conv.weight',
   branches: [
-    {
-      name: 'dw_conv_list.{i}',
-      role: 'main',
-      presence: 'repeated',
-      chains: [[{ conv: 'dw_conv_list.{i}.conv', geometry: 'aligned' }, { batchNorm: 'dw_conv_list.{i}.bn' }]],
-    },
+    branch('dw_conv_list.{i}', 'main', 'repeated', [
+      { conv: 'dw_conv_list.{i}.conv', geometry: 'aligned' },
+      { batchNorm: 'dw_conv_list.{i}.bn' },
+    ]),
   ],
   deploy: { weight: 'dw_conv.weight', bias: 'dw_conv.bias' },
   deployIsEvident: false,

@@ -1,4 +1,4 @@
-import type { BranchRule, FamilyRule } from '../rule';
+import { type BranchRule, branch, convBn, type FamilyRule } from '../rule';
 
 /** What a QARepVGG block may add without any key: its input, and in the second version its input averaged. */
 const KEYLESS: readonly BranchRule[] = [
@@ -20,13 +20,8 @@ export const QAREPVGG: FamilyRule = {
   distinguishedBy: ['rbr_1x1.weight'],
   without: ['rbr_dense.weight'],
   branches: [
-    {
-      name: 'rbr_dense',
-      role: 'main',
-      presence: 'required',
-      chains: [[{ conv: 'rbr_dense.conv', geometry: 'aligned' }, { batchNorm: 'rbr_dense.bn' }]],
-    },
-    { name: 'rbr_1x1', role: 'pointwise', presence: 'required', chains: [[{ conv: 'rbr_1x1', geometry: 'aligned' }]] },
+    branch('rbr_dense', 'main', 'required', convBn('rbr_dense.conv', 'rbr_dense.bn')),
+    branch('rbr_1x1', 'pointwise', 'required', [{ conv: 'rbr_1x1', geometry: 'aligned' }]),
     ...KEYLESS,
   ],
   after: [{ batchNorm: 'bn' }],
@@ -65,23 +60,11 @@ export const YOLO_NAS: FamilyRule = {
   anchor: 'branch_3x3.conv.weight',
   distinguishedBy: ['branch_1x1.weight'],
   branches: [
-    {
-      name: 'branch_3x3',
-      role: 'main',
-      presence: 'required',
-      chains: [[{ conv: 'branch_3x3.conv', geometry: 'aligned' }, { batchNorm: 'branch_3x3.bn' }]],
-    },
-    {
-      name: 'branch_1x1',
-      role: 'pointwise',
-      presence: 'required',
-      chains: [
-        [
-          { conv: 'branch_1x1', geometry: 'aligned' },
-          { scale: 'alpha', optional: true },
-        ],
-      ],
-    },
+    branch('branch_3x3', 'main', 'required', convBn('branch_3x3.conv', 'branch_3x3.bn')),
+    branch('branch_1x1', 'pointwise', 'required', [
+      { conv: 'branch_1x1', geometry: 'aligned' },
+      { scale: 'alpha', optional: true },
+    ]),
     { name: 'input', role: 'identity', presence: 'keyless', module: 'identity', chains: [[]] },
   ],
   after: [{ batchNorm: 'post_bn', optional: true }],

@@ -1,4 +1,4 @@
-import type { BranchRule, FamilyRule } from '../rule';
+import { type BranchRule, branch, convBn, type FamilyRule } from '../rule';
 
 /** The authors' RepVGG and RepVGGplus (the same keys), and everything that kept their names. */
 export const REPVGG: FamilyRule = {
@@ -6,19 +6,9 @@ export const REPVGG: FamilyRule = {
   source: 'Ding et al., RepVGG, CVPR 2021; DingXiaoH/RepVGG',
   anchor: 'rbr_dense.conv.weight',
   branches: [
-    {
-      name: 'rbr_dense',
-      role: 'main',
-      presence: 'required',
-      chains: [[{ conv: 'rbr_dense.conv', geometry: 'aligned' }, { batchNorm: 'rbr_dense.bn' }]],
-    },
-    {
-      name: 'rbr_1x1',
-      role: 'pointwise',
-      presence: 'required',
-      chains: [[{ conv: 'rbr_1x1.conv', geometry: 'aligned' }, { batchNorm: 'rbr_1x1.bn' }]],
-    },
-    { name: 'rbr_identity', role: 'identity', presence: 'optional', chains: [[{ batchNorm: 'rbr_identity' }]] },
+    branch('rbr_dense', 'main', 'required', convBn('rbr_dense.conv', 'rbr_dense.bn')),
+    branch('rbr_1x1', 'pointwise', 'required', convBn('rbr_1x1.conv', 'rbr_1x1.bn')),
+    branch('rbr_identity', 'identity', 'optional', [{ batchNorm: 'rbr_identity' }]),
   ],
   deploy: { weight: 'rbr_reparam.weight', bias: 'rbr_reparam.bias' },
   deployIsEvident: true,
@@ -33,12 +23,7 @@ export const REPVGG: FamilyRule = {
 };
 
 const DEPLOY = { weight: 'rbr_reparam.weight', bias: 'rbr_reparam.bias' };
-const IDENTITY: BranchRule = {
-  name: 'rbr_identity',
-  role: 'identity',
-  presence: 'optional',
-  chains: [[{ batchNorm: 'rbr_identity' }]],
-};
+const IDENTITY: BranchRule = branch('rbr_identity', 'identity', 'optional', [{ batchNorm: 'rbr_identity' }]);
 
 /** RepVGG after `fuse_model` of YOLOv6: its convolutions have taken in their BatchNorms, the identity keeps its own. */
 export const REPVGG_BN_FUSED: FamilyRule = {
@@ -56,18 +41,14 @@ export const REPVGG_BN_FUSED: FamilyRule = {
   ],
   onlyIfComplete: true,
   branches: [
-    {
-      name: 'rbr_dense',
-      role: 'main',
-      presence: 'required',
-      chains: [[{ conv: { weight: 'rbr_dense.conv.weight' }, geometry: 'aligned' }, { bias: 'rbr_dense.conv.bias' }]],
-    },
-    {
-      name: 'rbr_1x1',
-      role: 'pointwise',
-      presence: 'required',
-      chains: [[{ conv: { weight: 'rbr_1x1.conv.weight' }, geometry: 'aligned' }, { bias: 'rbr_1x1.conv.bias' }]],
-    },
+    branch('rbr_dense', 'main', 'required', [
+      { conv: { weight: 'rbr_dense.conv.weight' }, geometry: 'aligned' },
+      { bias: 'rbr_dense.conv.bias' },
+    ]),
+    branch('rbr_1x1', 'pointwise', 'required', [
+      { conv: { weight: 'rbr_1x1.conv.weight' }, geometry: 'aligned' },
+      { bias: 'rbr_1x1.conv.bias' },
+    ]),
     IDENTITY,
   ],
   deploy: DEPLOY,
@@ -99,18 +80,8 @@ export const YOLOV7: FamilyRule = {
   source: 'WongKinYiu/yolov7, models/common.py (RepConv)',
   anchor: 'rbr_dense.0.weight',
   branches: [
-    {
-      name: 'rbr_dense',
-      role: 'main',
-      presence: 'required',
-      chains: [[{ conv: 'rbr_dense.0', geometry: 'aligned' }, { batchNorm: 'rbr_dense.1' }]],
-    },
-    {
-      name: 'rbr_1x1',
-      role: 'pointwise',
-      presence: 'required',
-      chains: [[{ conv: 'rbr_1x1.0', geometry: 'aligned' }, { batchNorm: 'rbr_1x1.1' }]],
-    },
+    branch('rbr_dense', 'main', 'required', convBn('rbr_dense.0', 'rbr_dense.1')),
+    branch('rbr_1x1', 'pointwise', 'required', convBn('rbr_1x1.0', 'rbr_1x1.1')),
     IDENTITY,
   ],
   deploy: DEPLOY,
@@ -126,15 +97,10 @@ export const REPVGG_QAT: FamilyRule = {
   source: 'DingXiaoH/RepVGG, tools/insert_bn.py',
   anchor: 'rbr_reparam.conv.weight',
   branches: [
-    {
-      name: 'rbr_reparam',
-      role: 'main',
-      presence: 'required',
-      chains: [
-        [{ conv: 'rbr_reparam.conv', geometry: 'aligned' }, { batchNorm: 'rbr_reparam.bn' }],
-        [{ conv: 'rbr_reparam.conv', geometry: 'aligned' }, { bias: 'rbr_reparam.biasadd.bias' }],
-      ],
-    },
+    branch('rbr_reparam', 'main', 'required', convBn('rbr_reparam.conv', 'rbr_reparam.bn'), [
+      { conv: 'rbr_reparam.conv', geometry: 'aligned' },
+      { bias: 'rbr_reparam.biasadd.bias' },
+    ]),
   ],
   deploy: DEPLOY,
   deployIsEvident: true,
@@ -150,19 +116,9 @@ export const MM_REPVGG: FamilyRule = {
   anchor: 'branch_3x3.conv.weight',
   distinguishedBy: ['branch_3x3.norm.running_mean', 'branch_3x3.norm.running_var', 'branch_1x1.norm.running_mean'],
   branches: [
-    {
-      name: 'branch_3x3',
-      role: 'main',
-      presence: 'required',
-      chains: [[{ conv: 'branch_3x3.conv', geometry: 'aligned' }, { batchNorm: 'branch_3x3.norm' }]],
-    },
-    {
-      name: 'branch_1x1',
-      role: 'pointwise',
-      presence: 'required',
-      chains: [[{ conv: 'branch_1x1.conv', geometry: 'aligned' }, { batchNorm: 'branch_1x1.norm' }]],
-    },
-    { name: 'branch_norm', role: 'identity', presence: 'optional', chains: [[{ batchNorm: 'branch_norm' }]] },
+    branch('branch_3x3', 'main', 'required', convBn('branch_3x3.conv', 'branch_3x3.norm')),
+    branch('branch_1x1', 'pointwise', 'required', convBn('branch_1x1.conv', 'branch_1x1.norm')),
+    branch('branch_norm', 'identity', 'optional', [{ batchNorm: 'branch_norm' }]),
   ],
   deploy: { weight: 'branch_reparam.weight', bias: 'branch_reparam.bias' },
   deployIsEvident: true,
@@ -177,25 +133,13 @@ export const SG_REPVGG: FamilyRule = {
   source: 'Deci-AI/super-gradients, modules/repvgg_block.py',
   anchor: 'branch_3x3.conv.weight',
   branches: [
-    {
-      name: 'branch_3x3',
-      role: 'main',
-      presence: 'required',
-      chains: [[{ conv: 'branch_3x3.conv', geometry: 'aligned' }, { batchNorm: 'branch_3x3.bn' }]],
-    },
-    {
-      name: 'branch_1x1',
-      role: 'pointwise',
-      presence: 'required',
-      chains: [
-        [
-          { conv: 'branch_1x1.conv', geometry: 'aligned' },
-          { batchNorm: 'branch_1x1.bn' },
-          { scale: 'alpha', optional: true },
-        ],
-      ],
-    },
-    { name: 'no_conv_branch', role: 'identity', presence: 'optional', chains: [[{ batchNorm: 'no_conv_branch' }]] },
+    branch('branch_3x3', 'main', 'required', convBn('branch_3x3.conv', 'branch_3x3.bn')),
+    branch('branch_1x1', 'pointwise', 'required', [
+      { conv: 'branch_1x1.conv', geometry: 'aligned' },
+      { batchNorm: 'branch_1x1.bn' },
+      { scale: 'alpha', optional: true },
+    ]),
+    branch('no_conv_branch', 'identity', 'optional', [{ batchNorm: 'no_conv_branch' }]),
   ],
   deploy: DEPLOY,
   deployIsEvident: true,
@@ -211,19 +155,9 @@ export const TIMM_REPVGG: FamilyRule = {
   // MobileViT has a lone conv_kxk with BatchNorm.
   provingBranches: 2,
   branches: [
-    {
-      name: 'conv_1x1',
-      role: 'pointwise',
-      presence: 'required',
-      chains: [[{ conv: 'conv_1x1.conv', geometry: 'aligned' }, { batchNorm: 'conv_1x1.bn' }]],
-    },
-    {
-      name: 'conv_kxk',
-      role: 'main',
-      presence: 'required',
-      chains: [[{ conv: 'conv_kxk.conv', geometry: 'aligned' }, { batchNorm: 'conv_kxk.bn' }]],
-    },
-    { name: 'identity', role: 'identity', presence: 'optional', chains: [[{ batchNorm: 'identity' }]] },
+    branch('conv_1x1', 'pointwise', 'required', convBn('conv_1x1.conv', 'conv_1x1.bn')),
+    branch('conv_kxk', 'main', 'required', convBn('conv_kxk.conv', 'conv_kxk.bn')),
+    branch('identity', 'identity', 'optional', [{ batchNorm: 'identity' }]),
   ],
   deploy: { weight: 'reparam_conv.weight', bias: 'reparam_conv.bias' },
   deployIsEvident: true,

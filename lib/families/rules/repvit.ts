@@ -1,4 +1,4 @@
-import type { FamilyRule } from '../rule';
+import { branch, convBn, type FamilyRule } from '../rule';
 
 /** RepVGGDW of RepViT: two depthwise kernels and the input, then (not in timm's legacy form) a BatchNorm. */
 export const REPVIT: FamilyRule = {
@@ -7,22 +7,17 @@ export const REPVIT: FamilyRule = {
   anchor: 'conv.c.weight',
   distinguishedBy: ['conv1.weight', 'conv1.c.weight'],
   branches: [
-    {
-      name: 'conv',
-      role: 'main',
-      presence: 'required',
-      chains: [[{ conv: 'conv.c', geometry: 'aligned', depthwise: true }, { batchNorm: 'conv.bn' }]],
-    },
+    branch('conv', 'main', 'required', convBn('conv.c', 'conv.bn', { depthwise: true })),
     {
       name: 'conv1',
       role: 'pointwise',
       presence: 'required',
       chains: [
         [{ conv: 'conv1', geometry: 'aligned', depthwise: true, kernel: [1, 1] }],
-        [{ conv: 'conv1.c', geometry: 'aligned', depthwise: true, kernel: [1, 1] }, { batchNorm: 'conv1.bn' }],
+        convBn('conv1.c', 'conv1.bn', { depthwise: true, kernel: [1, 1] }),
       ],
     },
-    { name: 'input', role: 'identity', presence: 'required', chains: [[]] },
+    branch('input', 'identity', 'required', []),
   ],
   after: [{ batchNorm: 'bn', optional: true }],
   // Their converter puts the convolution in the block's own place.
@@ -39,20 +34,8 @@ export const YOLOV10_REPVGGDW: FamilyRule = {
   distinguishedBy: ['conv1.conv.weight'],
   onlyIfComplete: true,
   branches: [
-    {
-      name: 'conv',
-      role: 'main',
-      presence: 'required',
-      chains: [[{ conv: 'conv.conv', geometry: 'aligned', depthwise: true, kernel: [7, 7] }, { batchNorm: 'conv.bn' }]],
-    },
-    {
-      name: 'conv1',
-      role: 'main',
-      presence: 'required',
-      chains: [
-        [{ conv: 'conv1.conv', geometry: 'aligned', depthwise: true, kernel: [3, 3] }, { batchNorm: 'conv1.bn' }],
-      ],
-    },
+    branch('conv', 'main', 'required', convBn('conv.conv', 'conv.bn', { depthwise: true, kernel: [7, 7] })),
+    branch('conv1', 'main', 'required', convBn('conv1.conv', 'conv1.bn', { depthwise: true, kernel: [3, 3] })),
   ],
   deploy: { weight: 'conv.weight', bias: 'conv.bias' },
   deployIsEvident: false,
