@@ -7,6 +7,8 @@ const folder = process.argv[2];
 const readJson = (path) => JSON.parse(readFileSync(path, 'utf8'));
 let passed = 0;
 let failed = 0;
+/** Tests and levels that this CPU lacks, by name. */
+const skipped = [];
 const problem = (text) => {
   failed++;
   console.log(`FAIL ${text}`);
@@ -28,6 +30,7 @@ for (const build of ['node-gyp', 'cmake-js']) {
   const report = readJson(path);
   passed += report.passed;
   failed += report.failed;
+  skipped.push(...report.lacking.map((name) => `${name} on the ${build} build`));
   if (report.pending > 0) problem(`${report.pending} tests of the ${build} build were skipped or left to do`);
   const counts = Object.keys(floor).map((group) => {
     const done = index[group].cases.filter((name) => report.fixtures[`${group}/${name}`] === true).length;
@@ -53,19 +56,24 @@ try {
 const nativePath = join(folder, 'native.json');
 if (existsSync(nativePath)) {
   const native = readJson(nativePath);
-  passed += native.tests - native.failures - native.errors;
+  const tests = native.testsuites.flatMap(({ testsuite }) => testsuite);
+  const lacking = tests.filter(({ result }) => result === 'SKIPPED');
+  skipped.push(
+    ...lacking.map(({ classname, name, skipped: [{ message }] }) => `${classname}.${name}: ${message.trim()}`),
+  );
+  passed += native.tests - native.failures - native.errors - lacking.length;
   failed += native.failures + native.errors;
 }
 
-let lacking = [];
 try {
   const { isasAvailable } = JSON.parse(
     execFileSync('node', ['-p', "JSON.stringify(require('./dist').info())"], { encoding: 'utf8' }),
   );
-  lacking = ['scalar', 'avx2', 'avx512', 'avx512bf16', 'amx'].filter((isa) => !isasAvailable.includes(isa));
+  const levels = ['scalar', 'avx2', 'avx512', 'avx512bf16', 'amx'];
+  skipped.push(...levels.filter((isa) => !isasAvailable.includes(isa)).map((isa) => `${isa} (this CPU lacks it)`));
 } catch {
   problem('the built package cannot say which CPU levels it has');
 }
-for (const isa of lacking) console.log(`skipped: ${isa} (this CPU lacks it)`);
-console.log(`${passed} passed, ${failed} failed, ${lacking.length} skipped`);
+for (const name of skipped) console.log(`skipped: ${name}`);
+console.log(`${passed} passed, ${failed} failed, ${skipped.length} skipped`);
 process.exitCode = failed === 0 ? 0 : 1;

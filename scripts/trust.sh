@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The long checks, outside .ci/run: the native tests under AddressSanitizer with UndefinedBehaviorSanitizer (10,000 networks of random geometry among
 # them), and under ThreadSanitizer; 10,000 random graphs in the engine and by evaluate, 10,000 ONNX models whose constants are computed, rightly or not;
-# every float32 through every activation, and wide layers against what loses most; every public call with junk in every place.
+# every float32 through every activation, and wide layers against what loses most; every public call with junk in every place;
+# processes that end at 40 moments of a run, 200 engines; networks of 300 MB as ONNX.
 # Ends with `N passed, N failed`.
 set -u
 cd "$(dirname "$0")/.."
@@ -31,5 +32,7 @@ printf '\n== graphs of constants\n'
 if REPFUSE_CONSTANT_GRAPHS=10000 npx jest test/onnx/constant-graphs.test.ts; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
 printf '\n== calls with junk\n'
 if REPFUSE_JUNK=all npx jest test/arguments/junk.test.ts; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+printf '\n== lifetimes and large exports\n'
+if REPFUSE_LIFETIMES=all REPFUSE_EXPORTS=all npx jest test/engine/lifetimes.test.ts test/graph/export-onnx.test.ts; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" = 0 ]

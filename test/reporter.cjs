@@ -7,11 +7,16 @@ const { writeFileSync } = require('node:fs');
 
 const CASE = /\b(transforms|conv2d|blocks|checkpoints\/bad|checkpoints|trained)\/([A-Za-z0-9][A-Za-z0-9-]*)/g;
 
+/** How a test ends its name that is skipped for want of a CPU level (`testAt`). */
+const LACKS_LEVEL = / \(needs \w+\)$/;
+
 module.exports = class FixtureReporter {
   onRunComplete(_contexts, results) {
     const fixtures = {};
+    const lacking = [];
     for (const file of results.testResults) {
       for (const test of file.testResults) {
+        if (test.status === 'pending' && LACKS_LEVEL.test(test.fullName)) lacking.push(test.fullName);
         for (const [name] of test.fullName.matchAll(CASE)) {
           fixtures[name] = (fixtures[name] ?? true) && test.status === 'passed';
         }
@@ -21,7 +26,9 @@ module.exports = class FixtureReporter {
     const report = {
       passed: results.numPassedTests,
       failed,
-      pending: results.numPendingTests + results.numTodoTests,
+      /** Skipped for want of a CPU level, by name. */
+      lacking,
+      pending: results.numPendingTests + results.numTodoTests - lacking.length,
       fixtures,
     };
     if (process.env.REPFUSE_TEST_REPORT) writeFileSync(process.env.REPFUSE_TEST_REPORT, JSON.stringify(report));

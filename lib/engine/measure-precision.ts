@@ -1,16 +1,12 @@
 import { checkOptions } from '../arguments/check';
 import { integer, optional, optionsOf, SIGNAL, THREADS } from '../arguments/schemas';
 import { checkModel, type Model } from '../graph';
-import { resolveMemoryLimit } from '../native/memory';
-import { addAsync, hardswishAsync, reluAsync, sigmoidAsync, siluAsync } from '../ops';
-import type { Padding4 } from '../ops/geometry';
-import { type TensorOp, tensorOpAsync, tensorOpShape } from '../ops/tensor-op';
-import { elementCount, Tensor } from '../tensor/tensor';
+import { elementCount, type Tensor } from '../tensor/tensor';
 import { compileGraph } from './compile';
 import { Engine } from './engine';
 import type { EngineStep } from './explain';
-import { type Algorithm, type ImageShape, NativeEngine, PRECISIONS, type Precision } from './native-engine';
-import type { Program, ProgramStep } from './program';
+import { type Algorithm, PRECISIONS, type Precision } from './native-engine';
+import { ReferenceRun } from './reference-run';
 
 export interface MeasurePrecisionOptions {
   /** Threads; default as the engine's. */
@@ -84,7 +80,7 @@ export async function measurePrecision(
   const layers: LayerPrecision[] = [];
   for await (const layer of reference.layers()) {
     const measures: Partial<Record<Precision, LayerMeasure>> = {};
-    const magnitudes = await reference.magnitudes(layer.step, layer.input);
+    const magnitudes = peakOf(await reference.magnitudes(layer.step, layer.input));
     for (const precision of PRECISIONS) {
       const { kernel, seconds } = stepOf(plans[precision], layer.step.name);
       const got = await reference.run(layer.step, layer.input, { precision, algorithm: algorithmOf(kernel) });
@@ -178,175 +174,6 @@ function algorithmOf(kernel: string): Algorithm {
   if (kernel === 'float64') return 'float64';
   if (kernel.startsWith('winograd F(2')) return 'winograd2';
   return kernel.startsWith('winograd F(4') ? 'winograd4' : 'direct';
-}
-
-interface ReferenceLayer {
-  readonly step: ProgramStep;
-  readonly input: Tensor;
-  readonly want: Tensor;
-}
-
-/** A program step by step, with float64 sums. */
-class ReferenceRun {
-  private readonly values: (Tensor | undefined)[];
-  private readonly lastReader: number[];
-
-  constructor(
-    private readonly program: Program,
-    input: Tensor,
-    private readonly threads: number,
-    private readonly signal: AbortSignal | undefined,
-  ) {
-    this.values = [input];
-    this.lastReader = [];
-    for (const [index, step] of program.steps.entries())
-      for (const value of step.inputs) this.lastReader[value] = index;
-  }
-
-  get output(): Tensor {
-    return this.values[this.program.outputs[0]!]!;
-  }
-
-  /** The convolutions in their order, with their inputs and what float64 makes of them. */
-  async *layers(): AsyncGenerator<ReferenceLayer, void, void> {
-    for (const [index, step] of this.program.steps.entries()) {
-      const inputs = step.inputs.map((value) => this.values[value]!);
-      if (step.kind === 'conv' || step.kind === 'linear') {
-        const [input, residual] = inputs as [Tensor, Tensor?];
-        const single = alone(step);
-        const want = await this.run(single, input, { algorithm: 'float64' });
-        yield { step: single, input, want };
-        this.values.push(residual === undefined ? want : await this.activated(step, await this.sum(want, residual)));
-      } else this.values.push(await this.other(step, inputs));
-      for (const value of step.inputs)
-        if (this.lastReader[value] === index && value !== this.program.outputs[0]) this.values[value] = undefined;
-    }
-  }
-
-  /** One step as a program of its own. */
-  async run(
-    step: ProgramStep,
-    input: Tensor,
-    { algorithm, precision = 'f32' }: { algorithm: Algorithm; precision?: Precision },
-  ): Promise<Tensor> {
-    const shape = [...input.shape, 1, 1].slice(0, 4) as unknown as ImageShape;
-    const isVector = input.shape.length === 2; // which an engine's input is not
-    const steps: ProgramStep[] = isVector
-      ? [
-          { kind: 'flatten', name: step.name, inputs: [0] },
-          { ...step, inputs: [1] },
-        ]
-      : [step];
-    const program: Program = { inChannels: shape[1], steps, outputs: [steps.length] };
-    const options = { algorithm, precision, batchInvariant: false, plans: 1, memory: resolveMemoryLimit(undefined) };
-    const native = await NativeEngine.build(program, options, this.signal);
-    try {
-      await native.prepare(shape, this.threads, { signal: this.signal });
-      const output = Tensor.f32(native.explain(shape, this.threads).at(-1)!.output);
-      const run = {
-        shape,
-        input: input.data as Float32Array,
-        outputs: [output.data as Float32Array],
-        ownsOutputs: true,
-      };
-      await native.runAsync(run, this.threads, this.signal);
-      return output;
-    } finally {
-      native.dispose();
-    }
-  }
-
-  /** The largest sum of magnitudes of a convolution's terms, at any place of the kernel that meets the image. */
-  async magnitudes(step: ProgramStep, input: Tensor): Promise<number> {
-    const { activation: _, fuse, ...plain } = step;
-    const { weight, bias } = fuse === undefined ? step : await fuse({ signal: this.signal });
-    const sums: ProgramStep = { ...plain, weight: magnitudesOf(weight!), bias: bias ? magnitudesOf(bias) : null };
-    const padding = step.padding?.map((pad, side) => beyond(pad, sums, side % 2)) as Padding4 | undefined;
-    return peakOf(
-      await this.run({ ...sums, ...(padding && { padding }) }, magnitudesOf(input), { algorithm: 'float64' }),
-    );
-  }
-
-  /** What has no weights. */
-  private async other(step: ProgramStep, inputs: readonly Tensor[]): Promise<Tensor> {
-    const [first, second] = inputs as [Tensor, Tensor];
-    const { kind } = step;
-    switch (kind) {
-      case 'add':
-        return this.activated(step, await this.sum(first, second));
-      case 'gate':
-        return gated(first, second);
-      case 'toImages':
-      case 'toTensor':
-        return first;
-      case 'constant':
-        return step.bias!;
-      case 'activation':
-        return this.activated(step, first);
-      case 'averagePool':
-      case 'conv':
-      case 'flatten':
-      case 'frame':
-      case 'globalAveragePool':
-      case 'linear':
-      case 'maxPool':
-      case 'softmax':
-        return this.run(alone(step), first, { algorithm: 'float64' });
-      default: {
-        const op = { ...step, kind } as TensorOp;
-        return tensorOpAsync(op, inputs, tensorOpShape(op, inputs), { threads: this.threads });
-      }
-    }
-  }
-
-  private sum(first: Tensor, second: Tensor): Promise<Tensor> {
-    return addAsync(first, second, { threads: this.threads });
-  }
-
-  private async activated({ activation, alpha = 0, beta = 0 }: ProgramStep, x: Tensor): Promise<Tensor> {
-    const options = { threads: this.threads };
-    switch (activation) {
-      case undefined:
-        return x;
-      case 'relu':
-      case 'sigmoid':
-      case 'silu':
-      case 'hardswish':
-        return ACTIVATIONS[activation](x, options);
-      default:
-        return tensorOpAsync({ kind: 'activation', activation, alpha, beta }, [x], x.shape, options);
-    }
-  }
-}
-
-const ACTIVATIONS = { relu: reluAsync, sigmoid: sigmoidAsync, silu: siluAsync, hardswish: hardswishAsync };
-
-/** Of a convolution with a residual: without it, and what comes after their sum. */
-function alone(step: ProgramStep): ProgramStep {
-  if (step.inputs.length === 1) return { ...step, inputs: [0] };
-  const { activation: _, ...rest } = step;
-  return { ...rest, inputs: [0] };
-}
-
-/** As much padding as lets the kernel leave the image, in whole strides more than there is: the places between stay. */
-function beyond(pad: number, { weight, stride, dilation }: ProgramStep, axis: number): number {
-  const size = weight?.shape[2 + axis] ?? 1;
-  const step = stride?.[axis] ?? 1;
-  const missing = Math.max((size - 1) * (dilation?.[axis] ?? 1) - pad, 0);
-  return pad + Math.floor(missing / step) * step;
-}
-
-function magnitudesOf({ shape, data }: Tensor): Tensor {
-  return Tensor.f32(shape, (data as Float32Array).map(Math.abs));
-}
-
-function gated(x: Tensor, gate: Tensor): Tensor {
-  const factors = gate.data as Float32Array;
-  const pixels = elementCount(x.shape) / factors.length;
-  return Tensor.f32(
-    x.shape,
-    (x.data as Float32Array).map((value, i) => value * factors[Math.floor(i / pixels)]!),
-  );
 }
 
 function largestDifference(got: Tensor, want: Tensor): number {

@@ -1,5 +1,6 @@
 import { type ReadCheckpointOptions, readCheckpoint } from '../../lib/checkpoint/read-checkpoint';
 import type { Checkpoint } from '../../lib/checkpoint/state-dict';
+import { cpuTimeOf } from '../support/cpu-time';
 import { refusal } from '../support/refusal';
 import { temporaryFolder } from '../support/temporary';
 import { call, dict, global, type Item, instance, pickle, tensor, torchFile } from '../support/torch-file';
@@ -168,10 +169,11 @@ describe('which dict is the state dict', () => {
       ]).flat(),
       Buffer.from('u'),
     ]);
-    const started = performance.now();
-    expect((await refusal(found(root))).code).toBe('ERR_REPFUSE_AMBIGUOUS');
-    expect((await found(root, { keyPath: ['k5'] })).alternatives).toHaveLength(99_999);
-    expect(performance.now() - started).toBeLessThan(20_000);
+    const time = await cpuTimeOf(async () => {
+      expect((await refusal(found(root))).code).toBe('ERR_REPFUSE_AMBIGUOUS');
+      expect((await found(root, { keyPath: ['k5'] })).alternatives).toHaveLength(99_999);
+    });
+    expect(time).toBeLessThan(20_000);
   });
 });
 

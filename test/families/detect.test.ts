@@ -10,6 +10,7 @@ import {
 import type { StateDict } from '../../lib/checkpoint/state-dict';
 import { type DetectedBlock, detectBlocks, FAMILY_RULES, type FamilyRule } from '../../lib/families';
 import { Tensor } from '../../lib/tensor/tensor';
+import { cpuTimeOf } from '../support/cpu-time';
 
 type Entry = readonly [string, Tensor];
 
@@ -81,7 +82,7 @@ describe('where a block is found', () => {
     ]);
   });
 
-  test('fast, however many keys there are and whatever they look like', () => {
+  test('fast, however many keys there are and whatever they look like', async () => {
     const weight = Tensor.f32([4, 4, 3, 3]);
     const many: StateDict = new Map();
     for (let i = 0; i < 10_000; i++) {
@@ -89,9 +90,8 @@ describe('where a block is found', () => {
       many.set(`${'rbr_dense.'.repeat(i % 50)}${i}.other`, weight);
       many.set(`block.rbr_conv.${10 ** 15 + i}.conv.weight`, weight);
     }
-    const started = performance.now();
-    expect(detectBlocks(many).length).toBe(10_001);
-    expect(performance.now() - started).toBeLessThan(10_000);
+    const time = await cpuTimeOf(() => expect(detectBlocks(many).length).toBe(10_001));
+    expect(time).toBeLessThan(10_000);
   });
 });
 

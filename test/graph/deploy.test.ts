@@ -1,5 +1,6 @@
 import { detectBlocks } from '../../lib/families';
 import { deployGraph, type Graph, parseGraph } from '../../lib/graph';
+import { cpuTimeOf } from '../support/cpu-time';
 import { fixturePath, readManifest } from '../support/fixtures';
 import { fixtureStateDict } from '../support/tensors';
 import { type Json, refusalOf } from './tiny-graph';
@@ -91,7 +92,7 @@ test('a branch that is summed twice is refused', () => {
   expectRefusal(graph, 'the graph sums');
 });
 
-test('sums of sums of sums cost no more than one', () => {
+test('sums of sums of sums cost no more than one', async () => {
   const graph = changed((json) => {
     const doubled = Array.from({ length: 5000 }, (_, i) => {
       const before = i === 0 ? sumOf(json).id : `double${i - 1}`;
@@ -100,9 +101,7 @@ test('sums of sums of sums cost no more than one', () => {
     json.nodes.splice(-1, 0, ...doubled);
     json.nodes.at(-1).inputs = ['double4999'];
   });
-  const started = performance.now();
-  expectRefusal(graph, 'the graph sums');
-  expect(performance.now() - started).toBeLessThan(2000);
+  expect(await cpuTimeOf(() => expectRefusal(graph, 'the graph sums'))).toBeLessThan(2000);
 });
 
 test('something between the branches and their sum is refused', () => {

@@ -28,3 +28,9 @@ export function withIsa<T>(isa: Isa, body: () => T): T {
   restore();
   return result;
 }
+
+/** A test that needs a level: where the machine lacks it, it is skipped by a name that says so, which the summary of `.ci/run` counts apart. */
+export function testAt(isa: Isa, name: string, body: () => Promise<void>): void {
+  if (availableIsas().includes(isa)) test(name, body);
+  else test.skip(`${name} (needs ${isa})`, body);
+}

@@ -17,7 +17,7 @@ export function ulpOf(x: number): number {
 
 /**
  * The worst `|got - exact|` in ulp of `max(|exact|, 2^-28 * terms)`, where `terms` is the sum of the absolute values of what
- * was added up (DESIGN.md section 2, numerics); Infinity for NaN.
+ * was added up (docs/precision.md); Infinity for NaN.
  */
 export function worstUlp(got: Numbers, exact: Numbers, terms: Numbers): number {
   if (got.length !== exact.length || terms.length !== exact.length) {
