@@ -16,6 +16,9 @@
 
 namespace repfuse::addon {
 
+// The largest number that JavaScript may give for a size, a stride or a padding.
+inline constexpr int64_t kMaxDim = int64_t{1} << 31;
+
 // A typed array as an operator sees it. `data` is V8's memory in a synchronous call, a private copy in an asynchronous
 // one: JavaScript may detach or resize its buffer while a worker reads.
 struct Operand {

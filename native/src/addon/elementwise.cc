@@ -12,7 +12,6 @@ namespace repfuse::addon {
 namespace {
 
 constexpr int64_t kMaxElements = int64_t{1} << 53;
-constexpr int64_t kMaxDim = int64_t{1} << 31;
 
 class AddJob final : public Job {
  public:

@@ -15,7 +15,7 @@
 namespace repfuse::addon {
 namespace {
 
-constexpr int64_t kMaxDim = int64_t{1} << 31, kMaxBytes = int64_t{1} << 53;
+constexpr int64_t kMaxBytes = int64_t{1} << 53;
 constexpr int64_t kMaxValue = std::numeric_limits<int>::max();
 
 struct Handle {

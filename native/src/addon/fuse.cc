@@ -12,7 +12,6 @@
 namespace repfuse::addon {
 namespace {
 
-constexpr int64_t kMaxDim = int64_t{1} << 31;
 constexpr size_t kMaxParts = 1 << 20;  // factors, chains or biases of one task
 
 class FuseJob final : public Job {

@@ -5,8 +5,6 @@
 namespace repfuse::addon {
 namespace {
 
-constexpr int64_t kMaxDim = int64_t{1} << 31;
-
 bool IsGiven(Arguments& arguments, const char* name) {
   const Napi::Value value = arguments.Get(name);
   return !value.IsNull() && !value.IsUndefined();

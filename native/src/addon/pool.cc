@@ -10,8 +10,6 @@
 namespace repfuse::addon {
 namespace {
 
-constexpr int64_t kMaxDim = int64_t{1} << 31;
-
 class WindowPoolJob : public Job {
  public:
   using Job::Job;

@@ -11,8 +11,6 @@
 namespace repfuse::addon {
 namespace {
 
-constexpr int64_t kMaxDim = int64_t{1} << 31;
-
 bool ReadShape(const Napi::Value& value, Shape* out) {
   if (!value.IsArray() || value.As<Napi::Array>().Length() > kMaxRank) return false;
   int64_t count = 1;
