@@ -109,38 +109,26 @@ function reportName(shard: Shard | undefined): string {
   return shard === undefined ? 'report.jsonl' : `report.${shard.index}-of-${shard.count}.jsonl`;
 }
 
-/** The options that decide what is in an output. */
-function fingerprint({
-  eps,
-  families,
-  keyless,
-  keepBlocks,
-  rules,
-  graph,
-  arch,
-  keyPath,
-  prefix,
-  dtype,
-  format,
-  keys,
-  grow,
-}: ConvertOptions): string {
+/** The options that decide what is in an output, in the order in which journals have them. */
+const DECIDING = [
+  'eps',
+  'families',
+  'keyless',
+  'keepBlocks',
+  'rules',
+  'graph',
+  'arch',
+  'keyPath',
+  'prefix',
+  'dtype',
+  'format',
+  'keys',
+  'grow',
+] as const satisfies readonly (keyof ConvertOptions)[];
+
+function fingerprint(options: ConvertOptions): string {
   try {
-    return JSON.stringify({
-      eps,
-      families,
-      keyless,
-      keepBlocks,
-      rules,
-      graph,
-      arch,
-      keyPath,
-      prefix,
-      dtype,
-      format,
-      keys,
-      grow,
-    });
+    return JSON.stringify(Object.fromEntries(DECIDING.map((name) => [name, options[name]])));
   } catch (cause) {
     throw new RepfuseError(
       'ERR_REPFUSE_GRAPH',
