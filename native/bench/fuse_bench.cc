@@ -48,7 +48,7 @@ std::unique_ptr<Block> MakeBlock(int64_t in, int64_t out, bool identity) {
         {.type = FuseType::kConstant, .value = 1.0, .out_channels = out, .groups = out, .scale = block->small_scale.data()});
     task.chains.push_back({.factors = {2}, .origin_h = 1, .origin_w = 1});
   }
-  task.biases = {{.factors = {}, .constant = block->constant.data(), .count = out}};
+  task.biases = {{.factors = {}, .constants = block->constant}};
   task.weight = block->kernel.data();
   task.bias = block->bias.data();
   return block;

@@ -101,14 +101,15 @@ struct Owned {
   FuseTask task;
 
   const Floats& Array(int64_t count) { return arrays.emplace_back(Random(count)); }
-  const double* Scale(int64_t count) { return scales.emplace_back(RandomDoubles(count)).data(); }
+  std::span<const double> Constants(int64_t count) { return scales.emplace_back(RandomDoubles(count)); }
+  const double* Scale(int64_t count) { return Constants(count).data(); }
   void Target(int64_t out, int64_t in_per_group, int64_t groups = 1) {
     arrays.reserve(8), scales.reserve(8);  // their data stays where it is
     task.out_channels = out, task.in_per_group = in_per_group, task.groups = groups, task.kernel_h = task.kernel_w = 3;
     weight.assign(static_cast<size_t>(out * in_per_group * 9), NAN);
     bias.assign(static_cast<size_t>(out), NAN);
     task.weight = weight.data(), task.bias = bias.data();
-    task.biases.push_back({{}, Scale(out), 0, out});
+    task.biases.push_back({{}, Constants(out), 0});
   }
   FuseFactor& Add(FuseFactor f) {
     f.scale = Scale(f.out_channels);
@@ -144,8 +145,8 @@ void Diverse(Owned* o, int64_t channels, int64_t middle) {
   FuseFactor& row = o->Add(Kernel(o->Array(channels * channels * 3), channels, channels, 1));
   row.kernel_w = 3;
   o->task.chains = {{{0, 1}, 0, 0}, {{2, 3}, 0, 0}, {{3, 4, 3}, 0, 0}, {{5}, 1, 0}};
-  o->task.biases.push_back({{0}, o->Scale(middle), 0, middle});
-  o->task.biases.push_back({{3, 4}, o->Scale(channels), 0, channels});
+  o->task.biases.push_back({{0}, o->Constants(middle), 0});
+  o->task.biases.push_back({{3, 4}, o->Constants(channels), 0});
 }
 
 void ExpectNear(const Floats& got, const std::vector<double>& want) {
@@ -286,7 +287,7 @@ TEST_P(FuseTest, HalfTypesWidenExactly) {
   f.type = FuseType::kF16, f.data = halves.data(), f.out_channels = 1, f.in_per_group = task.in_per_group;
   task.factors = {f};
   task.chains = {{{0}, 0, 0}};
-  task.biases = {{{}, &zero, 0, 1}};
+  task.biases = {{{}, {&zero, 1}, 0}};
   task.weight = weight.data(), task.bias = bias.data();
   ASSERT_TRUE(Fuse(task, 1).ok());
   for (size_t i = 0; i < halves.size(); ++i) {
@@ -311,7 +312,7 @@ TEST_P(FuseTest, RoundsToOddForHalfTypes) {
       task.factors[1].scale = near;
       task.chains.push_back({{1}, 1, 1});
     }
-    task.biases = {{{}, near, 0, 2}};
+    task.biases = {{{}, near, 0}};
     task.weight = out.data(), task.bias = bias.data();
     for (const FuseRounding rounding : {FuseRounding::kNearest, FuseRounding::kToOdd}) {
       task.rounding = rounding;
@@ -356,7 +357,7 @@ void Mutate(FuseTask* task, std::mt19937* engine) {
     case 13: index(chain.factors); break;
     case 14: index(bias.factors); break;
     case 15: bias.begin = value; break;
-    case 16: smaller(bias.count); break;
+    case 16: bias.constants = bias.constants.first(std::min(bias.constants.size(), static_cast<size_t>(value))); break;
     case 17: task->groups = value; break;
     case 18: smaller(task->kernel_w); break;
     case 19: smaller(task->in_per_group); break;
@@ -413,7 +414,7 @@ TEST(FuseTaskTest, RefusesWhatOverlaps) {
   }));
   EXPECT_TRUE(refused([&](FuseTask& task) {
     task.weight = large;
-    task.biases.push_back({{1, 0}, o.Scale(8), 0, 8});
+    task.biases.push_back({{1, 0}, o.Constants(8), 0});
   }));
   EXPECT_TRUE(refused([&](FuseTask& task) { task.weight = nullptr; }));
 }

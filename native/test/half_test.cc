@@ -32,7 +32,7 @@ class HalfTest : public testing::TestWithParam<Type> {
  protected:
   static uint16_t Round(double value) {
     uint16_t bits;
-    Narrow(GetParam().type, &value, &bits, 1, 1);
+    Narrow(GetParam().type, {&value, 1}, &bits, 1);
     return bits;
   }
 };
@@ -52,7 +52,7 @@ TEST_P(HalfTest, RoundsOnceToNearestTiesToEven) {
       ASSERT_EQ(Round(s * std::nextafter(middle, HUGE_VAL)), up | sign) << middle;
       const float single = static_cast<float>(low);
       uint16_t same;
-      Narrow(type, &single, &same, 1, 1);
+      Narrow(type, {&single, 1}, &same, 1);
       ASSERT_EQ(same, bits);
     }
   }
@@ -67,7 +67,7 @@ TEST_P(HalfTest, InfinityAndNaNStayWhatTheyAre) {
   for (const uint32_t payload : {1u, 0x2000u, 0x10000u, 0x3fffffu}) {
     const float nan = FloatFromBits(0x7f800000u | payload);
     uint16_t bits;
-    Narrow(GetParam().type, &nan, &bits, 1, 1);
+    Narrow(GetParam().type, {&nan, 1}, &bits, 1);
     EXPECT_GT(bits & 0x7fff, infinity) << payload;
   }
 }
@@ -81,13 +81,13 @@ TEST_P(HalfTest, CountsWhatIsLost) {
   values[3] = std::numeric_limits<double>::infinity();
   values[70001] = tiny, values[70002] = 0, values[299999] = -tiny;
   for (const int threads : {1, 3}) {
-    NarrowStats stats = Narrow(GetParam().type, values.data(), bits.data(), 300000, threads);
+    NarrowStats stats = Narrow(GetParam().type, std::span<const double>(values), bits.data(), threads);
     EXPECT_EQ(stats.overflow, -1);
     EXPECT_EQ(stats.flushed, 2);
     EXPECT_EQ(bits[70001], 0);
     auto over = values;
     over[250000] = too_large, over[200000] = -too_large, over[100] = GetParam().value(largest);
-    stats = Narrow(GetParam().type, over.data(), bits.data(), 300000, threads);
+    stats = Narrow(GetParam().type, std::span<const double>(over), bits.data(), threads);
     EXPECT_EQ(stats.overflow, 200000);
     EXPECT_EQ(bits[100], largest);
   }

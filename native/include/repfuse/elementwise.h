@@ -11,8 +11,8 @@ void Relu(std::span<const float> x, float* y, int threads);
 void Sigmoid(std::span<const float> x, float* y, int threads);
 void Silu(std::span<const float> x, float* y, int threads);
 void Hardswish(std::span<const float> x, float* y, int threads);
-// y = a + b.
-void Add(const float* a, const float* b, float* y, int64_t count, int threads);
+// y = a + b, of as many elements.
+void Add(std::span<const float> a, std::span<const float> b, float* y, int threads);
 // Softmax along the middle axis of [outer, channels, inner].
 void Softmax(int64_t outer, int64_t channels, int64_t inner, const float* x, float* y, int threads);
 // y = (x - mean[c]) * scale[c] + shift[c] on [batch, channels, size]: BatchNorm with running statistics.

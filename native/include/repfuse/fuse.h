@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "repfuse/status.h"
@@ -32,11 +33,11 @@ struct FuseChain {
   int64_t origin_h = 0, origin_w = 0;
 };
 
-// A constant on channels begin .. begin + count of a map, seen through the factors that follow it (none: an output bias).
+// Constants on the channels of a map from `begin` on, seen through the factors that follow it (none: an output bias).
 struct FuseBias {
   std::vector<size_t> factors;
-  const double* constant = nullptr;
-  int64_t begin = 0, count = 0;
+  std::span<const double> constants;
+  int64_t begin = 0;
 };
 
 // When values are checked. kBefore: every operand is read before the first write, and a failed check leaves everything untouched.

@@ -53,8 +53,8 @@ struct WinogradKernels {
 };
 struct BlockedKernels {
   const char* name;
-  int most_blocks;     // of output channels in a convolution's tile
-  int most_pixels[4];  // of a row, by the number of blocks
+  int max_blocks;     // of output channels in a convolution's tile
+  int max_pixels[4];  // of a row, by the number of blocks
   void (*conv)(const ConvTile& tile, int blocks, int pixels);
   void (*depthwise)(const DepthwiseTile& tile, int pixels);
   int depthwise_rows;  // the most that a tile takes

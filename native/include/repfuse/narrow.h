@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 namespace repfuse {
 
@@ -12,8 +13,8 @@ struct NarrowStats {
   int64_t flushed = 0;    // values other than 0 that became 0
 };
 
-// y[i] = x[i], to nearest, ties to even. Infinities and NaN stay what they are.
-NarrowStats Narrow(HalfType type, const float* x, uint16_t* y, int64_t count, int threads);
-NarrowStats Narrow(HalfType type, const double* x, uint16_t* y, int64_t count, int threads);
+// y[i] = x[i] for every element of x, to nearest, ties to even. Infinities and NaN stay what they are.
+NarrowStats Narrow(HalfType type, std::span<const float> x, uint16_t* y, int threads);
+NarrowStats Narrow(HalfType type, std::span<const double> x, uint16_t* y, int threads);
 
 }  // namespace repfuse

@@ -18,21 +18,20 @@ class AddJob final : public Job {
   using Job::Job;
 
   Status Prepare() override {
-    count_ = arguments.Int("count", 0, kMaxElements);
+    const int64_t count = arguments.Int("count", 0, kMaxElements);
     threads_ = static_cast<int>(arguments.Int("threads", 1, kMaxThreads));
-    a_ = arguments.F32("a", count_);
-    b_ = arguments.F32("b", count_);
-    output_ = arguments.OutF32("output", count_);
+    a_ = arguments.F32("a", count);
+    b_ = arguments.F32("b", count);
+    output_ = arguments.OutF32("output", count);
     return arguments.status();
   }
 
   Status Run() override {
-    Add(a_->f32(), b_->f32(), output_->out_f32(), count_, threads_);
+    Add({a_->f32(), a_->count}, {b_->f32(), b_->count}, output_->out_f32(), threads_);
     return Ok();
   }
 
  private:
-  int64_t count_ = 0;
   int threads_ = 1;
   const Operand* a_ = nullptr;
   const Operand* b_ = nullptr;

@@ -34,10 +34,8 @@ class FuseJob final : public Job {
       task_.chains.push_back({Indices(chain), origin[0], origin[1]});
     });
     ForEach("biases", [&](Napi::Value, Arguments& bias) {
-      const Operand* constant = F64(bias, "constant", -1);
-      constants_.push_back(constant);
-      task_.biases.push_back(
-          {Indices(bias), nullptr, bias.Int("begin", 0, kMaxDim), constant == nullptr ? 0 : static_cast<int64_t>(constant->count)});
+      constants_.push_back(F64(bias, "constant", -1));
+      task_.biases.push_back({Indices(bias), {}, bias.Int("begin", 0, kMaxDim)});
     });
     int64_t size;
     if (!CheckedProduct({task_.out_channels, task_.in_per_group, task_.kernel_h, task_.kernel_w}, &size)) arguments.Fail("kernel");
@@ -126,7 +124,9 @@ class FuseJob final : public Job {
       task_.factors[i].data = factor_arrays_[i] < 0 ? nullptr : arrays_[static_cast<size_t>(factor_arrays_[i])]->data;
       task_.factors[i].scale = scales_[i] == nullptr ? nullptr : static_cast<const double*>(scales_[i]->data);
     }
-    for (size_t i = 0; i < task_.biases.size(); ++i) task_.biases[i].constant = static_cast<const double*>(constants_[i]->data);
+    for (size_t i = 0; i < task_.biases.size(); ++i) {
+      if (constants_[i] != nullptr) task_.biases[i].constants = {static_cast<const double*>(constants_[i]->data), constants_[i]->count};
+    }
     task_.weight = weight_->out_f32();
     task_.bias = bias_->out_f32();
   }

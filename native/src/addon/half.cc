@@ -26,10 +26,9 @@ class NarrowJob final : public Job {
 
   Status Run() override {
     auto* out = static_cast<uint16_t*>(output_->data);
-    const auto count = static_cast<int64_t>(input_->count);
     const NarrowStats stats = input_->type == napi_float64_array
-                                  ? Narrow(type_, static_cast<const double*>(input_->data), out, count, threads_)
-                                  : Narrow(type_, input_->f32(), out, count, threads_);
+                                  ? Narrow(type_, {static_cast<const double*>(input_->data), input_->count}, out, threads_)
+                                  : Narrow(type_, {input_->f32(), input_->count}, out, threads_);
     static_cast<double*>(stats_->data)[0] = static_cast<double>(stats.overflow);
     static_cast<double*>(stats_->data)[1] = static_cast<double>(stats.flushed);
     return Ok();

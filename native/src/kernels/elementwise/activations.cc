@@ -38,9 +38,10 @@ void Sigmoid(std::span<const float> x, float* y, int threads) { Each<SigmoidOf>(
 void Silu(std::span<const float> x, float* y, int threads) { Each<SiluOf>(x, y, threads); }
 void Hardswish(std::span<const float> x, float* y, int threads) { Each<HardswishOf>(x, y, threads); }
 
-void Add(const float* a, const float* b, float* y, int64_t count, int threads) {
+void Add(std::span<const float> a, std::span<const float> b, float* y, int threads) {
   const BinaryF32 add = Kernels().add;
-  ForShares(count, threads, [&](int64_t begin, int64_t size) { add(a + begin, b + begin, y + begin, static_cast<size_t>(size)); });
+  ForShares(static_cast<int64_t>(a.size()), threads,
+            [&](int64_t begin, int64_t size) { add(a.data() + begin, b.data() + begin, y + begin, static_cast<size_t>(size)); });
 }
 
 void Softmax(int64_t outer, int64_t channels, int64_t inner, const float* x, float* y, int threads) {

@@ -10,7 +10,8 @@ BiasTerms::BiasTerms(const FuseTask& task) {
 }
 
 BiasTerms::Term BiasTerms::Carry(const FuseTask& task, const FuseBias& bias) {
-  Term term{nullptr, {bias.begin, bias.begin + bias.count}, {bias.constant, bias.constant + bias.count}};
+  const int64_t end = bias.begin + static_cast<int64_t>(bias.constants.size());
+  Term term{nullptr, {bias.begin, end}, {bias.constants.begin(), bias.constants.end()}};
   std::vector<Span> seen{{0, task.out_channels}};  // channels of each map that the next one towards the output looks at
   for (size_t i : bias.factors) seen.push_back(Reach(task.factors[i], seen.back()));
   for (size_t k = bias.factors.size(); k-- > 1;) {

@@ -64,11 +64,13 @@ Status CheckChain(const FuseTask& task, const FuseChain& chain, long long index)
 }
 
 Status CheckBias(const FuseTask& task, const FuseBias& bias, long long index) {
-  if (!FactorsOk(task, bias.factors) || bias.constant == nullptr || !InRange(bias.begin, 0, kMaxDim) || !InRange(bias.count, 0, kMaxDim)) {
+  const auto count = static_cast<int64_t>(bias.constants.size());
+  if (!FactorsOk(task, bias.factors) || bias.constants.data() == nullptr || !InRange(bias.begin, 0, kMaxDim) ||
+      !InRange(count, 0, kMaxDim)) {
     return {Code::kInvalidArgument, "a bias", index};
   }
   const FuseFactor* first = bias.factors.empty() ? nullptr : &task.factors[bias.factors[0]];
-  const int64_t end = first == nullptr ? bias.begin + bias.count : first->out_begin + first->out_channels;
+  const int64_t end = first == nullptr ? bias.begin + count : first->out_begin + first->out_channels;
   return end <= task.out_channels ? Ok() : Status{Code::kInvalidArgument, "output channels of a bias", index};
 }
 
@@ -113,8 +115,8 @@ Status CheckOverlap(const FuseTask& task, bool* in_place) {
     *in_place = true;
   }
   for (const FuseBias& term : task.biases) {
-    const Range constant(term.constant, term.count * 8);
-    if (weight.Overlaps(constant) || bias.Overlaps(constant)) return refuse(-1);
+    const Range constants(term.constants.data(), static_cast<int64_t>(term.constants.size_bytes()));
+    if (weight.Overlaps(constants) || bias.Overlaps(constants)) return refuse(-1);
   }
   return Ok();
 }

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cfloat>
 #include <cmath>
+#include <span>
 #include <vector>
 
 #include "factor.h"
@@ -18,9 +19,9 @@ constexpr int64_t kMinShare = 1 << 16, kMaxShare = 1 << 20;  // values of one in
 
 int64_t Size(const FuseFactor& f) { return f.out_channels * RowSize(f); }
 
-double LargestOf(const double* values, int64_t count) {
+double LargestOf(std::span<const double> values) {
   double largest = 0;
-  for (int64_t i = 0; i < count; ++i) largest = std::isfinite(values[i]) ? std::max(largest, std::fabs(values[i])) : INFINITY;
+  for (const double value : values) largest = std::isfinite(value) ? std::max(largest, std::fabs(value)) : INFINITY;
   return largest;
 }
 
@@ -74,7 +75,7 @@ std::vector<double> ScanKernels(const FuseTask& task, int threads) {
   });
   std::vector<double> result(count);
   for (size_t i = 0; i < count; ++i) {
-    result[i] = task.factors[i].type == FuseType::kConstant ? LargestOf(&task.factors[i].value, 1) : largest[same[i]].load();
+    result[i] = task.factors[i].type == FuseType::kConstant ? LargestOf({&task.factors[i].value, 1}) : largest[same[i]].load();
   }
   return result;
 }
@@ -86,7 +87,7 @@ Status CheckValues(const FuseTask& task, int threads, bool* may_overflow) {
   std::vector<double> term(task.factors.size());  // bound of |scale * weight|
   for (size_t i = 0; i < task.factors.size(); ++i) {
     const FuseFactor& f = task.factors[i];
-    const double scale = f.scale == nullptr ? 1.0 : LargestOf(f.scale, f.out_channels);
+    const double scale = f.scale == nullptr ? 1.0 : LargestOf({f.scale, static_cast<size_t>(f.out_channels)});
     if (!std::isfinite(largest[i])) return {Code::kNotFinite, "a weight is NaN or infinite", static_cast<long long>(i)};
     if (!std::isfinite(scale)) return {Code::kNotFinite, "a scale is NaN or infinite", static_cast<long long>(i)};
     term[i] = largest[i] * scale;
@@ -102,7 +103,7 @@ Status CheckValues(const FuseTask& task, int threads, bool* may_overflow) {
     weight_bound += bound;
   }
   for (const FuseBias& bias : task.biases) {
-    double bound = LargestOf(bias.constant, bias.count);
+    double bound = LargestOf(bias.constants);
     if (!std::isfinite(bound)) return {Code::kNotFinite, "a bias is NaN or infinite"};
     for (size_t i : bias.factors) bound *= term[i] * static_cast<double>(RowSize(task.factors[i]));
     bias_bound += bound;

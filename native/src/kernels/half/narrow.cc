@@ -34,11 +34,12 @@ NarrowStats Share(const T* x, uint16_t* y, int64_t begin, int64_t end) {
 }
 
 template <HalfType type, typename T>
-NarrowStats All(const T* x, uint16_t* y, int64_t count, int threads) {
+NarrowStats All(std::span<const T> x, uint16_t* y, int threads) {
+  const auto count = static_cast<int64_t>(x.size());
   const int64_t shares = (count + kShare - 1) / kShare;
   std::vector<NarrowStats> parts(static_cast<size_t>(shares));
   ParallelFor(shares, threads, [&](int64_t share, int) {
-    parts[static_cast<size_t>(share)] = Share<type>(x, y, share * kShare, std::min((share + 1) * kShare, count));
+    parts[static_cast<size_t>(share)] = Share<type>(x.data(), y, share * kShare, std::min((share + 1) * kShare, count));
   });
   NarrowStats all;
   for (const NarrowStats& part : parts) {
@@ -50,12 +51,12 @@ NarrowStats All(const T* x, uint16_t* y, int64_t count, int threads) {
 
 }  // namespace
 
-NarrowStats Narrow(HalfType type, const float* x, uint16_t* y, int64_t count, int threads) {
-  return type == HalfType::kF16 ? All<HalfType::kF16>(x, y, count, threads) : All<HalfType::kBf16>(x, y, count, threads);
+NarrowStats Narrow(HalfType type, std::span<const float> x, uint16_t* y, int threads) {
+  return type == HalfType::kF16 ? All<HalfType::kF16>(x, y, threads) : All<HalfType::kBf16>(x, y, threads);
 }
 
-NarrowStats Narrow(HalfType type, const double* x, uint16_t* y, int64_t count, int threads) {
-  return type == HalfType::kF16 ? All<HalfType::kF16>(x, y, count, threads) : All<HalfType::kBf16>(x, y, count, threads);
+NarrowStats Narrow(HalfType type, std::span<const double> x, uint16_t* y, int threads) {
+  return type == HalfType::kF16 ? All<HalfType::kF16>(x, y, threads) : All<HalfType::kBf16>(x, y, threads);
 }
 
 }  // namespace repfuse
