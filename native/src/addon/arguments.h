@@ -56,7 +56,7 @@ class Arguments {
   Operand* Array(Napi::Value value, const char* name, bool writable);
   // Nested argument objects.
   Napi::Value Get(const char* name) { return object_.Get(name); }
-  Arguments Child(Napi::Object object) { return Arguments(object, *this); }
+  Arguments Child(Napi::Object object) { return {object, *this}; }
 
   // The first thing that was wrong.
   const Status& status() const { return root_->status_; }

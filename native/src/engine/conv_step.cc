@@ -60,7 +60,7 @@ std::unique_ptr<Step> MakeConvStep(const Network& network, size_t i, const Memor
   if (i > 0 && memory_plan.IsInner(i - 1)) {
     ConvSetting depthwise = SettingOf(network, i - 1, memory_plan, weights, target.kernels);
     if (!StaysInside(depthwise, setting.input.layout.shape) || !StaysInside(setting, output.layout.shape)) return nullptr;
-    return MakeSeparableConv(std::move(depthwise), std::move(setting), memory_plan.choice(i).tile, target.threads, output);
+    return MakeSeparableConv(depthwise, setting, memory_plan.choice(i).tile, target.threads, output);
   }
   const auto are_vectors = [](const Value& value) { return value.layout.kind == Layout::Kind::kVectors; };
   if (are_vectors(setting.input) && are_vectors(output) && (!setting.residual || are_vectors(*setting.residual))) {
@@ -71,7 +71,7 @@ std::unique_ptr<Step> MakeConvStep(const Network& network, size_t i, const Memor
   if (!StaysInside(setting, output.layout.shape)) return nullptr;
   const ConvChoice& choice = memory_plan.choice(i);
   switch (choice.method) {
-    case ConvMethod::kDepthwise: return MakeDepthwiseConv(std::move(setting), output);
+    case ConvMethod::kDepthwise: return MakeDepthwiseConv(setting, output);
     case ConvMethod::kWinograd2: return MakeWinogradConv(std::move(setting), 2, choice.tile, target.threads, output);
     case ConvMethod::kWinograd4: return MakeWinogradConv(std::move(setting), 4, choice.tile, target.threads, output);
     case ConvMethod::kFloat64:  // made above
@@ -79,7 +79,7 @@ std::unique_ptr<Step> MakeConvStep(const Network& network, size_t i, const Memor
     case ConvMethod::kPairs:
     case ConvMethod::kTiles: break;
   }
-  return MakeDenseConv(std::move(setting), choice.tile, target.threads, output);
+  return MakeDenseConv(setting, choice.tile, target.threads, output);
 }
 
 StepReport ReportOfConv(const Network& network, size_t i, const std::vector<Shape>& shapes, const MemoryPlan& memory_plan,
@@ -87,7 +87,8 @@ StepReport ReportOfConv(const Network& network, size_t i, const std::vector<Shap
   const NetworkNode& node = network.nodes[i];
   const Shape &input = shapes[static_cast<size_t>(node.inputs[0])], &output = shapes[i + 1];
   StepReport report{.name = node.name, .kernel = {}, .output = output, .macs = 0, .bytes = 0, .estimate = 0, .seconds = 0};
-  report.macs = static_cast<double>(output.count()) * static_cast<double>(input[1] / node.groups * node.kernel_h * node.kernel_w);
+  const int64_t products = input[1] / node.groups * node.kernel_h * node.kernel_w;  // of one output
+  report.macs = static_cast<double>(output.count()) * static_cast<double>(products);
   report.bytes = static_cast<double>(weights[i]->bytes());
   report.estimate = memory_plan.choice(i).estimate;
   if (i == 0 || !memory_plan.IsInner(i - 1)) return report;

@@ -13,12 +13,12 @@ namespace repfuse {
 using NodeWeights = std::vector<std::shared_ptr<const PackedWeights>>;  // of each node, packed as its choice wants them
 
 // How a convolution's weights are to be packed.
-WeightPacking WeightPackingOf(const Network& network, size_t node, const MemoryPlan& memory_plan);
+WeightPacking WeightPackingOf(const Network& network, size_t i, const MemoryPlan& memory_plan);
 // Null where the layouts are not what the method needs.
-std::unique_ptr<Step> MakeConvStep(const Network& network, size_t node, const MemoryPlan& memory_plan, const NodeWeights& weights,
+std::unique_ptr<Step> MakeConvStep(const Network& network, size_t i, const MemoryPlan& memory_plan, const NodeWeights& weights,
                                    const Target& target);
 // Before it has run; with the convolution that is computed in the same step.
-StepReport ReportOfConv(const Network& network, size_t node, const std::vector<Shape>& shapes, const MemoryPlan& memory_plan,
+StepReport ReportOfConv(const Network& network, size_t i, const std::vector<Shape>& shapes, const MemoryPlan& memory_plan,
                         const NodeWeights& weights);
 
 }  // namespace repfuse

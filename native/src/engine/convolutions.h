@@ -25,15 +25,16 @@ struct ConvSetting {
 };
 
 // Implicit im2col: the taps of a pixel are read where they lie, in the blocked or the planar input, of float32 or of terms.
-std::unique_ptr<Step> MakeDenseConv(ConvSetting setting, TileSize tile, int threads, Value output);
+std::unique_ptr<Step> MakeDenseConv(const ConvSetting& setting, TileSize tile, int threads, Value output);
 // F(m x m, 3 x 3).
 std::unique_ptr<Step> MakeWinogradConv(ConvSetting setting, int m, TileSize tile, int threads, Value output);
 // One filter for each channel.
-std::unique_ptr<Step> MakeDepthwiseConv(ConvSetting setting, Value output);
+std::unique_ptr<Step> MakeDepthwiseConv(const ConvSetting& setting, Value output);
 // Sums in float64, each rounded once: what the others are measured against.
 std::unique_ptr<Step> MakeFloat64Conv(ConvSetting setting, Value output);
 // A depthwise convolution and the pointwise one that alone reads it (whose `input` has no memory).
-std::unique_ptr<Step> MakeSeparableConv(ConvSetting depthwise, ConvSetting pointwise, TileSize tile, int threads, Value output);
+std::unique_ptr<Step> MakeSeparableConv(const ConvSetting& depthwise, const ConvSetting& pointwise, TileSize tile, int threads,
+                                        Value output);
 
 // Tiles of F(m x m) that one pass takes: as many as keep the domain's values of all channels in the L2 cache; no
 // more than a thread's part where its weights are small.

@@ -12,7 +12,7 @@ constexpr int64_t kShares = 8;
 
 class DenseConv final : public Step {
  public:
-  DenseConv(ConvSetting setting, TileSize tile, int threads, Value output)
+  DenseConv(const ConvSetting& setting, TileSize tile, int threads, Value output)
       : Step(output), rows_(MakeDenseRows(setting, tile, setting.input.layout, output.layout)) {
     const ConvSetting& s = rows_->setting();
     const Layout &in = s.input.layout, &to = output.layout;
@@ -63,8 +63,8 @@ class DenseConv final : public Step {
 
 }  // namespace
 
-std::unique_ptr<Step> MakeDenseConv(ConvSetting setting, TileSize tile, int threads, Value output) {
-  return std::make_unique<DenseConv>(std::move(setting), tile, threads, output);
+std::unique_ptr<Step> MakeDenseConv(const ConvSetting& setting, TileSize tile, int threads, Value output) {
+  return std::make_unique<DenseConv>(setting, tile, threads, output);
 }
 
 }  // namespace repfuse

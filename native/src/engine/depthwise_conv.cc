@@ -9,7 +9,7 @@ constexpr int64_t kRows = 4;  // of a share
 
 class DepthwiseConv final : public Step {
  public:
-  DepthwiseConv(ConvSetting setting, Value output)
+  DepthwiseConv(const ConvSetting& setting, Value output)
       : Step(output), rows_(setting, setting.input.layout, output.layout), parts_((output.layout.shape.height + kRows - 1) / kRows) {}
 
   void Run(const RunState& run) const override {
@@ -34,8 +34,8 @@ class DepthwiseConv final : public Step {
 
 }  // namespace
 
-std::unique_ptr<Step> MakeDepthwiseConv(ConvSetting setting, Value output) {
-  return std::make_unique<DepthwiseConv>(std::move(setting), output);
+std::unique_ptr<Step> MakeDepthwiseConv(const ConvSetting& setting, Value output) {
+  return std::make_unique<DepthwiseConv>(setting, output);
 }
 
 }  // namespace repfuse

@@ -106,7 +106,7 @@ Status MemoryPlan::FitsInto(int64_t limit) const {
   int64_t largest = -1;
   long long where = -1;
   for (const ConvChoice& choice : choices_) packed += static_cast<int64_t>(std::min(choice.bytes, 1e15));
-  for (size_t slot = 0; slot < slot_sizes_.size(); ++slot) total += Checked(slot_sizes_[slot]) * 4;
+  for (const int64_t size : slot_sizes_) total += Checked(size) * 4;
   total += packed;
   if (total.AtMost(limit)) return Ok();
   for (size_t value = 1; value < layouts_.size(); ++value) {

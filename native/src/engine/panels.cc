@@ -71,9 +71,9 @@ TileSize ChooseTile(const ChannelGroups& channels, int64_t pixels, int64_t tap_i
                     int64_t lanes) {
   TileSize best{1, 1};
   double least = 0;
-  for (int blocks = 1; blocks <= kernels.most_blocks; ++blocks) {
+  for (int blocks = 1; blocks <= kernels.max_blocks; ++blocks) {
     const std::vector<Panel> panels = CutPanels(channels, blocks, lanes);
-    const int64_t most = std::min<int64_t>(kernels.most_pixels[blocks - 1], pixels);
+    const int64_t most = std::min<int64_t>(kernels.max_pixels[blocks - 1], pixels);
     for (int64_t part = most; part > most / 2; --part) {
       const double time = PanelsCost(panels, pixels, part, tap_inputs, threads);
       if (least != 0 && time > least) continue;  // of equals the smaller, which divides more evenly

@@ -22,7 +22,7 @@ struct Context {
 
 class Plan {
  public:
-  static Status Compile(const Network& network, const Target& target, WeightStore& weights, const ImageShape& input,
+  static Status Compile(const Network& network, const Target& target, WeightStore& store, const ImageShape& input,
                         std::shared_ptr<Plan>* out);
 
   Status Run(std::span<const float> x, std::span<const std::span<float>> outputs, int threads);

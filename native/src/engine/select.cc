@@ -27,7 +27,7 @@ Cost PanelCost(const ChannelGroups& channels, TileSize tile, double pixels, doub
   for (const Panel& panel : CutPanels(channels, tile.blocks, lanes)) {
     const double pairs = static_cast<double>(panel.in_blocks * lanes * panel.blocks * kBlock) * taps;
     // A tile of few accumulators waits for its own sums.
-    const double full = std::min(1.0, static_cast<double>(panel.blocks * tile.pixels) / (kernels.most_blocks > 1 ? 8.0 : 4.0));
+    const double full = std::min(1.0, static_cast<double>(panel.blocks * tile.pixels) / (kernels.max_blocks > 1 ? 8.0 : 4.0));
     macs += pairs * pixels / full;
     bytes += pairs * 4;
   }
@@ -76,12 +76,13 @@ std::optional<ConvChoice> Products(const NetworkNode& node, const ChannelGroups&
   double pixels = static_cast<double>(output.batch * output.height * output.width);
   if (tiles) {
     choice.tile = {2, static_cast<int>(EvenPart(width, kMaxMatrixPixels))};
-    pixels *= static_cast<double>((width + choice.tile.pixels - 1) / choice.tile.pixels * choice.tile.pixels) / static_cast<double>(width);
+    const int64_t whole_tiles = (width + choice.tile.pixels - 1) / choice.tile.pixels * choice.tile.pixels;
+    pixels *= static_cast<double>(whole_tiles) / static_cast<double>(width);
   } else {
     choice.tile = ChooseTile(channels, width, lanes / 2, kernels.blocked, 1, lanes);
   }
-  const double taps = static_cast<double>(node.kernel_h * ((node.kernel_w + choice.row_taps - 1) / choice.row_taps * choice.row_taps));
-  const Cost cost = PanelCost(channels, choice.tile, pixels, taps, kernels.blocked, lanes);
+  const int64_t taps = node.kernel_h * ((node.kernel_w + choice.row_taps - 1) / choice.row_taps * choice.row_taps);
+  const Cost cost = PanelCost(channels, choice.tile, pixels, static_cast<double>(taps), kernels.blocked, lanes);
   choice.bytes = cost.weight_bytes / 2 * terms;
   choice.estimate = std::max(cost.macs / rates.terms[terms - 1], choice.bytes / rates.weights);
   if (terms < 3 && KeptTerms(node, target) == 0) choice.bytes += static_cast<double>(node.weight_count) * 4;

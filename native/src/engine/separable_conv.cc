@@ -15,7 +15,7 @@ constexpr int64_t kMiddleBytes = 128 << 10;
 // leaves the nearest caches, and a thread makes its own rows of both.
 class SeparableConv final : public Step {
  public:
-  SeparableConv(ConvSetting depthwise, ConvSetting pointwise, TileSize tile, int threads, Value output)
+  SeparableConv(const ConvSetting& depthwise, const ConvSetting& pointwise, TileSize tile, int threads, Value output)
       : Step(output),
         lanes_(std::min<int64_t>(threads, output.layout.shape.height)),
         middle_(Middle(pointwise, (output.layout.shape.height + lanes_ - 1) / lanes_, output)),
@@ -84,8 +84,9 @@ class SeparableConv final : public Step {
 
 }  // namespace
 
-std::unique_ptr<Step> MakeSeparableConv(ConvSetting depthwise, ConvSetting pointwise, TileSize tile, int threads, Value output) {
-  return std::make_unique<SeparableConv>(std::move(depthwise), std::move(pointwise), tile, threads, output);
+std::unique_ptr<Step> MakeSeparableConv(const ConvSetting& depthwise, const ConvSetting& pointwise, TileSize tile, int threads,
+                                        Value output) {
+  return std::make_unique<SeparableConv>(depthwise, pointwise, tile, threads, output);
 }
 
 }  // namespace repfuse

@@ -23,7 +23,8 @@ inline Strides BroadcastStrides(const Shape& operand, const Shape& result) {
   const Strides dense = DenseStrides(operand);
   Strides strides{};
   for (int axis = 0; axis < operand.rank; ++axis) {
-    if (operand[axis] > 1) strides[static_cast<size_t>(result.rank - operand.rank + axis)] = dense[static_cast<size_t>(axis)];
+    const int place = result.rank - operand.rank + axis;
+    if (operand[axis] > 1) strides[static_cast<size_t>(place)] = dense[static_cast<size_t>(axis)];
   }
   return strides;
 }

@@ -16,8 +16,9 @@ class WeightStore {
   // Takes the weights out of the nodes, rounded to the terms that the target keeps of them, on any number of threads.
   WeightStore(Network& network, const Target& target);
 
-  // Each packing is made once, and shared by the plans that use it. Null without memory. One thread at a time for each node.
-  std::shared_ptr<const PackedWeights> Get(size_t node, const WeightPacking& packing, const ChannelGroups& channels);
+  // Each packing of node `index` is made once, and shared by the plans that use it. Null without memory. One thread at a time for each
+  // node.
+  std::shared_ptr<const PackedWeights> Get(size_t index, const WeightPacking& packing, const ChannelGroups& channels);
   size_t plain_bytes() const;
   size_t packed_bytes() const;
 

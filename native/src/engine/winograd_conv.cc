@@ -115,6 +115,7 @@ class WinogradConv final : public Step {
   }
 
   // Inputs of a group of tiles into the domain, one block of channels.
+  // NOLINTNEXTLINE(readability-non-const-parameter): the kernel writes through tile.v
   void TransformInput(const RunState& run, const Pass& pass, int64_t group, int64_t block, float* v) const {
     const Layout& in = s_.input.layout;
     WinogradInput tile{.x = nullptr, .row = in.row(), .v = v + (group * in_blocks_ + block) * tile_.pixels * kBlock, .value = in_size_};

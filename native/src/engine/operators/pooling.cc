@@ -45,14 +45,16 @@ Range RangeOf(int64_t first, int64_t taps, int64_t step, int64_t end) {
 // A pixel of a block, in registers of the baseline.
 using Quad __attribute__((vector_size(4 * sizeof(float)), may_alias)) = float;
 constexpr int kQuads = kBlock / 4;
+// Lanes that hold a NaN.
+inline auto Unordered(Quad v) { return v != v; }  // NOLINT(misc-redundant-expression): a NaN is not itself
 
 // Padding counts as minus infinity; NaN wins.
 void MaxOf(const Layout& in, const float* x, Range rows, Range columns, bool, float* y) {
   Quad most[kQuads];
-  decltype(most[0] != most[0]) unordered[kQuads];  // where a NaN was: a comparison would forget it
+  decltype(Unordered(Quad{})) unordered[kQuads];  // where a NaN was: a comparison would forget it
   for (int q = 0; q < kQuads; ++q) {
     most[q] = Quad{} - std::numeric_limits<float>::infinity();
-    unordered[q] = most[q] != most[q];
+    unordered[q] = Unordered(most[q]);
   }
   const Range inside_rows = rows.Inside(in.shape.height), inside = columns.Inside(in.shape.width);
   for (int64_t i = inside_rows.begin; i < inside_rows.end; i += inside_rows.step) {
@@ -60,7 +62,7 @@ void MaxOf(const Layout& in, const float* x, Range rows, Range columns, bool, fl
       const float* pixel = x + i * in.row() + j * kBlock;
       for (int q = 0; q < kQuads; ++q) {
         const Quad values = reinterpret_cast<const Quad*>(pixel)[q];
-        unordered[q] |= values != values;
+        unordered[q] |= Unordered(values);
         most[q] = most[q] > values ? most[q] : values;
       }
     }

@@ -19,7 +19,7 @@ constexpr std::array kOperators = {&kConv,       &kLinear,  &kMaxPool, &kAverage
 }  // namespace
 
 const Operator* FindOperator(std::string_view name) {
-  const auto found = std::find_if(kOperators.begin(), kOperators.end(), [&](const Operator* op) { return op->name == name; });
+  const auto* const found = std::find_if(kOperators.begin(), kOperators.end(), [&](const Operator* op) { return op->name == name; });
   return found == kOperators.end() ? nullptr : *found;
 }
 
