@@ -4,8 +4,8 @@ module.exports = {
   roots: ['<rootDir>/test'],
   testMatch: ['**/*.test.ts'],
   transform: { '^.+\\.ts$': ['ts-jest', { tsconfig: 'tsconfig.json', diagnostics: false }] },
-  // The addon owns a process-wide thread pool; two workers on two cores would only fight over it.
-  maxWorkers: 1,
+  // Most tests take one core: the addon's pool of each worker is idle meanwhile.
+  maxWorkers: 2,
   reporters: ['default', '<rootDir>/test/reporter.cjs'],
   // Each look-up of a global in the test's own context takes longer than the arithmetic around it.
   sandboxInjectedGlobals: ['Math', 'Number'],
