@@ -42,7 +42,7 @@ ImageShape ImageShapeOf(const std::vector<int64_t>& dims) { return {dims[0], dim
 Napi::Value Builder(const Napi::CallbackInfo& info) {
   auto handle = std::make_unique<Handle>();
   const auto external = Napi::External<Handle>::New(info.Env(), handle.get(), [](Napi::Env, Handle* data) { delete data; });
-  handle.release();  // the external has it
+  static_cast<void>(handle.release());  // the external has it
   external.TypeTag(&kHandleTag);
   return external;
 }
