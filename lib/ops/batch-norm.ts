@@ -27,7 +27,7 @@ export const BATCH_NORM_MEMBERS = {
 } as const;
 export const BATCH_NORM = membersOf<BatchNorm>()(BATCH_NORM_MEMBERS);
 
-const BATCH_NORM_OP = eagerOp('batchNorm', prepareBatchNorm, NO_OTHER_OPTIONS);
+export const BATCH_NORM_OP = eagerOp('batchNorm', prepareBatchNorm, NO_OTHER_OPTIONS);
 
 /** y = x * scale + shift in float64, per channel. */
 export interface ChannelAffine {

@@ -3,13 +3,23 @@ import { RepfuseError } from '../errors';
 import { DTYPES } from '../tensor/dtype';
 import { toFloat64 } from '../tensor/half';
 import { type Float32Tensor, formatShape, Tensor } from '../tensor/tensor';
-import { type BatchNorm, batchNorm, batchNormAffine, batchNormAsync } from './batch-norm';
+import { BATCH_NORM_OP, type BatchNorm, batchNormAffine } from './batch-norm';
 import { BRANCH, CONV_STAGE, SCALE_STAGE } from './branch-schema';
-import { conv2d, conv2dAsync } from './conv2d';
-import { padBorder, padBorderAsync } from './frame';
+import { CONV2D } from './conv2d';
+import { PAD_BORDER } from './frame';
 import { CHANNELS } from './geometry';
-import { avgPool2d, avgPool2dAsync } from './pool';
-import { ASYNC_OP_OPTIONS, type AsyncOpOptions, expectF32, expectShape, OP_OPTIONS, type OpOptions } from './run';
+import { AVG_POOL } from './pool';
+import {
+  ASYNC_OP_OPTIONS,
+  type AsyncOpOptions,
+  expectF32,
+  expectShape,
+  OP_OPTIONS,
+  type OpOptions,
+  type PreparedOp,
+  run,
+  runAsync,
+} from './run';
 import type { Branch, ConvStage, ScaleStage, Stage } from './stages';
 
 /**
@@ -22,29 +32,8 @@ import type { Branch, ConvStage, ScaleStage, Stage } from './stages';
 export function runBranch(branch: Branch, input: Tensor, options: OpOptions = {}): Float32Tensor {
   const { stages } = checkArgument('branch', BRANCH, branch);
   const checked = checkOptions('runBranch', OP_OPTIONS, options);
-  let x = expectF32(input, 'input', 4);
-  stages.forEach((stage, index) => {
-    switch (stage.kind) {
-      case 'conv2d':
-        x = conv2d(x, stageWeight(stage), stageBias(stage), { ...checked, ...geometryOf(stage) });
-        break;
-      case 'batch_norm':
-        x = batchNorm(x, stage, checked);
-        break;
-      case 'pad_border':
-        x = padBorder(x, zeroResponse(stages.slice(0, index), x.shape[1]!), stage.padding, checked);
-        break;
-      case 'avg_pool2d':
-        x = avgPool2d(x, { ...checked, ...windowOf(stage) });
-        break;
-      case 'scale':
-        x = batchNorm(x, scaleAsBatchNorm(stage, x.shape[1]!), checked);
-        break;
-      case 'bias':
-        x = batchNorm(x, biasAsBatchNorm(stage.bias), checked);
-    }
-  });
-  return x;
+  const start = expectF32(input, 'input', 4);
+  return stages.reduce((x, _, index) => run(callOf(stages, index, x, checked)), start);
 }
 
 /** `runBranch` on the pool. */
@@ -56,28 +45,28 @@ export async function runBranchAsync(
   const { stages } = checkArgument('branch', BRANCH, branch);
   const checked = checkOptions('runBranchAsync', ASYNC_OP_OPTIONS, options);
   let x = expectF32(input, 'input', 4);
-  for (const [index, stage] of stages.entries()) {
-    switch (stage.kind) {
-      case 'conv2d':
-        x = await conv2dAsync(x, stageWeight(stage), stageBias(stage), { ...checked, ...geometryOf(stage) });
-        break;
-      case 'batch_norm':
-        x = await batchNormAsync(x, stage, checked);
-        break;
-      case 'pad_border':
-        x = await padBorderAsync(x, zeroResponse(stages.slice(0, index), x.shape[1]!), stage.padding, checked);
-        break;
-      case 'avg_pool2d':
-        x = await avgPool2dAsync(x, { ...checked, ...windowOf(stage) });
-        break;
-      case 'scale':
-        x = await batchNormAsync(x, scaleAsBatchNorm(stage, x.shape[1]!), checked);
-        break;
-      case 'bias':
-        x = await batchNormAsync(x, biasAsBatchNorm(stage.bias), checked);
-    }
-  }
+  for (const index of stages.keys()) x = await runAsync(callOf(stages, index, x, checked), checked);
   return x;
+}
+
+/** A stage as a call, whose input is what the stages before it made. */
+function callOf(stages: readonly Stage[], index: number, x: Float32Tensor, options: OpOptions): PreparedOp {
+  const stage = stages[index]!;
+  const channels = x.shape[1]!;
+  switch (stage.kind) {
+    case 'conv2d':
+      return CONV2D.prepare(x, stageWeight(stage), stageBias(stage), { ...options, ...geometryOf(stage) });
+    case 'batch_norm':
+      return BATCH_NORM_OP.prepare(x, stage, options);
+    case 'pad_border':
+      return PAD_BORDER.prepare(x, zeroResponse(stages.slice(0, index), channels), stage.padding, options);
+    case 'avg_pool2d':
+      return AVG_POOL.prepare(x, { ...options, ...windowOf(stage) });
+    case 'scale':
+      return BATCH_NORM_OP.prepare(x, scaleAsBatchNorm(stage, channels), options);
+    case 'bias':
+      return BATCH_NORM_OP.prepare(x, biasAsBatchNorm(stage.bias), options);
+  }
 }
 
 /** The options of a convolution that a stage has. */

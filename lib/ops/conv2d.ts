@@ -37,7 +37,7 @@ const ENTRIES = {
   groups: optional(integer()),
   activation: optional(oneOf(['none', 'relu'])),
 } as const;
-const CONV2D = eagerOp('conv2d', prepareConv2d, [
+export const CONV2D = eagerOp('conv2d', prepareConv2d, [
   membersOf<Conv2dOptions>()(ENTRIES),
   membersOf<Conv2dOptions & AsyncOpOptions>()({ ...ENTRIES, signal: optional(SIGNAL) }),
 ]);

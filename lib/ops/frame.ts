@@ -15,7 +15,7 @@ import {
   sizesOf,
 } from './run';
 
-const PAD_BORDER = eagerOp('padBorder', preparePad, NO_OTHER_OPTIONS);
+export const PAD_BORDER = eagerOp('padBorder', preparePad, NO_OTHER_OPTIONS);
 const CROP = eagerOp('crop', prepareCrop, NO_OTHER_OPTIONS);
 
 /**

@@ -44,7 +44,7 @@ const MAX_POOL = eagerOp('maxPool2d', prepareMaxPool, [
   membersOf<MaxPool2dOptions>()(WINDOW),
   membersOf<MaxPool2dOptions & AsyncOpOptions>()({ ...WINDOW, signal: optional(SIGNAL) }),
 ]);
-const AVG_POOL = eagerOp('avgPool2d', prepareAvgPool, [
+export const AVG_POOL = eagerOp('avgPool2d', prepareAvgPool, [
   membersOf<AvgPool2dOptions>()(MEAN),
   membersOf<AvgPool2dOptions & AsyncOpOptions>()({ ...MEAN, signal: optional(SIGNAL) }),
 ]);

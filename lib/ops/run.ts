@@ -48,6 +48,8 @@ type Options<O> = Record<never, never> extends O ? [options?: O] : [options: O];
 
 /** An operator on the calling thread, and its twin on the pool. */
 export interface EagerOp<A extends readonly unknown[], O extends OpOptions> {
+  /** The checked call, for those who run it among others. */
+  readonly prepare: (...args: [...A, ...Options<O>]) => PreparedOp;
   readonly run: (...args: [...A, ...Options<O>]) => Float32Tensor;
   readonly runAsync: (...args: [...A, ...Options<O & AsyncOpOptions>]) => Promise<Float32Tensor>;
 }
@@ -63,12 +65,16 @@ export function eagerOp<A extends readonly unknown[], O extends OpOptions>(
   schemas: readonly [Schema<O>, Schema<O & AsyncOpOptions>],
 ): EagerOp<A, O> {
   const at = prepare.length - 1; // where the options stand: behind the arguments
-  const prepared = (options: O, given: readonly unknown[]) => prepare(options, ...(given.slice(0, at) as unknown as A));
+  const prepareWith = (options: O, given: readonly unknown[]) =>
+    prepare(options, ...(given.slice(0, at) as unknown as A));
+  const prepareChecked = (...given: readonly unknown[]) =>
+    prepareWith(checkOptions(name, schemas[0], given[at]), given);
   return {
-    run: (...given) => run(prepared(checkOptions(name, schemas[0], given[at]), given)),
+    prepare: prepareChecked,
+    run: (...given) => run(prepareChecked(...given)),
     runAsync: async (...given) => {
       const options = checkOptions(`${name}Async`, schemas[1], given[at]);
-      return runAsync(prepared(options, given), options);
+      return runAsync(prepareWith(options, given), options);
     },
   };
 }
