@@ -4,6 +4,8 @@
 #include <cstring>
 #include <limits>
 
+#include "repfuse/parallel.h"
+
 namespace repfuse::addon {
 namespace {
 
@@ -15,6 +17,13 @@ constexpr uint32_t kMaxList = 1 << 24;
 void Arguments::Fail(const char* name) {
   if (root_->status_.ok()) root_->status_ = {Code::kInvalidArgument, name};
 }
+
+bool Arguments::Expect(const Status& status) {
+  if (root_->status_.ok()) root_->status_ = status;
+  return root_->status_.ok();
+}
+
+int Arguments::Threads() { return static_cast<int>(Int("threads", 1, kMaxThreads)); }
 
 int64_t Arguments::Int(const char* name, int64_t low, int64_t high) {
   const Napi::Value value = object_.Get(name);

@@ -39,6 +39,7 @@ class Arguments {
   explicit Arguments(Napi::Object object) : object_(object) {}
 
   int64_t Int(const char* name, int64_t low, int64_t high);
+  int Threads();
   double Double(const char* name);
   // A number that float32 can hold: infinities and NaN, or within its range.
   float Float(const char* name);
@@ -61,6 +62,8 @@ class Arguments {
   // The first thing that was wrong.
   const Status& status() const { return root_->status_; }
   void Fail(const char* name);
+  // Whether all is well, that status included.
+  bool Expect(const Status& status);
 
   // For an asynchronous run: copies inputs, gives outputs memory of their own, and holds on to the JavaScript arrays.
   // With `borrow` the arrays are used where they lie: the caller has promised to leave them alone.

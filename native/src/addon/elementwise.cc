@@ -13,188 +13,117 @@ namespace {
 
 constexpr int64_t kMaxElements = int64_t{1} << 53;
 
-class AddJob final : public Job {
- public:
-  using Job::Job;
-
-  Status Prepare() override {
-    const int64_t count = arguments.Int("count", 0, kMaxElements);
-    threads_ = static_cast<int>(arguments.Int("threads", 1, kMaxThreads));
-    a_ = arguments.F32("a", count);
-    b_ = arguments.F32("b", count);
-    output_ = arguments.OutF32("output", count);
-    return arguments.status();
-  }
-
-  Status Run() override {
-    Add({a_->f32(), a_->count}, {b_->f32(), b_->count}, output_->out_f32(), threads_);
+Work PrepareAdd(Arguments& arguments) {
+  const int64_t count = arguments.Int("count", 0, kMaxElements);
+  const int threads = arguments.Threads();
+  const Operand *a = arguments.F32("a", count), *b = arguments.F32("b", count), *output = arguments.OutF32("output", count);
+  return [=] {
+    Add(a->span(), b->span(), output->out_f32(), threads);
     return Ok();
-  }
-
- private:
-  int threads_ = 1;
-  const Operand* a_ = nullptr;
-  const Operand* b_ = nullptr;
-  const Operand* output_ = nullptr;
-};
+  };
+}
 
 template <void (*kActivate)(std::span<const float> x, float* y, int threads)>
-class ActivationJob final : public Job {
- public:
-  using Job::Job;
-
-  Status Prepare() override {
-    count_ = arguments.Int("count", 0, kMaxElements);
-    threads_ = static_cast<int>(arguments.Int("threads", 1, kMaxThreads));
-    input_ = arguments.F32("input", count_);
-    output_ = arguments.OutF32("output", count_);
-    return arguments.status();
-  }
-  Status Run() override {
-    kActivate(input_->span(), output_->out_f32(), threads_);
+Work PrepareActivation(Arguments& arguments) {
+  const int64_t count = arguments.Int("count", 0, kMaxElements);
+  const int threads = arguments.Threads();
+  const Operand *input = arguments.F32("input", count), *output = arguments.OutF32("output", count);
+  return [=] {
+    kActivate(input->span(), output->out_f32(), threads);
     return Ok();
-  }
-
- private:
-  int64_t count_ = 0;
-  int threads_ = 1;
-  const Operand* input_ = nullptr;
-  const Operand* output_ = nullptr;
-};
+  };
+}
 
 // What the operators on [outer, middle, inner] share: sizes, input and output of equal length.
-class PlanesJob : public Job {
- public:
-  using Job::Job;
+struct Planes {
+  int threads;
+  int64_t outer, middle, inner;
+  const Operand* input = nullptr;
+  const Operand* output = nullptr;
 
- protected:
-  void ReadSizes(const char* outer, const char* middle, const char* inner) {
-    threads_ = static_cast<int>(arguments.Int("threads", 1, kMaxThreads));
-    outer_ = arguments.Int(outer, 1, kMaxDim);
-    middle_ = middle == nullptr ? 1 : arguments.Int(middle, 1, kMaxDim);
-    inner_ = arguments.Int(inner, 1, kMaxDim);
+  Planes(Arguments& arguments, const char* outer_name, const char* middle_name, const char* inner_name)
+      : threads(arguments.Threads()),
+        outer(arguments.Int(outer_name, 1, kMaxDim)),
+        middle(middle_name == nullptr ? 1 : arguments.Int(middle_name, 1, kMaxDim)),
+        inner(arguments.Int(inner_name, 1, kMaxDim)) {
     int64_t size = 0;
-    if (!CheckedProduct({outer_, middle_, inner_, 4}, &size)) return arguments.Fail(inner);
-    input_ = arguments.F32("input", size / 4);
-    output_ = arguments.OutF32("output", size / 4);
-  }
-
-  int64_t outer_ = 0, middle_ = 0, inner_ = 0;
-  int threads_ = 1;
-  const Operand* input_ = nullptr;
-  const Operand* output_ = nullptr;
-};
-
-class SoftmaxJob final : public PlanesJob {
- public:
-  using PlanesJob::PlanesJob;
-  Status Prepare() override {
-    ReadSizes("outer", "channels", "inner");
-    return arguments.status();
-  }
-  Status Run() override {
-    Softmax(outer_, middle_, inner_, input_->f32(), output_->out_f32(), threads_);
-    return Ok();
+    if (!CheckedProduct({outer, middle, inner, 4}, &size)) arguments.Fail(inner_name);
+    input = arguments.F32("input", size / 4);
+    output = arguments.OutF32("output", size / 4);
   }
 };
 
-class NormalizeJob final : public PlanesJob {
- public:
-  using PlanesJob::PlanesJob;
-  Status Prepare() override {
-    ReadSizes("batch", "channels", "size");
-    mean_ = Doubles("mean");
-    scale_ = Doubles("scale");
-    shift_ = Doubles("shift");
-    return arguments.status();
-  }
-  Status Run() override {
-    const auto values = [](const Operand* operand) { return static_cast<const double*>(operand->data); };
-    NormalizeChannels(outer_, middle_, inner_, input_->f32(), values(mean_), values(scale_), values(shift_), output_->out_f32(), threads_);
+Work PrepareSoftmax(Arguments& arguments) {
+  const Planes planes(arguments, "outer", "channels", "inner");
+  return [=] {
+    Softmax(planes.outer, planes.middle, planes.inner, planes.input->f32(), planes.output->out_f32(), planes.threads);
     return Ok();
-  }
+  };
+}
 
- private:
-  const Operand* Doubles(const char* name) {
+Work PrepareNormalize(Arguments& arguments) {
+  const Planes planes(arguments, "batch", "channels", "size");
+  const auto doubles = [&](const char* name) {
     const Operand* view = arguments.Array(arguments.Get(name), name, false);
-    if (view != nullptr && (view->type != napi_float64_array || view->count != static_cast<size_t>(middle_))) arguments.Fail(name);
+    if (view != nullptr && (view->type != napi_float64_array || view->count != static_cast<size_t>(planes.middle))) arguments.Fail(name);
     return view;
-  }
-
-  const Operand* mean_ = nullptr;
-  const Operand* scale_ = nullptr;
-  const Operand* shift_ = nullptr;
-};
-
-class GateJob final : public PlanesJob {
- public:
-  using PlanesJob::PlanesJob;
-  Status Prepare() override {
-    ReadSizes("planes", nullptr, "size");
-    gate_ = arguments.F32("gate", outer_);
-    return arguments.status();
-  }
-  Status Run() override {
-    GateChannels(outer_, inner_, input_->f32(), gate_->f32(), output_->out_f32(), threads_);
+  };
+  const Operand *mean = doubles("mean"), *scale = doubles("scale"), *shift = doubles("shift");
+  return [=] {
+    const auto values = [](const Operand* operand) { return static_cast<const double*>(operand->data); };
+    NormalizeChannels(planes.outer, planes.middle, planes.inner, planes.input->f32(), values(mean), values(scale), values(shift),
+                      planes.output->out_f32(), planes.threads);
     return Ok();
-  }
+  };
+}
 
- private:
-  const Operand* gate_ = nullptr;
-};
-
-class FrameJob final : public Job {
- public:
-  using Job::Job;
-
-  Status Prepare() override {
-    threads_ = static_cast<int>(arguments.Int("threads", 1, kMaxThreads));
-    const auto size = arguments.Ints("inSize", 2, 1, kMaxDim), out = arguments.Ints("outSize", 2, 1, kMaxDim);
-    const auto origin = arguments.Ints("origin", 2, -kMaxDim, kMaxDim);
-    shape_ = {.batch = arguments.Int("batch", 1, kMaxDim),
-              .channels = arguments.Int("channels", 1, kMaxDim),
-              .height = size[0],
-              .width = size[1],
-              .top = origin[0],
-              .left = origin[1],
-              .out_height = out[0],
-              .out_width = out[1]};
-    int64_t total;
-    if (!CheckedProduct({shape_.batch, shape_.channels, size[0], size[1], 4}, &total) ||
-        !CheckedProduct({shape_.batch, shape_.channels, out[0], out[1], 4}, &total)) {
-      arguments.Fail("outSize");
-    }
-    if (!arguments.status().ok()) return arguments.status();
-    input_ = arguments.F32("input", shape_.batch * shape_.channels * size[0] * size[1]);
-    fill_ = arguments.F32("fill", shape_.channels);
-    output_ = arguments.OutF32("output", shape_.batch * shape_.channels * out[0] * out[1]);
-    return arguments.status();
-  }
-  Status Run() override {
-    Frame(shape_, input_->f32(), fill_->f32(), output_->out_f32(), threads_);
+Work PrepareGate(Arguments& arguments) {
+  const Planes planes(arguments, "planes", nullptr, "size");
+  const Operand* gate = arguments.F32("gate", planes.outer);
+  return [=] {
+    GateChannels(planes.outer, planes.inner, planes.input->f32(), gate->f32(), planes.output->out_f32(), planes.threads);
     return Ok();
-  }
+  };
+}
 
- private:
-  FrameShape shape_{};
-  int threads_ = 1;
-  const Operand* input_ = nullptr;
-  const Operand* fill_ = nullptr;
-  const Operand* output_ = nullptr;
-};
+Work PrepareFrame(Arguments& arguments) {
+  const int threads = arguments.Threads();
+  const auto size = arguments.Ints("inSize", 2, 1, kMaxDim), out = arguments.Ints("outSize", 2, 1, kMaxDim);
+  const auto origin = arguments.Ints("origin", 2, -kMaxDim, kMaxDim);
+  const FrameShape shape{.batch = arguments.Int("batch", 1, kMaxDim),
+                         .channels = arguments.Int("channels", 1, kMaxDim),
+                         .height = size[0],
+                         .width = size[1],
+                         .top = origin[0],
+                         .left = origin[1],
+                         .out_height = out[0],
+                         .out_width = out[1]};
+  int64_t total;
+  if (!CheckedProduct({shape.batch, shape.channels, size[0], size[1], 4}, &total) ||
+      !CheckedProduct({shape.batch, shape.channels, out[0], out[1], 4}, &total))
+    arguments.Fail("outSize");
+  if (!arguments.status().ok()) return {};
+  const Operand* input = arguments.F32("input", shape.batch * shape.channels * size[0] * size[1]);
+  const Operand* fill = arguments.F32("fill", shape.channels);
+  const Operand* output = arguments.OutF32("output", shape.batch * shape.channels * out[0] * out[1]);
+  return [=] {
+    Frame(shape, input->f32(), fill->f32(), output->out_f32(), threads);
+    return Ok();
+  };
+}
 
 }  // namespace
 
 void ExportElementwise(Napi::Env env, Napi::Object exports) {
-  ExportOperator<ActivationJob<Relu>>(env, exports, "relu");
-  ExportOperator<AddJob>(env, exports, "add");
-  ExportOperator<ActivationJob<Sigmoid>>(env, exports, "sigmoid");
-  ExportOperator<ActivationJob<Silu>>(env, exports, "silu");
-  ExportOperator<ActivationJob<Hardswish>>(env, exports, "hardswish");
-  ExportOperator<SoftmaxJob>(env, exports, "softmax");
-  ExportOperator<NormalizeJob>(env, exports, "normalize");
-  ExportOperator<GateJob>(env, exports, "gate");
-  ExportOperator<FrameJob>(env, exports, "frame");
+  ExportOperator<PrepareActivation<Relu>>(env, exports, "relu");
+  ExportOperator<PrepareAdd>(env, exports, "add");
+  ExportOperator<PrepareActivation<Sigmoid>>(env, exports, "sigmoid");
+  ExportOperator<PrepareActivation<Silu>>(env, exports, "silu");
+  ExportOperator<PrepareActivation<Hardswish>>(env, exports, "hardswish");
+  ExportOperator<PrepareSoftmax>(env, exports, "softmax");
+  ExportOperator<PrepareNormalize>(env, exports, "normalize");
+  ExportOperator<PrepareGate>(env, exports, "gate");
+  ExportOperator<PrepareFrame>(env, exports, "frame");
 }
 
 }  // namespace repfuse::addon

@@ -86,7 +86,7 @@ class EngineJob : public Job {
   using Job::Job;
 
   Status Prepare() override {
-    threads_ = static_cast<int>(arguments.Int("threads", 1, kMaxThreads));
+    threads_ = arguments.Threads();
     shape_ = ImageShapeOf(arguments.Ints("shape", 4, 1, kMaxDim));
     engine_ = EngineOf(arguments.Get("engine"));
     if (engine_ == nullptr) arguments.Fail("engine");
@@ -149,7 +149,7 @@ Napi::Value WithEngine(const Napi::CallbackInfo& info, const std::function<Statu
     Arguments arguments(info[0].As<Napi::Object>());
     const auto engine = EngineOf(arguments.Get("engine"));
     const ImageShape shape = ImageShapeOf(arguments.Ints("shape", 4, 1, kMaxDim));
-    const int threads = static_cast<int>(arguments.Int("threads", 1, kMaxThreads));
+    const int threads = arguments.Threads();
     if (engine == nullptr) arguments.Fail("engine");
     return arguments.status().ok() ? body(*engine, shape, threads, &answer) : arguments.status();
   });

@@ -19,7 +19,7 @@ class FuseJob final : public Job {
   using Job::Job;
 
   Status Prepare() override {
-    threads_ = static_cast<int>(arguments.Int("threads", 1, kMaxThreads));
+    threads_ = arguments.Threads();
     task_.out_channels = arguments.Int("outChannels", 1, kMaxDim);
     task_.in_per_group = arguments.Int("inPerGroup", 1, kMaxDim);
     task_.groups = arguments.Int("groups", 1, kMaxDim);

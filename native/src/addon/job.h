@@ -29,6 +29,25 @@ class Job {
   Arguments arguments;
 };
 
+// What a prepared call computes.
+using Work = std::function<Status()>;
+
+// An operator that is a function: it reads and checks its arguments, and returns what is to be computed. What it returns where they are
+// at fault is not looked at.
+template <Work (*kPrepare)(Arguments&)>
+class FunctionJob final : public Job {
+ public:
+  using Job::Job;
+  Status Prepare() override {
+    work_ = kPrepare(arguments);
+    return arguments.status();
+  }
+  Status Run() override { return work_(); }
+
+ private:
+  Work work_;
+};
+
 // State of one environment (main thread or worker_thread): its outstanding asynchronous jobs.
 class Environment {
  public:
@@ -83,6 +102,11 @@ void ExportOperator(Napi::Env env, Napi::Object exports, const char* name) {
   };
   exports.Set(name, Napi::Function::New(env, sync, name));
   exports.Set(std::string(name) + "Async", Napi::Function::New(env, async, name));
+}
+
+template <Work (*kPrepare)(Arguments&)>
+void ExportOperator(Napi::Env env, Napi::Object exports, const char* name) {
+  ExportOperator<FunctionJob<kPrepare>>(env, exports, name);
 }
 
 }  // namespace repfuse::addon

@@ -1,5 +1,7 @@
 // The machine's limits, for benchmarks. fmaProbe: {rounds, threads, flops: Float64Array(1)}. copyProbe: {count, input, output, threads}.
+#include <algorithm>
 #include <cstring>
+#include <numeric>
 
 #include "job.h"
 #include "operators.h"
@@ -9,67 +11,41 @@
 namespace repfuse::addon {
 namespace {
 
-class FmaProbeJob final : public Job {
- public:
-  using Job::Job;
-
-  Status Prepare() override {
-    rounds_ = arguments.Int("rounds", 1, int64_t{1} << 40);
-    threads_ = static_cast<int>(arguments.Int("threads", 1, kMaxThreads));
-    flops_ = arguments.Array(arguments.Get("flops"), "flops", true);
-    if (flops_ != nullptr && (flops_->type != napi_float64_array || flops_->count != 1)) arguments.Fail("flops");
-    return arguments.status();
-  }
-  Status Run() override {
-    double flops[kMaxThreads] = {};
-    ParallelFor(threads_, threads_, [&](int64_t i, int) {
+Work PrepareFmaProbe(Arguments& arguments) {
+  const int64_t rounds = arguments.Int("rounds", 1, int64_t{1} << 40);
+  const int threads = arguments.Threads();
+  const Operand* flops = arguments.Array(arguments.Get("flops"), "flops", true);
+  if (flops != nullptr && (flops->type != napi_float64_array || flops->count != 1)) arguments.Fail("flops");
+  return [=] {
+    double of_thread[kMaxThreads] = {};
+    ParallelFor(threads, threads, [&](int64_t i, int) {
       float sink;
-      flops[i] = Kernels().fma_probe(rounds_, &sink);
+      of_thread[i] = Kernels().fma_probe(rounds, &sink);
     });
-    double* total = static_cast<double*>(flops_->data);
-    *total = 0;
-    for (int i = 0; i < threads_; ++i) *total += flops[i];
+    *static_cast<double*>(flops->data) = std::accumulate(of_thread, of_thread + threads, 0.0);
     return Ok();
-  }
+  };
+}
 
- private:
-  int64_t rounds_ = 1;
-  int threads_ = 1;
-  Operand* flops_ = nullptr;
-};
-
-class CopyProbeJob final : public Job {
- public:
-  using Job::Job;
-
-  Status Prepare() override {
-    count_ = arguments.Int("count", 0, int64_t{1} << 53);
-    threads_ = static_cast<int>(arguments.Int("threads", 1, kMaxThreads));
-    input_ = arguments.F32("input", count_);
-    output_ = arguments.OutF32("output", count_);
-    return arguments.status();
-  }
-  Status Run() override {
-    const int64_t share = (count_ + threads_ - 1) / threads_;
-    ParallelFor(threads_, threads_, [&](int64_t i, int) {
-      const int64_t begin = std::min(count_, i * share), size = std::min(share, count_ - begin);
-      std::memcpy(output_->out_f32() + begin, input_->f32() + begin, static_cast<size_t>(size) * sizeof(float));
+Work PrepareCopyProbe(Arguments& arguments) {
+  const int64_t count = arguments.Int("count", 0, int64_t{1} << 53);
+  const int threads = arguments.Threads();
+  const Operand *input = arguments.F32("input", count), *output = arguments.OutF32("output", count);
+  return [=] {
+    const int64_t share = (count + threads - 1) / threads;
+    ParallelFor(threads, threads, [&](int64_t i, int) {
+      const int64_t begin = std::min(count, i * share), size = std::min(share, count - begin);
+      std::memcpy(output->out_f32() + begin, input->f32() + begin, static_cast<size_t>(size) * sizeof(float));
     });
     return Ok();
-  }
-
- private:
-  int64_t count_ = 0;
-  int threads_ = 1;
-  const Operand* input_ = nullptr;
-  const Operand* output_ = nullptr;
-};
+  };
+}
 
 }  // namespace
 
 void ExportProbes(Napi::Env env, Napi::Object exports) {
-  ExportOperator<FmaProbeJob>(env, exports, "fmaProbe");
-  ExportOperator<CopyProbeJob>(env, exports, "copyProbe");
+  ExportOperator<PrepareFmaProbe>(env, exports, "fmaProbe");
+  ExportOperator<PrepareCopyProbe>(env, exports, "copyProbe");
 }
 
 }  // namespace repfuse::addon

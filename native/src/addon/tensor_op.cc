@@ -30,7 +30,7 @@ class TensorOpJob final : public Job {
   Status Prepare() override {
     const Status read = ReadNode(arguments, &node_);
     if (!read.ok()) return read;
-    threads_ = static_cast<int>(arguments.Int("threads", 1, kMaxThreads));
+    threads_ = arguments.Threads();
     const Napi::Value operands = arguments.Get("operands"), shapes = arguments.Get("shapes");
     if (!operands.IsArray() || !shapes.IsArray() || operands.As<Napi::Array>().Length() != shapes.As<Napi::Array>().Length())
       return {Code::kInvalidArgument, "operands"};
