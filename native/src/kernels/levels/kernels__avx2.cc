@@ -54,43 +54,15 @@ struct PatchLanes {
 };
 #include "../fuse/patch.inc"
 
+constexpr Isa kLevel = Isa::kAvx2;
+constexpr char kGemmName[] = "gemm-f32-6x16__avx2", kBlockedName[] = "blocked-f32-1x6__avx2";
+constexpr int kMaxBlocks = 1, kMaxPixels[4] = {6};
+constexpr TermKernels kTermKernels = {SplitRowScalar, SplitPlanesScalar};
+#include "table.inc"
+
 }  // namespace
 
-constinit const KernelTable kAvx2Kernels = {
-    .isa = Isa::kAvx2,
-    .gemm = {.name = "gemm-f32-6x16__avx2",
-             .rows = kGemmRows,
-             .columns = kGemmVectors * kLanes,
-             .lanes = kLanes,
-             .k_block = 256,
-             .run = RunGemm<kGemmVectors>},
-    .dot = Dot,
-    .pack_panel = PackPanel,
-    .depthwise_rows = RunDepthwiseRows,
-    .blocked = {.name = "blocked-f32-1x6__avx2",
-                .max_blocks = 1,
-                .max_pixels = {6},
-                .conv = RunConvTile,
-                .depthwise = RunDepthwiseTile,
-                .depthwise_rows = kDepthwiseRows,
-                .winograd2 = {RunInput<2>, RunOutput<2>},
-                .winograd4 = {RunInput<4>, RunOutput<4>},
-                .finish = FinishRow,
-                .sigmoid = Map<SigmoidOf>,
-                .silu = Map<SiluOf>,
-                .hardswish = Map<HardswishOf>},
-    .terms = {SplitRowScalar, SplitPlanesScalar},
-    .products = {},
-    .fma_probe = ProbeFma,
-    .fuse_scale = FuseScale,
-    .fuse_accumulate = FuseAccumulate,
-    .fuse_finish = FuseFinish,
-    .fuse_patch = FusePatch,
-    .fuse_scan = FuseScan,
-    .fuse_products = FuseProducts,
-    .relu = Map<ReluOf>,
-    .add = AddSpans,
-};
+constinit const KernelTable kAvx2Kernels = kTable;
 
 }  // namespace repfuse
 

@@ -45,43 +45,15 @@ struct PatchLanes {
 };
 #include "../fuse/patch.inc"
 
+constexpr Isa kLevel = Isa::kAvx512;
+constexpr char kGemmName[] = "gemm-f32-8x48__avx512", kBlockedName[] = "blocked-f32-2x14__avx512";
+constexpr int kMaxBlocks = 4, kMaxPixels[4] = {14, 14, 9, 7};
+constexpr TermKernels kTermKernels = {SplitRowAvx512, SplitPlanesAvx512};
+#include "table.inc"
+
 }  // namespace
 
-constinit const KernelTable kAvx512Kernels = {
-    .isa = Isa::kAvx512,
-    .gemm = {.name = "gemm-f32-8x48__avx512",
-             .rows = kGemmRows,
-             .columns = kGemmVectors * kLanes,
-             .lanes = kLanes,
-             .k_block = 256,
-             .run = RunGemm<kGemmVectors>},
-    .dot = Dot,
-    .pack_panel = PackPanel,
-    .depthwise_rows = RunDepthwiseRows,
-    .blocked = {.name = "blocked-f32-2x14__avx512",
-                .max_blocks = 4,
-                .max_pixels = {14, 14, 9, 7},
-                .conv = RunConvTile,
-                .depthwise = RunDepthwiseTile,
-                .depthwise_rows = kDepthwiseRows,
-                .winograd2 = {RunInput<2>, RunOutput<2>},
-                .winograd4 = {RunInput<4>, RunOutput<4>},
-                .finish = FinishRow,
-                .sigmoid = Map<SigmoidOf>,
-                .silu = Map<SiluOf>,
-                .hardswish = Map<HardswishOf>},
-    .terms = {SplitRowAvx512, SplitPlanesAvx512},
-    .products = {},
-    .fma_probe = ProbeFma,
-    .fuse_scale = FuseScale,
-    .fuse_accumulate = FuseAccumulate,
-    .fuse_finish = FuseFinish,
-    .fuse_patch = FusePatch,
-    .fuse_scan = FuseScan,
-    .fuse_products = FuseProducts,
-    .relu = Map<ReluOf>,
-    .add = AddSpans,
-};
+constinit const KernelTable kAvx512Kernels = kTable;
 
 }  // namespace repfuse
 

@@ -28,42 +28,14 @@ bool FusePatch(const double* acc, const float* tap_w, double tap_scale, size_t t
   return PatchRest<Nearest>(acc, tap_w, tap_scale, taps, tap, w, scale, out, 0, channels);
 }
 
+constexpr Isa kLevel = Isa::kScalar;
+constexpr char kGemmName[] = "gemm-f32-4x4__scalar", kBlockedName[] = "blocked-f32-1x2__scalar";
+constexpr int kMaxBlocks = 1, kMaxPixels[4] = {2};
+constexpr TermKernels kTermKernels = {SplitRowScalar, SplitPlanesScalar};
+#include "table.inc"
+
 }  // namespace
 
-constinit const KernelTable kScalarKernels = {
-    .isa = Isa::kScalar,
-    .gemm = {.name = "gemm-f32-4x4__scalar",
-             .rows = kGemmRows,
-             .columns = kGemmVectors * kLanes,
-             .lanes = kLanes,
-             .k_block = 256,
-             .run = RunGemm<kGemmVectors>},
-    .dot = Dot,
-    .pack_panel = PackPanel,
-    .depthwise_rows = RunDepthwiseRows,
-    .blocked = {.name = "blocked-f32-1x2__scalar",
-                .max_blocks = 1,
-                .max_pixels = {2},
-                .conv = RunConvTile,
-                .depthwise = RunDepthwiseTile,
-                .depthwise_rows = kDepthwiseRows,
-                .winograd2 = {RunInput<2>, RunOutput<2>},
-                .winograd4 = {RunInput<4>, RunOutput<4>},
-                .finish = FinishRow,
-                .sigmoid = Map<SigmoidOf>,
-                .silu = Map<SiluOf>,
-                .hardswish = Map<HardswishOf>},
-    .terms = {SplitRowScalar, SplitPlanesScalar},
-    .products = {},
-    .fma_probe = ProbeFma,
-    .fuse_scale = FuseScale,
-    .fuse_accumulate = FuseAccumulate,
-    .fuse_finish = FuseFinish,
-    .fuse_patch = FusePatch,
-    .fuse_scan = FuseScan,
-    .fuse_products = FuseProducts,
-    .relu = Map<ReluOf>,
-    .add = AddSpans,
-};
+constinit const KernelTable kScalarKernels = kTable;
 
 }  // namespace repfuse
