@@ -218,7 +218,7 @@ TEST_P(EngineTest, ARunTakesNoMemory) {
   for (Network (*const network)() : {&EveryKind, &EveryTensorKind}) ExpectNoAllocations(network());
 }
 
-TEST_P(EngineTest, MisfitsOfFormsAreTold) {
+TEST_P(EngineTest, MismatchedTypesAreTold) {
   NetworkBuilder b(3);
   const int tensor = b.Tensor("toTensor", {0}, {});
   Network network = b.Build(b.Conv(tensor, 3, 4, 1, 1, FindActivation("relu")));
@@ -226,7 +226,7 @@ TEST_P(EngineTest, MisfitsOfFormsAreTold) {
   ASSERT_TRUE(Engine::Create(std::move(network), {}, &engine).ok());
   const Status status = engine->Prepare(kInput, 1);
   EXPECT_EQ(status.code, Code::kInvalidArgument);
-  EXPECT_STREQ(status.message, "the form of an input");
+  EXPECT_STREQ(status.message, "the type of an input");
   EXPECT_EQ(status.where, 1);
 }
 

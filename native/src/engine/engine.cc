@@ -17,8 +17,8 @@ class CompilingEngine final : public Engine {
 
   Status OutputShapes(const ImageShape& input, std::vector<Shape>* outputs) const override {
     std::vector<Shape> shapes;
-    std::vector<Form> forms;
-    const Status status = InferShapes(network_, input, &shapes, &forms);
+    std::vector<ValueType> types;
+    const Status status = InferShapes(network_, input, &shapes, &types);
     if (!status.ok()) return status;
     outputs->clear();
     for (const int output : network_.outputs) outputs->push_back(shapes[static_cast<size_t>(output)]);

@@ -36,12 +36,12 @@ ChannelGroups GroupsOf(const NetworkNode& node, const ImageShape& input) { retur
 
 int64_t RoundUp(int64_t elements) { return (elements + kBlock - 1) / kBlock * kBlock; }
 
-MemoryPlan::MemoryPlan(const Network& network, const Target& target, const std::vector<Shape>& shapes, const std::vector<Form>& forms)
+MemoryPlan::MemoryPlan(const Network& network, const Target& target, const std::vector<Shape>& shapes, const std::vector<ValueType>& types)
     : network_(network), layouts_(shapes.size()), twins_(shapes.size()), choices_(network.nodes.size()), inner_(network.nodes.size()) {
   for (size_t value = 0; value < shapes.size(); ++value) {
     shapes_.push_back(AsImages(shapes[value]));
     layouts_[value].shape = shapes_[value];
-    if (forms[value] == Form::kTensor) layouts_[value].kind = Layout::Kind::kPlanar;
+    if (types[value] == ValueType::kTensor) layouts_[value].kind = Layout::Kind::kPlanar;
   }
   if (ReadsPlanes()) layouts_[0].kind = Layout::Kind::kPlanar;
   for (size_t i = 0; i < network.nodes.size(); ++i) {

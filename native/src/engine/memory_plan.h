@@ -15,8 +15,8 @@ int64_t RoundUp(int64_t elements);
 
 class MemoryPlan {
  public:
-  // shapes, forms: of the input and of what each node makes.
-  MemoryPlan(const Network& network, const Target& target, const std::vector<Shape>& shapes, const std::vector<Form>& forms);
+  // shapes, types: of the input and of what each node makes.
+  MemoryPlan(const Network& network, const Target& target, const std::vector<Shape>& shapes, const std::vector<ValueType>& types);
 
   Value value(int index) const { return {slots_[static_cast<size_t>(index)], layouts_[static_cast<size_t>(index)]}; }
   // The same as terms: the value itself where it is made as such, else its twin, which is split from it.

@@ -25,12 +25,12 @@ double NanosecondsOf(const StepReport& report) { return report.macs * 0.02 + sta
 
 // Of what is no convolution.
 std::unique_ptr<Step> MakeOther(const NetworkNode& node, const MemoryPlan& memory_plan, const std::vector<Shape>& shapes, int value,
-                                const std::vector<Form>& forms, const KernelTable& kernels) {
+                                const std::vector<ValueType>& types, const KernelTable& kernels) {
   const auto shaped = [&](int index) { return ShapedValue{memory_plan.value(index), shapes[static_cast<size_t>(index)]}; };
   std::vector<ShapedValue> inputs;
   for (const int index : node.inputs) inputs.push_back(shaped(index));
-  const Form form = forms[static_cast<size_t>(node.inputs.empty() ? value : node.inputs[0])];
-  return node.op->step({node, inputs, shaped(value), form, kernels});
+  const ValueType type = types[static_cast<size_t>(node.inputs.empty() ? value : node.inputs[0])];
+  return node.op->step({node, inputs, shaped(value), type, kernels});
 }
 
 Checked WeightBytes(const Network& network) {
@@ -44,10 +44,10 @@ Checked WeightBytes(const Network& network) {
 Status Plan::Compile(const Network& network, const Target& target, WeightStore& store, const ImageShape& input,
                      std::shared_ptr<Plan>* out) {
   std::vector<Shape> shapes;
-  std::vector<Form> forms;
-  const Status inferred = InferShapes(network, input, &shapes, &forms);
+  std::vector<ValueType> types;
+  const Status inferred = InferShapes(network, input, &shapes, &types);
   if (!inferred.ok()) return inferred;
-  const MemoryPlan memory_plan(network, target, shapes, forms);
+  const MemoryPlan memory_plan(network, target, shapes, types);
   auto plan = std::make_shared<Plan>();
   plan->input_ = input;
   plan->slot_sizes_ = memory_plan.slot_sizes();
@@ -105,7 +105,7 @@ Status Plan::Compile(const Network& network, const Target& target, WeightStore& 
     if (network.nodes[i].op->is_convolution())
       add(MakeConvStep(network, i, memory_plan, weights, target), ReportOfConv(network, i, shapes, memory_plan, weights), value - 1);
     else if (!memory_plan.IsAlias(i))
-      add(MakeOther(network.nodes[i], memory_plan, shapes, value, forms, target.kernels), report(network.nodes[i].name, value), value - 1);
+      add(MakeOther(network.nodes[i], memory_plan, shapes, value, types, target.kernels), report(network.nodes[i].name, value), value - 1);
     add_twin(network.nodes[i].name, value);
   }
   for (size_t k = 0; k < network.outputs.size(); ++k) {

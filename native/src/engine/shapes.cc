@@ -14,21 +14,21 @@ bool IsWithin(std::initializer_list<int64_t> values, int64_t low) {
   return std::all_of(values.begin(), values.end(), [&](int64_t value) { return value >= low && value <= kMaxDim; });
 }
 
-// Whether the number and the forms of a node's inputs are right, and which form it makes.
-Status CheckInputs(const NetworkNode& node, const std::vector<Form>& forms, Form* out) {
+// Whether the number and the types of a node's inputs are right, and which type it makes.
+Status CheckInputs(const NetworkNode& node, const std::vector<ValueType>& types, ValueType* out) {
   const Operator& op = *node.op;
   if (node.inputs.size() < op.inputs.least || node.inputs.size() > op.inputs.most) return Fails("the number of inputs");
-  const auto form_of = [&](int value) { return forms[static_cast<size_t>(value)]; };
-  Form wanted = Form::kImages;
-  switch (op.forms) {
-    case Forms::kImages: *out = wanted; break;
-    case Forms::kTensors: *out = wanted = Form::kTensor; break;
-    case Forms::kAsInputs: *out = wanted = form_of(node.inputs[0]); break;
-    case Forms::kToTensor: *out = Form::kTensor; break;
-    case Forms::kToImages: *out = Form::kImages, wanted = Form::kTensor; break;
+  const auto type_of = [&](int value) { return types[static_cast<size_t>(value)]; };
+  ValueType wanted = ValueType::kImages;
+  switch (op.types) {
+    case ValueTypes::kImages: *out = wanted; break;
+    case ValueTypes::kTensors: *out = wanted = ValueType::kTensor; break;
+    case ValueTypes::kAsInputs: *out = wanted = type_of(node.inputs[0]); break;
+    case ValueTypes::kToTensor: *out = ValueType::kTensor; break;
+    case ValueTypes::kToImages: *out = ValueType::kImages, wanted = ValueType::kTensor; break;
   }
-  const bool all = std::all_of(node.inputs.begin(), node.inputs.end(), [&](int value) { return form_of(value) == wanted; });
-  return all ? Ok() : Fails("the form of an input");
+  const bool all = std::all_of(node.inputs.begin(), node.inputs.end(), [&](int value) { return type_of(value) == wanted; });
+  return all ? Ok() : Fails("the type of an input");
 }
 
 }  // namespace
@@ -47,9 +47,9 @@ Status CheckNode(const NetworkNode& node) {
   return CheckedProduct({node.out_channels, node.kernel_h, node.kernel_w}, &taps) ? Ok() : Fails("the size of the weight");
 }
 
-Status InferShapes(const Network& network, const ImageShape& input, std::vector<Shape>* shapes, std::vector<Form>* forms) {
+Status InferShapes(const Network& network, const ImageShape& input, std::vector<Shape>* shapes, std::vector<ValueType>* types) {
   shapes->assign(1, Shape::Of({input.batch, input.channels, input.height, input.width}));
-  forms->assign(1, Form::kImages);
+  types->assign(1, ValueType::kImages);
   if (!IsWithin({input.batch, input.channels, input.height, input.width}, 1) || !shapes->front().checked_count().AtMost(kMaxElements)) {
     return Fails("the size of the input");
   }
@@ -62,11 +62,11 @@ Status InferShapes(const Network& network, const ImageShape& input, std::vector<
         return {Code::kInvalidArgument, "an input that does not come before its node", static_cast<long long>(i)};
       inputs.push_back((*shapes)[static_cast<size_t>(value)]);
     }
-    Form form = Form::kImages;
+    ValueType type = ValueType::kImages;
     Shape shape;
-    Status status = CheckInputs(node, *forms, &form);
+    Status status = CheckInputs(node, *types, &type);
     if (status.ok() && !inputs.empty()) shape = inputs[0];
-    if (status.ok()) status = node.op->shape(node, inputs, form, &shape);
+    if (status.ok()) status = node.op->shape(node, inputs, type, &shape);
     const bool filled = std::all_of(shape.dims.begin(), shape.dims.begin() + shape.rank, [](int64_t size) { return size > 0; });
     if (status.ok() && !(filled && shape.checked_count().AtMost(kMaxElements))) status = Fails("the size of a result");
     if (!status.ok()) {
@@ -74,7 +74,7 @@ Status InferShapes(const Network& network, const ImageShape& input, std::vector<
       return status;
     }
     shapes->push_back(shape);
-    forms->push_back(form);
+    types->push_back(type);
   }
   for (const int output : network.outputs) {
     if (output < 0 || output >= static_cast<int>(shapes->size())) return {Code::kInvalidArgument, "an output"};

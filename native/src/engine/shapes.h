@@ -14,6 +14,6 @@ namespace repfuse {
 Status CheckNode(const NetworkNode& node);
 
 // Of the input and of what every node makes, of at most 2^31 elements each. Fails naming the node (`where`) that does not fit.
-Status InferShapes(const Network& network, const ImageShape& input, std::vector<Shape>* shapes, std::vector<Form>* forms);
+Status InferShapes(const Network& network, const ImageShape& input, std::vector<Shape>* shapes, std::vector<ValueType>* types);
 
 }  // namespace repfuse

@@ -20,7 +20,8 @@ Layout RowMajor(const Shape& shape) { return {.kind = Layout::Kind::kPlanar, .sh
 }  // namespace
 
 bool IsTensorOp(const NetworkNode& node) {
-  return node.op != nullptr && node.op->inputs.most > 0 && (node.op->forms == Forms::kTensors || node.op->forms == Forms::kAsInputs);
+  return node.op != nullptr && node.op->inputs.most > 0 &&
+         (node.op->types == ValueTypes::kTensors || node.op->types == ValueTypes::kAsInputs);
 }
 
 Status TensorOpShape(const NetworkNode& node, std::span<const TensorView> inputs, Shape* out) {
@@ -34,7 +35,7 @@ Status TensorOpShape(const NetworkNode& node, std::span<const TensorView> inputs
     shapes.push_back(input.shape);
   }
   *out = shapes[0];
-  const Status status = node.op->shape(node, shapes, Form::kTensor, out);
+  const Status status = node.op->shape(node, shapes, ValueType::kTensor, out);
   return !status.ok() || IsSize(*out) ? status : Fails("the size of the result");
 }
 
@@ -51,7 +52,7 @@ Status RunTensorOp(const NetworkNode& node, std::span<const TensorView> inputs, 
   }
   const ShapedValue output{{static_cast<int>(slots.size()), RowMajor(shape)}, shape};
   slots.push_back(out.data());
-  const auto step = node.op->step({node, values, output, Form::kTensor, Kernels()});
+  const auto step = node.op->step({node, values, output, ValueType::kTensor, Kernels()});
   AlignedBuffer workspace;
   const int64_t each = step->workspace();
   int64_t bytes;

@@ -55,7 +55,7 @@ constexpr Activation kActivations[] = {
     {"tanh", Row<Tanh>},
 };
 
-Status Result(const NetworkNode& node, std::span<const Shape>, Form, Shape*) {
+Status Result(const NetworkNode& node, std::span<const Shape>, ValueType, Shape*) {
   return node.activation != nullptr ? Ok() : Fails("the activation");
 }
 
@@ -90,6 +90,6 @@ Epilogue::Epilogue(const NetworkNode& node, const KernelTable& kernels)
   if (!bounds) after = AppliedActivation(node, kernels);
 }
 
-const Operator kActivation{"activation", {1, 1}, Forms::kAsInputs, Result, ActivationStep, Trait::kTakesActivation};
+const Operator kActivation{"activation", {1, 1}, ValueTypes::kAsInputs, Result, ActivationStep, Trait::kTakesActivation};
 
 }  // namespace repfuse

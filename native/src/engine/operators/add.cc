@@ -5,7 +5,7 @@
 namespace repfuse {
 namespace {
 
-Status Result(const NetworkNode&, std::span<const Shape> inputs, Form, Shape*) {
+Status Result(const NetworkNode&, std::span<const Shape> inputs, ValueType, Shape*) {
   return inputs[1] == inputs[0] ? Ok() : Fails("the shapes of a sum");
 }
 
@@ -25,6 +25,6 @@ std::unique_ptr<Step> AddStep(const StepParts& parts) {
 
 }  // namespace
 
-const Operator kAdd{"add", {2, 2}, Forms::kImages, Result, AddStep, Trait::kTakesActivation};
+const Operator kAdd{"add", {2, 2}, ValueTypes::kImages, Result, AddStep, Trait::kTakesActivation};
 
 }  // namespace repfuse

@@ -54,20 +54,20 @@ bool IsOfChannels(const Shape& constant, const Shape& images) {
   return constant.rank <= images.rank;
 }
 
-Status BinaryResult(const NetworkNode& node, std::span<const Shape> inputs, Form form, Shape* out) {
+Status BinaryResult(const NetworkNode& node, std::span<const Shape> inputs, ValueType type, Shape* out) {
   if (node.function == nullptr) return Fails("the function");
   Shape other = inputs.back();
   if (inputs.size() == 1) {
     other = ShapeOfInts(node);
     if (!IsConstantOf(node, other)) return Fails("the size of a constant");
-    if (form == Form::kImages && !IsOfChannels(other, inputs[0])) return Fails("the shape of a constant beside images");
-  } else if (form == Form::kImages && inputs[0].rank != inputs[1].rank) {
+    if (type == ValueType::kImages && !IsOfChannels(other, inputs[0])) return Fails("the shape of a constant beside images");
+  } else if (type == ValueType::kImages && inputs[0].rank != inputs[1].rank) {
     return Fails("the shapes of two images");
   }
   return Broadcast(inputs[0], other, out) ? Ok() : Fails("shapes that do not meet");
 }
 
-Status GateResult(const NetworkNode&, std::span<const Shape> inputs, Form, Shape*) {
+Status GateResult(const NetworkNode&, std::span<const Shape> inputs, ValueType, Shape*) {
   const Shape& x = inputs[0];
   if (x.rank != 4) return Fails("an input that is no image");
   return inputs[1] == Shape::Of({x[0], x[1], 1, 1}) ? Ok() : Fails("the shape of a gate");
@@ -164,7 +164,7 @@ class BinaryOfTensors final : public Step {
 };
 
 std::unique_ptr<Step> BinaryStep(const StepParts& parts) {
-  if (parts.form == Form::kTensor) return std::make_unique<BinaryOfTensors>(parts);
+  if (parts.type == ValueType::kTensor) return std::make_unique<BinaryOfTensors>(parts);
   return std::make_unique<BinaryOfImages>(parts, "binary", *parts.node.function);
 }
 
@@ -179,7 +179,7 @@ const BinaryFunction* FindBinaryFunction(std::string_view name) {
   return found == std::end(kFunctions) ? nullptr : found;
 }
 
-const Operator kBinary{"binary", {1, 2}, Forms::kAsInputs, BinaryResult, BinaryStep};
-const Operator kGate{"gate", {2, 2}, Forms::kImages, GateResult, GateStep};
+const Operator kBinary{"binary", {1, 2}, ValueTypes::kAsInputs, BinaryResult, BinaryStep};
+const Operator kGate{"gate", {2, 2}, ValueTypes::kImages, GateResult, GateStep};
 
 }  // namespace repfuse

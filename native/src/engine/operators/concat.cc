@@ -7,8 +7,8 @@
 namespace repfuse {
 namespace {
 
-Status Result(const NetworkNode& node, std::span<const Shape> inputs, Form form, Shape* out) {
-  if (node.ints.size() != 1 || node.ints[0] < 0 || node.ints[0] >= inputs[0].rank || (form == Form::kImages && node.ints[0] != 1))
+Status Result(const NetworkNode& node, std::span<const Shape> inputs, ValueType type, Shape* out) {
+  if (node.ints.size() != 1 || node.ints[0] < 0 || node.ints[0] >= inputs[0].rank || (type == ValueType::kImages && node.ints[0] != 1))
     return Fails("the axis");
   const int axis = static_cast<int>(node.ints[0]);
   for (size_t i = 1; i < inputs.size(); ++i) {
@@ -65,10 +65,10 @@ std::unique_ptr<Step> TensorStep(const StepParts& parts) {
   });
 }
 
-std::unique_ptr<Step> ConcatStep(const StepParts& parts) { return parts.form == Form::kImages ? ImageStep(parts) : TensorStep(parts); }
+std::unique_ptr<Step> ConcatStep(const StepParts& parts) { return parts.type == ValueType::kImages ? ImageStep(parts) : TensorStep(parts); }
 
 }  // namespace
 
-const Operator kConcat{"concat", {1, 1 << 20}, Forms::kAsInputs, Result, ConcatStep};
+const Operator kConcat{"concat", {1, 1 << 20}, ValueTypes::kAsInputs, Result, ConcatStep};
 
 }  // namespace repfuse

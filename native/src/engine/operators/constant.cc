@@ -7,7 +7,7 @@
 namespace repfuse {
 namespace {
 
-Status Result(const NetworkNode& node, std::span<const Shape>, Form, Shape* out) {
+Status Result(const NetworkNode& node, std::span<const Shape>, ValueType, Shape* out) {
   *out = ShapeOfInts(node);
   return IsConstantOf(node, *out) ? Ok() : Fails("the size of a constant");
 }
@@ -22,6 +22,6 @@ std::unique_ptr<Step> ConstantStep(const StepParts& parts) {
 
 }  // namespace
 
-const Operator kConstant{"constant", {0, 0}, Forms::kTensors, Result, ConstantStep};
+const Operator kConstant{"constant", {0, 0}, ValueTypes::kTensors, Result, ConstantStep};
 
 }  // namespace repfuse

@@ -6,7 +6,7 @@
 namespace repfuse {
 namespace {
 
-Status ConvResult(const NetworkNode& node, std::span<const Shape> inputs, Form, Shape* out) {
+Status ConvResult(const NetworkNode& node, std::span<const Shape> inputs, ValueType, Shape* out) {
   if (inputs[0].rank != 4) return Fails("an input that is no image");
   const ImageShape x = AsImages(inputs[0]);
   const ConvShape shape{.batch = x.batch,
@@ -35,7 +35,7 @@ Status ConvResult(const NetworkNode& node, std::span<const Shape> inputs, Form, 
   return inputs.size() > 1 && inputs[1] != *out ? Fails("the shape of what is added") : Ok();
 }
 
-Status LinearResult(const NetworkNode& node, std::span<const Shape> inputs, Form, Shape* out) {
+Status LinearResult(const NetworkNode& node, std::span<const Shape> inputs, ValueType, Shape* out) {
   const bool pointwise = node.kernel_h == 1 && node.kernel_w == 1 && node.stride_h == 1 && node.stride_w == 1 && node.groups == 1 &&
                          node.pad_top == 0 && node.pad_left == 0 && node.pad_bottom == 0 && node.pad_right == 0;
   if (!pointwise) return Fails("the window of a linear layer");
@@ -47,7 +47,7 @@ Status LinearResult(const NetworkNode& node, std::span<const Shape> inputs, Form
 
 }  // namespace
 
-const Operator kConv{"conv", {1, 2}, Forms::kImages, ConvResult, nullptr, Trait::kTakesActivation};
-const Operator kLinear{"linear", {1, 1}, Forms::kImages, LinearResult, nullptr, Trait::kTakesActivation};
+const Operator kConv{"conv", {1, 2}, ValueTypes::kImages, ConvResult, nullptr, Trait::kTakesActivation};
+const Operator kLinear{"linear", {1, 1}, ValueTypes::kImages, LinearResult, nullptr, Trait::kTakesActivation};
 
 }  // namespace repfuse

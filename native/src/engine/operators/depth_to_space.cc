@@ -6,7 +6,7 @@
 namespace repfuse {
 namespace {
 
-Status Result(const NetworkNode& node, std::span<const Shape> inputs, Form, Shape* out) {
+Status Result(const NetworkNode& node, std::span<const Shape> inputs, ValueType, Shape* out) {
   const Shape& x = inputs[0];
   const std::vector<int64_t>& ints = node.ints;
   if (x.rank != 4 || ints.size() != 3 || ints[0] < 1 || ints[1] < 1 || x[1] % (ints[0] * ints[1]) != 0) return Fails("the blocks");
@@ -38,6 +38,6 @@ std::unique_ptr<Step> DepthToSpaceStep(const StepParts& parts) {
 
 }  // namespace
 
-const Operator kDepthToSpace{"depthToSpace", {1, 1}, Forms::kAsInputs, Result, DepthToSpaceStep};
+const Operator kDepthToSpace{"depthToSpace", {1, 1}, ValueTypes::kAsInputs, Result, DepthToSpaceStep};
 
 }  // namespace repfuse

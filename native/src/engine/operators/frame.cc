@@ -7,7 +7,7 @@
 namespace repfuse {
 namespace {
 
-Status Result(const NetworkNode& node, std::span<const Shape> inputs, Form, Shape* out) {
+Status Result(const NetworkNode& node, std::span<const Shape> inputs, ValueType, Shape* out) {
   if (inputs[0].rank != 4) return Fails("an input that is no image");
   (*out)[2] += node.pad_top + node.pad_bottom;
   (*out)[3] += node.pad_left + node.pad_right;
@@ -38,6 +38,6 @@ std::unique_ptr<Step> FrameStep(const StepParts& parts) {
 
 }  // namespace
 
-const Operator kFrame{"frame", {1, 1}, Forms::kImages, Result, FrameStep};
+const Operator kFrame{"frame", {1, 1}, ValueTypes::kImages, Result, FrameStep};
 
 }  // namespace repfuse

@@ -10,7 +10,7 @@ namespace repfuse {
 namespace {
 
 // 1-D operands are a row and a column, and lose that axis in the result; axes before the last two are broadcast.
-Status Result(const NetworkNode&, std::span<const Shape> inputs, Form, Shape* out) {
+Status Result(const NetworkNode&, std::span<const Shape> inputs, ValueType, Shape* out) {
   Shape a = inputs[0], b = inputs[1];
   const bool row = a.rank == 1, column = b.rank == 1;
   if (a.rank == 0 || b.rank == 0) return Fails("the rank of a factor");
@@ -85,6 +85,6 @@ std::unique_ptr<Step> MatMulStep(const StepParts& parts) {
 
 }  // namespace
 
-const Operator kMatMul{"matMul", {2, 2}, Forms::kTensors, Result, MatMulStep};
+const Operator kMatMul{"matMul", {2, 2}, ValueTypes::kTensors, Result, MatMulStep};
 
 }  // namespace repfuse

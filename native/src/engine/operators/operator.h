@@ -12,8 +12,8 @@
 
 namespace repfuse {
 
-// The forms of an operator's inputs and of its result.
-enum class Forms {
+// The types of an operator's inputs and of its result.
+enum class ValueTypes {
   kImages,    // images of images
   kTensors,   // a tensor of tensors
   kAsInputs,  // images of images, or a tensor of tensors
@@ -42,16 +42,16 @@ struct StepParts {
   const NetworkNode& node;
   std::span<const ShapedValue> inputs;
   const ShapedValue& output;
-  Form form;  // of the inputs
+  ValueType type;  // of the inputs
   const KernelTable& kernels;
 };
 
 struct Operator {
   const char* name;  // by which a node asks for it
   InputCount inputs;
-  Forms forms;
+  ValueTypes types;
   // Of the result; fails where the inputs do not fit. `out` comes as the shape of the first input, if there is one.
-  Status (*shape)(const NetworkNode& node, std::span<const Shape> inputs, Form form, Shape* out);
+  Status (*shape)(const NetworkNode& node, std::span<const Shape> inputs, ValueType type, Shape* out);
   // Null for those that are computed as convolutions: conv_step.h.
   std::unique_ptr<Step> (*step)(const StepParts& parts);
   Trait trait = Trait::kNone;
@@ -85,7 +85,7 @@ std::unique_ptr<Step> MakeStep(const StepParts& parts, std::string kernel, Body 
 
 // What shapes are told with. The message names what does not fit.
 inline Status Fails(const char* message) { return {Code::kInvalidArgument, message}; }
-inline Status SameShape(const NetworkNode&, std::span<const Shape>, Form, Shape*) { return Ok(); }
+inline Status SameShape(const NetworkNode&, std::span<const Shape>, ValueType, Shape*) { return Ok(); }
 // Whether a node has no bias, or one of so many channels.
 bool IsBiasOf(const NetworkNode& node, int64_t channels);
 // The shape that a node's integers are; no more axes than a shape can have.

@@ -8,7 +8,7 @@
 namespace repfuse {
 namespace {
 
-Status Result(const NetworkNode& node, std::span<const Shape> inputs, Form, Shape* out) {
+Status Result(const NetworkNode& node, std::span<const Shape> inputs, ValueType, Shape* out) {
   const Shape& x = inputs[0];
   const size_t rank = static_cast<size_t>(x.rank);
   if (node.ints.size() != 2 * rank) return Fails("the paddings");
@@ -71,6 +71,6 @@ std::unique_ptr<Step> PadStep(const StepParts& parts) {
 
 }  // namespace
 
-const Operator kPad{"pad", {1, 1}, Forms::kTensors, Result, PadStep};
+const Operator kPad{"pad", {1, 1}, ValueTypes::kTensors, Result, PadStep};
 
 }  // namespace repfuse

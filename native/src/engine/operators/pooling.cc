@@ -16,7 +16,7 @@ int64_t Pooled(int64_t size, int64_t kernel, int64_t stride, int64_t before, int
   return count;
 }
 
-Status WindowsResult(const NetworkNode& node, std::span<const Shape> inputs, Form, Shape* out) {
+Status WindowsResult(const NetworkNode& node, std::span<const Shape> inputs, ValueType, Shape* out) {
   if (inputs[0].rank != 4) return Fails("an input that is no image");
   const int64_t kernel_h = (node.kernel_h - 1) * node.dilation_h + 1, kernel_w = (node.kernel_w - 1) * node.dilation_w + 1;
   (*out)[2] = Pooled(inputs[0][2], kernel_h, node.stride_h, node.pad_top, node.pad_bottom, node.ceil_mode);
@@ -24,7 +24,7 @@ Status WindowsResult(const NetworkNode& node, std::span<const Shape> inputs, For
   return (*out)[2] < 1 || (*out)[3] < 1 ? Fails("a size of the pooling") : Ok();
 }
 
-Status GlobalResult(const NetworkNode&, std::span<const Shape> inputs, Form, Shape* out) {
+Status GlobalResult(const NetworkNode&, std::span<const Shape> inputs, ValueType, Shape* out) {
   if (inputs[0].rank != 4) return Fails("an input that is no image");
   *out = Shape::Of({inputs[0][0], inputs[0][1], 1, 1});
   return Ok();
@@ -134,8 +134,8 @@ std::unique_ptr<Step> GlobalStep(const StepParts& parts) {
 
 }  // namespace
 
-const Operator kMaxPool{"maxPool", {1, 1}, Forms::kImages, WindowsResult, MaxStep};
-const Operator kAveragePool{"averagePool", {1, 1}, Forms::kImages, WindowsResult, AverageStep};
-const Operator kGlobalAveragePool{"globalAveragePool", {1, 1}, Forms::kImages, GlobalResult, GlobalStep};
+const Operator kMaxPool{"maxPool", {1, 1}, ValueTypes::kImages, WindowsResult, MaxStep};
+const Operator kAveragePool{"averagePool", {1, 1}, ValueTypes::kImages, WindowsResult, AverageStep};
+const Operator kGlobalAveragePool{"globalAveragePool", {1, 1}, ValueTypes::kImages, GlobalResult, GlobalStep};
 
 }  // namespace repfuse

@@ -8,7 +8,7 @@
 namespace repfuse {
 namespace {
 
-Status Result(const NetworkNode& node, std::span<const Shape> inputs, Form, Shape* out) {
+Status Result(const NetworkNode& node, std::span<const Shape> inputs, ValueType, Shape* out) {
   const Shape& x = inputs[0];
   if (node.ints.empty()) return Fails("the axes");
   *out = {};
@@ -57,6 +57,6 @@ std::unique_ptr<Step> MeanStep(const StepParts& parts) {
 
 }  // namespace
 
-const Operator kReduceMean{"reduceMean", {1, 1}, Forms::kTensors, Result, MeanStep};
+const Operator kReduceMean{"reduceMean", {1, 1}, ValueTypes::kTensors, Result, MeanStep};
 
 }  // namespace repfuse

@@ -7,15 +7,15 @@
 namespace repfuse {
 namespace {
 
-Status FlattenResult(const NetworkNode& node, std::span<const Shape> inputs, Form form, Shape* out) {
+Status FlattenResult(const NetworkNode& node, std::span<const Shape> inputs, ValueType type, Shape* out) {
   const Shape& x = inputs[0];
   const int64_t axis = node.ints.empty() ? 1 : node.ints[0];
-  if (axis < 0 || axis > x.rank || (form == Form::kImages && axis != 1)) return Fails("the axis");
+  if (axis < 0 || axis > x.rank || (type == ValueType::kImages && axis != 1)) return Fails("the axis");
   *out = Shape::Of({x.count(0, static_cast<int>(axis)), x.count(static_cast<int>(axis), x.rank)});
   return Ok();
 }
 
-Status ReshapeResult(const NetworkNode& node, std::span<const Shape> inputs, Form, Shape* out) {
+Status ReshapeResult(const NetworkNode& node, std::span<const Shape> inputs, ValueType, Shape* out) {
   const Shape& x = inputs[0];
   if (node.ints.size() > kMaxRank) return Fails("the rank");
   *out = ShapeOfInts(node);
@@ -36,7 +36,7 @@ Status ReshapeResult(const NetworkNode& node, std::span<const Shape> inputs, For
 
 // Axes that appear or vanish.
 template <bool kAppear>
-Status UnitAxesResult(const NetworkNode& node, std::span<const Shape> inputs, Form, Shape* out) {
+Status UnitAxesResult(const NetworkNode& node, std::span<const Shape> inputs, ValueType, Shape* out) {
   const Shape& x = inputs[0];
   const auto named = [&](int64_t axis) { return std::count(node.ints.begin(), node.ints.end(), axis) == 1; };
   const int rank = kAppear ? x.rank + static_cast<int>(node.ints.size()) : x.rank;
@@ -64,7 +64,7 @@ std::unique_ptr<Step> Copy(const StepParts& parts) {
 
 // Of images: [C, H, W] to one vector.
 std::unique_ptr<Step> FlattenStep(const StepParts& parts) {
-  if (parts.form == Form::kTensor) return Copy(parts);
+  if (parts.type == ValueType::kTensor) return Copy(parts);
   const Value input = parts.inputs[0].value, output = parts.output.value;
   return MakeStep(parts, "flatten", [=](const RunState& run) {
     const Layout &in = input.layout, &to = output.layout;
@@ -84,9 +84,9 @@ std::unique_ptr<Step> FlattenStep(const StepParts& parts) {
 
 }  // namespace
 
-const Operator kFlatten{"flatten", {1, 1}, Forms::kAsInputs, FlattenResult, FlattenStep, Trait::kKeepsOrder};
-const Operator kReshape{"reshape", {1, 1}, Forms::kTensors, ReshapeResult, Copy, Trait::kKeepsOrder};
-const Operator kSqueeze{"squeeze", {1, 1}, Forms::kTensors, UnitAxesResult<false>, Copy, Trait::kKeepsOrder};
-const Operator kUnsqueeze{"unsqueeze", {1, 1}, Forms::kTensors, UnitAxesResult<true>, Copy, Trait::kKeepsOrder};
+const Operator kFlatten{"flatten", {1, 1}, ValueTypes::kAsInputs, FlattenResult, FlattenStep, Trait::kKeepsOrder};
+const Operator kReshape{"reshape", {1, 1}, ValueTypes::kTensors, ReshapeResult, Copy, Trait::kKeepsOrder};
+const Operator kSqueeze{"squeeze", {1, 1}, ValueTypes::kTensors, UnitAxesResult<false>, Copy, Trait::kKeepsOrder};
+const Operator kUnsqueeze{"unsqueeze", {1, 1}, ValueTypes::kTensors, UnitAxesResult<true>, Copy, Trait::kKeepsOrder};
 
 }  // namespace repfuse

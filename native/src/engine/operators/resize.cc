@@ -59,7 +59,7 @@ int64_t MaxTaps(const ResizeOptions& options, const ResizedAxis& sizes) {
   return options.mode == ResizeMode::kNearest ? 1 : SizeOf(2 * ResizeReach(options, sizes)) + 2;
 }
 
-Status Result(const NetworkNode& node, std::span<const Shape> inputs, Form, Shape* out) {
+Status Result(const NetworkNode& node, std::span<const Shape> inputs, ValueType, Shape* out) {
   // Bytes that the taps of a result may take besides as many as the result takes.
   constexpr int64_t kMaxTapBytes = int64_t{32} << 20;
   const Shape& x = inputs[0];
@@ -214,6 +214,6 @@ std::unique_ptr<Step> ResizeStep(const StepParts& parts) {
 
 }  // namespace
 
-const Operator kResize{"resize", {1, 2}, Forms::kAsInputs, Result, ResizeStep};
+const Operator kResize{"resize", {1, 2}, ValueTypes::kAsInputs, Result, ResizeStep};
 
 }  // namespace repfuse

@@ -6,7 +6,7 @@
 namespace repfuse {
 namespace {
 
-Status AxisResult(const NetworkNode& node, std::span<const Shape> inputs, Form, Shape*) {
+Status AxisResult(const NetworkNode& node, std::span<const Shape> inputs, ValueType, Shape*) {
   const bool fits = node.ints.size() == 2 && node.ints[0] >= 0 && node.ints[0] < std::max(inputs[0].rank, 1);
   return fits ? Ok() : Fails("the axis");
 }
@@ -48,7 +48,7 @@ std::unique_ptr<Step> AxisStep(const StepParts& parts) {
 
 }  // namespace
 
-const Operator kSoftmax{"softmax", {1, 1}, Forms::kImages, SameShape, ImageStep};
-const Operator kSoftmaxOverAxis{"softmaxAxis", {1, 1}, Forms::kTensors, AxisResult, AxisStep};
+const Operator kSoftmax{"softmax", {1, 1}, ValueTypes::kImages, SameShape, ImageStep};
+const Operator kSoftmaxOverAxis{"softmaxAxis", {1, 1}, ValueTypes::kTensors, AxisResult, AxisStep};
 
 }  // namespace repfuse

@@ -7,7 +7,7 @@
 namespace repfuse {
 namespace {
 
-Status TransposeResult(const NetworkNode& node, std::span<const Shape> inputs, Form, Shape* out) {
+Status TransposeResult(const NetworkNode& node, std::span<const Shape> inputs, ValueType, Shape* out) {
   const Shape& x = inputs[0];
   if (node.ints.size() != static_cast<size_t>(x.rank)) return Fails("the permutation");
   std::array<bool, kMaxRank> seen{};
@@ -40,7 +40,7 @@ SliceRange RangeOf(const NetworkNode& node, int axis, int64_t size) {
   return {start, step, std::max<int64_t>(0, (start - end - step - 1) / -step)};
 }
 
-Status SliceResult(const NetworkNode& node, std::span<const Shape> inputs, Form, Shape* out) {
+Status SliceResult(const NetworkNode& node, std::span<const Shape> inputs, ValueType, Shape* out) {
   const Shape& x = inputs[0];
   if (node.ints.size() != 3 * static_cast<size_t>(x.rank)) return Fails("the slices");
   for (int axis = 0; axis < x.rank; ++axis) {
@@ -87,7 +87,7 @@ std::unique_ptr<Step> SliceStep(const StepParts& parts) {
 
 }  // namespace
 
-const Operator kTranspose{"transpose", {1, 1}, Forms::kTensors, TransposeResult, TransposeStep};
-const Operator kSlice{"slice", {1, 1}, Forms::kTensors, SliceResult, SliceStep};
+const Operator kTranspose{"transpose", {1, 1}, ValueTypes::kTensors, TransposeResult, TransposeStep};
+const Operator kSlice{"slice", {1, 1}, ValueTypes::kTensors, SliceResult, SliceStep};
 
 }  // namespace repfuse

@@ -5,7 +5,7 @@
 namespace repfuse {
 namespace {
 
-Status Result(const NetworkNode&, std::span<const Shape> inputs, Form, Shape*) {
+Status Result(const NetworkNode&, std::span<const Shape> inputs, ValueType, Shape*) {
   return inputs[0].rank == 2 || inputs[0].rank == 4 ? Ok() : Fails("what is no image");
 }
 
@@ -23,7 +23,7 @@ std::unique_ptr<Step> TensorStep(const StepParts& parts) {
 
 }  // namespace
 
-const Operator kToTensor{"toTensor", {1, 1}, Forms::kToTensor, Result, TensorStep};
-const Operator kToImages{"toImages", {1, 1}, Forms::kToImages, Result, ImagesStep};
+const Operator kToTensor{"toTensor", {1, 1}, ValueTypes::kToTensor, Result, TensorStep};
+const Operator kToImages{"toImages", {1, 1}, ValueTypes::kToImages, Result, ImagesStep};
 
 }  // namespace repfuse
