@@ -88,7 +88,9 @@ async function timeCase(files, { net, form, batch, isa = BEST_ISA, precision = '
       measured[name] = { load: milliseconds, memory, estimate: median(first), rounds: [], blocking: [], values };
     }
     for (let round = 0; round < ROUNDS; round++) {
-      for (const [name, [runtime]] of Object.entries(runtimes)) {
+      // Who comes after whom changes from round to round: caches and idle threads are as the one before has left them.
+      const order = Object.entries(runtimes);
+      for (const [name, [runtime]] of round % 2 === 0 ? order : order.reverse()) {
         const own = measured[name];
         const runs = Math.max(2, Math.min(100, Math.round(ROUND_MILLISECONDS / own.estimate)));
         const { milliseconds } = await runtime.ask({ op: 'time', warm: 1, runs });
