@@ -3,10 +3,10 @@ import type { AffineConv, ConvGeometry } from './affine-conv';
 import type { Kernel } from './chain';
 
 /** Elements that a fused weight may hold in any case, and how many times the taps of the kernels that it is made of it may have beyond. */
-const LEAST = 2 ** 22;
+const MIN_ALLOWED = 2 ** 22;
 const TIMES = 64;
 /** Largest stride, padding or dilation of a graph. */
-const MOST = 2 ** 31 - 1;
+const MAX_NUMBER = 2 ** 31 - 1;
 
 /** What a description holds: vectors of its channels, and every way through its parts. In steps of a budget. */
 export function effortOf({ outChannels, value }: AffineConv): number {
@@ -25,7 +25,7 @@ export function weightElements({ outChannels, inChannels, groups, kernel }: Conv
  */
 export function isPracticable(conv: AffineConv): boolean {
   const numbers = [...conv.stride, ...conv.dilation, ...conv.padding];
-  return numbers.every((number) => Math.abs(number) <= MOST) && weightElements(conv) <= mostWeightElements(conv);
+  return numbers.every((number) => Math.abs(number) <= MAX_NUMBER) && weightElements(conv) <= mostWeightElements(conv);
 }
 
 /**
@@ -37,5 +37,5 @@ export function mostWeightElements(conv: AffineConv): number {
   for (const { factors } of conv.value.chains) for (const { kernel } of factors) kernels.add(kernel);
   let taps = 1;
   for (const { tensor, size } of kernels) if (tensor !== null) taps += elementCount(size);
-  return Math.max(LEAST, TIMES * weightElements({ ...conv, kernel: [1, taps] }));
+  return Math.max(MIN_ALLOWED, TIMES * weightElements({ ...conv, kernel: [1, taps] }));
 }

@@ -2,10 +2,10 @@ import { Merging } from '../algebra/merge';
 import { effortOf } from '../algebra/weight-size';
 import type { RepfuseError } from '../errors';
 import type { Graph, GraphNode } from '../graph';
+import { namingNode } from '../graph/naming-node';
 import { operatorOf } from '../graph/operators';
 import type { Tensor } from '../tensor/tensor';
 import { KnownValues } from './known-values';
-import { namingNode } from './naming-node';
 import type { Program } from './program';
 import { isConvolution, ProgramBuilder } from './program-builder';
 

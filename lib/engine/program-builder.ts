@@ -1,13 +1,13 @@
 import { fromBranch, materializeAsync } from '../algebra';
 import type { Merging, PendingMap } from '../algebra/merge';
 import { type GraphNode, outputsOf } from '../graph';
+import { namingNode } from '../graph/naming-node';
 import { operatorOf } from '../graph/operators';
 import type { Epilogue, StepBuilder } from '../graph/operators/operator';
 import { throwIfAborted } from '../native/call';
 import type { Padding4 } from '../ops/geometry';
 import type { TensorOp } from '../ops/tensor-op';
 import type { KnownValues } from './known-values';
-import { namingNode } from './naming-node';
 import type { Program, ProgramStep } from './program';
 import { type Layout, StepList } from './step-list';
 

@@ -8,7 +8,7 @@ export interface Pattern {
   test(text: string): boolean;
 }
 
-const MOST = 1000;
+const MAX_KNOWN = 1000;
 const known = new Map<string, Pattern>();
 
 /** Patterns of our own rules are known to be harmless: they run on JavaScript's own engine. */
@@ -29,7 +29,7 @@ export function patternOf(text: string): Pattern {
   const before = known.get(text);
   if (before !== undefined) return before;
   const pattern = own.has(text) ? new RegExp(text) : compile(text);
-  if (known.size >= MOST) known.clear();
+  if (known.size >= MAX_KNOWN) known.clear();
   known.set(text, pattern);
   return pattern;
 }

@@ -9,6 +9,7 @@ import { checkTensors, TENSOR } from '../tensor/schemas';
 import { batchOf, formatShape, isTensor, Tensor } from '../tensor/tensor';
 import { type Graph, type GraphNode, nodesFor } from './graph';
 import { expectRoomForAll, givenBytes } from './memory';
+import { namingNode } from './naming-node';
 import { parseGraph } from './parse';
 import { BLOCKING, ON_POOL, runNode } from './run-node';
 import { inferShapes } from './shapes';
@@ -125,17 +126,10 @@ function check(
 /** What a node of a file can be at fault for. */
 const OF_NODES: readonly ErrorCode[] = ['ERR_REPFUSE_NOT_FUSABLE', 'ERR_REPFUSE_NOT_FINITE', 'ERR_REPFUSE_MEMORY'];
 
-/** The error of an operator, with the node that it ran for. */
+/** The error of an operator, with the node that it ran for where that is at fault. */
 function atNode(node: GraphNode, error: unknown): unknown {
-  if (!(error instanceof RepfuseError)) return error;
-  const { code, message, details } = error;
-  if (!OF_NODES.includes(code) || details.node !== undefined) return error;
-  return new RepfuseError(
-    code,
-    `Node ${node.id} (${node.op}): ${message}`,
-    { ...details, node: node.id },
-    { cause: error },
-  );
+  const isOfNode = error instanceof RepfuseError && OF_NODES.includes(error.code) && error.details.node === undefined;
+  return isOfNode ? namingNode(node, error) : error;
 }
 
 /** Intermediate results, each dropped after its last reader. */

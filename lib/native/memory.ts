@@ -13,7 +13,7 @@ export interface MemoryLimit {
 const TIMES_INPUT = 4096;
 /** A generator makes images of a few numbers: its weights tell how large it is. */
 const TIMES_WEIGHTS = 256;
-const LEAST = 128 * 2 ** 20;
+const MIN_ALLOWED = 128 * 2 ** 20;
 /** The part of the memory that the process may use which a run may take. */
 const SHARE = 0.9;
 
@@ -28,7 +28,7 @@ export function resolveMemoryLimit(option: number | undefined): MemoryLimit {
   const constrained = process.constrainedMemory?.() || Number.POSITIVE_INFINITY; // 0: not known
   return {
     most: Math.floor(SHARE * Math.min(totalmem(), constrained)),
-    least: LEAST,
+    least: MIN_ALLOWED,
     timesInput: TIMES_INPUT,
     timesWeights: TIMES_WEIGHTS,
   };

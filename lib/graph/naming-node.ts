@@ -1,7 +1,7 @@
 import { RepfuseError } from '../errors';
-import type { GraphNode } from '../graph';
+import type { GraphNode } from './graph';
 
-/** An error of the algebra, with the node that it came from. */
+/** An error of ours, with the node that it came from. */
 export function namingNode(node: GraphNode, error: unknown): unknown {
   if (!(error instanceof RepfuseError)) return error;
   const { code, message, details } = error;
