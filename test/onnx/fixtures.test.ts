@@ -187,17 +187,28 @@ describe('public files', () => {
     expect(check.given).toBeLessThan(1e-6);
   });
 
-  test('what the engine cannot run is named', async () => {
+  test('all operators that the engine has not are named at once', async () => {
+    const foreign = changed(node('Relu', ['c'], ['d']), { domain: 'com.example' });
     const odd = model(
-      [node('Relu', ['x'], ['a']), node('Elu', ['a'], ['y'])],
+      [
+        node('Shape', ['x'], ['shape']), // read as the model is
+        node('Odd', ['x'], ['a']),
+        node('Strange', ['a'], ['b']),
+        node('Odd', ['b'], ['c']),
+        foreign,
+        node('Reshape', ['d', 'shape'], ['y']),
+        node('Unread', ['d'], ['z']),
+      ],
       {},
       { inputs: { x: [1, 3, 8, 8] }, outputs: ['y'] },
     );
     await writeOnnx(path('odd.onnx'), odd);
     expect(await refusal(readModel(path('odd.onnx')))).toMatchObject({
       code: 'ERR_REPFUSE_GRAPH',
-      message: expect.stringMatching(/odd\.onnx: The ONNX node Elu "Elu:y" cannot be run: its operator is none/),
-      details: { node: 'Elu:y', operator: 'Elu' },
+      message: expect.stringMatching(
+        /odd\.onnx: Expected operators that repfuse runs but the model has 3 others: Odd \(2 nodes\), Strange \(1 node\), com\.example\.Relu \(1 node\)$/,
+      ),
+      details: { operators: { Odd: 2, Strange: 1, 'com.example.Relu': 1 } },
     });
   });
 

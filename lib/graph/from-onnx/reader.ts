@@ -1,6 +1,6 @@
 import { RepfuseError } from '../../errors';
 import type { OnnxModel } from '../../onnx';
-import { describeNode, intOf, intsOf } from '../../onnx/attributes';
+import { describeNode, intOf, intsOf, isOfOnnx } from '../../onnx/attributes';
 import type { FixedConstants } from '../../onnx/fixed-constants';
 import { type Border, bordersOf } from '../../onnx/fold/borders';
 import { liveNodes } from '../../onnx/fold/dead-code';
@@ -14,6 +14,7 @@ import { toFloat32 } from '../../tensor/half';
 import { elementCount, formatShape, Tensor } from '../../tensor/tensor';
 import { type Graph, type GraphNode, nodesFor } from '../graph';
 import { nodeShape } from '../shapes';
+import { expectOperators } from './missing-operators';
 
 /** Reads one operator of ONNX into a graph. */
 export type Take = (reader: Reader, node: Node) => void;
@@ -95,7 +96,9 @@ export class Reader {
       return border === undefined ? node : changed(node, { input: [border.input] });
     });
     const framed = new Map([...borders.values()].map((border) => [border.output, border]));
-    for (const node of liveNodes(asOne, graph)) {
+    const live = liveNodes(asOne, graph);
+    expectOperators(live, [this.input.name], (node) => framed.has(node.output[0]!) || this.takeFor(node) !== undefined);
+    for (const node of live) {
       const border = framed.get(node.output[0]!);
       if (border !== undefined) this.takeBorder(border);
       else if (!this.isAside(node)) this.take(node);
@@ -118,9 +121,13 @@ export class Reader {
     this.push({ id: output, op: 'pad', inputs: [input], ...sides, mode: 'constant', value: 0, fill: key });
   }
 
+  /** What reads a node; undefined for an operator that a graph has not. */
+  private takeFor({ domain, opType }: Node): Take | undefined {
+    return isOfOnnx(domain) ? this.operators.get(opType) : undefined;
+  }
+
   private take(node: Node): void {
-    const isKnown = node.domain === '' || node.domain === 'ai.onnx';
-    const take = isKnown ? this.operators.get(node.opType) : undefined;
+    const take = this.takeFor(node);
     if (take === undefined) throw refused(node, 'its operator is none that repfuse runs');
     try {
       take(this, node);
