@@ -18,6 +18,7 @@ const ROOMS = [
   'tensor',
   'native',
   'arguments',
+  'sizes',
   'errors',
   'printable',
   'platform-types',
