@@ -1,19 +1,33 @@
 import type { EpsChoice } from '../families';
 import type { PixelNormalization } from '../ops';
+import type { ComputedDType } from '../tensor/dtype';
 import { type GraphNode, operatorOf } from './operators';
 
 export type * from './operators';
 export type { NodeOf } from './operators/operator';
 
+/** What a graph takes: a tensor of any rank. */
+export interface GraphInput {
+  readonly id: string;
+  /** Its sizes; a name stands for one that is open, and the same name for the same size. */
+  readonly shape: readonly (number | string)[];
+  /** Type of the elements that a caller gives; inside the graph they are float32. Default F32. */
+  readonly type?: ComputedDType;
+}
+
 /** A convolutional network as a list of operators over tensors named by state dict keys. Plain JSON, stored in model files. */
 export interface Graph {
-  /** Id of the input, an image batch [N, C, H, W]. */
+  /** Id of the input, of several the first: a float32 image batch [N, C, H, W], unless `inputs` says otherwise. */
   readonly input: string;
+  /** All inputs, `input` first, where they are more than one float32 image batch. Then there is no `inputShape`. */
+  readonly inputs?: readonly GraphInput[];
   /** Id of the node that is the result. */
   readonly output: string;
   /** All results, `output` first, where there are several. */
   readonly outputs?: readonly string[];
-  /** In an order in which they can run: every input is the graph's or an earlier node's. */
+  /** Types that a caller gets, by id of the result. Default F32. */
+  readonly outputTypes?: Readonly<Record<string, ComputedDType>>;
+  /** In an order in which they can run: every input is one of the graph's or an earlier node's. */
   readonly nodes: readonly GraphNode[];
   /** [C, H, W] of one image, where it is fixed. */
   readonly inputShape?: readonly [number, number, number];
@@ -21,6 +35,11 @@ export interface Graph {
   readonly normalization?: PixelNormalization;
   /** Names of the output's classes. */
   readonly labels?: readonly string[];
+}
+
+/** All inputs, in their order. */
+export function inputsOf({ input, inputs, inputShape }: Graph): readonly GraphInput[] {
+  return inputs ?? [{ id: input, shape: ['N', ...(inputShape ?? ['C', 'H', 'W'])] }];
 }
 
 /** Ids of all results. */

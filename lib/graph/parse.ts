@@ -1,28 +1,43 @@
 import { show } from '../arguments/show';
 import { RepfuseError } from '../errors';
 import type { PixelNormalization } from '../ops';
-import type { Graph, GraphNode } from './graph';
+import type { ComputedDType } from '../tensor/dtype';
+import type { Graph, GraphInput, GraphNode } from './graph';
 import { OPERATORS, operatorOf } from './operators';
 import {
+  integer,
   integers,
   isListOf,
+  MAX_RANK,
   NAME,
   NAMES,
   NONZERO,
   NONZERO_NUMBERS,
   NUMBERS,
+  oneOf,
   optional,
   type Rule,
 } from './operators/fields';
 
 /** Far above any real network, low enough that a hostile file cannot keep the checks busy for long. */
 const MAX_NODES = 10_000;
+const MAX_INPUTS = 256;
 
 type Fields = Readonly<Record<string, Rule>>;
 
 const GRAPH_FIELDS: Fields = {
   inputShape: optional(integers<readonly [number, number, number]>(3, 1)),
   labels: optional(NAMES),
+};
+/** Types of what callers give and get. */
+const TYPE: Rule<ComputedDType> = oneOf(['F32', 'F16', 'BF16', 'F64', 'I64', 'I32', 'I16', 'I8', 'U8', 'BOOL']);
+const INPUT: Fields = {
+  id: NAME,
+  shape: {
+    expected: `at most ${MAX_RANK} sizes, each a positive integer or a name`,
+    accepts: (value) => isListOf(value, (size) => NAME.accepts(size) || integer(1).accepts(size), MAX_RANK),
+  },
+  type: optional(TYPE),
 };
 const NORMALIZATION: Fields = { scale: NONZERO, mean: optional(NUMBERS), std: optional(NONZERO_NUMBERS) };
 
@@ -53,25 +68,52 @@ function parse(json: unknown): Graph {
   if (!NAME.accepts(input)) throw bad('input', NAME.expected, input);
   if (!Array.isArray(nodes) || nodes.length === 0 || nodes.length > MAX_NODES)
     throw bad('nodes', `a list of 1 to ${MAX_NODES} nodes`, nodes);
-  const known = new Set<string>([input as string]);
+  const inputs = graph.inputs === undefined ? undefined : parseInputs(graph);
+  const given = new Set<unknown>(inputs?.map(({ id }) => id) ?? [input]);
+  const known = new Set(given as Set<string>);
   const parsed = nodes.map((node, index) => {
     const result = parseNode(node, index, known);
     known.add(result.id);
     return result;
   });
-  if (output === input || !known.has(output as string)) throw bad('output', 'the id of a node', output);
+  if (given.has(output) || !known.has(output as string)) throw bad('output', 'the id of a node', output);
   const { outputs } = graph;
-  const areOutputs = isListOf(outputs, (id) => id !== input && known.has(id as string));
+  const areOutputs = isListOf(outputs, (id) => !given.has(id) && known.has(id as string));
   if (outputs !== undefined && (!areOutputs || (outputs as unknown[])[0] !== output))
     throw bad('outputs', 'ids of nodes, output first', outputs);
+  if (inputs !== undefined && graph.inputShape !== undefined)
+    throw bad('inputShape', 'nothing where there are inputs', graph.inputShape);
   return {
     input,
+    ...(inputs === undefined ? {} : { inputs }),
     output,
     ...(outputs === undefined ? {} : { outputs }),
+    ...(graph.outputTypes === undefined ? {} : { outputTypes: parseOutputTypes(graph) }),
     nodes: parsed,
     ...parseFields(graph, GRAPH_FIELDS, (field) => field),
     ...(graph.normalization === undefined ? {} : { normalization: parseNormalization(graph.normalization) }),
   } as unknown as Graph;
+}
+
+function parseInputs({ input, inputs }: Record<string, unknown>): readonly GraphInput[] {
+  if (!Array.isArray(inputs) || inputs.length === 0 || inputs.length > MAX_INPUTS)
+    throw bad('inputs', `a list of 1 to ${MAX_INPUTS} inputs`, inputs);
+  const parsed = inputs.map((given, i) => {
+    const fields = parseFields(expectObject(given, `input ${i}`), INPUT, (field) => `${field} of input ${i}`);
+    return fields as unknown as GraphInput;
+  });
+  if (parsed[0]!.id !== input) throw bad('input', 'the id of the first of inputs', input);
+  if (new Set(parsed.map(({ id }) => id)).size < parsed.length) throw bad('inputs', 'inputs of different ids', inputs);
+  return parsed;
+}
+
+function parseOutputTypes({ output, outputs = [output], outputTypes }: Record<string, unknown>) {
+  const types = Object.entries(expectObject(outputTypes, 'outputTypes'));
+  for (const [id, type] of types) {
+    if (!(outputs as unknown[]).includes(id)) throw bad('outputTypes', 'types of results alone', id);
+    if (!TYPE.accepts(type)) throw bad(`outputTypes of ${id}`, TYPE.expected, type);
+  }
+  return Object.fromEntries(types);
 }
 
 function parseNode(json: unknown, index: number, known: ReadonlySet<string>): GraphNode {

@@ -32,6 +32,7 @@ export type {
   FlattenNode,
   GlobalAvgPoolNode,
   Graph,
+  GraphInput,
   GraphNode,
   HardSigmoidNode,
   IdentityConvNode,

@@ -23,6 +23,19 @@ test('a valid graph is taken as it is, through metadata too', () => {
   expect(readGraphMetadata({ format: 'pt' })).toBeUndefined();
 });
 
+test('inputs of any rank and types at the edge are taken as they are', () => {
+  const inputs = [
+    { id: 'x', shape: ['N', 4, 6, 6] },
+    { id: 'ids', shape: ['N', 'L'], type: 'I64' },
+    { id: 'scale', shape: [], type: 'F16' },
+  ];
+  const { inputShape, ...graph } = tinyGraph();
+  const read = parseGraph({ ...graph, inputs, outputTypes: { softmax: 'F16' } });
+  expect(read).toEqual({ ...graph, inputs, outputTypes: { softmax: 'F16' } });
+  expectRefusal({ ...graph, inputs, inputShape: [4, 6, 6] }, 'nothing where there are inputs for inputShape');
+  expectRefusal({ ...graph, inputs, output: 'ids' }, 'the id of a node for output');
+});
+
 test('unknown fields are left out', () => {
   const graph = changed((json) => {
     json.extra = 1;
@@ -59,6 +72,36 @@ const BAD_GRAPHS: [field: string, value: unknown, part: string][] = [
   ['nodes', [null], 'node 0'],
   ['nodes', ['relu'], 'node 0'],
   ['nodes', [[]], 'node 0'],
+  ['inputs', {}, '1 to 256 inputs'],
+  ['inputs', [], '1 to 256 inputs'],
+  ['inputs', new Array(257).fill({ id: 'x', shape: [] }), '257 items'],
+  ['inputs', [null], 'an object for input 0'],
+  ['inputs', [{ shape: [1] }], 'id of input 0'],
+  ['inputs', [{ id: 'x' }], 'shape of input 0'],
+  ['inputs', [{ id: 'x', shape: [0] }], 'shape of input 0'],
+  ['inputs', [{ id: 'x', shape: new Array(9).fill(1) }], 'shape of input 0'],
+  ['inputs', [{ id: 'x', shape: [''] }], 'shape of input 0'],
+  ['inputs', [{ id: 'x', shape: [1], type: 'C64' }], 'type of input 0'],
+  ['inputs', [{ id: 'y', shape: [1] }], 'the first of inputs'],
+  [
+    'inputs',
+    [
+      { id: 'x', shape: [1] },
+      { id: 'x', shape: [2] },
+    ],
+    'different ids',
+  ],
+  [
+    'inputs',
+    [
+      { id: 'x', shape: [1] },
+      { id: 'conv', shape: [2] },
+    ],
+    'no node before it has',
+  ],
+  ['outputTypes', [], 'an object for outputTypes'],
+  ['outputTypes', { conv: 'F16' }, 'results alone'],
+  ['outputTypes', { softmax: 'F8_E5M2' }, 'outputTypes of softmax'],
   ['inputShape', [1, 4, 6, 6], '3 integers'],
   ['inputShape', [4, 0, 6], 'for inputShape'],
   ['inputShape', [4, 6.5, 6], 'for inputShape'],

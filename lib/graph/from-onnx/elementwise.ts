@@ -2,6 +2,7 @@ import { floatOf } from '../../onnx/attributes';
 import type { Node } from '../../onnx/schema/onnx_pb';
 import { numbersOf } from '../../onnx/values';
 import type { BinaryFunction } from '../../ops/tensor-op';
+import { DTYPES } from '../../tensor/dtype';
 import { formatShape } from '../../tensor/tensor';
 import { type GraphNode, OPERATORS } from '../operators';
 import { about, type Reader, refused, type Take } from './reader';
@@ -45,6 +46,8 @@ export const ELEMENTWISE_OPERATORS: Readonly<Record<string, Take>> = {
     else if (!takeGated(reader, node)) takeBinary(reader, node, 'mul');
   },
   Div(reader, node) {
+    const type = reader.typeOf(node.output[0]!);
+    if (type !== undefined && !DTYPES[type].floating) throw refused(node, 'it divides integers');
     const x = hardswishOf(reader, node);
     if (x !== undefined) reader.push({ id: node.output[0]!, op: 'hardswish', inputs: [x] });
     else takeBinary(reader, node, 'div');

@@ -7,9 +7,10 @@ import { liveNodes } from '../../onnx/fold/dead-code';
 import { changed } from '../../onnx/messages';
 import type { Node, ValueInfo } from '../../onnx/schema/onnx_pb';
 import { probeSizes, ShapeProbe, type Sizes } from '../../onnx/shape-probe';
+import { valueTypes } from '../../onnx/value-types';
 import { numbersOf } from '../../onnx/values';
 import { Wiring } from '../../onnx/wiring';
-import { DTYPES } from '../../tensor/dtype';
+import { DTYPES, type DType } from '../../tensor/dtype';
 import { toFloat32 } from '../../tensor/half';
 import { elementCount, formatShape, Tensor } from '../../tensor/tensor';
 import { type Graph, type GraphNode, nodesFor } from '../graph';
@@ -35,6 +36,7 @@ export class Reader {
   private readonly probe: ShapeProbe;
   /** Of every value that the graph has so far, in both probe. */
   private readonly shapes: readonly [Map<string, Sizes>, Map<string, Sizes>] = [new Map(), new Map()];
+  private readonly types: ReadonlyMap<string, DType>;
   private readonly input: ValueInfo;
   private readonly counted = new Set<Tensor['data']>();
   /** Values that are other ones under another name. */
@@ -47,6 +49,7 @@ export class Reader {
   ) {
     const { graph } = model.proto;
     this.wiring = new Wiring(graph);
+    this.types = valueTypes(graph);
     const initializers = new Set(graph.initializer.map(({ name }) => name));
     const inputs = graph.input.filter(({ name }) => !initializers.has(name));
     if (inputs.length !== 1)
@@ -211,15 +214,26 @@ export class Reader {
     return axis < 0 ? axis + rank : axis;
   }
 
+  /** The type that ONNX gives a value: in a graph all are float32, and what a type does otherwise (whole quotients) are nodes. */
+  typeOf(value: string): DType | undefined {
+    return this.types.get(value);
+  }
+
   constant(value: string): Tensor | undefined {
     return value === '' ? undefined : this.probe.get(value);
   }
 
-  /** A constant that is computed with: float32 knows integers no better than other numbers, so none of those. */
+  /** A constant that is computed with, which float32 must hold: integers to 2^24. */
   operand(value: string): Tensor | undefined {
     const constant = this.constant(value);
-    if (constant !== undefined && !DTYPES[constant.dtype].floating)
-      throw unusable(`its input ${JSON.stringify(value)} is of ${constant.dtype}, which is not computed with`);
+    if (constant === undefined || DTYPES[constant.dtype].floating) return constant;
+    const data = constant.data as ArrayLike<number | bigint>;
+    for (let i = 0; i < data.length; i++) {
+      if (Math.abs(Number(data[i])) > MAX_WHOLE)
+        throw unusable(
+          `its input ${JSON.stringify(value)} holds ${data[i]}, and integers beyond 2^24 are not computed with`,
+        );
+    }
     return constant;
   }
 
@@ -361,6 +375,8 @@ export class Reader {
 const MAX_NUMBERS = 4096;
 /** ONNX's number for float32. */
 const FLOAT = 1;
+/** Up to which float32 holds all integers. */
+const MAX_WHOLE = 2 ** 24;
 
 /** A problem that is not yet known to be of a node. */
 export function unusable(problem: string): RepfuseError {
