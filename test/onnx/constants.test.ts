@@ -237,3 +237,24 @@ test('an attribute of another type is refused, naming node, operator and attribu
     /Expected INT for axis of Concat "Concat:y" but received INTS/,
   );
 });
+
+/** Expected values are those of onnx's reference evaluator. */
+test('weights that a BatchNormalization standardises, and the statistics that it moves', () => {
+  const x = Tensor.f32([2, 2, 3], [1, 2, 4, -1, 3, 5, 0, 1, 1, 7, -2, 1]);
+  const pairs = { scale: [1, 2], bias: [0.5, -1], mean: [4, 8], variance: [1, 2] };
+  const given = Object.fromEntries(Object.entries(pairs).map(([name, values]) => [name, Tensor.f32([2], values)]));
+  const how = { epsilon: 0.5, momentum: 0.25, training_mode: 1 };
+  const norm = node('BatchNormalization', ['x0', ...Object.keys(pairs)], ['y', 'mean_out', 'variance_out'], how);
+  const found = new FixedConstants(graphOf([norm], { x0: x, ...given }));
+  const expected = {
+    y: [
+      0.15358984470367432, 0.8464101552963257, 2.232050895690918, -2.941709518432617, -0.48902392387390137,
+      0.7373188734054565, -0.539230465888977, 0.15358984470367432, 0.15358984470367432, 1.9636614322662354,
+      -3.5548808574676514, -1.7153666019439697,
+    ],
+    mean_out: [2.125, 3.625],
+    variance_out: [1.4375, 8.104166030883789],
+  };
+  for (const [name, values] of Object.entries(expected))
+    for (const [i, value] of values.entries()) expect(found.get(name)!.data[i]).toBeCloseTo(value, 5);
+});

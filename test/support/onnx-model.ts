@@ -33,7 +33,7 @@ export function node(
   });
 }
 
-const FLOATS = ['epsilon', 'alpha', 'beta', 'value', 'min', 'max', 'ratio'];
+const FLOATS = ['epsilon', 'momentum', 'alpha', 'beta', 'value', 'min', 'max', 'ratio'];
 
 function attribute(name: string, value: AttributeValue): Attribute {
   if (value instanceof Tensor)

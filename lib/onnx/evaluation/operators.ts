@@ -31,6 +31,7 @@ import {
   transposed,
   unsqueezed,
 } from './movement';
+import { batchNormalized } from './normalization';
 import { cumulated, type Reduction, reduced } from './reductions';
 
 type Inputs = readonly (Tensor | undefined)[];
@@ -155,6 +156,7 @@ const OPERATORS: ReadonlyMap<string, Operator> = new Map<string, Operator>([
   ['Where', operator(3, 3, (_, [condition, a, b], budget) => chosen(condition!, a!, b!, budget))],
   ['Range', operator(3, 3, (_, bounds, budget) => rangeOf(bounds as Tensor[], budget))],
   ['ConstantOfShape', operator(1, 1, constantOfShape)],
+  ['BatchNormalization', operator(5, 5, batchNormOf)],
   ['Equal', comparison((x, y) => x === y)],
   ['Less', comparison((x, y) => x < y)],
   ['LessOrEqual', comparison((x, y) => x <= y)],
@@ -266,6 +268,14 @@ function rangeOf(bounds: readonly Tensor[], budget: Budget): Result {
   const write = integerWriter(data, first.dtype);
   for (let i = 0; i < count; i++) write(i, start + BigInt(i) * step);
   return new Tensor(first.dtype, [count], data);
+}
+
+function batchNormOf(node: Node, [x, ...statistics]: Inputs, budget: Budget): Result {
+  if (intOf(node, 'spatial', 1) === 0) return undefined;
+  const eps = floatOf(node, 'epsilon', Math.fround(1e-5));
+  const momentum = floatOf(node, 'momentum', Math.fround(0.9));
+  const how = intOf(node, 'training_mode', 0) === 0 ? { eps } : { eps, momentum };
+  return batchNormalized(x!, statistics as Tensor[], how, budget);
 }
 
 function constantOfShape(node: Node, [sizes]: Inputs, budget: Budget): Result {
