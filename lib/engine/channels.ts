@@ -1,16 +1,22 @@
 import { RepfuseError } from '../errors';
-import type { Graph, GraphNode } from '../graph';
+import { type Graph, type GraphNode, inputsOf } from '../graph';
 import { operatorOf } from '../graph/operators';
 import type { Inputs } from '../graph/operators/operator';
 import type { Tensor } from '../tensor/tensor';
 
 /**
- * Channels of the input and of every node's result, by id; of vectors their features, where a tensor tells them.
+ * Channels of the inputs and of every node's result, by id; of vectors their features, where a tensor tells them.
  *
- * @throws ERR_REPFUSE_INVALID_ARGUMENT if neither the graph nor a tensor tells the input's
+ * @throws ERR_REPFUSE_INVALID_ARGUMENT if neither the graph nor a tensor tells those of its one image batch
  */
 export function channelCounts(graph: Graph, tensors: ReadonlyMap<string, Tensor>): ReadonlyMap<string, number> {
-  const channels = new Map([[graph.input, graph.inputShape?.[0] ?? inputChannels(graph, tensors)]]);
+  const channels = new Map<string, number>();
+  for (const { id, shape } of inputsOf(graph)) {
+    const told =
+      typeof shape[1] === 'number' ? shape[1] : shape.length === 4 ? inputChannels(id, graph, tensors) : undefined;
+    if (told !== undefined) channels.set(id, told);
+    else if (graph.inputs === undefined) throw untold();
+  }
   for (const node of graph.nodes) {
     const [input] = node.inputs;
     const told = readChannels(node, tensors);
@@ -33,8 +39,8 @@ function madeChannels(
   return operator.channels?.(node, inputs as unknown as Inputs<number | undefined>, (key) => tensors.get(key)?.shape);
 }
 
-/** What the nodes that read the input, or what keeps its channels, say of them. */
-function inputChannels({ input, nodes }: Graph, tensors: ReadonlyMap<string, Tensor>): number {
+/** What the nodes that read an input, or what keeps its channels, say of them. */
+function inputChannels(input: string, { nodes }: Graph, tensors: ReadonlyMap<string, Tensor>): number | undefined {
   const same = new Set([input]);
   for (const node of nodes) {
     const [first, second] = node.inputs;
@@ -43,7 +49,11 @@ function inputChannels({ input, nodes }: Graph, tensors: ReadonlyMap<string, Ten
     if (told !== undefined) return told;
     if (operatorOf(node).keepsChannels?.(node)) same.add(node.id);
   }
-  throw new RepfuseError(
+  return undefined;
+}
+
+function untold(): RepfuseError {
+  return new RepfuseError(
     'ERR_REPFUSE_INVALID_ARGUMENT',
     'Expected inputShape in the graph, of whose tensors none tells the channels of its input, but received none',
   );

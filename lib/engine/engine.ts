@@ -1,23 +1,34 @@
 import { types } from 'node:util';
 import { checkArgument, checkOptions } from '../arguments/check';
-import { isListOf, type Schema, value } from '../arguments/schemas';
-import { show } from '../arguments/show';
 import { RepfuseError } from '../errors';
-import { checkModel, expectTensors, type Graph, type Model, outputsOf } from '../graph';
+import {
+  asOutput,
+  bindInputs,
+  bindShapes,
+  checkModel,
+  expectShapes,
+  expectTensors,
+  type Graph,
+  type InputShapes,
+  type InputTensors,
+  inputsOf,
+  type Model,
+  outputsOf,
+} from '../graph';
+import { shapesForOne } from '../graph/edges';
 import { throwIfAborted } from '../native/call';
 import { loadAddon } from '../native/load';
-import { resolveMemoryLimit } from '../native/memory';
+import { type MemoryLimit, resolveMemoryLimit } from '../native/memory';
 import { resolveThreads } from '../native/threads';
 import { printable } from '../printable';
-import type { DType } from '../tensor/dtype';
-import { toFloat32 } from '../tensor/half';
 import { TENSOR, type TensorStub } from '../tensor/schemas';
-import { batchOf, type Float32Tensor, formatShape, INSPECT, isTensor, Tensor } from '../tensor/tensor';
+import { type Float32Tensor, formatShape, INSPECT, Tensor } from '../tensor/tensor';
 import { compileGraph } from './compile';
+import { SplitGraph } from './data-sizes';
 import { type EngineStep, explainSteps } from './explain';
 import { InputCopies } from './input-copies';
 import { ITERATED, iterate } from './iterate';
-import { type ImageShape, NativeEngine } from './native-engine';
+import { NativeEngine, type NativeRun } from './native-engine';
 import {
   ENGINE_OPTIONS,
   type EngineOptions,
@@ -46,7 +57,7 @@ export interface EngineMemory {
 
 /**
  * A network compiled for this machine: re-parameterizable branches merged where that is exact, BatchNorms, activations and sums folded
- * into the convolutions before them, weights packed once, a plan for each input shape.
+ * into the convolutions before them, weights packed once, a plan for each shape of the inputs.
  *
  * `run` works on threads of its own: the event loop stays free, and none of libuv's are taken. Runs may overlap; they start in the order
  * of the calls. Results are bit-equal from run to run and for any number of threads.
@@ -62,9 +73,11 @@ export class Engine implements Disposable, AsyncDisposable {
   private constructor(
     native: NativeEngine,
     private readonly graph: Graph,
+    private readonly split: SplitGraph,
     private readonly stubs: ReadonlyMap<string, TensorStub>,
     private readonly inChannels: number,
-    private readonly outputShapes: OutputShapes,
+    private readonly frontShapes: OutputShapes,
+    private readonly memoryLimit: MemoryLimit,
     readonly threads: number,
   ) {
     if (types.isProxy(native) || !(native instanceof NativeEngine)) {
@@ -78,7 +91,7 @@ export class Engine implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Compiles a network. The weights are copied: change or drop them as you like. Where the graph tells its input's size, the plan for one
+   * Compiles a network. The weights are copied: change or drop them as you like. Where the graph tells its inputs' sizes, the plan for one
    * image is compiled at once, otherwise with the first run of each shape.
    *
    * @throws ERR_REPFUSE_GRAPH naming the node that does not fit; ERR_REPFUSE_MEMORY naming the one that would take too much (see `memoryLimit`);
@@ -92,15 +105,16 @@ export class Engine implements Disposable, AsyncDisposable {
     const memory = resolveMemoryLimit(checked.memoryLimit);
     throwIfAborted(signal);
     const { graph, tensors } = checkModel(model);
-    const shape = graph.inputShape === undefined ? undefined : ([1, ...graph.inputShape] as const);
+    const shapes = shapesForOne(graph);
     const stubs = withoutData(tensors);
-    const outputShapes = new OutputShapes(graph, stubs, memory);
-    if (shape !== undefined) outputShapes.of(shape);
-    else for (const node of graph.nodes) expectTensors(node, stubs); // sizes are looked at in a run
-    const program = compileGraph(graph, tensors);
+    for (const node of graph.nodes) expectTensors(node, stubs);
+    const split = new SplitGraph(graph, tensors);
+    const frontShapes = new OutputShapes(split.front, stubs, memory);
+    if (shapes !== undefined) frontShapes.of(shapes); // else sizes are looked at in a run
+    const program = compileGraph(split.front, tensors);
     const native = await NativeEngine.build(program, { algorithm, precision, batchInvariant, plans, memory }, signal);
-    if (shape !== undefined) await native.prepare(shape, threads, { signal });
-    return new Engine(native, graph, stubs, program.inChannels, outputShapes, threads);
+    if (shapes !== undefined) await native.prepare(shapes, threads, { signal });
+    return new Engine(native, graph, split, stubs, program.inputs[0]!, frontShapes, memory, threads);
   }
 
   /** What a run takes. */
@@ -134,58 +148,65 @@ export class Engine implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Runs on threads of the engine's own. The input is copied first: it may be changed at once.
+   * Runs on threads of the engine's own. The inputs are copied first: they may be changed at once.
    *
-   * @param input float32, or a half type (widened), [N, C, H, W], normalised as the network wants it (see `normalizeInput`); any N, H and W that the network allows
-   * @returns the graph's output (of several the first, see `runAll`): `out`, or a new tensor
-   * @throws ERR_REPFUSE_GRAPH or ERR_REPFUSE_SHAPE if the input does not fit; ERR_REPFUSE_MEMORY; ERR_REPFUSE_INVALID_ARGUMENT; ERR_REPFUSE_DISPOSED;
+   * @param input float32, or a half type (widened), [N, C, H, W], normalised as the network wants it (see `normalizeInput`); any N, H and W
+   *   that the network allows. Of a network of several inputs, or of others, what `inputs` says, by name: an object, or a Map
+   * @returns the graph's output (of several the first, see `runAll`): `out`, or a new tensor, of the type that `outputs` says
+   * @throws ERR_REPFUSE_GRAPH or ERR_REPFUSE_SHAPE if an input does not fit; ERR_REPFUSE_MEMORY; ERR_REPFUSE_INVALID_ARGUMENT naming the input that
+   *   is missing, unknown or of another type; ERR_REPFUSE_RANGE for integers beyond 2^24, which float32 does not hold; ERR_REPFUSE_DISPOSED;
    *   the signal's reason
    */
-  async run(input: Tensor, options: RunAsyncOptions = {}): Promise<Float32Tensor> {
+  async run<Result extends Tensor = Float32Tensor>(
+    input: InputTensors,
+    options: RunAsyncOptions = {},
+  ): Promise<Result> {
     const { out, signal } = checkOptions('run', RUN_OPTIONS, options);
     throwIfAborted(signal);
-    return (await this.#start(this.#prepareRun(input, out), out === undefined, signal))[0]!;
+    const outputs = await this.#start(this.#prepareRun(input, out), signal);
+    return outputs.get(this.graph.output) as Result;
   }
 
   /** `run` for a graph of several outputs: all of them, by id, in new tensors. */
-  async runAll(
-    input: Tensor,
+  async runAll<Result extends Tensor = Float32Tensor>(
+    input: InputTensors,
     options: Pick<RunAsyncOptions, 'signal'> = {},
-  ): Promise<ReadonlyMap<string, Float32Tensor>> {
+  ): Promise<ReadonlyMap<string, Result>> {
     const { signal } = checkOptions('runAll', RUN_ALL_OPTIONS, options);
     throwIfAborted(signal);
-    const outputs = await this.#start(this.#prepareRun(input, undefined), true, signal);
-    return new Map(outputsOf(this.graph).map((id, i) => [id, outputs[i]!]));
+    return (await this.#start(this.#prepareRun(input, undefined), signal)) as ReadonlyMap<string, Result>;
   }
 
   async #start(
-    { native, shape, values, outputs }: PreparedRun,
-    ownsOutputs: boolean,
+    { native, run, inputs, results }: PreparedRun,
     signal: AbortSignal | undefined,
-  ): Promise<readonly Float32Tensor[]> {
-    const run = { shape, input: this.copies.acquire(values), outputs: outputs.map(({ data }) => data), ownsOutputs };
+  ): Promise<ReadonlyMap<string, Tensor>> {
+    const copies = run.inputs.map((values) => this.copies.acquire(values));
     this.underWay++;
     try {
-      await this.queue.run(signal, () => native.runAsync(run, this.threads, signal));
+      await this.queue.run(signal, () => native.runAsync({ ...run, inputs: copies }, this.threads, signal));
+      const given = this.split.isWhole ? inputs : copiesOf(inputs, copies);
+      return this.#outputs(
+        await this.split.finish(given, results, this.memoryLimit, { threads: this.threads, signal }),
+      );
     } finally {
       this.underWay--;
-      this.copies.release(run.input);
+      for (const copy of copies) this.copies.release(copy);
       if (this.native === undefined && this.underWay === 0) native.dispose();
     }
-    return outputs;
   }
 
   /** `run` on the calling thread, helped by the others: the event loop waits. */
-  runSync(input: Tensor, options?: RunOptions): Float32Tensor {
+  runSync<Result extends Tensor = Float32Tensor>(input: InputTensors, options?: RunOptions): Result {
     const out = options === undefined ? undefined : checkOptions('runSync', RUN_SYNC_OPTIONS, options).out;
-    const { native, shape, values, outputs } = this.#prepareRun(input, out);
-    native.run(
-      shape,
-      values,
-      outputs.map(({ data }) => data),
-      this.threads,
-    );
-    return outputs[0]!;
+    const { native, run, inputs, results } = this.#prepareRun(input, out);
+    native.run(run, this.threads);
+    const made = this.split.finishSync(inputs, results, this.memoryLimit, this.threads);
+    return this.#outputs(made).get(this.graph.output) as Result;
+  }
+
+  #outputs(made: ReadonlyMap<string, Tensor>): ReadonlyMap<string, Tensor> {
+    return new Map(outputsOf(this.graph).map((id) => [id, asOutput(this.graph, id, made.get(id)!)]));
   }
 
   /**
@@ -194,13 +215,13 @@ export class Engine implements Disposable, AsyncDisposable {
    *
    * @throws as `run`; what the source throws
    */
-  async *stream(
-    inputs: Iterable<Tensor> | AsyncIterable<Tensor>,
+  async *stream<Result extends Tensor = Float32Tensor>(
+    inputs: Iterable<InputTensors> | AsyncIterable<InputTensors>,
     options: StreamOptions = {},
-  ): AsyncGenerator<Float32Tensor, void, void> {
+  ): AsyncGenerator<Result, void, void> {
     const { concurrency = 2, signal } = checkOptions('stream', STREAM_OPTIONS, options);
     const source = iterate(inputs);
-    const running: Promise<Float32Tensor>[] = [];
+    const running: Promise<Result>[] = [];
     let ended = false;
     try {
       for (;;) {
@@ -209,7 +230,7 @@ export class Engine implements Disposable, AsyncDisposable {
           const { done, value } = checkArgument('the next of inputs', ITERATED, await source.next());
           if (done) ended = true;
           else {
-            const result = this.run(value, { signal });
+            const result = this.run<Result>(value, { signal });
             result.catch(() => {}); // told when it is its turn
             running.push(result);
           }
@@ -224,21 +245,29 @@ export class Engine implements Disposable, AsyncDisposable {
     }
   }
 
-  /** [N, C, H, W] or [N, features] of the result (of several the first) for an input of that shape. @throws as `run` */
-  outputShape(shape: readonly number[]): readonly number[] {
-    return this.outputShapes.of(checkArgument('shape', SHAPE, shape))[0]!;
+  /**
+   * Shape of the result (of several the first) for an input of that shape, or shapes by name.
+   *
+   * @throws as `run`; ERR_REPFUSE_SHAPE where only a run tells
+   */
+  outputShape(shape: InputShapes): readonly number[] {
+    const { output } = this.graph;
+    const known = this.frontShapes.of(bindShapes(this.graph, shape)).get(output);
+    if (known !== undefined && !this.split.isOpen(output)) return known;
+    throw new RepfuseError('ERR_REPFUSE_SHAPE', `The size of ${output} depends on the data: only a run tells it`);
   }
 
   /**
    * The plan for an input shape, step by step: kernels, what they were estimated to take and what the fastest run took.
    *
-   * @param shape [N, C, H, W]; default one image of the graph's input shape
+   * @param shape [N, C, H, W], of several inputs by name; default one image of the graph's input shape
    * @throws as `run`
    */
-  explain(shape: readonly number[] | undefined = this.#defaultShape()): readonly EngineStep[] {
+  explain(shape: InputShapes | undefined = this.#defaultShapes()): readonly EngineStep[] {
     const native = this.#alive();
-    const checked = this.#checkShape(checkArgument('shape', SHAPE, shape));
-    return explainSteps(native.explain(checked, this.threads), this.threads);
+    const shapes = bindShapes(this.graph, shape);
+    expectShapes(this.graph, shapes);
+    return explainSteps(native.explain(shapes, this.threads), this.threads);
   }
 
   /** Bytes that the engine holds at present. */
@@ -265,26 +294,25 @@ export class Engine implements Disposable, AsyncDisposable {
     throw new RepfuseError('ERR_REPFUSE_DISPOSED', 'The engine has been disposed of');
   }
 
-  #prepareRun(input: Tensor, out: Tensor | undefined): PreparedRun {
+  #prepareRun(input: InputTensors, out: Tensor | undefined): PreparedRun {
     const native = this.#alive();
-    if (!isTensor(input) || !INPUT_TYPES.includes(input.dtype)) {
-      throw new RepfuseError(
-        'ERR_REPFUSE_INVALID_ARGUMENT',
-        `Expected a float32 tensor (or F16, BF16) for the input but received ${isTensor(input) ? input.dtype : show(input)}`,
-        { argument: 'input' },
-      );
-    }
-    const shape = this.#checkShape(input.shape);
-    const [first, ...others] = this.outputShapes.of(shape) as [readonly number[], ...(readonly number[])[]];
-    const outputs = [
-      out === undefined ? Tensor.f32(first) : this.#checkOut(out, first),
-      ...others.map((each) => Tensor.f32(each)),
-    ];
-    return { native, shape, values: toFloat32(input), outputs };
+    const tensors = bindInputs(this.graph, input);
+    const shapes = tensors.map(({ shape }) => shape);
+    expectShapes(this.graph, shapes);
+    const { output } = this.graph;
+    const results = new Map<string, Tensor>();
+    for (const [id, shape] of this.frontShapes.of(shapes))
+      results.set(id, out !== undefined && id === output ? this.#checkOut(out, shape) : Tensor.f32(shape));
+    if (out !== undefined && results.get(output) !== out) throw this.#needsNew();
+    const values = (given: Iterable<Tensor>) => [...given].map(({ data }) => data as Float32Array);
+    const run = { shapes, inputs: values(tensors), outputs: values(results.values()), ownsOutputs: out === undefined };
+    return { native, run, inputs: new Map(inputsOf(this.graph).map(({ id }, i) => [id, tensors[i]!])), results };
   }
 
   #checkOut(out: Tensor, shape: readonly number[]): Float32Tensor {
     checkArgument('out', TENSOR, out);
+    const { output, outputTypes } = this.graph;
+    if ((outputTypes?.[output] ?? 'F32') !== 'F32' || this.split.isOpen(output)) throw this.#needsNew();
     const isFloat = out.dtype === 'F32';
     if (isFloat && formatShape(out.shape) === formatShape(shape)) return out as Float32Tensor;
     const expected = isFloat ? formatShape(shape) : `a float32 tensor ${formatShape(shape)}`;
@@ -295,19 +323,17 @@ export class Engine implements Disposable, AsyncDisposable {
     );
   }
 
-  #checkShape(shape: readonly number[]): ImageShape {
-    const { inputShape } = this.graph;
-    const fits = inputShape === undefined || formatShape(shape.slice(1)) === formatShape(inputShape);
-    if (shape.length === 4 && fits) return shape as unknown as ImageShape;
-    throw new RepfuseError(
-      'ERR_REPFUSE_SHAPE',
-      `Expected images ${batchOf(inputShape ?? ['C', 'H', 'W'])} but received ${formatShape(shape)}`,
+  #needsNew(): RepfuseError {
+    return new RepfuseError(
+      'ERR_REPFUSE_INVALID_ARGUMENT',
+      'Expected no `out` for a result that is not float32, or whose size depends on the data',
+      { option: 'out' },
     );
   }
 
-  #defaultShape(): readonly number[] {
-    const { inputShape } = this.graph;
-    if (inputShape !== undefined) return [1, ...inputShape];
+  #defaultShapes(): InputShapes {
+    const shapes = shapesForOne(this.graph);
+    if (shapes !== undefined) return new Map(inputsOf(this.graph).map(({ id }, i) => [id, shapes[i]!]));
     throw new RepfuseError(
       'ERR_REPFUSE_INVALID_ARGUMENT',
       'Expected an input shape, since the graph tells none, but received none',
@@ -318,16 +344,18 @@ export class Engine implements Disposable, AsyncDisposable {
 /** A checked run. */
 interface PreparedRun {
   readonly native: NativeEngine;
-  readonly shape: ImageShape;
-  readonly values: Float32Array;
-  readonly outputs: readonly Float32Tensor[];
+  readonly run: NativeRun;
+  /** By name. */
+  readonly inputs: ReadonlyMap<string, Tensor>;
+  /** Of the native part, by id; the run fills them. */
+  readonly results: ReadonlyMap<string, Tensor>;
 }
 
-const INPUT_TYPES: readonly DType[] = ['F32', 'F16', 'BF16'];
+/** Inputs over memory that the caller does not have. */
+function copiesOf(inputs: ReadonlyMap<string, Tensor>, copies: readonly Float32Array[]): ReadonlyMap<string, Tensor> {
+  return new Map([...inputs].map(([id, { shape }], i) => [id, Tensor.f32(shape, copies[i]!)]));
+}
 
-const SHAPE: Schema<readonly number[]> = value('an array of positive integers', (given) =>
-  isListOf(given, (dim) => Number.isSafeInteger(dim) && (dim as number) > 0),
-);
 /** What shapes are inferred from; the elements themselves may go. */
 function withoutData(tensors: ReadonlyMap<string, Tensor>): Map<string, TensorStub> {
   return new Map([...tensors].map(([key, { dtype, shape }]) => [key, { dtype, shape }]));

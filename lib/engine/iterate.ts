@@ -1,6 +1,6 @@
 import { checkArgument } from '../arguments/check';
 import { type Schema, value } from '../arguments/schemas';
-import type { Tensor } from '../tensor/tensor';
+import type { InputTensors } from '../graph';
 
 /** What a caller gives to be gone through. @throws ERR_REPFUSE_INVALID_ARGUMENT for what gives nothing one by one */
 export function iterate<T>(source: Iterable<T> | AsyncIterable<T>): AsyncIterator<T> | Iterator<T> {
@@ -21,7 +21,7 @@ const ITERABLE: Schema<Iterable<never> & AsyncIterable<never>> = value('an itera
 const ITERATOR: Schema<Iterator<unknown>> = value('an object with a method next', (given) =>
   isFunction(Object(given).next),
 );
-export const ITERATED: Schema<IteratorResult<Tensor>> = value(
+export const ITERATED: Schema<IteratorResult<InputTensors>> = value(
   'an object with done and value',
   (given) => Object(given) === given,
 );

@@ -1,5 +1,5 @@
 import { type Graph, outputsOf } from '../graph';
-import { nodesFor } from '../graph/graph';
+import { inputsOf, nodesFor } from '../graph/graph';
 import { operatorOf } from '../graph/operators';
 import { toFloat32 } from '../tensor/half';
 import { Tensor } from '../tensor/tensor';
@@ -21,7 +21,7 @@ export class KnownValues {
     this.channels = channelCounts(given, tensors);
     const graph = { ...given, nodes: nodesFor(given.nodes, outputsOf(given)) };
     this.graph = graph;
-    const ranks = new Map([[graph.input, 4]]);
+    const ranks = new Map(inputsOf(graph).map(({ id, shape }) => [id, shape.length]));
     for (const node of graph.nodes) {
       const inputs = node.inputs.map((id) => ranks.get(id)!);
       ranks.set(node.id, operatorOf(node).rank?.(node, inputs, (key) => tensors.get(key)!.shape) ?? inputs[0]!);
@@ -40,6 +40,12 @@ export class KnownValues {
 
   rankOf(id: string): number {
     return this.ranks.get(id)!;
+  }
+
+  /** Whether an input is best read as images: of known channels, and not first turned (it may be NHWC). */
+  isImageInput(id: string): boolean {
+    const isTurned = this.graph.nodes.some(({ op, inputs }) => op === 'transpose' && inputs[0] === id);
+    return this.rankOf(id) === 4 && this.channelsOf(id) !== undefined && !isTurned;
   }
 
   /** Whether one input of one node is the value, and it is no output. */

@@ -1,8 +1,9 @@
 import { checkOptions } from '../arguments/check';
 import { integer, optional, optionsOf, SIGNAL, THREADS } from '../arguments/schemas';
-import { checkModel, type Model } from '../graph';
+import { bindInputs, checkModel, type Model } from '../graph';
 import { elementCount, type Tensor } from '../tensor/tensor';
 import { compileGraph } from './compile';
+import { SplitGraph } from './data-sizes';
 import { Engine } from './engine';
 import type { EngineStep } from './explain';
 import { type Algorithm, PRECISIONS, type Precision } from './native-engine';
@@ -76,7 +77,9 @@ export async function measurePrecision(
   const { runs = 10, signal } = checked;
   const model = checkModel(given);
   const { threads, outputs, plans } = await runEngines(model, input, { ...checked, runs });
-  const reference = new ReferenceRun(compileGraph(model.graph, model.tensors), input, threads, signal);
+  const { front } = new SplitGraph(model.graph, model.tensors);
+  const program = compileGraph(front, model.tensors);
+  const reference = new ReferenceRun(program, bindInputs(model.graph, input), threads, signal);
   const layers: LayerPrecision[] = [];
   for await (const layer of reference.layers()) {
     const measures: Partial<Record<Precision, LayerMeasure>> = {};

@@ -6,7 +6,8 @@ import type { MemoryLimit } from '../native/memory';
 import { nodeArguments } from '../ops/tensor-op';
 import type { Program, ProgramStep } from './program';
 
-export type ImageShape = readonly [number, number, number, number];
+/** Of one input. */
+export type Shape = readonly number[];
 
 /** How a convolution may be computed, in the words of native/src/addon/engine.cc. */
 export const ALGORITHMS = ['auto', 'direct', 'winograd2', 'winograd4', 'products', 'float64'] as const;
@@ -29,10 +30,10 @@ export interface NativeEngineOptions {
   readonly memory: MemoryLimit;
 }
 
-/** One asynchronous run. */
+/** One run. */
 export interface NativeRun {
-  readonly shape: ImageShape;
-  readonly input: Float32Array;
+  readonly shapes: readonly Shape[];
+  readonly inputs: readonly Float32Array[];
   readonly outputs: readonly Float32Array[];
   readonly ownsOutputs: boolean;
 }
@@ -68,9 +69,9 @@ export class NativeEngine {
       await new Promise((resolve) => setImmediate(resolve));
       throwIfAborted(signal);
     }
-    const { inChannels, outputs } = program;
+    const { inputs, outputs } = program;
     try {
-      throwIfFailed('engineBuild', addon.engineBuild(engine.handle, { ...options, inChannels, outputs }));
+      throwIfFailed('engineBuild', addon.engineBuild(engine.handle, { ...options, inputs, outputs }));
     } catch (error) {
       throw engine.atNode(error);
     }
@@ -78,30 +79,30 @@ export class NativeEngine {
   }
 
   /** @throws naming the node that does not fit, or whose value is the largest of those that would take more than the memory limit */
-  async prepare(shape: ImageShape, threads: number, options: AsyncCallOptions): Promise<void> {
+  async prepare(shapes: readonly Shape[], threads: number, options: AsyncCallOptions): Promise<void> {
     try {
-      await callNativeAsync('enginePrepare', { engine: this.handle, shape, threads }, options);
+      await callNativeAsync('enginePrepare', { engine: this.handle, shapes, threads }, options);
     } catch (error) {
       throw this.atNode(error);
     }
   }
 
-  run(shape: ImageShape, input: Float32Array, outputs: readonly Float32Array[], threads: number): void {
-    const owned = { ownsInput: false, ownsOutputs: false };
+  run({ shapes, inputs, outputs }: Omit<NativeRun, 'ownsOutputs'>, threads: number): void {
+    const owned = { ownsInputs: false, ownsOutputs: false };
     try {
-      callNative('engineRun', { engine: this.handle, shape, input, outputs, threads, ...owned });
+      callNative('engineRun', { engine: this.handle, shapes, inputs, outputs, threads, ...owned });
     } catch (error) {
       throw this.atNode(error);
     }
   }
 
-  /** `input` must be left alone until the promise settles; so must `outputs` where `ownsOutputs` says so, else they are written in the end. */
+  /** `inputs` must be left alone until the promise settles; so must `outputs` where `ownsOutputs` says so, else they are written in the end. */
   async runAsync(
-    { shape, input, outputs, ownsOutputs }: NativeRun,
+    { shapes, inputs, outputs, ownsOutputs }: NativeRun,
     threads: number,
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    const args = { engine: this.handle, shape, input, outputs, threads, ownsInput: true, ownsOutputs };
+    const args = { engine: this.handle, shapes, inputs, outputs, threads, ownsInputs: true, ownsOutputs };
     try {
       await callNativeAsync('engineRun', args, { signal });
     } catch (error) {
@@ -109,9 +110,9 @@ export class NativeEngine {
     }
   }
 
-  explain(shape: ImageShape, threads: number): readonly NativeEngineStep[] {
+  explain(shapes: readonly Shape[], threads: number): readonly NativeEngineStep[] {
     try {
-      return expectAnswer('engineExplain', loadAddon().engineExplain({ engine: this.handle, shape, threads }));
+      return expectAnswer('engineExplain', loadAddon().engineExplain({ engine: this.handle, shapes, threads }));
     } catch (error) {
       throw this.atNode(error);
     }

@@ -1,4 +1,4 @@
-import { expectRoomForEach, type Graph, inferShapes, outputsOf } from '../graph';
+import { expectRoomForEach, type Graph, inferShapes, inputsOf, outputsOf } from '../graph';
 import type { MemoryLimit } from '../native/memory';
 import type { TensorStub } from '../tensor/schemas';
 import { formatShape } from '../tensor/tensor';
@@ -6,9 +6,9 @@ import { formatShape } from '../tensor/tensor';
 /** Shapes that are remembered: inferring them takes as long as a small layer. */
 const MAX_REMEMBERED = 64;
 
-/** The shapes of a network's outputs by that of its input. */
+/** The shapes of a network's outputs by those of its inputs. */
 export class OutputShapes {
-  private readonly known = new Map<string, readonly (readonly number[])[]>();
+  private readonly known = new Map<string, ReadonlyMap<string, readonly number[]>>();
 
   constructor(
     private readonly graph: Graph,
@@ -16,14 +16,18 @@ export class OutputShapes {
     private readonly limit: MemoryLimit,
   ) {}
 
-  /** @throws ERR_REPFUSE_GRAPH, ERR_REPFUSE_SHAPE where the input does not fit; ERR_REPFUSE_MEMORY where a run would take too much */
-  of(input: readonly number[]): readonly (readonly number[])[] {
-    const key = formatShape(input);
+  /**
+   * @param inputs in the graph's order
+   * @throws ERR_REPFUSE_GRAPH, ERR_REPFUSE_SHAPE where an input does not fit; ERR_REPFUSE_MEMORY where a run would take too much
+   */
+  of(inputs: readonly (readonly number[])[]): ReadonlyMap<string, readonly number[]> {
+    const key = inputs.map(formatShape).join();
     const known = this.known.get(key);
     if (known !== undefined) return known;
-    const shapes = inferShapes(this.graph, input, this.stubs);
+    const given = new Map(inputsOf(this.graph).map(({ id }, i) => [id, inputs[i]!]));
+    const shapes = inferShapes(this.graph, given, this.stubs);
     expectRoomForEach(this.graph, shapes, this.stubs, this.limit);
-    const inferred = outputsOf(this.graph).map((id) => shapes.get(id)!);
+    const inferred = new Map(outputsOf(this.graph).map((id) => [id, shapes.get(id)!]));
     if (this.known.size >= MAX_REMEMBERED) this.known.clear();
     this.known.set(key, inferred);
     return inferred;

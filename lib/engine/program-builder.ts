@@ -1,6 +1,6 @@
 import { fromBranch, materializeAsync } from '../algebra';
 import type { Merging, PendingMap } from '../algebra/merge';
-import { type GraphNode, outputsOf } from '../graph';
+import { type GraphNode, inputsOf, outputsOf } from '../graph';
 import { namingNode } from '../graph/naming-node';
 import { operatorOf } from '../graph/operators';
 import type { Epilogue, StepBuilder } from '../graph/operators/operator';
@@ -13,7 +13,9 @@ import { type Layout, StepList } from './step-list';
 
 /** The nodes of a graph as steps of a program: activations and the sum with another value go into the convolution before them. */
 export class ProgramBuilder {
-  private readonly list = new StepList();
+  private readonly list: StepList;
+  /** Channels of each input that lies as images; 0 of a tensor. */
+  private readonly inputs: readonly number[];
   /** Values by id of their node. */
   private readonly values = new Map<string, number>();
 
@@ -22,13 +24,16 @@ export class ProgramBuilder {
     private readonly known: KnownValues,
     private readonly pending: Pick<Merging<GraphNode>, 'pendingFor' | 'settle'>,
   ) {
-    this.values.set(known.graph.input, 0);
+    const inputs = inputsOf(known.graph);
+    this.inputs = inputs.map(({ id }) => (known.isImageInput(id) ? known.channelsOf(id)! : 0));
+    this.list = new StepList(this.inputs.map((channels) => (channels > 0 ? 'images' : 'tensor')));
+    for (const [value, { id }] of inputs.entries()) this.values.set(id, value);
   }
 
   finish(): Program {
     const { graph } = this.known;
-    const outputs = outputsOf(graph).map((id) => this.value(id));
-    return { inChannels: this.known.channelsOf(graph.input)!, steps: this.list.steps, outputs };
+    const outputs = [...new Set(outputsOf(graph))].map((id) => this.value(id));
+    return { inputs: this.inputs, steps: this.list.steps, outputs };
   }
 
   /** Channels of a value that is an image in the engine's layout, or is about to become one; undefined of another, or where nothing tells. */

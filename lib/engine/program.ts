@@ -5,7 +5,7 @@ import type { NativeStep } from '../ops/tensor-op';
 export interface ProgramStep extends Omit<NativeStep, 'activation' | 'alpha' | 'beta'> {
   /** Name of the graph's node, or of the last of those that became one. */
   readonly name: string;
-  /** Values: 0 is the input, i + 1 what step i makes. A convolution adds its second input before the activation. */
+  /** Values: the program's inputs, then what each step makes. A convolution adds its second input before the activation. */
   readonly inputs: readonly number[];
   activation?: string;
   alpha?: number;
@@ -16,7 +16,8 @@ export interface ProgramStep extends Omit<NativeStep, 'activation' | 'alpha' | '
 
 /** A network in the form in which it is handed to the native engine. */
 export interface Program {
-  readonly inChannels: number;
+  /** Channels of each input that lies as images; 0 of a tensor. */
+  readonly inputs: readonly number[];
   readonly steps: readonly ProgramStep[];
   readonly outputs: readonly number[];
 }

@@ -3,7 +3,7 @@ import { hardswishAsync, reluAsync, sigmoidAsync, siluAsync } from '../ops';
 import type { Padding4 } from '../ops/geometry';
 import { type TensorOp, tensorOpAsync, tensorOpShape } from '../ops/tensor-op';
 import { Tensor } from '../tensor/tensor';
-import { type Algorithm, type ImageShape, NativeEngine, type Precision } from './native-engine';
+import { type Algorithm, NativeEngine, type Precision } from './native-engine';
 import type { Program, ProgramStep } from './program';
 
 /** A convolution, its input, and what float64 sums make of it. */
@@ -23,11 +23,11 @@ export class ReferenceRun {
 
   constructor(
     private readonly program: Program,
-    input: Tensor,
+    inputs: readonly Tensor[],
     private readonly threads: number,
     private readonly signal: AbortSignal | undefined,
   ) {
-    this.values = [input];
+    this.values = [...inputs];
     this.lastReader = [];
     for (const [index, step] of program.steps.entries())
       for (const value of step.inputs) this.lastReader[value] = index;
@@ -59,23 +59,22 @@ export class ReferenceRun {
     input: Tensor,
     { algorithm, precision = 'f32' }: { algorithm: Algorithm; precision?: Precision },
   ): Promise<Tensor> {
-    const shape = [...input.shape, 1, 1].slice(0, 4) as unknown as ImageShape;
-    const isVector = input.shape.length === 2; // which an engine's input is not
-    const steps: ProgramStep[] = isVector
-      ? [
-          { kind: 'flatten', name: step.name, inputs: [0] },
+    const isImages = input.shape.length === 4;
+    const steps: ProgramStep[] = isImages
+      ? [step]
+      : [
+          { kind: 'toImages', name: step.name, inputs: [0] },
           { ...step, inputs: [1] },
-        ]
-      : [step];
-    const program: Program = { inChannels: shape[1], steps, outputs: [steps.length] };
+        ];
+    const program: Program = { inputs: [isImages ? input.shape[1]! : 0], steps, outputs: [steps.length] };
     const options = { algorithm, precision, batchInvariant: false, plans: 1, memory: resolveMemoryLimit(undefined) };
     const native = await NativeEngine.build(program, options, this.signal);
     try {
-      await native.prepare(shape, this.threads, { signal: this.signal });
-      const output = Tensor.f32(native.explain(shape, this.threads).at(-1)!.output);
+      await native.prepare([input.shape], this.threads, { signal: this.signal });
+      const output = Tensor.f32(native.explain([input.shape], this.threads).at(-1)!.output);
       const run = {
-        shape,
-        input: input.data as Float32Array,
+        shapes: [input.shape],
+        inputs: [input.data as Float32Array],
         outputs: [output.data as Float32Array],
         ownsOutputs: true,
       };

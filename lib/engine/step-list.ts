@@ -3,18 +3,22 @@ import type { ProgramStep } from './program';
 /** How a value lies: images in the engine's layout, tensors row-major. */
 export type Layout = 'images' | 'tensor';
 
-/** Steps on their way to a program; value 0 is the input, i + 1 what step i makes. */
+/** Steps on their way to a program; values are the inputs, then what each step makes. */
 export class StepList {
   readonly steps: ProgramStep[] = [];
-  private readonly layouts: Layout[] = ['images'];
+  private readonly layouts: Layout[];
   /** By value, the number of the same value in the other layout where there is one. */
   private readonly others = new Map<number, number>();
+
+  /** @param inputs how each lies */
+  constructor(private readonly inputs: readonly Layout[]) {
+    this.layouts = [...inputs];
+  }
 
   /** @returns the value that the step makes */
   add(step: ProgramStep, layout: Layout = 'images'): number {
     this.steps.push(step);
-    this.layouts.push(layout);
-    return this.steps.length;
+    return this.layouts.push(layout) - 1;
   }
 
   /** Takes the last step back, which nobody has read. */
@@ -23,13 +27,13 @@ export class StepList {
     this.layouts.pop();
   }
 
-  /** The step that makes a value; undefined of the input. */
+  /** The step that makes a value; undefined of an input. */
   makerOf(value: number): ProgramStep | undefined {
-    return this.steps[value - 1];
+    return this.steps[value - this.inputs.length];
   }
 
   isLast(value: number): boolean {
-    return value === this.steps.length;
+    return value === this.layouts.length - 1;
   }
 
   layoutOf(value: number): Layout {

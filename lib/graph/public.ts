@@ -3,17 +3,19 @@
 // the same, the arguments checked first.
 import '../platform-types';
 import { checkArgument } from '../arguments/check';
-import { isListOf, listOf, membersOf, type Schema, TEXT, TEXTS, value } from '../arguments/schemas';
+import { listOf, membersOf, TEXT, TEXTS } from '../arguments/schemas';
 import type { EpsChoice } from '../families';
 import { BRANCHES, STAGES } from '../ops/branch-schema';
 import { checkStubs, type TensorStub } from '../tensor/schemas';
 import { deployGraph as deploy, type FusedBlock } from './deploy';
+import type { InputShapes } from './edges';
 import { batchNormEps as epsFrom, type Graph } from './graph';
 import { parseGraph } from './parse';
 import { inferShapes as infer } from './shapes';
 
 export type { PixelNormalization } from '../ops';
 export type { BinaryFunction, PadMode, ResizeOptions } from '../ops/tensor-op';
+export type { ForInputs, InputShapes, InputTensors } from './edges';
 export { evaluate, evaluateAsync, normalizeInput } from './evaluate';
 export type {
   ActivationNode,
@@ -61,9 +63,6 @@ export type { PoolingWindow } from './operators/pooling';
 export type { FusedBlock, TensorStub };
 export { parseGraph };
 
-const SHAPE: Schema<readonly number[]> = value('an array of integers', (given) =>
-  isListOf(given, Number.isSafeInteger),
-);
 const DEPLOY_KEYS = membersOf<FusedBlock['deployKeys']>()({ weight: TEXT, bias: TEXT });
 const BLOCKS = listOf(
   membersOf<FusedBlock>()({
@@ -77,18 +76,19 @@ const BLOCKS = listOf(
 );
 
 /**
- * Shape of every node's result, by id, for an input of `inputShape` [N, C, H, W]. Every tensor that a node reads is checked
- * against it: there, floating-point, of the right shape.
+ * Shape of every node's result, by id, for an input of `inputShape` [N, C, H, W]; of several inputs, or others, for their shapes by name.
+ * Every tensor that a node reads is checked against it: there, floating-point, of the right shape. Of a result whose size the data tell it
+ * is the largest that it can have; what is behind such a result has none.
  *
  * @throws ERR_REPFUSE_GRAPH naming the node whose weights are missing or whose input does not fit; ERR_REPFUSE_SHAPE if
- *   `inputShape` is no shape; ERR_REPFUSE_INVALID_ARGUMENT
+ *   `inputShape` is no shape, or not what the graph's `inputs` say; ERR_REPFUSE_INVALID_ARGUMENT
  */
 export function inferShapes(
   graph: Graph,
-  inputShape: readonly number[],
+  inputShape: InputShapes,
   tensors: ReadonlyMap<string, TensorStub>,
 ): Map<string, readonly number[]> {
-  return infer(parseGraph(graph), [...checkArgument('inputShape', SHAPE, inputShape)], checkStubs('tensors', tensors));
+  return infer(parseGraph(graph), inputShape, checkStubs('tensors', tensors));
 }
 
 /**

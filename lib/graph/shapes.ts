@@ -1,7 +1,8 @@
 import { RepfuseError } from '../errors';
 import { DTYPES } from '../tensor/dtype';
 import { elementCount, formatShape, type Tensor } from '../tensor/tensor';
-import { type Graph, type GraphNode, nodeKeys, outputsOf } from './graph';
+import { bindShapes, expectShapes, type InputShapes } from './edges';
+import { type Graph, type GraphNode, inputsOf, nodeKeys, outputsOf } from './graph';
 import { operatorOf } from './operators';
 import { MAX_RANK } from './operators/fields';
 import { type Inputs, nodeError, type Shape, ShapeMismatch } from './operators/operator';
@@ -10,26 +11,39 @@ import { type Inputs, nodeError, type Shape, ShapeMismatch } from './operators/o
 const MAX_ELEMENTS = 2 ** 31 - 1;
 
 /**
- * Shape of every node's result, by id, for an input of `inputShape` [N, C, H, W]. Every tensor that a node reads is checked
- * against it: there, floating-point, of the right shape.
+ * Shape of every node's result, by id, for inputs of `inputShapes` (of one input its shape, else by name). Every tensor that a node reads is
+ * checked against it: there, floating-point, of the right shape. Of a result whose size the data tell it is the largest that it can have;
+ * what is behind such a result has none.
  *
- * @throws ERR_REPFUSE_GRAPH naming the node whose weights are missing or whose input does not fit; ERR_REPFUSE_SHAPE if
- *   `inputShape` is no shape
+ * @throws ERR_REPFUSE_GRAPH naming the node whose weights are missing or whose input does not fit; ERR_REPFUSE_SHAPE where a shape is not
+ *   what the graph's `inputs` say; ERR_REPFUSE_INVALID_ARGUMENT naming the input without a shape
  */
 export function inferShapes(
   graph: Graph,
-  inputShape: Shape,
+  inputShapes: InputShapes,
   tensors: ReadonlyMap<string, Pick<Tensor, 'dtype' | 'shape'>>,
 ): Map<string, Shape> {
-  if (!inputShape.every((dim) => Number.isSafeInteger(dim) && dim > 0)) {
+  const given = bindShapes(graph, inputShapes);
+  for (const shape of given) {
+    if (shape.every((size) => Number.isSafeInteger(size) && size > 0)) continue;
     throw new RepfuseError(
       'ERR_REPFUSE_SHAPE',
-      `Expected positive integers for the input's shape but received ${formatShape(inputShape)}`,
+      `Expected positive integers for the input's shape but received ${formatShape(shape)}`,
     );
   }
-  const shapes = new Map<string, Shape>([[graph.input, inputShape]]);
-  for (const node of graph.nodes) shapes.set(node.id, nodeShape(node, shapes, tensors));
-  const unknown = outputsOf(graph).find((id) => !shapes.has(id));
+  if (graph.inputs !== undefined) expectShapes(graph, given);
+  const shapes = new Map(inputsOf(graph).map(({ id }, i) => [id, given[i]!]));
+  const open = new Set<string>(); // results of a size that the data tell
+  for (const node of graph.nodes) {
+    if (node.inputs.some((id) => open.has(id))) {
+      expectTensors(node, tensors);
+      open.add(node.id);
+      continue;
+    }
+    shapes.set(node.id, nodeShape(node, shapes, tensors));
+    if (operatorOf(node).dataAxis !== undefined) open.add(node.id);
+  }
+  const unknown = outputsOf(graph).find((id) => !shapes.has(id) && !open.has(id));
   if (unknown !== undefined)
     throw new RepfuseError('ERR_REPFUSE_GRAPH', `Expected the id of a node for output but received ${unknown}`);
   return shapes;
@@ -43,7 +57,9 @@ export function countMacs(
 ): number {
   return graph.nodes.reduce((sum, node) => {
     const [input = []] = node.inputs.map((id) => shapes.get(id)!);
-    const macs = operatorOf(node).macs?.(node, input, shapes.get(node.id)!, (key) => tensors.get(key)!.shape);
+    const result = shapes.get(node.id);
+    if (result === undefined) return sum; // of a size that only a run tells
+    const macs = operatorOf(node).macs?.(node, input, result, (key) => tensors.get(key)!.shape);
     return sum + (macs ?? 0);
   }, 0);
 }
@@ -82,7 +98,8 @@ function shapeOf(node: GraphNode, inputs: Inputs<Shape>, keyShape: (key: string)
     const shape = operatorOf(node).shape(node, inputs, keyShape);
     if (inputs.length === 0) return shape; // a constant of the state dict, as it is
     if (shape.length > MAX_RANK) throw new ShapeMismatch(`its result would have more than ${MAX_RANK} axes`);
-    if (shape.some((size) => !(size >= 1)))
+    const mayBeEmpty = inputs.some((input) => input.includes(0)); // as only a size that the data tell can be
+    if (shape.some((size) => !(size >= (mayBeEmpty ? 0 : 1))))
       throw new ShapeMismatch(`nothing remains of its input ${formatShape(inputs[0])}`);
     return shape;
   } catch (error) {

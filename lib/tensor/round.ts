@@ -1,5 +1,5 @@
 import { RepfuseError } from '../errors';
-import { callNativeAsync } from '../native/call';
+import { callNative, callNativeAsync } from '../native/call';
 import { resolveThreads } from '../native/threads';
 import { DTYPES } from './dtype';
 import { toFloat32 } from './half';
@@ -48,6 +48,14 @@ export async function roundTo(
   const args = { input, output, bf16: dtype === 'BF16', stats, threads: resolveThreads(threads) };
   await callNativeAsync('narrow', args, { borrow: true });
   return { tensor: new Tensor(dtype, tensor.shape, output), overflow: stats[0]!, flushed: stats[1]! };
+}
+
+/** Float32 values rounded once to a half type, on this thread; beyond its range they are infinite. */
+export function narrowed(tensor: Tensor, dtype: 'F16' | 'BF16'): Tensor {
+  const output = new Uint16Array(tensor.size);
+  const stats = new Float64Array(2);
+  callNative('narrow', { input: tensor.data, output, bf16: dtype === 'BF16', stats, threads: 1 });
+  return new Tensor(dtype, tensor.shape, output);
 }
 
 function roundToFloat32(tensor: Tensor): Rounded {

@@ -2,6 +2,7 @@
 // conversions at the network's edges. usage: build-native/native_benchmarks --benchmark_filter=engine/
 #include <cstring>
 
+#include "../test/one_input.h"
 #include "layers.h"
 #include "measure.h"
 #include "repfuse/engine.h"
@@ -24,7 +25,7 @@ bool Fill(AlignedBuffer* buffer, int64_t count) {
 
 Network NetworkOf(const std::vector<Layer>& layers) {
   Network network;
-  network.in_channels = layers.front().in;
+  network.inputs = {{ValueType::kImages, layers.front().in}};
   for (const Layer& layer : layers) {
     NetworkNode node;
     node.op = FindOperator("conv");
@@ -60,13 +61,13 @@ void BM_Step(benchmark::State& state, Isa isa, std::vector<Layer> layers, Method
     flops += layer.flops();
     bytes += 4.0 * static_cast<double>(layer.weights());
   }
-  if (!Engine::Create(NetworkOf(layers), options, &engine).ok() || !engine->Prepare(input, threads).ok())
+  if (!Engine::Create(NetworkOf(layers), options, &engine).ok() || !engine->Prepare(ShapesOf(input), threads).ok())
     state.SkipWithError("not compiled");
   for (auto _ : state) {
-    if (!engine->Run(input, x, results, threads).ok()) state.SkipWithError("not run");
+    if (!engine->Run(ShapesOf(input), InputsOf(x), results, threads).ok()) state.SkipWithError("not run");
   }
   std::vector<StepReport> steps;
-  (void)engine->Explain(input, threads, &steps);
+  (void)engine->Explain(ShapesOf(input), threads, &steps);
   std::erase_if(steps, [](const StepReport& step) { return step.macs == 0; });  // the conversions at the edges
   if (steps.size() != 1) state.SkipWithError("not one step");
   else {

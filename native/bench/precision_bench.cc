@@ -63,7 +63,7 @@ Network NetworkOf(const Layer& layer) {
   node.weight = BufferOf(weight);
   node.bias = BufferOf(Normal(layer.out, engine));
   Network network;
-  network.in_channels = layer.in;
+  network.inputs = {{ValueType::kImages, layer.in}};
   network.nodes.push_back(std::move(node));
   network.outputs = {1};
   return network;
@@ -80,8 +80,9 @@ void BM_Error(benchmark::State& state, Layer layer, Method method) {
     const std::span<float> results[] = {y};
     std::shared_ptr<Engine> engine;
     std::vector<StepReport> steps;
-    if (!Engine::Create(NetworkOf(layer), options, &engine).ok() || !engine->Run(input, x, results, DefaultThreads()).ok() ||
-        !engine->Explain(input, DefaultThreads(), &steps).ok())
+    if (!Engine::Create(NetworkOf(layer), options, &engine).ok() ||
+        !engine->Run(ShapesOf(input), InputsOf(x), results, DefaultThreads()).ok() ||
+        !engine->Explain(ShapesOf(input), DefaultThreads(), &steps).ok())
       state.SkipWithError("not run");
     for (const StepReport& step : steps) {
       if (step.macs > 0) state.SetLabel(step.kernel);

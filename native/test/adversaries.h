@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "one_input.h"
 #include "repfuse/engine.h"
 
 namespace repfuse {
@@ -162,7 +163,7 @@ class Tried {
     node.weight = buffer(weight_);
     node.bias = buffer(bias_);
     Network network;
-    network.in_channels = layer_.in;
+    network.inputs = {{ValueType::kImages, layer_.in}};
     network.nodes.push_back(std::move(node));
     network.outputs = {1};
     for (int i = 0; beside && i < 2; ++i) {
@@ -178,15 +179,15 @@ class Tried {
     std::shared_ptr<Engine> engine;
     std::vector<Shape> outputs;
     std::vector<StepReport> steps;
-    if (!Engine::Create(std::move(network), options, &engine).ok() || !engine->OutputShapes(shape, &outputs).ok() ||
-        !engine->Explain(shape, 1, &steps).ok())
+    if (!Engine::Create(std::move(network), options, &engine).ok() || !engine->OutputShapes(ShapesOf(shape), &outputs).ok() ||
+        !engine->Explain(ShapesOf(shape), 1, &steps).ok())
       return {};
     for (const StepReport& step : steps) {
       if (kernel != nullptr && step.name == "tried") *kernel = step.kernel;
     }
     std::vector<float> y(static_cast<size_t>(outputs[0].count()));
     const std::span<float> results[] = {y};
-    return engine->Run(shape, x_, results, 1).ok() ? y : std::vector<float>{};
+    return engine->Run(ShapesOf(shape), InputsOf(x_), results, 1).ok() ? y : std::vector<float>{};
   }
 
   TriedLayer layer_;

@@ -133,7 +133,7 @@ inline Reckoned Reckon(const Case& c, uint32_t seed) {
 // The convolution alone; with `residual` activation(conv(x) + conv(x)), the second sum entering the first convolution.
 inline Network NetworkOf(const Case& c, const Reckoned& r) {
   Network network;
-  network.in_channels = c.input.channels;
+  network.inputs = {{ValueType::kImages, c.input.channels}};
   if (c.residual) {
     Case plain = c;
     plain.activation = nullptr;

@@ -54,7 +54,7 @@ Network Separable(const Case& depthwise, int64_t out_channels, bool residual, bo
   pointwise.out_channels = out_channels;
   pointwise.activation = FindActivation("relu");
   Network network;
-  network.in_channels = channels;
+  network.inputs = {{ValueType::kImages, channels}};
   const size_t taps = static_cast<size_t>(depthwise.kernel_h * depthwise.kernel_w);
   const auto filter = RandomFloats(static_cast<size_t>(channels) * taps, engine),
              filter_bias = RandomFloats(static_cast<size_t>(channels), engine);
@@ -78,7 +78,7 @@ size_t StepsOf(Network network, const ImageShape& input, int threads) {
   std::shared_ptr<Engine> engine;
   std::vector<StepReport> steps;
   EXPECT_TRUE(Engine::Create(std::move(network), {}, &engine).ok());
-  EXPECT_TRUE(engine->Explain(input, threads, &steps).ok());
+  EXPECT_TRUE(engine->Explain(ShapesOf(input), threads, &steps).ok());
   return steps.size();
 }
 

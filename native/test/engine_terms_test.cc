@@ -36,7 +36,7 @@ std::vector<std::string> KernelsOf(Network network, const EngineOptions& options
   std::shared_ptr<Engine> engine;
   std::vector<StepReport> steps;
   EXPECT_TRUE(Engine::Create(std::move(network), options, &engine).ok());
-  EXPECT_TRUE(engine->Explain(input, threads, &steps).ok());
+  EXPECT_TRUE(engine->Explain(ShapesOf(input), threads, &steps).ok());
   std::vector<std::string> names;
   for (const StepReport& step : steps) names.push_back(step.kernel);
   return names;
@@ -260,7 +260,7 @@ TEST_F(EngineTermsTest, EveryPrecisionKeepsItsPromiseOnRepVggLikeLayers) {
 Network Mixed() {
   std::mt19937 engine(21);
   Network network;
-  network.in_channels = 3;
+  network.inputs = {{ValueType::kImages, 3}};
   const auto conv = [&](int input, int64_t in, int64_t out, int64_t k, int64_t stride, int64_t groups, const Activation* activation) {
     const Case c{.input = {1, in, 1, 1},
                  .out_channels = out,
@@ -409,7 +409,7 @@ TEST_F(EngineTermsTest, WeightsLieInMemoryOnceAtTheWidthOfTheirTerms) {
   for (const Precision precision : kPrecisions) {
     std::shared_ptr<Engine> made;
     ASSERT_TRUE(Engine::Create(NetworkOf(c, r), {.algorithm = Algorithm::kProducts, .precision = precision}, &made).ok());
-    ASSERT_TRUE(made->Prepare(c.input, 1).ok());
+    ASSERT_TRUE(made->Prepare(ShapesOf(c.input), 1).ok());
     const size_t terms = precision == Precision::kF32 ? 3 : precision == Precision::kFast ? 2 : 1;
     EXPECT_EQ(made->memory().source_weights, 0u);
     EXPECT_EQ(made->memory().packed_weights, 64u * 64 * 9 * 2 * terms + 64 * 4);

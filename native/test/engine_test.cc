@@ -30,7 +30,7 @@ namespace {
 
 class NetworkBuilder {
  public:
-  explicit NetworkBuilder(int64_t channels) { network_.in_channels = channels; }
+  explicit NetworkBuilder(int64_t channels) { network_.inputs = {{ValueType::kImages, channels}}; }
 
   // Each returns the value that it makes.
   int Conv(int input, int64_t from, int64_t to, int64_t kernel, int64_t stride, const Activation* activation, int64_t groups = 1) {
@@ -205,10 +205,10 @@ void ExpectNoAllocations(Network network) {
   std::vector<float> y(22);
   const std::span<float> results[] = {y};
   for (const int threads : {1, 3}) {
-    for (int warm = 0; warm < 3; ++warm) ASSERT_TRUE(engine->Run(kInput, x, results, threads).ok());
+    for (int warm = 0; warm < 3; ++warm) ASSERT_TRUE(engine->Run(ShapesOf(kInput), InputsOf(x), results, threads).ok());
     const size_t activations = engine->memory().activations;
     const int64_t before = g_allocations.load();
-    for (int run = 0; run < 10; ++run) ASSERT_TRUE(engine->Run(kInput, x, results, threads).ok());
+    for (int run = 0; run < 10; ++run) ASSERT_TRUE(engine->Run(ShapesOf(kInput), InputsOf(x), results, threads).ok());
     EXPECT_EQ(g_allocations.load(), before) << threads << " threads";
     EXPECT_EQ(engine->memory().activations, activations);
   }
@@ -224,7 +224,7 @@ TEST_P(EngineTest, MismatchedTypesAreTold) {
   Network network = b.Build(b.Conv(tensor, 3, 4, 1, 1, FindActivation("relu")));
   std::shared_ptr<Engine> engine;
   ASSERT_TRUE(Engine::Create(std::move(network), {}, &engine).ok());
-  const Status status = engine->Prepare(kInput, 1);
+  const Status status = engine->Prepare(ShapesOf(kInput), 1);
   EXPECT_EQ(status.code, Code::kInvalidArgument);
   EXPECT_STREQ(status.message, "the type of an input");
   EXPECT_EQ(status.where, 1);
@@ -234,7 +234,7 @@ TEST_P(EngineTest, MisfitsAreToldByNode) {
   const auto fails = [&](Network network, const ImageShape& input, long long where) {
     std::shared_ptr<Engine> engine;
     ASSERT_TRUE(Engine::Create(std::move(network), {}, &engine).ok());
-    const Status status = engine->Prepare(input, 1);
+    const Status status = engine->Prepare(ShapesOf(input), 1);
     EXPECT_EQ(status.code, Code::kInvalidArgument);
     EXPECT_EQ(status.where, where);
   };
@@ -290,7 +290,7 @@ TEST_P(EngineTest, PrecisionOnWeightsLikeRepVggs) {
     }
     for (const Algorithm algorithm : {Algorithm::kDirect, Algorithm::kWinograd2, Algorithm::kWinograd4}) {
       Network network;
-      network.in_channels = channels;
+      network.inputs = {{ValueType::kImages, channels}};
       NetworkNode& node = network.nodes.emplace_back();
       node.op = FindOperator("conv");
       node.inputs = {0};

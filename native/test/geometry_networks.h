@@ -26,7 +26,7 @@ class GeometryGenerator {
     const ImageShape& x = result.input;
     values_ = {{{x.batch, x.channels, x.height, x.width}, true}};
     network_ = {};
-    network_.in_channels = x.channels;
+    network_.inputs = {{ValueType::kImages, x.channels}};
     text_ = "[" + std::to_string(x.batch) + " " + std::to_string(x.channels) + " " + std::to_string(x.height) + " " +
             std::to_string(x.width) + "]";
     const int64_t nodes = Pick({1, 1, 2, 2, 3, 4, 5});

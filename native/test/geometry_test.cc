@@ -123,7 +123,7 @@ void RunCase(GeometryCase c, uint32_t seed, Tally* tally) {
   if (expected.kind == Expected::Kind::kValues) RunOperators(c.network, expected, threads);
   std::shared_ptr<Engine> engine;
   Status status = Engine::Create(std::move(c.network), c.options, &engine);
-  if (status.ok()) status = engine->Prepare(c.input, threads);
+  if (status.ok()) status = engine->Prepare(ShapesOf(c.input), threads);
   if (expected.kind == Expected::Kind::kTooLarge) {
     ++tally->large;  // compiled within the limit, or not
     return;
@@ -136,7 +136,7 @@ void RunCase(GeometryCase c, uint32_t seed, Tally* tally) {
   ++tally->values;
   ASSERT_TRUE(status.ok()) << status.message << " at " << status.where;
   std::vector<StepReport> steps;
-  ASSERT_TRUE(engine->Explain(c.input, threads, &steps).ok());
+  ASSERT_TRUE(engine->Explain(ShapesOf(c.input), threads, &steps).ok());
   if (c.options.algorithm != Algorithm::kFloat64) {
     tally->plain += std::any_of(steps.begin(), steps.end(), [](const StepReport& step) { return step.kernel == "float64"; });
   }
@@ -144,7 +144,7 @@ void RunCase(GeometryCase c, uint32_t seed, Tally* tally) {
   std::vector<std::span<float>> spans;
   for (const int output : outputs) results.emplace_back(expected.values[static_cast<size_t>(output)].data.size(), NAN);
   for (auto& result : results) spans.push_back(result);
-  for (int round = 0; round < 2; ++round) ASSERT_TRUE(engine->Run(c.input, x, spans, threads).ok());
+  for (int round = 0; round < 2; ++round) ASSERT_TRUE(engine->Run(ShapesOf(c.input), InputsOf(x), spans, threads).ok());
   if (!expected.finite) return;  // windows of nothing but padding
   for (size_t k = 0; k < outputs.size(); ++k) {
     const auto& want = expected.values[static_cast<size_t>(outputs[k])];
@@ -189,7 +189,7 @@ TEST(GeometryTest, AResidualOfOnePixelWithABorder) {
   std::mt19937 random(11);
   const auto network = [&] {
     Network made;
-    made.in_channels = kChannels;
+    made.inputs = {{ValueType::kImages, kChannels}};
     const auto add = [&](std::vector<int> inputs, int64_t kernel) {
       NetworkNode& node = made.nodes.emplace_back();
       node.op = FindOperator("conv");

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <random>
 
+#include "one_input.h"
 #include "repfuse/engine.h"
 
 namespace repfuse {
@@ -30,14 +31,14 @@ inline std::vector<float> RunNetwork(Network network, const EngineOptions& optio
   std::shared_ptr<Engine> engine;
   EXPECT_TRUE(Engine::Create(std::move(network), options, &engine).ok());
   std::vector<Shape> outputs;
-  const Status inferred = engine->OutputShapes(input, &outputs);
+  const Status inferred = engine->OutputShapes(ShapesOf(input), &outputs);
   EXPECT_TRUE(inferred.ok()) << inferred.message;
   if (!inferred.ok()) return {};
   std::vector<float> y(static_cast<size_t>(outputs[0].count()), NAN);
   const std::span<float> results[] = {y};
   // Twice: what the first run leaves in the activations must not matter.
   for (int round = 0; round < 2; ++round) {
-    const Status status = engine->Run(input, x, results, threads);
+    const Status status = engine->Run(ShapesOf(input), InputsOf(x), results, threads);
     EXPECT_TRUE(status.ok()) << status.message;
   }
   return y;

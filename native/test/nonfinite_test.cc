@@ -81,7 +81,7 @@ TEST_F(NonfiniteTest, WinogradReadsItsTile) {
       const EngineOptions options{.algorithm = m == 2 ? Algorithm::kWinograd2 : Algorithm::kWinograd4};
       std::shared_ptr<Engine> made;
       std::vector<StepReport> steps;
-      ASSERT_TRUE(Engine::Create(NetworkOf(c, r), options, &made).ok() && made->Explain(c.input, 1, &steps).ok());
+      ASSERT_TRUE(Engine::Create(NetworkOf(c, r), options, &made).ok() && made->Explain(ShapesOf(c.input), 1, &steps).ok());
       ASSERT_EQ(steps[1].kernel.rfind("winograd F(" + std::to_string(m), 0), 0u);
       const auto clean = RunNetwork(NetworkOf(c, r), options, c.input, r.x, 1);
       for (const float value : {kBad[0], kBad[1], kBad[2], 3e38f}) {
@@ -106,7 +106,7 @@ TEST_F(NonfiniteTest, WinogradReadsItsTile) {
 Network Gated() {
   std::mt19937 engine(9);
   Network network;
-  network.in_channels = 3;
+  network.inputs = {{ValueType::kImages, 3}};
   const auto conv = [&](std::vector<int> inputs, int64_t in, int64_t out, int64_t kernel, int64_t stride, const Activation* activation) {
     const Case c{.input = {1, in, 1, 1},
                  .out_channels = out,
@@ -166,11 +166,11 @@ TEST_F(NonfiniteTest, NothingIsLeftForALaterRunNorForAnotherImage) {
           std::shared_ptr<Engine> made;
           std::vector<Shape> outputs;
           ASSERT_TRUE(Engine::Create(network(), {.algorithm = algorithm, .precision = precision}, &made).ok());
-          ASSERT_TRUE(made->OutputShapes(input, &outputs).ok()) << about;
+          ASSERT_TRUE(made->OutputShapes(ShapesOf(input), &outputs).ok()) << about;
           const auto run = [&](const std::vector<float>& x) {
             std::vector<float> y(static_cast<size_t>(outputs[0].count()));
             const std::span<float> results[] = {y};
-            EXPECT_TRUE(made->Run(input, x, results, 1).ok());
+            EXPECT_TRUE(made->Run(ShapesOf(input), InputsOf(x), results, 1).ok());
             return y;
           };
           const auto want = run(clean);

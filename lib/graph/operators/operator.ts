@@ -76,6 +76,11 @@ export interface Operator<N extends NodeOf> {
   readonly macs?: (node: N, input: Shape, result: Shape, shapeOf: ShapeOf) => number;
   /** Elements that an eager run takes beside its result: memory is counted before it is taken. */
   readonly workspace?: (node: N, input: Shape, shapeOf: ShapeOf) => number;
+  /**
+   * The axis of the result whose size the data tell (a list of what was found). `shape` says the largest result, and so large natively makes
+   * it, with -1 from the place on where it ends; what reads it runs eagerly, with the size that came out.
+   */
+  readonly dataAxis?: number;
   /** Its result is a tensor of the state dict, which is there already. */
   readonly isGiven?: true;
 

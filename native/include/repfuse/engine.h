@@ -69,14 +69,15 @@ class Engine {
   static Status Create(Network network, EngineOptions options, std::shared_ptr<Engine>* out);
   virtual ~Engine() = default;
 
-  // Shapes of the results for an input [batch, channels, height, width].
-  virtual Status OutputShapes(const ImageShape& input, std::vector<Shape>* outputs) const = 0;
-  // Compiles the plan for a shape, if there is none. Fails naming the node (`where`) that does not fit, or whose value is the largest of
-  // those that would take more than the limit.
-  virtual Status Prepare(const ImageShape& input, int threads) = 0;
-  // x is NCHW, outputs are row-major, each of as many elements as its shape. Bit-equal for any number of threads. Calls may overlap.
-  virtual Status Run(const ImageShape& input, std::span<const float> x, std::span<const std::span<float>> outputs, int threads) = 0;
-  virtual Status Explain(const ImageShape& input, int threads, std::vector<StepReport>* out) = 0;
+  // Shapes of the results for inputs of those shapes; of images [batch, channels, height, width].
+  virtual Status OutputShapes(std::span<const Shape> inputs, std::vector<Shape>* outputs) const = 0;
+  // Compiles the plan for the inputs' shapes, if there is none. Fails naming the node (`where`) that does not fit, or whose value is the
+  // largest of those that would take more than the limit.
+  virtual Status Prepare(std::span<const Shape> inputs, int threads) = 0;
+  // Inputs and outputs are row-major, each of as many elements as its shape. Bit-equal for any number of threads. Calls may overlap.
+  virtual Status Run(std::span<const Shape> shapes, std::span<const std::span<const float>> inputs,
+                     std::span<const std::span<float>> outputs, int threads) = 0;
+  virtual Status Explain(std::span<const Shape> inputs, int threads, std::vector<StepReport>* out) = 0;
   virtual EngineMemory memory() const = 0;
 };
 

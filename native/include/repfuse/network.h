@@ -73,11 +73,14 @@ struct ResizeOptions {
   std::array<double, 4> crop{0, 0, 1, 1};  // top, left, bottom, right, as shares of the input
 };
 
+// How a value lies: images in the engine's own layout, tensors in row-major order.
+enum class ValueType { kImages, kTensor };
+
 // One operator of a network. What it does not use stays as it is here.
 struct NetworkNode {
   const Operator* op = nullptr;
   std::string name;
-  // Values: 0 is the network's input, i + 1 what node i makes. A convolution adds its second input before the activation; a gate
+  // Values: the network's inputs, then what each node makes. A convolution adds its second input before the activation; a gate
   // multiplies the first by the second, one value for each channel.
   std::vector<int> inputs;
   // What an activation applies; convolutions and sums apply it last, if there is one.
@@ -106,10 +109,20 @@ struct NetworkNode {
   ResizeOptions resize;
 };
 
+struct NetworkInput {
+  ValueType type = ValueType::kImages;
+  int64_t channels = 0;  // of images
+};
+
 struct Network {
-  int64_t in_channels = 0;
+  std::vector<NetworkInput> inputs;
   std::vector<NetworkNode> nodes;
   std::vector<int> outputs;  // values
+
+  int value_of(size_t node) const { return static_cast<int>(inputs.size() + node); }
+  bool IsInput(int value) const { return static_cast<size_t>(value) < inputs.size(); }
+  // The node that makes a value that is no input.
+  size_t maker(int value) const { return static_cast<size_t>(value) - inputs.size(); }
 };
 
 }  // namespace repfuse

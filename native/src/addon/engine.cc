@@ -1,8 +1,8 @@
 // engineBuilder() -> handle. engineAdd(handle, {inputs, and a node, see network_node.h}) -> status | null. engineBuild(handle,
-// {inChannels, outputs, algorithm, precision, batchInvariant, plans, memory?: {most, least, timesInput, timesWeights}}) -> status | null.
-// Then enginePrepare, engineRun {engine, shape, input, outputs, ownsInput, ownsOutputs, threads}, each with its asynchronous twin;
-// engineExplain({engine, shape, threads}) -> steps | status; engineMemory(handle); engineDispose(handle) -> status | null: runs under way
-// keep the engine until they end.
+// {inputs, outputs, algorithm, precision, batchInvariant, plans, memory?: {most, least, timesInput, timesWeights}}) -> status | null, where
+// an input is the number of its channels, or 0 for a tensor of any rank. Then enginePrepare, engineRun {engine, shapes, inputs, outputs,
+// ownsInputs, ownsOutputs, threads}, each with its asynchronous twin; engineExplain({engine, shapes, threads}) -> steps | status;
+// engineMemory(handle); engineDispose(handle) -> status | null: runs under way keep the engine until they end.
 #include "repfuse/engine.h"
 
 #include <limits>
@@ -37,7 +37,18 @@ std::shared_ptr<Engine> EngineOf(const Napi::Value& value) {
   return handle == nullptr ? nullptr : handle->engine;
 }
 
-ImageShape ImageShapeOf(const std::vector<int64_t>& dims) { return {dims[0], dims[1], dims[2], dims[3]}; }
+// The shape of each input.
+std::vector<Shape> ReadShapes(Arguments& arguments) {
+  std::vector<Shape> shapes;
+  const Napi::Value given = arguments.Get("shapes");
+  if (!given.IsArray()) arguments.Fail("shapes");
+  else {
+    for (uint32_t i = 0; i < given.As<Napi::Array>().Length(); ++i) {
+      if (!ReadShape(given.As<Napi::Array>().Get(i), &shapes.emplace_back())) arguments.Fail("shapes");
+    }
+  }
+  return shapes;
+}
 
 Napi::Value Builder(const Napi::CallbackInfo& info) {
   auto handle = std::make_unique<Handle>();
@@ -67,7 +78,8 @@ Status Build(Handle* handle, Napi::Object object) {
   ReadWord(arguments, "precision", kPrecisions, &options.precision);
   options.batch_invariant = arguments.Bool("batchInvariant");
   options.plans = static_cast<int>(arguments.Int("plans", 1, 1 << 20));
-  handle->network.in_channels = arguments.Int("inChannels", 1, kMaxDim);
+  for (const int64_t channels : arguments.List("inputs", 0, kMaxDim))
+    handle->network.inputs.push_back({channels == 0 ? ValueType::kTensor : ValueType::kImages, channels});
   const Napi::Value given = arguments.Get("memory");
   if (!given.IsUndefined() && !given.IsObject()) return {Code::kInvalidArgument, "memory"};
   if (given.IsObject()) {
@@ -80,14 +92,14 @@ Status Build(Handle* handle, Napi::Object object) {
   return Engine::Create(std::move(handle->network), options, &handle->engine);
 }
 
-// What preparing and running have in common: {engine, shape, threads}.
+// What preparing and running have in common: {engine, shapes, threads}.
 class EngineJob : public Job {
  public:
   using Job::Job;
 
   Status Prepare() override {
     threads_ = arguments.Threads();
-    shape_ = ImageShapeOf(arguments.Ints("shape", 4, 1, kMaxDim));
+    shapes_ = ReadShapes(arguments);
     engine_ = EngineOf(arguments.Get("engine"));
     if (engine_ == nullptr) arguments.Fail("engine");
     return arguments.status();
@@ -95,14 +107,14 @@ class EngineJob : public Job {
 
  protected:
   std::shared_ptr<Engine> engine_;
-  ImageShape shape_{};
+  std::vector<Shape> shapes_;
   int threads_ = 1;
 };
 
 class EnginePrepareJob final : public EngineJob {
  public:
   using EngineJob::EngineJob;
-  Status Run() override { return engine_->Prepare(shape_, threads_); }
+  Status Run() override { return engine_->Prepare(shapes_, threads_); }
 };
 
 class EngineRunJob final : public EngineJob {
@@ -113,53 +125,56 @@ class EngineRunJob final : public EngineJob {
     const Status prepared = EngineJob::Prepare();
     if (!prepared.ok()) return prepared;
     std::vector<Shape> shapes;
-    const Status inferred = engine_->OutputShapes(shape_, &shapes);
+    const Status inferred = engine_->OutputShapes(shapes_, &shapes);
     if (!inferred.ok()) return inferred;
-    input_ = arguments.F32("input", shape_.batch * shape_.channels * shape_.height * shape_.width);
-    const bool owns_input = arguments.Bool("ownsInput"), owns_outputs = arguments.Bool("ownsOutputs");
-    const Napi::Value given = arguments.Get("outputs");
-    if (!given.IsArray() || given.As<Napi::Array>().Length() != shapes.size()) return {Code::kInvalidArgument, "outputs"};
-    for (uint32_t i = 0; i < shapes.size(); ++i) {
-      Operand* output = arguments.Array(given.As<Napi::Array>().Get(i), "outputs", true);
-      if (output == nullptr) break;
-      if (output->type != napi_float32_array || output->count != static_cast<size_t>(shapes[i].count()))
-        return {Code::kInvalidArgument, "outputs", i};
-      output->owned = owns_outputs;
-      outputs_.push_back(output);
-    }
-    if (!arguments.status().ok()) return arguments.status();
-    input_->owned = owns_input;
-    return Ok();
+    const Status read = ReadArrays("inputs", shapes_, false, arguments.Bool("ownsInputs"), &inputs_);
+    return read.ok() ? ReadArrays("outputs", shapes, true, arguments.Bool("ownsOutputs"), &outputs_) : read;
   }
   Status Run() override {
+    std::vector<std::span<const float>> inputs;
+    for (const Operand* input : inputs_) inputs.push_back(input->span());
     std::vector<std::span<float>> outputs;
     for (const Operand* output : outputs_) outputs.push_back(output->out_span());
-    return engine_->Run(shape_, input_->span(), outputs, threads_);
+    return engine_->Run(shapes_, inputs, outputs, threads_);
   }
 
  private:
-  Operand* input_ = nullptr;
-  std::vector<Operand*> outputs_;
+  Status ReadArrays(const char* name, const std::vector<Shape>& shapes, bool writable, bool owned, std::vector<Operand*>* out) {
+    const Napi::Value given = arguments.Get(name);
+    if (!given.IsArray() || given.As<Napi::Array>().Length() != shapes.size()) return {Code::kInvalidArgument, name};
+    for (uint32_t i = 0; i < shapes.size(); ++i) {
+      Operand* operand = arguments.Array(given.As<Napi::Array>().Get(i), name, writable);
+      if (operand == nullptr) break;
+      if (operand->type != napi_float32_array || operand->count != static_cast<size_t>(shapes[i].count()))
+        return {Code::kInvalidArgument, name, i};
+      operand->owned = owned;
+      out->push_back(operand);
+    }
+    return arguments.status();
+  }
+
+  std::vector<Operand*> inputs_, outputs_;
 };
 
-// {engine, shape, threads} of a call that answers at once.
-Napi::Value WithEngine(const Napi::CallbackInfo& info, const std::function<Status(Engine&, const ImageShape&, int, Napi::Value*)>& body) {
+// {engine, shapes, threads} of a call that answers at once.
+Napi::Value WithEngine(const Napi::CallbackInfo& info,
+                       const std::function<Status(Engine&, const std::vector<Shape>&, int, Napi::Value*)>& body) {
   Napi::Value answer;
   const Status status = Guarded([&]() -> Status {
     Arguments arguments(info[0].As<Napi::Object>());
     const auto engine = EngineOf(arguments.Get("engine"));
-    const ImageShape shape = ImageShapeOf(arguments.Ints("shape", 4, 1, kMaxDim));
+    const std::vector<Shape> shapes = ReadShapes(arguments);
     const int threads = arguments.Threads();
     if (engine == nullptr) arguments.Fail("engine");
-    return arguments.status().ok() ? body(*engine, shape, threads, &answer) : arguments.status();
+    return arguments.status().ok() ? body(*engine, shapes, threads, &answer) : arguments.status();
   });
   return status.ok() ? answer : StatusToJs(info.Env(), status);
 }
 
 Napi::Value Explain(const Napi::CallbackInfo& info) {
-  return WithEngine(info, [&](Engine& engine, const ImageShape& shape, int threads, Napi::Value* answer) {
+  return WithEngine(info, [&](Engine& engine, const std::vector<Shape>& shapes, int threads, Napi::Value* answer) {
     std::vector<StepReport> steps;
-    const Status status = engine.Explain(shape, threads, &steps);
+    const Status status = engine.Explain(shapes, threads, &steps);
     Napi::Array out = Napi::Array::New(info.Env());
     for (const StepReport& step : steps) {
       Napi::Object item = Napi::Object::New(info.Env());

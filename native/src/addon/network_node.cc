@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "repfuse/checked.h"
+
 namespace repfuse::addon {
 namespace {
 
@@ -59,6 +61,18 @@ void ReadResize(Arguments arguments, ResizeOptions* out) {
 }
 
 }  // namespace
+
+bool ReadShape(const Napi::Value& value, Shape* out) {
+  if (!value.IsArray() || value.As<Napi::Array>().Length() > kMaxRank) return false;
+  int64_t count = 1;
+  for (uint32_t axis = 0; axis < value.As<Napi::Array>().Length(); ++axis) {
+    const Napi::Value item = value.As<Napi::Array>().Get(axis);
+    const int64_t size = item.IsNumber() ? item.As<Napi::Number>().Int64Value() : 0;
+    if (size < 1 || size > kMaxDim || !CheckedProduct({count, size}, &count)) return false;
+    (*out)[out->rank++] = size;
+  }
+  return true;
+}
 
 Status ReadNode(Arguments& arguments, NetworkNode* node) {
   ReadRow(arguments, "kind", FindOperator, &node->op);

@@ -15,6 +15,9 @@
 
 namespace repfuse::addon {
 
+// A shape as a list of sizes, of elements that can be counted.
+bool ReadShape(const Napi::Value& value, Shape* out);
+
 // Copies the tensors. `inputs` are left to the caller.
 Status ReadNode(Arguments& arguments, NetworkNode* node);
 

@@ -5,23 +5,10 @@
 #include "job.h"
 #include "network_node.h"
 #include "operators.h"
-#include "repfuse/checked.h"
 #include "repfuse/parallel.h"
 
 namespace repfuse::addon {
 namespace {
-
-bool ReadShape(const Napi::Value& value, Shape* out) {
-  if (!value.IsArray() || value.As<Napi::Array>().Length() > kMaxRank) return false;
-  int64_t count = 1;
-  for (uint32_t axis = 0; axis < value.As<Napi::Array>().Length(); ++axis) {
-    const Napi::Value item = value.As<Napi::Array>().Get(axis);
-    const int64_t size = item.IsNumber() ? item.As<Napi::Number>().Int64Value() : 0;
-    if (size < 1 || size > kMaxDim || !CheckedProduct({count, size}, &count)) return false;
-    (*out)[out->rank++] = size;
-  }
-  return true;
-}
 
 class TensorOpJob final : public Job {
  public:

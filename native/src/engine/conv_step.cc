@@ -14,7 +14,7 @@ ConvSetting SettingOf(const Network& network, size_t i, const MemoryPlan& memory
   const NetworkNode& node = network.nodes[i];
   const bool terms = MultipliesTerms(memory_plan.choice(i).method);
   const Value input = terms ? memory_plan.terms(node.inputs[0]) : memory_plan.value(node.inputs[0]);
-  const ImageShape& output = memory_plan.value(static_cast<int>(i) + 1).layout.shape;
+  const ImageShape& output = memory_plan.value(network.value_of(i)).layout.shape;
   return {.input = input,
           .residual = node.inputs.size() > 1 ? std::optional(memory_plan.value(node.inputs[1])) : std::nullopt,
           .weights = weights[i],
@@ -55,7 +55,7 @@ WeightPacking WeightPackingOf(const Network& network, size_t i, const MemoryPlan
 std::unique_ptr<Step> MakeConvStep(const Network& network, size_t i, const MemoryPlan& memory_plan, const NodeWeights& weights,
                                    const Target& target) {
   ConvSetting setting = SettingOf(network, i, memory_plan, weights, target.kernels);
-  Value output = memory_plan.value(static_cast<int>(i) + 1);
+  Value output = memory_plan.value(network.value_of(i));
   if (memory_plan.choice(i).method == ConvMethod::kFloat64) return MakeFloat64Conv(std::move(setting), output);
   if (i > 0 && memory_plan.IsInner(i - 1)) {
     ConvSetting depthwise = SettingOf(network, i - 1, memory_plan, weights, target.kernels);
@@ -85,7 +85,7 @@ std::unique_ptr<Step> MakeConvStep(const Network& network, size_t i, const Memor
 StepReport ReportOfConv(const Network& network, size_t i, const std::vector<Shape>& shapes, const MemoryPlan& memory_plan,
                         const NodeWeights& weights) {
   const NetworkNode& node = network.nodes[i];
-  const Shape &input = shapes[static_cast<size_t>(node.inputs[0])], &output = shapes[i + 1];
+  const Shape &input = shapes[static_cast<size_t>(node.inputs[0])], &output = shapes[static_cast<size_t>(network.value_of(i))];
   StepReport report{.name = node.name, .kernel = {}, .output = output, .macs = 0, .bytes = 0, .estimate = 0, .seconds = 0};
   const int64_t products = input[1] / node.groups * node.kernel_h * node.kernel_w;  // of one output
   report.macs = static_cast<double>(output.count()) * static_cast<double>(products);

@@ -11,7 +11,7 @@ namespace {
 // The caller's planes, interleaved.
 class IngestTerms final : public Step {
  public:
-  IngestTerms(const TermKernels& kernels, Value output) : Step(output), kernels_(kernels) {}
+  IngestTerms(const TermKernels& kernels, Value output, size_t index) : Step(output), kernels_(kernels), index_(index) {}
 
   void Run(const RunState& run) const override {
     const Layout& to = output_.layout;
@@ -19,7 +19,7 @@ class IngestTerms final : public Step {
     ForEach(s.batch * s.height, run.threads, [&](int64_t index, int) {
       const int64_t n = index / s.height, y = index % s.height;
       TermPlanes row{{}, s.width, reinterpret_cast<uint16_t*>(out(run) + to.at(n, 0, y, 0)), 2 * to.term()};
-      for (int64_t c = 0; c < s.channels; ++c) row.planes[c] = run.input + ((n * s.channels + c) * s.height + y) * s.width;
+      for (int64_t c = 0; c < s.channels; ++c) row.planes[c] = run.inputs[index_].data() + ((n * s.channels + c) * s.height + y) * s.width;
       kernels_.planes(row, to.terms);
     });
   }
@@ -27,6 +27,7 @@ class IngestTerms final : public Step {
 
  private:
   TermKernels kernels_;
+  size_t index_;
 };
 
 // A value of float32 as terms.
@@ -56,9 +57,12 @@ class SplitStep final : public Step {
 
 class Ingest final : public Step {
  public:
-  using Step::Step;
-  void Run(const RunState& run) const override { FromPlanes(run.input, output_.layout, out(run), run.threads); }
+  Ingest(Value output, size_t index) : Step(output), index_(index) {}
+  void Run(const RunState& run) const override { FromPlanes(run.inputs[index_].data(), output_.layout, out(run), run.threads); }
   std::string kernel() const override { return output_.layout.kind == Layout::Kind::kPlanar ? "ingest planar" : "ingest"; }
+
+ private:
+  size_t index_;
 };
 
 class Deliver final : public Step {
@@ -74,9 +78,9 @@ class Deliver final : public Step {
 
 }  // namespace
 
-std::unique_ptr<Step> MakeIngest(const KernelTable& kernels, Value output) {
-  if (output.layout.terms > 0) return std::make_unique<IngestTerms>(kernels.terms, output);
-  return std::make_unique<Ingest>(output);
+std::unique_ptr<Step> MakeIngest(const KernelTable& kernels, Value output, size_t index) {
+  if (output.layout.terms > 0) return std::make_unique<IngestTerms>(kernels.terms, output, index);
+  return std::make_unique<Ingest>(output, index);
 }
 std::unique_ptr<Step> MakeSplit(Value input, const KernelTable& kernels, Value output) {
   if (input.layout.kind == Layout::Kind::kVectors) {

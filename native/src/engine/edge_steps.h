@@ -7,8 +7,8 @@
 
 namespace repfuse {
 
-// The caller's NCHW to the first value (of terms only if it is planar).
-std::unique_ptr<Step> MakeIngest(const KernelTable& kernels, Value output);
+// The caller's input of that index to its value (of terms only if it is planar).
+std::unique_ptr<Step> MakeIngest(const KernelTable& kernels, Value output, size_t index);
 // A value to the caller's output of that index.
 std::unique_ptr<Step> MakeDeliver(Value input, size_t index);
 // A value of float32, in blocks of channels, as bf16 terms.

@@ -15,30 +15,31 @@ class CompilingEngine final : public Engine {
   CompilingEngine(Network network, EngineOptions options)
       : network_(std::move(network)), options_(options), weights_(network_, {options_, Kernels(), 1}) {}
 
-  Status OutputShapes(const ImageShape& input, std::vector<Shape>* outputs) const override {
+  Status OutputShapes(std::span<const Shape> inputs, std::vector<Shape>* outputs) const override {
     std::vector<Shape> shapes;
     std::vector<ValueType> types;
-    const Status status = InferShapes(network_, input, &shapes, &types);
+    const Status status = InferShapes(network_, inputs, &shapes, &types);
     if (!status.ok()) return status;
     outputs->clear();
     for (const int output : network_.outputs) outputs->push_back(shapes[static_cast<size_t>(output)]);
     return Ok();
   }
 
-  Status Prepare(const ImageShape& input, int threads) override {
+  Status Prepare(std::span<const Shape> inputs, int threads) override {
     std::shared_ptr<Plan> plan;
-    return PlanFor(input, threads, &plan);
+    return PlanFor(inputs, threads, &plan);
   }
 
-  Status Run(const ImageShape& input, std::span<const float> x, std::span<const std::span<float>> outputs, int threads) override {
+  Status Run(std::span<const Shape> shapes, std::span<const std::span<const float>> inputs, std::span<const std::span<float>> outputs,
+             int threads) override {
     std::shared_ptr<Plan> plan;
-    const Status status = PlanFor(input, threads, &plan);
-    return status.ok() ? plan->Run(x, outputs, threads) : status;
+    const Status status = PlanFor(shapes, threads, &plan);
+    return status.ok() ? plan->Run(inputs, outputs, threads) : status;
   }
 
-  Status Explain(const ImageShape& input, int threads, std::vector<StepReport>* out) override {
+  Status Explain(std::span<const Shape> inputs, int threads, std::vector<StepReport>* out) override {
     std::shared_ptr<Plan> plan;
-    const Status status = PlanFor(input, threads, &plan);
+    const Status status = PlanFor(inputs, threads, &plan);
     if (status.ok()) *out = plan->Explain();
     return status;
   }
@@ -57,12 +58,13 @@ class CompilingEngine final : public Engine {
 
  private:
   // The plan used last stands first.
-  Status PlanFor(const ImageShape& input, int threads, std::shared_ptr<Plan>* out) {
+  Status PlanFor(std::span<const Shape> inputs, int threads, std::shared_ptr<Plan>* out) {
     std::unique_lock compiling(compiling_, std::defer_lock);
     for (int attempt = 0;; ++attempt) {
       {
         std::lock_guard lock(mutex_);
-        const auto found = std::find_if(plans_.begin(), plans_.end(), [&](const auto& plan) { return plan->input() == input; });
+        const auto found =
+            std::find_if(plans_.begin(), plans_.end(), [&](const auto& plan) { return std::ranges::equal(plan->inputs(), inputs); });
         if (found != plans_.end()) {
           plans_.splice(plans_.begin(), plans_, found);
           *out = plans_.front();
@@ -72,7 +74,7 @@ class CompilingEngine final : public Engine {
       if (attempt == 1) break;
       compiling.lock();  // one at a time: weights are packed once, and whoever waited finds the plan
     }
-    const Status status = Plan::Compile(network_, {options_, Kernels(), threads}, weights_, input, out);
+    const Status status = Plan::Compile(network_, {options_, Kernels(), threads}, weights_, inputs, out);
     if (!status.ok()) return status;
     std::lock_guard lock(mutex_);
     plans_.push_front(*out);

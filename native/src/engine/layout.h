@@ -9,9 +9,6 @@
 
 namespace repfuse {
 
-// How a value lies: images in the engine's own layout, tensors in row-major order.
-enum class ValueType { kImages, kTensor };
-
 // Channels of a block of bf16 terms, and of an interleaved pixel of few channels.
 inline constexpr int64_t kTermBlock = 32, kTermPlanar = 4;
 

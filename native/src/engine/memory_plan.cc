@@ -43,7 +43,9 @@ MemoryPlan::MemoryPlan(const Network& network, const Target& target, const std::
     layouts_[value].shape = shapes_[value];
     if (types[value] == ValueType::kTensor) layouts_[value].kind = Layout::Kind::kPlanar;
   }
-  if (ReadsPlanes()) layouts_[0].kind = Layout::Kind::kPlanar;
+  for (size_t input = 0; input < network.inputs.size(); ++input) {
+    if (types[input] == ValueType::kImages && ReadsPlanes(static_cast<int>(input))) layouts_[input].kind = Layout::Kind::kPlanar;
+  }
   for (size_t i = 0; i < network.nodes.size(); ++i) {
     if (network.nodes[i].op->is_convolution()) choices_[i] = Choose(i, target);
   }
@@ -61,7 +63,7 @@ MemoryPlan::MemoryPlan(const Network& network, const Target& target, const std::
     const NetworkNode& node = network.nodes[i];
     if (!node.op->is_convolution() || choices_[i].method == ConvMethod::kFloat64) continue;
     const size_t input = static_cast<size_t>(node.inputs[0]);
-    if (layouts_[input].kind != Layout::Kind::kVectors || layouts_[i + 1].kind != Layout::Kind::kVectors ||
+    if (layouts_[input].kind != Layout::Kind::kVectors || layouts_[made(i)].kind != Layout::Kind::kVectors ||
         IsDepthwise(GroupsOf(node, shapes_[input])))
       continue;
     choices_[i] = Choose(i, target);
@@ -76,10 +78,12 @@ MemoryPlan::MemoryPlan(const Network& network, const Target& target, const std::
 }
 
 ConvChoice MemoryPlan::Choose(size_t node, const Target& target) const {
-  const size_t input = static_cast<size_t>(network_.nodes[node].inputs[0]);
+  const int from = network_.nodes[node].inputs[0];
+  const size_t input = static_cast<size_t>(from);
   const ChannelGroups channels = GroupsOf(network_.nodes[node], shapes_[input]);
-  const bool as_terms = input == 0 ? layouts_[0].kind == Layout::Kind::kPlanar : MultipliesTerms(choices_[input - 1].method);
-  return ChooseConv(network_.nodes[node], channels, {layouts_[input], as_terms}, shapes_[node + 1], target);
+  const bool as_terms =
+      network_.IsInput(from) ? layouts_[input].kind == Layout::Kind::kPlanar : MultipliesTerms(choices_[network_.maker(from)].method);
+  return ChooseConv(network_.nodes[node], channels, {layouts_[input], as_terms}, shapes_[made(node)], target);
 }
 
 // The border that a node's kernel needs around its input, and its packed weights, where they are not out of proportion.
@@ -89,7 +93,7 @@ bool MemoryPlan::ReserveBorder(size_t node, int64_t* allowance) {
   Layout& layout = layouts_[static_cast<size_t>(network_.nodes[node].inputs[0])];
   Layout plain = layout, wide = layout;
   plain.before = plain.after = 0;
-  NeedBorder(network_.nodes[node], choice, shapes_[node + 1], &wide);
+  NeedBorder(network_.nodes[node], choice, shapes_[made(node)], &wide);
   const Checked bytes = wide.checked_elements() * 4, now = layout.checked_elements() * 4;
   Checked beyond = 0;
   if (!bytes.AtMost(plain.checked_elements().value() * 4 * kMaxTimes)) beyond += bytes - now;
@@ -109,11 +113,11 @@ Status MemoryPlan::FitsInto(int64_t limit) const {
   for (const int64_t size : slot_sizes_) total += Checked(size) * 4;
   total += packed;
   if (total.AtMost(limit)) return Ok();
-  for (size_t value = 1; value < layouts_.size(); ++value) {
+  for (size_t value = network_.inputs.size(); value < layouts_.size(); ++value) {
     const int64_t size = std::max(layouts_[value].elements(), twins_[value].elements());
     if (slots_[value] < 0 || size <= largest) continue;
     largest = size;
-    where = static_cast<long long>(value) - 1;
+    where = static_cast<long long>(network_.maker(static_cast<int>(value)));
   }
   return {Code::kTooLarge, "activations and packed weights", where};
 }
@@ -124,9 +128,10 @@ Value MemoryPlan::terms(int index) const {
 }
 
 bool MemoryPlan::CanBeTerms(size_t value) const {
-  if (value == 0) return layouts_[0].kind == Layout::Kind::kPlanar;
-  const ConvMethod method = choices_[value - 1].method;
-  return network_.nodes[value - 1].op->is_convolution() && (method == ConvMethod::kDirect || MultipliesTerms(method));
+  if (network_.IsInput(static_cast<int>(value))) return layouts_[value].kind == Layout::Kind::kPlanar;
+  const size_t node = network_.maker(static_cast<int>(value));
+  const ConvMethod method = choices_[node].method;
+  return network_.nodes[node].op->is_convolution() && (method == ConvMethod::kDirect || MultipliesTerms(method));
 }
 
 void MemoryPlan::FindTerms(int terms) {
@@ -136,7 +141,7 @@ void MemoryPlan::FindTerms(int terms) {
     const std::vector<int>& inputs = network_.nodes[i].inputs;
     for (size_t k = 0; k < inputs.size(); ++k) {
       const size_t input = static_cast<size_t>(inputs[k]);
-      if (input > 0 && inner_[input - 1]) continue;  // lies nowhere
+      if (!network_.IsInput(inputs[k]) && inner_[network_.maker(inputs[k])]) continue;  // lies nowhere
       if (k == 0 && network_.nodes[i].op->is_convolution() && MultipliesTerms(choices_[i].method)) as_terms[input] = true;
       else as_float32[input] = true;
     }
@@ -195,29 +200,29 @@ bool MemoryPlan::IsOutput(int value) const {
 bool MemoryPlan::IsAlias(size_t node) const {
   const NetworkNode& copy = network_.nodes[node];
   return copy.op->trait == Trait::kKeepsOrder && layouts_[static_cast<size_t>(copy.inputs[0])].kind == Layout::Kind::kVectors &&
-         layouts_[node + 1].kind == Layout::Kind::kVectors;
+         layouts_[made(node)].kind == Layout::Kind::kVectors;
 }
 
 // Few channels that only dense convolutions read: blocks of 16 would mostly hold zeros.
-bool MemoryPlan::ReadsPlanes() const {
-  if (shapes_[0].channels > kMaxPlanarChannels || IsOutput(0)) return false;
+bool MemoryPlan::ReadsPlanes(int input) const {
+  if (shapes_[static_cast<size_t>(input)].channels > kMaxPlanarChannels || IsOutput(input)) return false;
   for (const NetworkNode& node : network_.nodes) {
     for (size_t i = 0; i < node.inputs.size(); ++i) {
-      if (node.inputs[i] == 0 && (!node.op->is_convolution() || node.groups != 1 || i > 0)) return false;
+      if (node.inputs[i] == input && (!node.op->is_convolution() || node.groups != 1 || i > 0)) return false;
     }
   }
   return true;
 }
 
 bool MemoryPlan::CanBeInner(size_t node, const std::vector<int>& readers) const {
-  const int value = static_cast<int>(node) + 1;
+  const int value = network_.value_of(node);
   if (node + 1 >= network_.nodes.size() || IsOutput(value) || choices_[node].method != ConvMethod::kDepthwise) return false;
   const NetworkNode &depthwise = network_.nodes[node], &next = network_.nodes[node + 1];
   if (depthwise.inputs.size() != 1 || !next.op->is_convolution() || next.inputs[0] != value) return false;
   const bool pointwise = next.kernel_h == 1 && next.kernel_w == 1 && next.stride_h == 1 && next.stride_w == 1 && next.groups == 1 &&
                          next.pad_top == 0 && next.pad_left == 0 && next.pad_bottom == 0 && next.pad_right == 0;
-  return readers[node + 1] == 1 && pointwise && layouts_[node + 1].kind == Layout::Kind::kBlocked &&
-         layouts_[node + 2].kind == Layout::Kind::kBlocked && choices_[node + 1].method != ConvMethod::kFloat64 &&
+  return readers[made(node)] == 1 && pointwise && layouts_[made(node)].kind == Layout::Kind::kBlocked &&
+         layouts_[made(node + 1)].kind == Layout::Kind::kBlocked && choices_[node + 1].method != ConvMethod::kFloat64 &&
          next.weight_count * static_cast<int64_t>(sizeof(float)) <= kMaxInnerWeights;
 }
 
@@ -234,16 +239,18 @@ void MemoryPlan::AssignSlots() {
   for (int i = nodes - 1; i >= 0; --i) {  // an alias lives on in what it aliases
     if (!IsAlias(static_cast<size_t>(i))) continue;
     int& source = last[static_cast<size_t>(network_.nodes[static_cast<size_t>(i)].inputs[0])];
-    source = std::max(source, last[static_cast<size_t>(i) + 1]);
+    source = std::max(source, last[made(static_cast<size_t>(i))]);
   }
   slots_.assign(shapes_.size(), -1);
   twin_slots_ = slots_;
   for (size_t value = 0; value < shapes_.size(); ++value) {
-    const int made = static_cast<int>(value) - 1, until = std::max(last[value], made);
-    if (made >= 0 && inner_[value - 1]) continue;
-    if (made >= 0 && IsAlias(value - 1)) slots_[value] = slots_[static_cast<size_t>(network_.nodes[value - 1].inputs[0])];
-    else slots_[value] = SlotFor(layouts_[value], made, until);
-    if (HasTwin(static_cast<int>(value))) twin_slots_[value] = SlotFor(twins_[value], made, until);
+    const bool is_input = network_.IsInput(static_cast<int>(value));
+    const size_t node = network_.maker(static_cast<int>(value));  // of an input none
+    const int made_by = is_input ? -1 : static_cast<int>(node), until = std::max(last[value], made_by);
+    if (!is_input && inner_[node]) continue;
+    if (!is_input && IsAlias(node)) slots_[value] = slots_[static_cast<size_t>(network_.nodes[node].inputs[0])];
+    else slots_[value] = SlotFor(layouts_[value], made_by, until);
+    if (HasTwin(static_cast<int>(value))) twin_slots_[value] = SlotFor(twins_[value], made_by, until);
   }
 }
 

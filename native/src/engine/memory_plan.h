@@ -15,7 +15,7 @@ int64_t RoundUp(int64_t elements);
 
 class MemoryPlan {
  public:
-  // shapes, types: of the input and of what each node makes.
+  // shapes, types: of the inputs and of what each node makes.
   MemoryPlan(const Network& network, const Target& target, const std::vector<Shape>& shapes, const std::vector<ValueType>& types);
 
   Value value(int index) const { return {slots_[static_cast<size_t>(index)], layouts_[static_cast<size_t>(index)]}; }
@@ -32,7 +32,9 @@ class MemoryPlan {
   Status FitsInto(int64_t limit) const;
 
  private:
-  bool ReadsPlanes() const;
+  bool ReadsPlanes(int input) const;
+  // The index of the value that a node makes.
+  size_t made(size_t node) const { return static_cast<size_t>(network_.value_of(node)); }
   bool IsOutput(int value) const;
   // Whether what makes it can make it as terms.
   bool CanBeTerms(size_t value) const;

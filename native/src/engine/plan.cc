@@ -41,17 +41,19 @@ Checked WeightBytes(const Network& network) {
 
 }  // namespace
 
-Status Plan::Compile(const Network& network, const Target& target, WeightStore& store, const ImageShape& input,
+Status Plan::Compile(const Network& network, const Target& target, WeightStore& store, std::span<const Shape> inputs,
                      std::shared_ptr<Plan>* out) {
   std::vector<Shape> shapes;
   std::vector<ValueType> types;
-  const Status inferred = InferShapes(network, input, &shapes, &types);
+  const Status inferred = InferShapes(network, inputs, &shapes, &types);
   if (!inferred.ok()) return inferred;
   const MemoryPlan memory_plan(network, target, shapes, types);
   auto plan = std::make_shared<Plan>();
-  plan->input_ = input;
+  plan->inputs_.assign(inputs.begin(), inputs.end());
   plan->slot_sizes_ = memory_plan.slot_sizes();
-  const int64_t limit = target.options.memory.For(shapes[0].checked_count() * 4, WeightBytes(network));
+  Checked given = 0;
+  for (const Shape& shape : inputs) given += shape.checked_count() * 4;
+  const int64_t limit = target.options.memory.For(given, WeightBytes(network));
   const Status fits = memory_plan.FitsInto(limit);
   if (!fits.ok()) return fits;
 
@@ -97,15 +99,19 @@ Status Plan::Compile(const Network& network, const Target& target, WeightStore& 
     if (memory_plan.HasTwin(value))
       add(MakeSplit(memory_plan.value(value), target.kernels, memory_plan.terms(value)), report(std::move(name), value));
   };
-  add(MakeIngest(target.kernels, memory_plan.value(0)), report("input", 0));
-  add_twin("input", 0);
+  for (size_t k = 0; k < network.inputs.size(); ++k) {
+    const int value = static_cast<int>(k);
+    add(MakeIngest(target.kernels, memory_plan.value(value), k), report("input", value));
+    add_twin("input", value);
+  }
   for (size_t i = 0; i < network.nodes.size(); ++i) {
     if (memory_plan.IsInner(i)) continue;
-    const int value = static_cast<int>(i) + 1;
+    const int value = network.value_of(i);
+    const auto where = static_cast<long long>(i);
     if (network.nodes[i].op->is_convolution())
-      add(MakeConvStep(network, i, memory_plan, weights, target), ReportOfConv(network, i, shapes, memory_plan, weights), value - 1);
+      add(MakeConvStep(network, i, memory_plan, weights, target), ReportOfConv(network, i, shapes, memory_plan, weights), where);
     else if (!memory_plan.IsAlias(i))
-      add(MakeOther(network.nodes[i], memory_plan, shapes, value, types, target.kernels), report(network.nodes[i].name, value), value - 1);
+      add(MakeOther(network.nodes[i], memory_plan, shapes, value, types, target.kernels), report(network.nodes[i].name, value), where);
     add_twin(network.nodes[i].name, value);
   }
   for (size_t k = 0; k < network.outputs.size(); ++k) {
@@ -162,16 +168,18 @@ void Plan::Release(std::unique_ptr<Context> context) {
   free_.push_back(std::move(context));
 }
 
-Status Plan::Run(std::span<const float> x, std::span<const std::span<float>> outputs, int threads) {
-  const ImageShape& s = input_;
-  if (x.size() != static_cast<size_t>(s.batch * s.channels * s.height * s.width)) return Fails("the size of the input");
+Status Plan::Run(std::span<const std::span<const float>> inputs, std::span<const std::span<float>> outputs, int threads) {
+  const auto is_whole = [](const std::span<const float>& input, const Shape& shape) {
+    return input.size() == static_cast<size_t>(shape.count());
+  };
+  if (!std::equal(inputs.begin(), inputs.end(), inputs_.begin(), inputs_.end(), is_whole)) return Fails("the sizes of the inputs");
   const auto fits = [](const std::span<float>& output, size_t count) { return output.size() == count; };
   if (!std::equal(outputs.begin(), outputs.end(), output_counts_.begin(), output_counts_.end(), fits))
     return Fails("the sizes of the outputs");
   std::unique_ptr<Context> context = Acquire(threads);
   if (context == nullptr) return {Code::kOutOfMemory, "activations"};
   RunState run{.slots = context->slots.data(),
-               .input = x.data(),
+               .inputs = inputs,
                .outputs = outputs,
                .workspace = context->workspace,
                .workspace_size = workspace_ + kWorkspaceGap,

@@ -1,4 +1,4 @@
-// A network compiled for one input shape.
+// A network compiled for one shape of each input.
 #pragma once
 
 #include <atomic>
@@ -22,13 +22,13 @@ struct Context {
 
 class Plan {
  public:
-  static Status Compile(const Network& network, const Target& target, WeightStore& store, const ImageShape& input,
+  static Status Compile(const Network& network, const Target& target, WeightStore& store, std::span<const Shape> inputs,
                         std::shared_ptr<Plan>* out);
 
-  Status Run(std::span<const float> x, std::span<const std::span<float>> outputs, int threads);
+  Status Run(std::span<const std::span<const float>> inputs, std::span<const std::span<float>> outputs, int threads);
   std::vector<StepReport> Explain() const;
 
-  const ImageShape& input() const { return input_; }
+  const std::vector<Shape>& inputs() const { return inputs_; }
   size_t activation_bytes() const;
   size_t workspace_bytes() const;
 
@@ -46,7 +46,7 @@ class Plan {
   std::unique_ptr<Context> Acquire(int threads);
   void Release(std::unique_ptr<Context> context);
 
-  ImageShape input_{};
+  std::vector<Shape> inputs_;
   std::vector<size_t> output_counts_;  // elements
   std::vector<std::unique_ptr<Entry>> entries_;
   std::vector<int64_t> slot_sizes_;  // elements

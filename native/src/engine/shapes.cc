@@ -14,6 +14,10 @@ bool IsWithin(std::initializer_list<int64_t> values, int64_t low) {
   return std::all_of(values.begin(), values.end(), [&](int64_t value) { return value >= low && value <= kMaxDim; });
 }
 
+bool IsFilled(const Shape& shape) {
+  return std::all_of(shape.dims.begin(), shape.dims.begin() + shape.rank, [](int64_t size) { return size > 0; });
+}
+
 // Whether the number and the types of a node's inputs are right, and which type it makes.
 Status CheckInputs(const NetworkNode& node, const std::vector<ValueType>& types, ValueType* out) {
   const Operator& op = *node.op;
@@ -47,28 +51,31 @@ Status CheckNode(const NetworkNode& node) {
   return CheckedProduct({node.out_channels, node.kernel_h, node.kernel_w}, &taps) ? Ok() : Fails("the size of the weight");
 }
 
-Status InferShapes(const Network& network, const ImageShape& input, std::vector<Shape>* shapes, std::vector<ValueType>* types) {
-  shapes->assign(1, Shape::Of({input.batch, input.channels, input.height, input.width}));
-  types->assign(1, ValueType::kImages);
-  if (!IsWithin({input.batch, input.channels, input.height, input.width}, 1) || !shapes->front().checked_count().AtMost(kMaxElements)) {
-    return Fails("the size of the input");
+Status InferShapes(const Network& network, std::span<const Shape> inputs, std::vector<Shape>* shapes, std::vector<ValueType>* types) {
+  shapes->assign(inputs.begin(), inputs.end());
+  types->clear();
+  if (inputs.size() != network.inputs.size()) return Fails("the number of inputs");
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const NetworkInput& expected = network.inputs[i];
+    types->push_back(expected.type);
+    if (!IsFilled(inputs[i]) || !inputs[i].checked_count().AtMost(kMaxElements)) return Fails("the size of an input");
+    if (expected.type == ValueType::kImages && (inputs[i].rank != 4 || inputs[i][1] != expected.channels))
+      return Fails("the channels of an input");
   }
-  if (input.channels != network.in_channels) return {Code::kInvalidArgument, "the channels of the input"};
   for (size_t i = 0; i < network.nodes.size(); ++i) {
     const NetworkNode& node = network.nodes[i];
-    std::vector<Shape> inputs;
+    std::vector<Shape> operands;
     for (const int value : node.inputs) {
-      if (value < 0 || value > static_cast<int>(i))
+      if (value < 0 || value >= network.value_of(i))
         return {Code::kInvalidArgument, "an input that does not come before its node", static_cast<long long>(i)};
-      inputs.push_back((*shapes)[static_cast<size_t>(value)]);
+      operands.push_back((*shapes)[static_cast<size_t>(value)]);
     }
     ValueType type = ValueType::kImages;
     Shape shape;
     Status status = CheckInputs(node, *types, &type);
-    if (status.ok() && !inputs.empty()) shape = inputs[0];
-    if (status.ok()) status = node.op->shape(node, inputs, type, &shape);
-    const bool filled = std::all_of(shape.dims.begin(), shape.dims.begin() + shape.rank, [](int64_t size) { return size > 0; });
-    if (status.ok() && !(filled && shape.checked_count().AtMost(kMaxElements))) status = Fails("the size of a result");
+    if (status.ok() && !operands.empty()) shape = operands[0];
+    if (status.ok()) status = node.op->shape(node, operands, type, &shape);
+    if (status.ok() && !(IsFilled(shape) && shape.checked_count().AtMost(kMaxElements))) status = Fails("the size of a result");
     if (!status.ok()) {
       status.where = static_cast<long long>(i);
       return status;

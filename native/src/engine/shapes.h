@@ -1,6 +1,7 @@
 // Shapes of a network's values.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "layout.h"
@@ -13,7 +14,7 @@ namespace repfuse {
 // before.
 Status CheckNode(const NetworkNode& node);
 
-// Of the input and of what every node makes, of at most 2^31 elements each. Fails naming the node (`where`) that does not fit.
-Status InferShapes(const Network& network, const ImageShape& input, std::vector<Shape>* shapes, std::vector<ValueType>* types);
+// Of the inputs and of what every node makes, of at most 2^31 elements each. Fails naming the node (`where`) that does not fit.
+Status InferShapes(const Network& network, std::span<const Shape> inputs, std::vector<Shape>* shapes, std::vector<ValueType>* types);
 
 }  // namespace repfuse

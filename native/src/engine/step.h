@@ -21,7 +21,7 @@ struct Value {
 // What one run works on.
 struct RunState {
   float* const* slots;
-  const float* input;  // of the caller, NCHW
+  std::span<const std::span<const float>> inputs;  // of the caller, row-major
   std::span<const std::span<float>> outputs;
   float* workspace;        // of the first thread
   int64_t workspace_size;  // elements from one thread's to the next

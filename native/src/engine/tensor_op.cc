@@ -59,12 +59,8 @@ Status RunTensorOp(const NetworkNode& node, std::span<const TensorView> inputs, 
   if (!CheckedProduct({each, threads, 4}, &bytes) || (bytes > 0 && !workspace.Allocate(static_cast<size_t>(bytes))))
     return {Code::kOutOfMemory, "the workspace"};
   const FlushDenormals flush;
-  step->Run({.slots = slots.data(),
-             .input = nullptr,
-             .outputs = {},
-             .workspace = workspace.as<float>(),
-             .workspace_size = each,
-             .threads = threads});
+  step->Run(
+      {.slots = slots.data(), .inputs = {}, .outputs = {}, .workspace = workspace.as<float>(), .workspace_size = each, .threads = threads});
   return Cancelled() ? Status{Code::kCancelled, "cancelled"} : Ok();
 }
 

@@ -47,7 +47,7 @@ class WinogradConv final : public Step {
     const int64_t passes = (tiles_ + pass_ - 1) / pass_;
     if (passes >= run.threads) {  // then a thread takes whole passes, and waits for nobody in between
       ForEach(passes, run.threads, [&](int64_t pass, int slot) {
-        const RunState alone{run.slots, run.input, run.outputs, run.workspace + slot * run.workspace_size, run.workspace_size, 1};
+        const RunState alone{run.slots, run.inputs, run.outputs, run.workspace + slot * run.workspace_size, run.workspace_size, 1};
         RunPass(alone, pass);
       });
       return;
