@@ -14,6 +14,7 @@ import {
   NONZERO,
   NONZERO_NUMBERS,
   NUMBERS,
+  OPEN_SIZE,
   oneOf,
   optional,
   type Rule,
@@ -34,8 +35,8 @@ const TYPE: Rule<ComputedDType> = oneOf(['F32', 'F16', 'BF16', 'F64', 'I64', 'I3
 const INPUT: Fields = {
   id: NAME,
   shape: {
-    expected: `at most ${MAX_RANK} sizes, each a positive integer or a name`,
-    accepts: (value) => isListOf(value, (size) => NAME.accepts(size) || integer(1).accepts(size), MAX_RANK),
+    expected: `at most ${MAX_RANK} sizes, each a positive integer or a name of letters, digits, _ and .`,
+    accepts: (value) => isListOf(value, (size) => OPEN_SIZE.accepts(size) || integer(1).accepts(size), MAX_RANK),
   },
   type: optional(TYPE),
 };

@@ -1,12 +1,12 @@
-import type { DType } from '../tensor/dtype';
+import type { ComputedDType } from '../tensor/dtype';
 import { intOf } from './attributes';
 import type { Graph, Node } from './schema/onnx_pb';
 import { dtypeOf } from './values';
 
 /** The types of a graph's values by name: what the graph says, else what the operators make of their inputs' types. */
-export function valueTypes(graph: Graph): ReadonlyMap<string, DType> {
-  const types = new Map<string, DType>();
-  const tell = (value: string, type: DType | undefined) => {
+export function valueTypes(graph: Graph): ReadonlyMap<string, ComputedDType> {
+  const types = new Map<string, ComputedDType>();
+  const tell = (value: string, type: ComputedDType | undefined) => {
     if (value !== '' && type !== undefined) types.set(value, type);
   };
   for (const { name, dataType } of graph.initializer) tell(name, dtypeOf(dataType));
@@ -20,7 +20,7 @@ export function valueTypes(graph: Graph): ReadonlyMap<string, DType> {
 }
 
 /** Type of one of a node's results. */
-function resultType(node: Node, index: number, types: ReadonlyMap<string, DType>): DType | undefined {
+function resultType(node: Node, index: number, types: ReadonlyMap<string, ComputedDType>): ComputedDType | undefined {
   const { opType, input, attribute } = node;
   if (BOOLEAN_RESULTS.has(opType)) return 'BOOL';
   if (INDEX_RESULTS.has(opType)) return 'I64';
@@ -55,7 +55,7 @@ function resultType(node: Node, index: number, types: ReadonlyMap<string, DType>
   }
 }
 
-function constantType({ attribute }: Node): DType | undefined {
+function constantType({ attribute }: Node): ComputedDType | undefined {
   const [given] = attribute;
   switch (given?.name) {
     case 'value':

@@ -1,6 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import { RepfuseError } from '../errors';
-import { DTYPES, type DType } from '../tensor/dtype';
+import { type ComputedDType, DTYPES, type DType } from '../tensor/dtype';
 import { toFloat32 } from '../tensor/half';
 import { boundedCount } from '../tensor/shape-rules';
 import { formatShape, Tensor } from '../tensor/tensor';
@@ -8,7 +8,7 @@ import { MAX_RANK } from './evaluation/budget';
 import { Tensor_Location, type Tensor as TensorProto, TensorSchema } from './schema/onnx_pb';
 
 /** ONNX's numbers of the types that weights and shapes have. */
-const TYPES: Readonly<Record<number, DType>> = {
+const TYPES: Readonly<Record<number, ComputedDType>> = {
   1: 'F32',
   2: 'U8',
   3: 'I8',
@@ -21,7 +21,7 @@ const TYPES: Readonly<Record<number, DType>> = {
   16: 'BF16',
 };
 
-export function dtypeOf(onnxType: number): DType | undefined {
+export function dtypeOf(onnxType: number): ComputedDType | undefined {
   return TYPES[onnxType];
 }
 

@@ -81,6 +81,7 @@ const BAD_GRAPHS: [field: string, value: unknown, part: string][] = [
   ['inputs', [{ id: 'x', shape: [0] }], 'shape of input 0'],
   ['inputs', [{ id: 'x', shape: new Array(9).fill(1) }], 'shape of input 0'],
   ['inputs', [{ id: 'x', shape: [''] }], 'shape of input 0'],
+  ['inputs', [{ id: 'x', shape: ['N + 1'] }], 'shape of input 0'],
   ['inputs', [{ id: 'x', shape: [1], type: 'C64' }], 'type of input 0'],
   ['inputs', [{ id: 'y', shape: [1] }], 'the first of inputs'],
   [

@@ -41,15 +41,15 @@ test.each(testedOperators())(
   async (operator) => {
     for (const [name, each] of readTests(operator)) {
       for (let round = 0; round < 12; round++) {
-        const { model, input } = bind(each, 1);
+        const { model, inputs } = bind(each, 1);
         const { graph } = model.proto;
         const node = graph.node.map((one) => (one.opType === operator ? mutated(one) : one));
         const given = { ...model, proto: { ...model.proto, graph: { ...graph, node } } } as OnnxModel;
         try {
           const network = fromOnnx(given);
-          evaluate(network.graph, network.tensors, input);
+          evaluate(network.graph, network.tensors, inputs);
           using engine = await Engine.create(network);
-          engine.runSync(input);
+          engine.runSync(inputs);
           await foldGraph(given);
         } catch (error) {
           if (!(error instanceof RepfuseError)) throw new Error(name, { cause: error });

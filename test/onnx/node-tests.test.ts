@@ -6,6 +6,8 @@ import { Constants } from '../../lib/onnx/constants';
 import { ValueInfoSchema } from '../../lib/onnx/schema/onnx_pb';
 import { numbersOf, protoOf } from '../../lib/onnx/values';
 import { Wiring } from '../../lib/onnx/wiring';
+import { DTYPES } from '../../lib/tensor/dtype';
+import { toFloat32 } from '../../lib/tensor/half';
 import type { Tensor } from '../../lib/tensor/tensor';
 import { peakError } from '../support/compare';
 import { bind, type NodeTest, readTests, testedOperators } from './node-tests';
@@ -20,18 +22,18 @@ const BOUND = 2e-6;
 const ROUNDED: Readonly<Record<string, number>> = { test_averagepool_2d_ceil_last_window_starts_on_pad: 2e-4 };
 
 async function expectRuns(test: NodeTest, computed: number, bound = BOUND): Promise<void> {
-  const { model, input } = bind(test, computed);
+  const { model, inputs } = bind(test, computed);
   const network = fromOnnx(model);
   await using engine = await Engine.create(network);
-  const got = await engine.runAll(input);
-  const [first] = test.outputs as [Tensor];
-  const eager = await evaluateAsync(network.graph, network.tensors, input);
-  expect(eager.shape).toEqual(first.shape);
-  expect(peakError(eager.data as Float32Array, first.data as Float32Array)).toBeLessThan(bound);
-  [...got.values()].forEach((each, i) => {
-    expect(each.shape).toEqual(test.outputs[i]!.shape);
-    expect(peakError(each.data as Float32Array, test.outputs[i]!.data as Float32Array)).toBeLessThan(bound);
-  });
+  const got = await engine.runAll<Tensor>(inputs);
+  expectEqual(await evaluateAsync(network.graph, network.tensors, inputs), test.outputs[0]!, bound);
+  for (const [i, each] of [...got.values()].entries()) expectEqual(each, test.outputs[i]!, bound);
+}
+
+function expectEqual(got: Tensor, want: Tensor, bound: number): void {
+  expect([got.dtype, got.shape]).toEqual([want.dtype, want.shape]);
+  if (DTYPES[want.dtype].floating) expect(peakError(toFloat32(got), toFloat32(want))).toBeLessThan(bound);
+  else expect(got.data).toEqual(want.data);
 }
 
 /** With all inputs constants, so is the output. */

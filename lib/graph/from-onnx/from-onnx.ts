@@ -8,7 +8,7 @@ import { TENSOR_OPERATORS } from './tensors';
 const OPERATORS = new Map(Object.entries({ ...IMAGE_OPERATORS, ...ELEMENTWISE_OPERATORS, ...TENSOR_OPERATORS }));
 
 /**
- * An ONNX model as a graph with its weights: of one input, an image batch, and the operators of convolutional networks and their heads. What
+ * An ONNX model as a graph with its weights: of inputs of any rank and type, and the operators of convolutional networks and their heads. What
  * is computed from constants and from shapes is computed here.
  *
  * @param fixed its constants; without them they are computed when they are asked for

@@ -5,15 +5,16 @@ import type { FixedConstants } from '../../onnx/fixed-constants';
 import { type Border, bordersOf } from '../../onnx/fold/borders';
 import { liveNodes } from '../../onnx/fold/dead-code';
 import { changed } from '../../onnx/messages';
-import type { Node, ValueInfo } from '../../onnx/schema/onnx_pb';
-import { probeSizes, ShapeProbe, type Sizes } from '../../onnx/shape-probe';
+import type { Node, TensorShape_Dimension, ValueInfo } from '../../onnx/schema/onnx_pb';
+import { ShapeProbe, type Sizes } from '../../onnx/shape-probe';
 import { valueTypes } from '../../onnx/value-types';
-import { numbersOf } from '../../onnx/values';
+import { dtypeOf, numbersOf } from '../../onnx/values';
 import { Wiring } from '../../onnx/wiring';
-import { DTYPES, type DType } from '../../tensor/dtype';
+import { type ComputedDType, DTYPES } from '../../tensor/dtype';
 import { toFloat32 } from '../../tensor/half';
 import { elementCount, formatShape, Tensor } from '../../tensor/tensor';
-import { type Graph, type GraphNode, nodesFor } from '../graph';
+import { type Graph, type GraphInput, type GraphNode, nodesFor } from '../graph';
+import { OPEN_SIZE } from '../operators/fields';
 import { nodeShape } from '../shapes';
 import { expectOperators } from './missing-operators';
 
@@ -36,8 +37,10 @@ export class Reader {
   private readonly probe: ShapeProbe;
   /** Of every value that the graph has so far, in both probe. */
   private readonly shapes: readonly [Map<string, Sizes>, Map<string, Sizes>] = [new Map(), new Map()];
-  private readonly types: ReadonlyMap<string, DType>;
-  private readonly input: ValueInfo;
+  private readonly types: ReadonlyMap<string, ComputedDType>;
+  private readonly inputs: readonly GraphInput[];
+  /** Whether the one input is a float32 image batch. */
+  private readonly isPlain: boolean;
   private readonly counted = new Set<Tensor['data']>();
   /** Values that are other ones under another name. */
   private readonly same = new Map<string, string>();
@@ -52,38 +55,49 @@ export class Reader {
     this.types = valueTypes(graph);
     const initializers = new Set(graph.initializer.map(({ name }) => name));
     const inputs = graph.input.filter(({ name }) => !initializers.has(name));
-    if (inputs.length !== 1)
-      throw unusable(`Expected an ONNX model of one input to run but received one of ${inputs.length}`);
-    this.input = inputs[0]!;
-    const type = this.input.type?.tensorType;
-    if (type !== undefined && type.elemType !== FLOAT && type.elemType !== 0)
-      throw unusable(
-        `Expected an ONNX model whose input ${this.input.name} is float32 but its type is ${type.elemType}`,
-      );
+    if (inputs.length === 0) throw unusable('Expected an ONNX model of an input to run but it has none');
+    this.inputs = inputs.map((input) => this.given(input));
+    const [{ type, shape }] = this.inputs as [GraphInput];
+    this.isPlain = this.inputs.length === 1 && type === 'F32' && shape.length === 4 && typeof shape[1] === 'number';
     this.probe = new ShapeProbe(graph, this.wiring, this.shapes, fixed);
-    const dims = this.inputDims();
+    const open = probesOf(this.inputs);
     this.shapes.forEach((shapes, sample) => {
-      shapes.set(this.input.name, probeSizes(dims, sample as 0 | 1));
+      const size = (each: number | string) => (typeof each === 'number' ? each : open.get(each)![sample]!);
+      for (const { id, shape } of this.inputs) shapes.set(id, shape.map(size));
     });
-    const [sizes] = this.sizes(this.input.name);
-    if (sizes.length !== 4)
-      throw unusable(`Expected images [N, C, H, W] for the input ${this.input.name} but it has ${sizes.length} axes`);
-    if (sizes[1] === 0)
-      throw unusable(`Expected the channels of the input ${this.input.name} but the model leaves them open`);
+  }
+
+  /** An input as a graph says it: images where the model tells no shape. @throws ERR_REPFUSE_GRAPH */
+  private given({ name: id, type: given }: ValueInfo): GraphInput {
+    const elements = given?.tensorType?.elemType ?? 0;
+    const type = elements === 0 ? 'F32' : dtypeOf(elements);
+    if (type === undefined) throw unusable(`Expected numbers for the input ${id} but its ONNX type is ${elements}`);
+    const dims = given?.tensorType?.shape?.dim ?? [];
+    const isImage = given?.tensorType?.shape === undefined;
+    const names = isImage ? ['N', 'C', 'H', 'W'] : dims.map(({ value }, axis) => openName(id, axis, value));
+    const shape = names.map((name, axis) => {
+      const value = dims[axis]?.value;
+      return value?.case === 'dimValue' && value.value > 0n ? Number(value.value) : name;
+    });
+    const channels = shape.length === 4 && typeof shape[1] === 'string' ? this.channelsRead(id) : undefined;
+    return { id, shape: channels === undefined ? shape : [shape[0]!, channels, ...shape.slice(2)], type };
   }
 
   read(): ReadModel {
     this.takeNodes();
     const outputs = this.model.proto.graph.output.map(({ name }) => this.result(name));
-    const [, ...image] = this.sizes(this.input.name)[0];
-    const [, ...other] = this.sizes(this.input.name)[1];
-    const fixed = formatShape(image) === formatShape(other);
+    const [{ id: input, shape }] = this.inputs as [GraphInput];
+    const image = shape.slice(1);
+    const fixed = this.isPlain && image.every((size) => typeof size === 'number');
+    const types = outputs.map((id) => [id, this.typeOf(id) ?? 'F32'] as const).filter(([, type]) => type !== 'F32');
     const graph: Graph = {
-      input: this.input.name,
+      input,
+      ...(this.isPlain ? {} : { inputs: this.inputs }),
       output: outputs[0]!,
+      ...(types.length > 0 ? { outputTypes: Object.fromEntries(types) } : {}),
       ...(outputs.length > 1 ? { outputs } : {}),
       nodes: nodesFor(this.nodes, outputs), // those of an activation that was written by its parts lead nowhere
-      ...(fixed ? { inputShape: image as [number, number, number] } : {}),
+      ...(fixed ? { inputShape: image as unknown as [number, number, number] } : {}),
     };
     return { graph, tensors: this.tensors, aliases: this.same };
   }
@@ -100,7 +114,11 @@ export class Reader {
     });
     const framed = new Map([...borders.values()].map((border) => [border.output, border]));
     const live = liveNodes(asOne, graph);
-    expectOperators(live, [this.input.name], (node) => framed.has(node.output[0]!) || this.takeFor(node) !== undefined);
+    expectOperators(
+      live,
+      this.inputs.map(({ id }) => id),
+      (node) => framed.has(node.output[0]!) || this.takeFor(node) !== undefined,
+    );
     for (const node of live) {
       const border = framed.get(node.output[0]!);
       if (border !== undefined) this.takeBorder(border);
@@ -146,19 +164,11 @@ export class Reader {
     return refused(node, problem);
   }
 
-  /** Sizes of the input that the model tells; images where it tells nothing. */
-  private inputDims(): readonly (number | undefined)[] {
-    const dims = this.input.type?.tensorType?.shape?.dim.map(({ value }) =>
-      value.case === 'dimValue' && value.value > 0n ? Number(value.value) : undefined,
-    ) ?? [undefined, undefined, undefined, undefined];
-    return dims.length === 4 ? dims.map((size, axis) => (axis === 1 ? (size ?? this.channelsRead()) : size)) : dims;
-  }
-
-  /** Channels of the input as the first convolution that reads it has them. */
-  private channelsRead(): number | undefined {
+  /** Channels of an input as the first convolution that reads it has them. */
+  private channelsRead(input: string): number | undefined {
     const { graph } = this.model.proto;
     for (const node of graph.node) {
-      if (node.opType !== 'Conv' || node.input[0] !== this.input.name) continue;
+      if (node.opType !== 'Conv' || node.input[0] !== input) continue;
       const dims = graph.initializer.find(({ name }) => name === node.input[1])?.dims;
       if (dims?.length === 4) return Number(dims[1]) * intOf(node, 'group', 1);
     }
@@ -168,14 +178,14 @@ export class Reader {
   /** The id of an output, which is named as the model names it. */
   private result(name: string): string {
     const id = this.value(name);
-    if (id === name && id !== this.input.name && this.nodes.some((node) => node.id === id)) return name;
+    if (id === name && this.nodes.some((node) => node.id === id)) return name;
     const constant = this.probe.get(name);
     if (constant !== undefined) {
       this.nodes.push({ id: name, op: 'constant', inputs: [], tensor: this.set(name, constant) });
       return name;
     }
     if (!this.shapes[0].has(id))
-      throw unusable(`Expected an ONNX model that computes its output ${name} from its input`);
+      throw unusable(`Expected an ONNX model that computes its output ${name} from its inputs`);
     const shape = this.sizes(id)[0].map(() => 0);
     this.push({ id: name, op: 'reshape', inputs: [id], shape }); // a copy
     return name;
@@ -215,7 +225,7 @@ export class Reader {
   }
 
   /** The type that ONNX gives a value: in a graph all are float32, and what a type does otherwise (whole quotients) are nodes. */
-  typeOf(value: string): DType | undefined {
+  typeOf(value: string): ComputedDType | undefined {
     return this.types.get(value);
   }
 
@@ -373,10 +383,37 @@ export class Reader {
 
 /** Entries of a list of places, axes or sizes. */
 const MAX_NUMBERS = 4096;
-/** ONNX's number for float32. */
-const FLOAT = 1;
 /** Up to which float32 holds all integers. */
 const MAX_WHOLE = 2 ** 24;
+
+/** The name of an open size: the model's, where it is one that a graph's sizes can speak of. */
+function openName(input: string, axis: number, value: TensorShape_Dimension['value']): string {
+  const name = value.case === 'dimParam' ? value.value : '';
+  return OPEN_SIZE.accepts(name)
+    ? name
+    : `${input.replace(/[^A-Za-z0-9_]/g, '_').slice(0, 100)}_${axis}`.replace(/^\d/, '_');
+}
+
+/** Sizes that stand for the open ones in two samples: odd ones too, so that what rounds shows itself. */
+function probesOf(inputs: readonly GraphInput[]): ReadonlyMap<string, readonly [number, number]> {
+  const found = new Map<string, readonly [number, number]>();
+  for (const { shape } of inputs) {
+    for (const [axis, size] of shape.entries()) {
+      if (typeof size === 'number' || found.has(size)) continue;
+      const image = shape.length === 4 ? IMAGE_PROBES[axis]! : undefined;
+      found.set(size, image ?? [64 + 32 * found.size, 61 + 34 * found.size]);
+    }
+  }
+  return found;
+}
+
+/** Batch, channels or height, height, width. */
+const IMAGE_PROBES: readonly (readonly [number, number])[] = [
+  [2, 3],
+  [192, 171],
+  [224, 301],
+  [256, 245],
+];
 
 /** A problem that is not yet known to be of a node. */
 export function unusable(problem: string): RepfuseError {

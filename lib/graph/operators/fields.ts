@@ -27,6 +27,11 @@ export const NAME: Rule<string> = {
   expected: `a name of 1 to ${MAX_NAME_LENGTH} characters`,
   accepts: (value) => typeof value === 'string' && value.length > 0 && value.length <= MAX_NAME_LENGTH,
 };
+/** Of a size that is not known before a run; expressions of sizes speak of it. */
+export const OPEN_SIZE: Rule<string> = {
+  expected: 'a name of letters, digits, _ and .',
+  accepts: (value) => typeof value === 'string' && /^(?!(floor|min|max)$)[A-Za-z_][A-Za-z0-9_.]{0,99}$/.test(value),
+};
 export const NAMES: Rule<readonly string[]> = {
   expected: `a list of at most ${MAX_LIST_LENGTH} names`,
   accepts: (value) => isListOf(value, (item) => typeof item === 'string' && item.length <= MAX_NAME_LENGTH),
