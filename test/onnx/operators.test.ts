@@ -275,3 +275,22 @@ describe.each(Object.entries(CASES))('%s', (name, each) => {
     expectEqual(await evaluateAsync(again.graph, again.tensors, input));
   });
 });
+
+test('a MaxPool behind a border of -Infinity, as NASNet pads, is the padded one', async () => {
+  const x = Tensor.f32(
+    [1, 3, 7, 6],
+    Float32Array.from(floats(1, 3, 7, 6).data, (value) => value - 2),
+  );
+  const pads = new Tensor('I64', [8], BigInt64Array.from([0, 0, 1, 0, 0, 0, 1, 2].map(BigInt)));
+  const tensors = { pads, least: Tensor.f32([], [-Infinity]) };
+  const window = { kernel_shape: [3, 3], strides: [2, 2] };
+  const open = { inputs: { x: [1, 3, 7, 6] }, outputs: ['y'] };
+  const bordered = [node('Pad', ['x', 'pads', 'least'], ['b']), node('MaxPool', ['b'], ['y'], window)];
+  const padded = [node('MaxPool', ['x'], ['y'], { ...window, pads: [1, 0, 1, 2] })];
+  const results = [bordered, padded].map(async (nodes) => {
+    const engine = await Engine.create(fromOnnx(model(nodes, tensors, open)));
+    return (await engine.run(x)).data;
+  });
+  const [border, pad] = await Promise.all(results);
+  expect(border).toEqual(pad);
+});

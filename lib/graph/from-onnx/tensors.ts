@@ -121,7 +121,12 @@ export const TENSOR_OPERATORS: Readonly<Record<string, Take>> = {
     const numbers = (index: number) => reader.numbers(node.input[index]!);
     const pads = read(node, readPads(node, reader.rank(node.input[0]!), numbers));
     const value = read(node, readPadValue(node, numbers) ?? 'its value is no constant number');
-    reader.push({ ...about(node, 'pad'), ...pads, mode: mode as PadMode, value });
+    // JSON has no infinity, which exporters put around what a MaxPool reads: a tensor has.
+    const isInfinite = mode === 'constant' && !Number.isFinite(value);
+    const channels = isInfinite ? (reader.sizes(node.input[0]!)[0][1] ?? 0) : 0;
+    const infinities = Tensor.f32([channels], Array<number>(channels).fill(value));
+    const frame = isInfinite ? { value: 0, fill: reader.set(`${node.output[0]}.fill`, infinities) } : { value };
+    reader.push({ ...about(node, 'pad'), ...pads, mode: mode as PadMode, ...frame });
   },
   Softmax(reader, node) {
     const [input] = node.input as [string];

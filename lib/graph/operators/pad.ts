@@ -53,6 +53,7 @@ export const pad: Operator<PadNode> = {
     if (channels === undefined || padding === undefined || (node.fill === undefined && node.value !== 0))
       return undefined;
     const fill = node.fill === undefined ? undefined : (weight(node.fill).data as Float32Array);
+    if (fill?.some((value) => !Number.isFinite(value))) return undefined;
     return { kind: 'frame', input: node.inputs[0]!, padding, fill };
   },
   magnitude: (node) => (node.mode === 'constant' ? { ...node, value: Math.abs(node.value) } : undefined),
