@@ -60,6 +60,10 @@ export function stringOf(node: Node, name: string, otherwise: string): string {
   return attribute === undefined ? otherwise : Buffer.from(attribute.s).toString('utf8');
 }
 
+export function stringsOf(node: Node, name: string): readonly string[] | undefined {
+  return find(node, name, Attribute_Type.STRINGS)?.strings.map((text) => Buffer.from(text).toString('utf8'));
+}
+
 export function tensorAttribute(node: Node, name: string): TensorProto | undefined {
   return find(node, name, Attribute_Type.TENSOR)?.t;
 }

@@ -14,6 +14,24 @@ export const REFUSED: Readonly<Record<string, string>> = {
   // The same.
   test_convtranspose_1d: 'does not convolve images',
   test_convtranspose_3d: 'does not convolve images',
+  test_gridsample_volumetric_bilinear_align_corners_0: 'expected [N, C, H, W]',
+  test_gridsample_volumetric_bilinear_align_corners_1: 'expected [N, C, H, W]',
+  test_gridsample_volumetric_nearest_align_corners_0: 'expected [N, C, H, W]',
+  test_gridsample_volumetric_nearest_align_corners_1: 'expected [N, C, H, W]',
+  // What no exporter writes of a recurrent layer.
+  test_lstm_bidirectional: 'its last cell state',
+  test_lstm_reverse: 'its last cell state',
+  test_lstm_with_peepholes: 'lengths of their own',
+  // Scattering by a function that is not run.
+  test_scatter_elements_with_reduction_max: 'its reduction is max',
+  test_scatter_elements_with_reduction_min: 'its reduction is min',
+  test_scatternd_max: 'its reduction is max',
+  test_scatternd_max_with_element_indices: 'its reduction is max',
+  test_scatternd_min: 'its reduction is min',
+  test_scatternd_min_with_element_indices: 'its reduction is min',
+  // An axis that no other value and no result has, and a diagonal.
+  test_einsum_batch_diagonal: 'takes a diagonal',
+  test_einsum_sum: 'sums over an axis of one value alone',
   // Training.
   test_batchnorm_epsilon_training_mode: 'by batch statistics',
   test_batchnorm_example_training_mode: 'by batch statistics',

@@ -1,4 +1,7 @@
 import type { Graph, GraphNode } from '../../lib/graph';
+import { GRID_MODES, GRID_PADDINGS } from '../../lib/graph/operators/grid-sample';
+import { SCATTER_FUNCTIONS } from '../../lib/graph/operators/indexing';
+import { CELLS, DIRECTIONS, directionsOf, gatesOf } from '../../lib/graph/operators/recurrent';
 import { nodeShape } from '../../lib/graph/shapes';
 import {
   BINARY_FUNCTIONS,
@@ -352,6 +355,7 @@ class Maker {
       if (fits.length > 0 && this.chance(0.6)) return { inputs: [input, this.random.pick(fits)[0]] };
       const width = this.random.pick(CHANNELS);
       const tensor = this.tensor('matrix', [size, width], this.random.floats(size * width, 1 / Math.sqrt(size)));
+      if (this.chance(0.5)) return { constant: tensor };
       const matrix = this.add(input, 'constant', { inputs: [], tensor });
       return matrix === undefined ? undefined : { inputs: [input, matrix] };
     },
@@ -376,7 +380,89 @@ class Maker {
       };
     },
     depth_to_space: () => ({ block: this.pair(1, 3), channels_first: this.chance(0.5) }),
+    space_to_depth: () => ({ block: this.pair(1, 3), channels_first: this.chance(0.5) }),
+    expand: (_, shape) => {
+      const own = shape.map((size) => (size === 1 ? this.random.int(1, 4) : this.random.pick([1, size])));
+      return { shape: this.chance(0.3) && shape.length < 6 ? [this.random.int(1, 3), ...own] : own };
+    },
+    gather: (input, shape) => {
+      if (shape.length === 0) return undefined;
+      const axis = this.random.int(0, shape.length - 1);
+      const own = Array.from({ length: this.random.int(0, 2) }, () => this.random.int(1, 4));
+      return this.withIndices(input, own, shape[axis]!, (indices) => ({ inputs: [input, indices], axis }));
+    },
+    gather_elements: (input, shape) => {
+      if (shape.length === 0) return undefined;
+      const axis = this.random.int(0, shape.length - 1);
+      const own = shape.map((size, i) => (i === axis ? this.random.int(1, 4) : i === 0 ? 1 : this.random.int(1, size)));
+      return this.withIndices(input, own, shape[axis]!, (indices) => ({ inputs: [input, indices], axis }));
+    },
+    gather_nd: (input, shape) => {
+      if (shape.length === 0) return undefined;
+      const named = this.random.int(1, shape.length);
+      const own = [this.random.int(1, 3), named];
+      const most = Math.min(...shape.slice(0, named));
+      return this.withIndices(input, own, most, (indices) => ({ inputs: [input, indices], batch_dims: 0 }));
+    },
+    scatter_elements: (input, shape) => {
+      if (shape.length === 0) return undefined;
+      const axis = this.random.int(0, shape.length - 1);
+      const own = shape.map((size, i) => (i === axis ? this.random.int(1, 3) : i === 0 ? 1 : this.random.int(1, size)));
+      return this.withIndices(input, own, shape[axis]!, (indices) => {
+        const updates = this.add(input, 'constant', { inputs: [], tensor: this.tensor('updates', own) });
+        return { inputs: [input, indices, updates!], axis, ...this.scatterFunction() };
+      });
+    },
+    scatter_nd: (input, shape) => {
+      if (shape.length === 0) return undefined;
+      const named = this.random.int(1, shape.length);
+      const count = this.random.int(1, 3);
+      const most = Math.min(...shape.slice(0, named));
+      return this.withIndices(input, [count, named], most, (indices) => {
+        const tensor = this.tensor('updates', [count, ...shape.slice(named)]);
+        const updates = this.add(input, 'constant', { inputs: [], tensor });
+        return updates === undefined ? undefined : { inputs: [input, indices, updates], ...this.scatterFunction() };
+      });
+    },
+    cum_sum: (_, { length }) =>
+      length === 0
+        ? undefined
+        : { axis: this.random.int(0, length - 1), exclusive: this.chance(0.4), reverse: this.chance(0.4) },
+    grid_sample: (input, [n = 0]) => {
+      const shape = [n, this.random.int(1, 5), this.random.int(1, 5), 2];
+      const tensor = this.tensor('grid', shape, this.random.floats(elementCount(shape), 0.7));
+      const grid = this.add(input, 'constant', { inputs: [], tensor });
+      if (grid === undefined) return undefined;
+      const [mode, padding] = [this.random.pick(GRID_MODES), this.random.pick(GRID_PADDINGS)];
+      return { inputs: [input, grid], mode, padding, align_corners: this.chance(0.5) };
+    },
+    recurrent: (_, shape) => {
+      if (shape.length !== 3) return undefined;
+      const fits = CELLS.flatMap((cell) => DIRECTIONS.map((direction) => ({ cell, direction }))).filter(
+        (each) => shape[2]! % (gatesOf(each) * directionsOf(each)) === 0,
+      );
+      const made = this.random.pick(fits);
+      const rows = shape[2]! / directionsOf(made);
+      const units = rows / gatesOf(made);
+      return { ...made, units, weight: this.weight([directionsOf(made), rows, units + 1]) };
+    },
   };
+
+  /** What reads `shape` indices of places among `size`, which are a constant. */
+  private withIndices(
+    input: string,
+    shape: Shape,
+    size: number,
+    made: (indices: string) => Made | undefined,
+  ): Made | undefined {
+    const places = Float32Array.from({ length: elementCount(shape) }, () => this.random.int(-size, size - 1));
+    const indices = this.add(input, 'constant', { inputs: [], tensor: this.tensor('indices', shape, places) });
+    return indices === undefined ? undefined : made(indices);
+  }
+
+  private scatterFunction(): Made {
+    return this.chance(0.5) ? {} : { function: this.random.pick(SCATTER_FUNCTIONS) };
+  }
 
   private binary(input: string, shape: Shape): Made | undefined {
     const name = this.random.pick(BINARY_FUNCTIONS);
@@ -413,9 +499,11 @@ const OF_IMAGES: ReadonlySet<Op> = new Set<Op>([
   'crop',
   'depth_to_space',
   'global_avg_pool',
+  'grid_sample',
   'identity_conv1x1',
   'max_pool2d',
   'resize',
+  'space_to_depth',
   'squeeze_excite',
 ]);
 const AFFINE = [
@@ -457,10 +545,16 @@ const OPS: readonly Op[] = [
     'conv2d',
     'conv_transpose2d',
     'crop',
+    'cum_sum',
     'depth_to_space',
     'erf',
+    'expand',
     'flatten',
+    'gather',
+    'gather_elements',
+    'gather_nd',
     'global_avg_pool',
+    'grid_sample',
     'hard_sigmoid',
     'hardswish',
     'identity_conv1x1',
@@ -469,14 +563,18 @@ const OPS: readonly Op[] = [
     'matmul',
     'max_pool2d',
     'pad',
+    'recurrent',
     'reduce_mean',
     'relu',
     'reshape',
     'resize',
+    'scatter_elements',
+    'scatter_nd',
     'sigmoid',
     'silu',
     'slice',
     'softmax',
+    'space_to_depth',
     'squeeze',
     'squeeze_excite',
     'tanh',

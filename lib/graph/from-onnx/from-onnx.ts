@@ -2,10 +2,22 @@ import type { OnnxModel } from '../../onnx';
 import { FixedConstants } from '../../onnx/fixed-constants';
 import { ELEMENTWISE_OPERATORS } from './elementwise';
 import { IMAGE_OPERATORS } from './images';
+import { INDEXING_OPERATORS } from './indexing';
+import { PRODUCT_OPERATORS } from './products';
 import { Reader, type ReadModel } from './reader';
+import { RECURRENT_OPERATORS } from './recurrent';
 import { TENSOR_OPERATORS } from './tensors';
 
-const OPERATORS = new Map(Object.entries({ ...IMAGE_OPERATORS, ...ELEMENTWISE_OPERATORS, ...TENSOR_OPERATORS }));
+const OPERATORS = new Map(
+  Object.entries({
+    ...IMAGE_OPERATORS,
+    ...ELEMENTWISE_OPERATORS,
+    ...TENSOR_OPERATORS,
+    ...INDEXING_OPERATORS,
+    ...PRODUCT_OPERATORS,
+    ...RECURRENT_OPERATORS,
+  }),
+);
 
 /**
  * An ONNX model as a graph with its weights: of inputs of any rank and type, and the operators of convolutional networks and their heads. What

@@ -349,6 +349,11 @@ export class Reader {
     return this.wiring.producer(value);
   }
 
+  /** Whether a node reads a value, or it is an output of the model. */
+  isRead(value: string): boolean {
+    return value !== '' && (this.wiring.readersOf(value) > 0 || this.wiring.outputs.has(value));
+  }
+
   /** All values so far. */
   known(): Iterable<string> {
     return this.shapes[0].keys();

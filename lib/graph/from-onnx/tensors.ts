@@ -2,7 +2,7 @@ import { floatOf, floatsOf, intOf, intsOf, stringOf } from '../../onnx/attribute
 import { splitSizes } from '../../onnx/evaluation/operators';
 import { readPads, readPadValue } from '../../onnx/pads';
 import type { Node } from '../../onnx/schema/onnx_pb';
-import { numbersOf, transposed } from '../../onnx/values';
+import { numbersOf } from '../../onnx/values';
 import {
   PAD_MODES,
   type PadMode,
@@ -11,15 +11,14 @@ import {
   RESIZE_MODES,
   RESIZE_NEAREST,
 } from '../../ops/tensor-op';
-import { boundedCount } from '../../tensor/shape-rules';
 import { Tensor } from '../../tensor/tensor';
+import { GRID_MODES, GRID_PADDINGS, type GridSampleNode } from '../operators/grid-sample';
 import { about, type Reader, read, refused, type Take, unusable } from './reader';
 
 /** Far beyond any size, within what a graph's JSON holds. */
 const END = 2 ** 31 - 1;
-const MAX_EXPANDED = 1 << 22;
 
-/** What moves elements, and products of matrices. */
+/** What moves elements. */
 export const TENSOR_OPERATORS: Readonly<Record<string, Take>> = {
   Concat(reader, node) {
     const axis = reader.axis(node.input.find((input) => reader.constant(input) === undefined)!, intOf(node, 'axis', 1));
@@ -90,27 +89,6 @@ export const TENSOR_OPERATORS: Readonly<Record<string, Take>> = {
       start += part;
     }
   },
-  Gather(reader, node) {
-    const [input, index] = node.input as [string, string];
-    const axis = reader.axis(input, intOf(node, 'axis', 0));
-    const indices = reader.constant(index);
-    if (indices === undefined || indices.size !== 1)
-      throw refused(node, 'it gathers at more than one place, or at computed ones');
-    const [place] = numbersOf(indices) as [number];
-    const part = indices.shape.length === 1 ? node.output[0]! : `${node.output[0]}.part`;
-    pushRange(reader, part, input, axis, place, place === -1 ? END : place + 1);
-    if (indices.shape.length === 0) reader.push({ id: node.output[0]!, op: 'squeeze', inputs: [part], axes: [axis] });
-    else if (indices.shape.length > 1) throw refused(node, 'its indices are a matrix');
-  },
-  Expand(reader, node) {
-    const [target, other] = reader.shapeNumbers(node, 1);
-    if (target.join() !== other.join()) throw refused(node, 'its shape depends on sizes that the model leaves open');
-    const count = boundedCount(target, MAX_EXPANDED);
-    if (count === undefined) throw refused(node, `its shape holds more than ${MAX_EXPANDED} elements`);
-    reader.takeBudget(count);
-    const ones = reader.set(`${node.output[0]}.ones`, Tensor.f32(target, new Float32Array(count).fill(1)));
-    reader.push({ ...about(node, 'binary'), function: 'mul', constant: ones });
-  },
   Cast(reader, node) {
     if (intOf(node, 'to', 0) !== 1) throw refused(node, 'it casts to another type than float32');
     reader.alias(node);
@@ -136,19 +114,27 @@ export const TENSOR_OPERATORS: Readonly<Record<string, Take>> = {
     const joint = reader.opset < 13 && [first, second].some((sizes) => sizes.slice(axis + 1).some((size) => size > 1));
     reader.push({ ...about(node, 'softmax'), ...(axis === 1 ? {} : { axis }), ...(joint ? { joint } : {}) });
   },
-  MatMul(reader, node) {
-    const [first, second] = node.input as [string, string];
-    const weight = reader.operand(second);
-    if (weight?.shape.length === 2 && reader.constant(first) === undefined && reader.rank(first) === 2) {
-      const key = reader.set(`${node.output[0]}.weight`, transposed(weight));
-      reader.push({ ...about(node, 'linear'), weight: key, bias: null });
-    } else reader.push({ ...about(node, 'matmul'), inputs: [first, second] });
-  },
-  Gemm: takeGemm,
   DepthToSpace(reader, node) {
     const size = intOf(node, 'blocksize', 0);
     const channels_first = stringOf(node, 'mode', 'DCR') === 'CRD';
     reader.push({ ...about(node, 'depth_to_space'), block: [size, size], channels_first });
+  },
+  SpaceToDepth(reader, node) {
+    const size = intOf(node, 'blocksize', 0);
+    reader.push({
+      ...about(node, 'space_to_depth'),
+      block: [size, size],
+      channels_first: stringOf(node, 'mode', 'DCR') === 'CRD',
+    });
+  },
+  GridSample(reader, node) {
+    const older: Readonly<Record<string, string>> = { bilinear: 'linear', bicubic: 'cubic' };
+    const given = stringOf(node, 'mode', 'linear');
+    const mode = (older[given] ?? given) as GridSampleNode['mode'];
+    const padding = choice(node, 'padding_mode', GRID_PADDINGS, 'zeros');
+    if (!GRID_MODES.includes(mode)) throw refused(node, `its mode is ${given}`);
+    const align_corners = intOf(node, 'align_corners', 0) !== 0;
+    reader.push({ ...about(node, 'grid_sample'), inputs: node.input, mode, padding, align_corners });
   },
   Resize: takeResize,
   Upsample: takeResize,
@@ -158,7 +144,8 @@ function within(place: number): number {
   return Math.min(Math.max(place, -END), END);
 }
 
-function pushRange(reader: Reader, id: string, input: string, axis: number, start: number, end: number): void {
+/** A part of an axis; to its end where none is given. */
+export function pushRange(reader: Reader, id: string, input: string, axis: number, start: number, end = END): void {
   const rank = reader.rank(input);
   const of = (value: number, otherwise: number) =>
     Array.from({ length: rank }, (_, each) => (each === axis ? value : otherwise));
@@ -180,42 +167,6 @@ function reshapeOf(reader: Reader, node: Node): number[] {
   if (shape.filter((size) => size === -1).length > 1)
     throw refused(node, 'more than one of its sizes depend on what the model leaves open');
   return shape;
-}
-
-function takeGemm(reader: Reader, node: Node): void {
-  const [a, b, c = ''] = node.input as [string, string, string?];
-  const [alpha, beta] = [floatOf(node, 'alpha', 1), floatOf(node, 'beta', 1)];
-  const [transA, transB] = [intOf(node, 'transA', 0) !== 0, intOf(node, 'transB', 0) !== 0];
-  const id = node.output[0]!;
-  const weight = reader.operand(b);
-  const bias = c === '' ? undefined : reader.constant(c);
-  const out = weight?.shape[transB ? 0 : 1];
-  const isLayer = weight?.shape.length === 2 && !transA && alpha === 1 && reader.constant(a) === undefined;
-  const isBias = c === '' || (beta === 1 && bias?.shape.length === 1 && bias.size === out);
-  if (isLayer && isBias) {
-    const key = transB ? reader.weight(node, 1) : reader.set(`${id}.weight`, transposed(weight));
-    reader.push({ ...about(node, 'linear'), weight: key, bias: reader.optional(node, 2) });
-    return;
-  }
-  const turned = (value: string, isTurned: boolean, name: string) => {
-    if (!isTurned) return value;
-    reader.push({ id: `${id}.${name}`, op: 'transpose', inputs: [value], perm: [1, 0] });
-    return `${id}.${name}`;
-  };
-  const scaled = (value: string, factor: number, to: string) => {
-    if (factor === 1) return value;
-    const constant = reader.set(`${to}.factor`, Tensor.f32([], [factor]));
-    reader.push({ id: to, op: 'binary', inputs: [value], function: 'mul', constant });
-    return to;
-  };
-  const factors = [turned(a, transA, 'a'), turned(b, transB, 'b')];
-  const product = c === '' && alpha === 1 ? id : `${id}.product`;
-  reader.push({ id: product, op: 'matmul', inputs: factors });
-  if (c === '') scaled(product, alpha, id);
-  else {
-    const terms = [scaled(product, alpha, `${id}.scaled`), scaled(c, beta, `${id}.c`)];
-    reader.push({ id, op: 'binary', inputs: terms, function: 'add' });
-  }
 }
 
 /** The index of an axis among those that a Resize names. */

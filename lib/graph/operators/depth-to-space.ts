@@ -7,6 +7,15 @@ export interface DepthToSpaceNode extends NodeOf<'depth_to_space'> {
   readonly channels_first: boolean;
 }
 
+/** The way back: blocks of pixels become channels, in the order that DepthToSpaceNode tells. */
+export interface SpaceToDepthNode extends NodeOf<'space_to_depth'> {
+  readonly block: Two;
+  readonly channels_first: boolean;
+}
+
+/** From here on SpaceToDepth has modes. */
+const CHANNELS_FIRST = 28;
+
 export const depthToSpace: Operator<DepthToSpaceNode> = {
   inputs: 1,
   fields: { block: integers<Two>(2, 1), channels_first: BOOLEAN },
@@ -25,6 +34,31 @@ export const depthToSpace: Operator<DepthToSpaceNode> = {
       opType: 'DepthToSpace',
       inputs,
       attributes: { blocksize: down, mode: channels_first ? 'CRD' : 'DCR' },
+    };
+  },
+};
+
+export const spaceToDepth: Operator<SpaceToDepthNode> = {
+  inputs: 1,
+  fields: { block: integers<Two>(2, 1), channels_first: BOOLEAN },
+  shape({ block: [down, across] }, [input]) {
+    const [n, channels, height, width] = expectImage(input);
+    if (height % down !== 0 || width % across !== 0)
+      throw new ShapeMismatch(`${height}x${width} pixels are no whole number of blocks of ${down}x${across}`);
+    return [n, channels * down * across, height / down, width / across];
+  },
+  channels: ({ block: [down, across] }, [input]) => (input === undefined ? undefined : input * down * across),
+  magnitude: (node) => node,
+  native: ({ block, channels_first }) => ({ kind: 'spaceToDepth', ints: [...block, channels_first ? 1 : 0] }),
+  steps: (node, engine) => engine[engine.isImages() ? 'images' : 'tensor'](spaceToDepth.native!(node, engine.weight)),
+  onnx({ inputs, block: [down, across], channels_first }, { opset }) {
+    if (down !== across) throw new Unwritable(`blocks of ${down}x${across}`);
+    if (channels_first && opset < CHANNELS_FIRST)
+      throw new Unwritable(`blocks of pixels as channels of their own before opset ${CHANNELS_FIRST}`);
+    return {
+      opType: 'SpaceToDepth',
+      inputs,
+      attributes: { blocksize: down, ...(channels_first ? { mode: 'CRD' } : {}) },
     };
   },
 };

@@ -7,8 +7,23 @@ import { type ConstantNode, constant } from './constant';
 import { type ConvTranspose2dNode, convTranspose2d } from './conv-transpose2d';
 import { type Conv2dNode, conv2d, type IdentityConvNode, identityConv } from './conv2d';
 import { type CropNode, crop } from './crop';
-import { type DepthToSpaceNode, depthToSpace } from './depth-to-space';
+import { type CumSumNode, cumSum } from './cum-sum';
+import { type DepthToSpaceNode, depthToSpace, type SpaceToDepthNode, spaceToDepth } from './depth-to-space';
+import { type ExpandNode, expand } from './expand';
 import { type FlattenNode, flatten } from './flatten';
+import { type GridSampleNode, gridSample } from './grid-sample';
+import {
+  type GatherElementsNode,
+  type GatherNdNode,
+  type GatherNode,
+  gather,
+  gatherElements,
+  gatherNd,
+  type ScatterElementsNode,
+  type ScatterNdNode,
+  scatterElements,
+  scatterNd,
+} from './indexing';
 import { type LinearNode, linear } from './linear';
 import { type MatMulNode, matmul } from './matmul';
 import type { Operator } from './operator';
@@ -21,6 +36,7 @@ import {
   type MaxPoolNode,
   maxPool2d,
 } from './pooling';
+import { type RecurrentNode, recurrent } from './recurrent';
 import { type ReduceMeanNode, reduceMean } from './reduce-mean';
 import { type ReshapeNode, reshape } from './reshape';
 import { type ResizeNode, resize } from './resize';
@@ -39,12 +55,17 @@ export type * from './constant';
 export type * from './conv-transpose2d';
 export type * from './conv2d';
 export type * from './crop';
+export type * from './cum-sum';
 export type * from './depth-to-space';
+export type * from './expand';
 export type * from './flatten';
+export type * from './grid-sample';
+export type * from './indexing';
 export type * from './linear';
 export type * from './matmul';
 export type * from './pad';
 export type * from './pooling';
+export type * from './recurrent';
 export type * from './reduce-mean';
 export type * from './reshape';
 export type * from './resize';
@@ -66,19 +87,29 @@ export type GraphNode =
   | Conv2dNode
   | ConvTranspose2dNode
   | CropNode
+  | CumSumNode
   | DepthToSpaceNode
+  | ExpandNode
   | FlattenNode
+  | GatherElementsNode
+  | GatherNdNode
+  | GatherNode
   | GlobalAvgPoolNode
+  | GridSampleNode
   | IdentityConvNode
   | LinearNode
   | MatMulNode
   | MaxPoolNode
   | PadNode
+  | RecurrentNode
   | ReduceMeanNode
   | ReshapeNode
   | ResizeNode
+  | ScatterElementsNode
+  | ScatterNdNode
   | SliceNode
   | SoftmaxNode
+  | SpaceToDepthNode
   | SqueezeExciteNode
   | SqueezeNode
   | TransposeNode
@@ -114,6 +145,16 @@ export const OPERATORS: { readonly [Op in GraphNode['op']]: Operator<Extract<Gra
   matmul,
   resize,
   depth_to_space: depthToSpace,
+  space_to_depth: spaceToDepth,
+  expand,
+  gather,
+  gather_elements: gatherElements,
+  gather_nd: gatherNd,
+  scatter_elements: scatterElements,
+  scatter_nd: scatterNd,
+  cum_sum: cumSum,
+  grid_sample: gridSample,
+  recurrent,
 };
 
 /** The record of a node's operator. */

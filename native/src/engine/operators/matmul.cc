@@ -1,7 +1,8 @@
-// Products of matrices, in batches.
+// Products of matrices, in batches; and of the rows of a tensor and a constant matrix, which is packed once.
 #include "../../kernels/gemm/gemm.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "../walk.h"
 #include "operator.h"
@@ -10,8 +11,10 @@ namespace repfuse {
 namespace {
 
 // 1-D operands are a row and a column, and lose that axis in the result; axes before the last two are broadcast.
-Status Result(const NetworkNode&, std::span<const Shape> inputs, ValueType, Shape* out) {
-  Shape a = inputs[0], b = inputs[1];
+Status Result(const NetworkNode& node, std::span<const Shape> inputs, ValueType, Shape* out) {
+  const bool by_constant = inputs.size() == 1;
+  if (by_constant && (node.ints.size() != 2 || !IsConstantOf(node, ShapeOfInts(node)))) return Fails("the size of a constant");
+  Shape a = inputs[0], b = by_constant ? ShapeOfInts(node) : inputs[1];
   const bool row = a.rank == 1, column = b.rank == 1;
   if (a.rank == 0 || b.rank == 0) return Fails("the rank of a factor");
   if (row) a = Shape::Of({1, a[0]});
@@ -37,7 +40,7 @@ Strides BatchStrides(Shape factor, bool vector, const Shape& batch, int64_t size
 }
 
 // The packed product, one panel of the second factor at a time.
-std::unique_ptr<Step> MatMulStep(const StepParts& parts) {
+std::unique_ptr<Step> BatchStep(const StepParts& parts) {
   const Value left = parts.inputs[0].value, right = parts.inputs[1].value, output = parts.output.value;
   const Shape &a_shape = parts.inputs[0].shape, &b_shape = parts.inputs[1].shape;
   const GemmKernel kernel = parts.kernels.gemm;
@@ -83,8 +86,54 @@ std::unique_ptr<Step> MatMulStep(const StepParts& parts) {
   return MakeStep(parts, std::string("matmul ") + kernel.name, run_all, std::min(kernel.k_block, all_depth) * kernel.columns);
 }
 
+// A constant matrix in panels of the kernel's columns, [panel][depth][columns].
+std::vector<float> Packed(const float* matrix, int64_t depth, int64_t all_columns, int64_t columns) {
+  const int64_t panels = (all_columns + columns - 1) / columns;
+  std::vector<float> packed(static_cast<size_t>(panels * depth * columns), 0.0f);
+  for (int64_t panel = 0; panel < panels; ++panel) {
+    const int64_t first = panel * columns, count = std::min(columns, all_columns - first);
+    for (int64_t k = 0; k < depth; ++k) std::copy_n(matrix + k * all_columns + first, count, packed.data() + (panel * depth + k) * columns);
+  }
+  return packed;
+}
+
+constexpr int64_t kRowsOfTask = 48;  // stay in a core's cache while the panels pass
+
+std::unique_ptr<Step> ConstantStep(const StepParts& parts) {
+  const Value input = parts.inputs[0].value, output = parts.output.value;
+  const Shape& x = parts.inputs[0].shape;
+  const GemmKernel kernel = parts.kernels.gemm;
+  const int64_t all_depth = x[x.rank - 1], rows = x.count(0, x.rank - 1), all_columns = parts.node.ints[1];
+  std::vector<float> packed = Packed(parts.node.bias.as<float>(), all_depth, all_columns, kernel.columns);
+  const auto run_all = [=, packed = std::move(packed)](const RunState& run) {
+    const int64_t panels = (all_columns + kernel.columns - 1) / kernel.columns, tasks = (rows + kRowsOfTask - 1) / kRowsOfTask;
+    ForEach(tasks * panels, run.threads, [&](int64_t index, int) {
+      const int64_t begin = index / panels * kRowsOfTask, end = std::min(rows, begin + kRowsOfTask);
+      const int64_t panel = index % panels, first = panel * kernel.columns;
+      for (int64_t k = 0; k < all_depth; k += kernel.k_block) {
+        for (int64_t row = begin; row < end; row += kernel.rows) {
+          kernel.run({.k = std::min(kernel.k_block, all_depth - k),
+                      .a = run.at(input) + row * all_depth + k,
+                      .lda = all_depth,
+                      .b = packed.data() + (panel * all_depth + k) * kernel.columns,
+                      .c = run.at(output) + row * all_columns + first,
+                      .ldc = all_columns,
+                      .rows = static_cast<int>(std::min<int64_t>(kernel.rows, end - row)),
+                      .columns = static_cast<int>(std::min<int64_t>(kernel.columns, all_columns - first)),
+                      .accumulate = k > 0,
+                      .bias = nullptr,
+                      .relu = false});
+        }
+      }
+    });
+  };
+  return MakeStep(parts, std::string("matmul ") + kernel.name, run_all);
+}
+
+std::unique_ptr<Step> MatMulStep(const StepParts& parts) { return parts.inputs.size() == 1 ? ConstantStep(parts) : BatchStep(parts); }
+
 }  // namespace
 
-const Operator kMatMul{"matMul", {2, 2}, ValueTypes::kTensors, Result, MatMulStep};
+const Operator kMatMul{"matMul", {1, 2}, ValueTypes::kTensors, Result, MatMulStep};
 
 }  // namespace repfuse

@@ -1,4 +1,4 @@
-// What reads each element of the result at a place of its own in the input, at equal distances along an axis: transpose, slice.
+// What reads each element of the result at a place of its own in the input, at equal distances along an axis: transpose, slice, expand.
 #include <algorithm>
 
 #include "../walk.h"
@@ -50,6 +50,12 @@ Status SliceResult(const NetworkNode& node, std::span<const Shape> inputs, Value
   return Ok();
 }
 
+// To the shape that the node's integers and the input's own meet in.
+Status ExpandResult(const NetworkNode& node, std::span<const Shape> inputs, ValueType, Shape* out) {
+  if (node.ints.size() > kMaxRank) return Fails("the rank");
+  return Broadcast(inputs[0], ShapeOfInts(node), out) ? Ok() : Fails("shapes that do not meet");
+}
+
 std::unique_ptr<Step> StridedCopy(const StepParts& parts, int64_t first, const Strides& strides) {
   const Value input = parts.inputs[0].value, output = parts.output.value;
   const Walk<1> walk(parts.output.shape, {strides});
@@ -58,6 +64,7 @@ std::unique_ptr<Step> StridedCopy(const StepParts& parts, int64_t first, const S
     float* y = run.at(output);
     walk.ForRows(run.threads, [&](int64_t to, const std::array<int64_t, 1>& from, int64_t count, const std::array<int64_t, 1>& step) {
       if (step[0] == 1) std::copy_n(x + from[0], count, y + to);
+      else if (step[0] == 0) std::fill_n(y + to, count, x[from[0]]);
       else
         for (int64_t i = 0; i < count; ++i) y[to + i] = x[from[0] + i * step[0]];
     });
@@ -85,9 +92,14 @@ std::unique_ptr<Step> SliceStep(const StepParts& parts) {
   return StridedCopy(parts, first, strides);
 }
 
+std::unique_ptr<Step> ExpandStep(const StepParts& parts) {
+  return StridedCopy(parts, 0, BroadcastStrides(parts.inputs[0].shape, parts.output.shape));
+}
+
 }  // namespace
 
 const Operator kTranspose{"transpose", {1, 1}, ValueTypes::kTensors, TransposeResult, TransposeStep};
 const Operator kSlice{"slice", {1, 1}, ValueTypes::kTensors, SliceResult, SliceStep};
+const Operator kExpand{"expand", {1, 1}, ValueTypes::kTensors, ExpandResult, ExpandStep};
 
 }  // namespace repfuse

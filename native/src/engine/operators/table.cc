@@ -1,6 +1,6 @@
 // All operators. A new one is a row in a file of this folder, its declaration in operator.h, and its place here.
 #include <algorithm>
-#include <array>
+#include <iterator>
 
 #include "operator.h"
 #include "repfuse/checked.h"
@@ -9,18 +9,21 @@ namespace repfuse {
 
 namespace {
 
-constexpr std::array kOperators = {&kConv,       &kLinear,  &kMaxPool, &kAveragePool,     &kGlobalAveragePool,
-                                   &kGate,       &kFrame,   &kSoftmax, &kSoftmaxOverAxis, &kAdd,
-                                   &kActivation, &kBinary,  &kConcat,  &kResize,          &kDepthToSpace,
-                                   &kFlatten,    &kReshape, &kSqueeze, &kUnsqueeze,       &kConstant,
-                                   &kTranspose,  &kSlice,   &kPad,     &kReduceMean,      &kMatMul,
-                                   &kToTensor,   &kToImages};
+constexpr const Operator* kOperators[] = {&kConv,           &kLinear,      &kMaxPool,    &kAveragePool,     &kGlobalAveragePool,
+                                          &kGate,           &kFrame,       &kSoftmax,    &kSoftmaxOverAxis, &kAdd,
+                                          &kActivation,     &kBinary,      &kConcat,     &kResize,          &kDepthToSpace,
+                                          &kFlatten,        &kReshape,     &kSqueeze,    &kUnsqueeze,       &kConstant,
+                                          &kTranspose,      &kSlice,       &kPad,        &kReduceMean,      &kMatMul,
+                                          &kToTensor,       &kToImages,    &kCumSum,     &kExpand,          &kGather,
+                                          &kGatherElements, &kGatherNd,    &kGridSample, &kRecurrent,       &kScatterElements,
+                                          &kScatterNd,      &kSpaceToDepth};
 
 }  // namespace
 
 const Operator* FindOperator(std::string_view name) {
-  const auto* const found = std::find_if(kOperators.begin(), kOperators.end(), [&](const Operator* op) { return op->name == name; });
-  return found == kOperators.end() ? nullptr : *found;
+  const auto* const found =
+      std::find_if(std::begin(kOperators), std::end(kOperators), [&](const Operator* op) { return op->name == name; });
+  return found == std::end(kOperators) ? nullptr : *found;
 }
 
 bool IsBiasOf(const NetworkNode& node, int64_t channels) {
