@@ -5,14 +5,11 @@ export const REFUSED: Readonly<Record<string, string>> = {
   test_div_int16: 'it divides integers',
   test_div_int32_trunc: 'it divides integers',
   test_div_uint8: 'it divides integers',
-  // Lines and volumes, not images.
-  test_averagepool_1d_default: 'not those of images',
+  // Volumes, not images.
   test_averagepool_3d_dilations_small: 'not those of images',
-  test_maxpool_1d_default: 'not those of images',
   test_maxpool_3d_dilations: 'not those of images',
   test_maxpool_3d_dilations_use_ref_impl: 'not those of images',
   // The same.
-  test_convtranspose_1d: 'does not convolve images',
   test_convtranspose_3d: 'does not convolve images',
   test_gridsample_volumetric_bilinear_align_corners_0: 'expected [N, C, H, W]',
   test_gridsample_volumetric_bilinear_align_corners_1: 'expected [N, C, H, W]',

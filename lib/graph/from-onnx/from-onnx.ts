@@ -10,8 +10,8 @@ import { TENSOR_OPERATORS } from './tensors';
 
 const OPERATORS = new Map(
   Object.entries({
-    ...IMAGE_OPERATORS,
     ...ELEMENTWISE_OPERATORS,
+    ...IMAGE_OPERATORS,
     ...TENSOR_OPERATORS,
     ...INDEXING_OPERATORS,
     ...PRODUCT_OPERATORS,

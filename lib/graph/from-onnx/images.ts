@@ -2,23 +2,24 @@ import { intOf } from '../../onnx/attributes';
 import { readBatchNorm } from '../../onnx/batch-norm';
 import type { Node } from '../../onnx/schema/onnx_pb';
 import { type PoolWindow, readConv, readConvTranspose, readPool, type Window } from '../../onnx/windows';
+import { imageWeight, ofLinesToo } from './lines';
 import { about, type Reader, read, refused, type Take } from './reader';
 
 /** What works on images: convolutions, normalisation, pooling. */
 export const IMAGE_OPERATORS: Readonly<Record<string, Take>> = {
-  Conv(reader, node) {
-    const weight = reader.weight(node, 1);
+  Conv: ofLinesToo((reader, node) => {
+    const weight = imageWeight(reader, node);
     const window = read(node, readConv(node, reader.tensor(weight).shape, sizesOf(reader, node)));
     const bias = reader.optional(node, 2);
     reader.push({ ...about(node, 'conv2d'), weight, bias, ...window, padding: sidesOf(window) });
-  },
-  ConvTranspose(reader, node) {
-    const weight = reader.weight(node, 1);
+  }),
+  ConvTranspose: ofLinesToo((reader, node) => {
+    const weight = imageWeight(reader, node);
     const { shape } = reader.tensor(weight);
     const { outputPadding, ...window } = read(node, readConvTranspose(node, shape, sizesOf(reader, node)));
     const bias = reader.optional(node, 2);
     reader.push({ ...about(node, 'conv_transpose2d'), weight, bias, ...window, output_padding: outputPadding });
-  },
+  }),
   BatchNormalization(reader, node) {
     const { eps } = read(node, readBatchNorm(node));
     const prefix = node.output[0]!;
@@ -44,14 +45,22 @@ export const IMAGE_OPERATORS: Readonly<Record<string, Take>> = {
     reader.push({ id: mean, op: 'global_avg_pool', inputs: [input] });
     if (!keepdims) reader.push({ id: node.output[0]!, op: 'flatten', inputs: [mean] });
   },
-  MaxPool(reader, node) {
-    if ((node.output[1] ?? '') !== '') throw refused(node, 'it tells where its maxima are');
+  MaxPool: ofLinesToo((reader, node) => {
+    if (reader.isRead(node.output[1] ?? '')) throw refused(node, 'it tells where its maxima are');
     reader.push({ ...about(node, 'max_pool2d'), ...poolFields(read(node, readPool(node, sizesOf(reader, node)))) });
-  },
-  AveragePool(reader, node) {
+  }),
+  AveragePool: ofLinesToo((reader, node) => {
     const window = read(node, readPool(node, sizesOf(reader, node)));
     const count_include_pad = window.countIncludePad;
     reader.push({ ...about(node, 'avg_pool2d'), ...poolFields(window), count_include_pad });
+  }),
+  GlobalAveragePool(reader, node) {
+    const rank = reader.rank(node.input[0]!);
+    if (rank === 4) reader.push(about(node, 'global_avg_pool'));
+    else {
+      const axes = Array.from({ length: Math.max(0, rank - 2) }, (_, i) => i + 2);
+      reader.push({ ...about(node, 'reduce_mean'), axes, keepdims: true });
+    }
   },
 };
 
