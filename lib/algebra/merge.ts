@@ -10,60 +10,20 @@ import { padOutput } from './compose';
 import { concatOutputs } from './concat';
 import { identity } from './conv';
 import { appendStages, fromBranch } from './from-branch';
-import { isPracticable, weightElements } from './weight-size';
+import { cheapestPieces } from './partition';
+import {
+  type AffineOp,
+  type FrameOp,
+  hasSides,
+  type JoinOp,
+  type LoneNode,
+  type MapOp,
+  nodesOf,
+  type PendingMap,
+  type StagesOp,
+} from './pending-map';
 
-/** What a node computes, as far as that may be an affine map of one value. Values go by their names. */
-export type AffineOp = MapOp | JoinOp;
-
-/** A node of one input. */
-export type MapOp = StagesOp | FrameOp;
-
-interface StagesOp {
-  readonly kind: 'stages';
-  readonly input: string;
-  /** None: the value itself. */
-  readonly stages: readonly Stage[];
-}
-
-/** Rows and columns around an image, or (negative sides) cut off. */
-interface FrameOp {
-  readonly kind: 'frame';
-  readonly input: string;
-  /** [top, left, bottom, right] */
-  readonly padding: Padding4;
-  /** One value for each channel; zeros where there are none. */
-  readonly fill?: ArrayLike<number> | undefined;
-}
-
-/** A node of several inputs: `first - second` of a difference, one after the other along channels of a concatenation. */
-export interface JoinOp {
-  readonly kind: 'sum' | 'difference' | 'concat';
-  readonly inputs: readonly string[];
-}
-
-/** A value as an affine map of another one, for which the graph's owner has made nothing yet. */
-export interface PendingMap<Node> {
-  readonly value: string;
-  /** The node that makes it. */
-  readonly node: Node;
-  /** The value that it is a map of. */
-  readonly source: string;
-  readonly conv: AffineConv;
-  /** Zeros around the map, for the convolution that may follow. */
-  readonly frame: Padding4;
-  /** Weight elements of the nodes, which are what they cost for each pixel. */
-  readonly cost: number;
-  /** Nodes that it stands for. */
-  readonly size: number;
-  /** The maps that were merged into it by its node: none where it is the node alone. */
-  readonly parts: readonly PendingMap<Node>[];
-}
-
-/** A node that stays as it is. */
-interface LoneNode<Node> {
-  readonly value: string;
-  readonly node: Node;
-}
+export { type AffineOp, type JoinOp, type MapOp, nodesOf, type PendingMap } from './pending-map';
 
 /** A graph whose maps are merged, and what becomes of them. */
 export interface MergeOwner<Node> {
@@ -77,8 +37,10 @@ export interface MergeOwner<Node> {
   readonly grow?: boolean;
   /** Why a description that has just been made is too much: it is asked before it is kept. Default: none is. */
   excess?(conv: AffineConv): string | undefined;
-  /** Why a merge that pays is none that the owner can make. Default: all are. */
-  obstacle?(conv: AffineConv): string | undefined;
+  /** Why a merge is none that the owner can make. Default: all are. It is asked of more than are made. */
+  obstacle?(map: PendingMap<Node>): string | undefined;
+  /** Why the weights of a merge that is to be made are too much: its nodes then stay apart. Default: none are. */
+  beyond?(conv: AffineConv): string | undefined;
   /** Hears of every refusal of the algebra; the node is then left apart from what comes before it, unless this throws. */
   refused?(node: Node, error: RepfuseError, isAlone: boolean): void;
   /** Makes one convolution. Its source is made. */
@@ -96,7 +58,7 @@ const NO_FRAME: Padding4 = [0, 0, 0, 0];
  * Merges affine maps over a graph. Its owner offers node after node, in an order in which they can run. Chains, sums, differences and
  * concatenations of maps of one value, and frames around them, are kept as one unevaluated convolution as long as one node alone reads
  * them. When somebody needs a value itself, it is settled: the owner makes one convolution where that costs no more than the nodes
- * that it stands for, else what `partsOf` says.
+ * that it stands for, else the pieces that cost least (`cheapestPieces`).
  */
 export class Merging<Node> {
   private readonly pending = new Map<string, PendingMap<Node>>();
@@ -133,11 +95,27 @@ export class Merging<Node> {
     if (pending === undefined) return;
     this.pending.delete(value);
     this.channels.set(value, pending.conv.outChannels);
-    const open: (PendingMap<Node> | LoneNode<Node>)[] = [pending];
-    for (let part = open.pop(); part !== undefined; part = open.pop()) {
-      if (!('parts' in part) || part.parts.length === 0) this.owner.makeAlone(part.node);
-      else if (this.isOne(part)) this.owner.makeMerged(part);
-      else open.push(...[...partsOf(part)].reverse());
+    const rules = {
+      grow: this.owner.grow === true,
+      obstacle: (map: PendingMap<Node>) => this.owner.obstacle?.(map),
+      first: (map: PendingMap<Node>, channels: number) => this.tried(() => this.first(map, map.op as MapOp, channels)),
+      extended: (before: PendingMap<Node>, map: PendingMap<Node>) =>
+        this.tried(() => this.extended(before, map, map.op as MapOp)),
+      apart: (node: Node, reason: string) => this.reasons.set(node, reason),
+    };
+    for (const piece of cheapestPieces(pending, rules)) this.make(piece);
+  }
+
+  private make(piece: PendingMap<Node> | LoneNode<Node>): void {
+    if (!('parts' in piece) || piece.parts.length === 0) {
+      this.owner.makeAlone(piece.node);
+      return;
+    }
+    const reason = this.owner.beyond?.(piece.conv);
+    if (reason === undefined) this.owner.makeMerged(piece);
+    else {
+      this.reasons.set(piece.node, reason);
+      for (const node of nodesOf(piece)) this.owner.makeAlone(node);
     }
   }
 
@@ -146,55 +124,18 @@ export class Merging<Node> {
     for (const value of [...this.pending.keys()]) this.settle(value);
   }
 
-  /** Whether a merge is to be one convolution. */
-  private isOne({ node, conv, frame, cost }: PendingMap<Node>): boolean {
-    if (hasSides(frame)) return false;
-    let reason: string | undefined;
-    if (!isPracticable(conv)) reason = 'one convolution would hold hardly anything but zeros, or stride too far';
-    else if (this.owner.grow !== true && weightElements(conv) > cost)
-      reason = 'one convolution would cost more than its parts (ask with `grow`)';
-    else reason = this.owner.obstacle?.(conv);
-    if (reason !== undefined) this.reasons.set(node, reason);
-    return reason === undefined;
-  }
-
   /** The node after what is pending for its input. */
   private after(node: Node, value: string, op: MapOp): PendingMap<Node> | undefined {
     const before = this.extensible(op.input);
-    if (before === undefined) return undefined;
-    const made = op.kind === 'frame' ? this.framed(node, before, op) : this.staged(node, before, op);
-    return made && { ...before, ...made, value, node, size: before.size + 1, parts: [before] };
+    return before && this.exactly(node, false, () => this.extended(before, { node, value }, op));
   }
 
-  private staged(node: Node, before: PendingMap<Node>, { stages }: StagesOp) {
-    if (stages.length === 0) return {};
-    const name = this.owner.nameOf(node);
-    let own = stages;
-    if (hasSides(before.frame)) {
-      // Zeros become padding of the convolution that follows; before anything else they stay what they are.
-      const [first, ...others] = stages;
-      if (first?.kind !== 'conv2d') return undefined;
-      own = [{ ...first, padding: plus(first.padding, before.frame) }, ...others];
-    }
-    return this.exactly(node, false, () => {
-      const conv = appendStages(before.conv, { name, stages: own });
-      return { conv, frame: NO_FRAME, cost: before.cost + elementsOf(stages, before.conv.outChannels) };
-    });
-  }
-
-  /** Rows that are cut off are never computed; zeros wait for a convolution; other values are its own where it makes them of zeros. */
-  private framed(node: Node, { conv, frame, cost }: PendingMap<Node>, { padding, fill }: FrameOp) {
-    const passes = cost + conv.outChannels;
-    if (fill === undefined) {
-      const sides = plus(frame, padding);
-      return this.exactly(node, false, () => ({ conv: cropped(conv, sides), frame: zerosOf(sides), cost: passes }));
-    }
-    if (hasSides(frame)) return undefined;
-    if (!isOwnBorder(conv, fill)) {
-      this.reasons.set(node, 'its frame is not what the convolution before it makes of zeros');
-      return undefined;
-    }
-    return this.exactly(node, false, () => ({ conv: padOutput(conv, padding), cost: passes }));
+  /** A map with a node after it, or why they are none. @throws where it would not be exact */
+  private extended(before: PendingMap<Node>, { node, value }: LoneNode<Node>, op: MapOp): PendingMap<Node> | string {
+    const made = op.kind === 'frame' ? framed(before, op) : staged(before, this.owner.nameOf(node), op);
+    return typeof made === 'string'
+      ? made
+      : { ...before, ...made, value, node, op, size: before.size + 1, parts: [before] };
   }
 
   /** The node as a map of its input, which is made. */
@@ -202,21 +143,29 @@ export class Merging<Node> {
     const { input } = op;
     if (op.kind === 'frame' && op.fill !== undefined) return undefined; // no map without what makes it
     this.settle(input);
-    const name = this.owner.nameOf(node);
-    const stages = op.kind === 'stages' ? op.stages : [];
-    const channels = this.owner.channelsOf(input) ?? this.channels.get(input) ?? inputChannels({ name, stages });
+    const branch = { name: this.owner.nameOf(node), stages: op.kind === 'stages' ? op.stages : [] };
+    const channels = this.owner.channelsOf(input) ?? this.channels.get(input) ?? inputChannels(branch);
     if (channels === undefined) return undefined;
-    const made = this.exactly(node, true, () => {
-      if (op.kind === 'stages') return { conv: fromBranch({ name, stages }, { channels }), frame: NO_FRAME };
-      return { conv: cropped(identity(channels, channels), op.padding), frame: zerosOf(op.padding) };
-    });
-    if (made === undefined) return undefined;
-    const cost = op.kind === 'stages' ? elementsOf(stages, channels) : channels;
-    return { value, node, source: input, ...made, cost, size: 1, parts: [] };
+    return this.exactly(node, true, () => this.first({ node, value }, op, channels));
+  }
+
+  /** A node as a map of its input, of so many channels. @throws where it is none */
+  private first({ node, value }: LoneNode<Node>, op: MapOp, channels: number): PendingMap<Node> | string {
+    const one = { node, value, op, source: op.input, size: 1, parts: [] };
+    if (op.kind === 'frame') {
+      if (op.fill !== undefined) return 'nothing that its frame could be of comes before it';
+      const conv = cropped(identity(channels, channels), op.padding);
+      return { ...one, conv, frame: zerosOf(op.padding), cost: channels, convolutions: 0 };
+    }
+    const { stages } = op;
+    const conv = fromBranch({ name: this.owner.nameOf(node), stages }, { channels });
+    const convolutions = convolutionsOf(stages);
+    return { ...one, conv, frame: NO_FRAME, cost: elementsOf(stages, channels), convolutions };
   }
 
   /** A sum, difference or concatenation of maps of one value, which is a map of itself. */
-  private join(node: Node, value: string, { kind, inputs }: JoinOp): PendingMap<Node> | undefined {
+  private join(node: Node, value: string, op: JoinOp): PendingMap<Node> | undefined {
+    const { kind, inputs } = op;
     const found = new Map<string, PendingMap<Node>>();
     for (const input of inputs) {
       const part = this.extensible(input);
@@ -234,10 +183,12 @@ export class Merging<Node> {
       if (part === undefined ? input !== source : part.source !== source) return undefined;
       convs.push(part?.conv ?? identity(channels, channels));
     }
-    const conv = this.exactly(node, false, () => ({ conv: JOINS[kind](convs) }));
-    if (conv === undefined) return undefined;
     const cost = parts.reduce((sum, part) => sum + part.cost, (inputs.length - parts.length) * channels);
-    return { value, node, source, ...conv, frame: NO_FRAME, cost, size, parts };
+    const convolutions = parts.reduce((sum, part) => sum + part.convolutions, 0);
+    return this.exactly(node, false, () => {
+      const conv = JOINS[kind](convs);
+      return { value, node, op, source, conv, frame: NO_FRAME, cost, size, convolutions, parts };
+    });
   }
 
   /** What is pending for a value that one node reads, and nobody else. */
@@ -247,37 +198,64 @@ export class Merging<Node> {
   }
 
   /** What `make` makes; undefined, and why, where the rewrite would not be exact, or is too much. */
-  private exactly<Made extends { readonly conv: AffineConv }>(
-    node: Node,
-    isAlone: boolean,
-    make: () => Made,
-  ): Made | undefined {
-    let reason: string | undefined;
+  private exactly(node: Node, isAlone: boolean, make: () => PendingMap<Node> | string): PendingMap<Node> | undefined {
+    let made: PendingMap<Node> | string;
     try {
-      const made = make();
-      reason = this.owner.excess?.(made.conv);
-      if (reason === undefined) return made;
+      made = this.afforded(make());
     } catch (error) {
       if (!(error instanceof RepfuseError)) throw error;
       this.owner.refused?.(node, error, isAlone);
-      reason = error.message;
+      made = error.message;
     }
-    this.reasons.set(node, reason);
+    if (typeof made !== 'string') return made;
+    this.reasons.set(node, made);
     return undefined;
+  }
+
+  /** As `exactly`, of one of many ways that are compared: nobody hears why it is none. */
+  private tried(make: () => PendingMap<Node> | string): PendingMap<Node> | undefined {
+    try {
+      const made = this.afforded(make());
+      return typeof made === 'string' ? undefined : made;
+    } catch (error) {
+      if (error instanceof RepfuseError) return undefined;
+      throw error;
+    }
+  }
+
+  private afforded(made: PendingMap<Node> | string): PendingMap<Node> | string {
+    return typeof made === 'string' ? made : (this.owner.excess?.(made.conv) ?? made);
   }
 }
 
-/**
- * What is made in place of a merge that does not become one convolution, in order: the maps that went into it, of each of which the same
- * is asked, and its last node as it stands. A chain whose best part pays is to be cut here: whatever maps lead from its source
- * to its value may be returned.
- */
-export function partsOf<Node>({
-  parts,
-  value,
-  node,
-}: PendingMap<Node>): readonly (PendingMap<Node> | LoneNode<Node>)[] {
-  return [...parts, { value, node }];
+function staged<Node>(before: PendingMap<Node>, name: string, { stages }: StagesOp) {
+  if (stages.length === 0) return {};
+  let own = stages;
+  if (hasSides(before.frame)) {
+    // Zeros become padding of the convolution that follows; before anything else they stay what they are.
+    const [first, ...others] = stages;
+    if (first?.kind !== 'conv2d') return 'zeros stand before it, which only a convolution takes';
+    own = [{ ...first, padding: plus(first.padding, before.frame) }, ...others];
+  }
+  const conv = appendStages(before.conv, { name, stages: own });
+  const cost = before.cost + elementsOf(stages, before.conv.outChannels);
+  return { conv, frame: NO_FRAME, cost, convolutions: before.convolutions + convolutionsOf(stages) };
+}
+
+/** Rows that are cut off are never computed; zeros wait for a convolution; other values are its own where it makes them of zeros. */
+function framed<Node>({ conv, frame, cost }: PendingMap<Node>, { padding, fill }: FrameOp) {
+  const passes = cost + conv.outChannels;
+  if (fill === undefined) {
+    const sides = plus(frame, padding);
+    return { conv: cropped(conv, sides), frame: zerosOf(sides), cost: passes };
+  }
+  if (hasSides(frame)) return 'zeros stand between its frame and what it is a frame of';
+  if (!isOwnBorder(conv, fill)) return 'its frame is not what the convolution before it makes of zeros';
+  return { conv: padOutput(conv, padding), cost: passes };
+}
+
+function convolutionsOf(stages: readonly Stage[]): number {
+  return stages.filter(({ kind }) => kind === 'conv2d').length;
 }
 
 /** Weight elements of stages of so many channels; of those without weights one for each channel, or tap of a window. */
@@ -287,11 +265,6 @@ function elementsOf(stages: readonly Stage[], channels: number): number {
     return stage.kind === 'conv2d' ? [elementCount(stage.weight.shape)] : [];
   });
   return sizes.length > 0 || stages.length === 0 ? sizes.reduce((sum, size) => sum + size, 0) : channels;
-}
-
-/** The nodes of a map, in the order of the graph. */
-export function nodesOf<Node>({ parts, node }: PendingMap<Node>): Node[] {
-  return [...parts.flatMap(nodesOf), node];
 }
 
 const JOINS: Readonly<Record<JoinOp['kind'], (convs: readonly AffineConv[]) => AffineConv>> = {
@@ -325,10 +298,6 @@ function cropped(conv: AffineConv, sides: Padding4): AffineConv {
 
 function zerosOf(sides: Padding4): Padding4 {
   return mapped(sides, (side) => Math.max(side, 0));
-}
-
-function hasSides(padding: Padding4): boolean {
-  return padding.some((side) => side !== 0);
 }
 
 function plus(a: Padding4, b: Padding4): Padding4 {

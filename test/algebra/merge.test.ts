@@ -255,6 +255,50 @@ describe('cost', () => {
     expect(check(nodes).steps).toEqual(['s+a+t', 'b']);
   });
 
+  test('a chain that does not pay as one is cut where it costs least: nothing is left beside a convolution that can take it', () => {
+    const nodes = [
+      map('a', 'x', { ...conv(4, 1, 3), groups: 4 } as Stage),
+      map('s', 'a', scaled()),
+      map('b', 's', conv(4, 4, 1)),
+      map('t', 'b', scaled()),
+      map('c', 't', { ...conv(4, 1, 3), groups: 4 } as Stage),
+      map('u', 'c', scaled()),
+      map('d', 'u', conv(4, 4, 1)),
+      map('v', 'd', scaled()),
+    ];
+    const { steps, reasons } = check(nodes);
+    expect(steps).toEqual(['a+s', 'b+t', 'c+u', 'd+v']);
+    expect([...reasons.keys()].sort()).toEqual(['b', 'c', 'd']);
+  });
+
+  test('what a convolution cannot take goes into the other one', () => {
+    // Zeros around the second: only a scale goes before them, and the first takes both.
+    const shift: Stage = { kind: 'bias', bias: Tensor.f32([2], [1, -1]) };
+    const nodes = [
+      map('a', 'x', conv(2, 4, 1)),
+      map('t', 'a', shift),
+      map('b', 't', conv(4, 2, 3, { padding: 1 })),
+      map('s', 'b', scaled()),
+    ];
+    expect(check(nodes).steps).toEqual(['a+t', 'b+s']);
+    const before = [map('p', 'x', scaled()), map('q', 'p', conv(2, 4, 1)), map('b', 'q', conv(4, 2, 3))];
+    expect(check(before).steps).toEqual(['p+q', 'b']);
+  });
+
+  test('a sum that does not pay as one: what follows it stays, its terms are cut each on its own', () => {
+    const nodes = [
+      map('a', 'x', { ...conv(4, 1, 3, { padding: 1 }), groups: 4 } as Stage),
+      map('r', 'a', scaled()),
+      map('b', 'x', conv(4, 4, 1)),
+      map('s', 'b', scaled()),
+      join('c', 'sum', 'r', 's'),
+      map('t', 'c', conv(4, 4, 1)),
+      map('u', 't', scaled()),
+    ];
+    const { steps } = check(nodes);
+    expect(steps).toEqual(['a+r', 'b+s', 'c', 't+u']);
+  });
+
   test('what does not pay yet may pay with what follows', () => {
     expect(check([...narrow, map('c', 'b', conv(1, 4, 1))]).steps).toEqual(['a+b+c']); // 36 against 84
   });
@@ -262,7 +306,9 @@ describe('cost', () => {
   test('a sum is taken back in the order of its terms', () => {
     const nodes = [...narrow, map('c', 'x', conv(4, 4, 3)), join('d', 'sum', 'b', 'c')];
     expect(check(nodes).steps).toEqual(['a+b+c+d']); // 144 against 224
-    const taken = check(nodes, { obstacle: ({ value }) => (value.chains.length > 1 ? 'it has two ways' : undefined) });
+    const taken = check(nodes, {
+      obstacle: ({ conv: { value } }) => (value.chains.length > 1 ? 'it has two ways' : undefined),
+    });
     expect(taken.steps).toEqual(['a', 'b', 'c', 'd']);
     expect(taken.reasons.get('d')).toBe('it has two ways');
   });

@@ -17,6 +17,8 @@ const TENSORS = {
   v3: tensor(4, 4, 3, 3),
   w1: tensor(4, 4, 1, 1),
   two: tensor(2, 4, 1, 1),
+  wide: tensor(4, 2, 3, 3),
+  half: Tensor.f32([], [0.5]),
   b: tensor(4),
   c: tensor(4, 1, 1),
   s: tensor(4),
@@ -58,21 +60,37 @@ describe('the engine and the ONNX fold merge the same graph into the same convol
       node('Concat', ['a', 'd'], ['y'], { axis: 1 }),
     ],
     'zeros before a convolution': [node('Pad', ['x', 'pads'], ['a']), node('Conv', ['a', 'w3', 'b'], ['y'], SAME)],
-    'arithmetic with constants alone': [node('Sub', ['x', 'c'], ['a']), node('Div', ['a', 'v4'], ['y'])],
+    'what a chain of two that do not pay as one is cut into': [
+      node('Conv', ['x', 'two'], ['a']),
+      node('Mul', ['a', 'half'], ['d']),
+      node('Conv', ['d', 'wide'], ['e'], SAME),
+      bn('e', 'y'),
+    ],
   };
   test.each(Object.entries(cases))('%s', async (_, nodes) => {
     const { graph } = (await foldGraph(given(nodes))).model.proto;
-    expect(graph.node.map(({ opType }) => opType)).toEqual(['Conv']);
-    const [weight, bias] = [1, 2].map((index) => {
-      const name = graph.node[0]!.input[index];
-      return tensorOf(graph.initializer.find((each) => each.name === name)!)!;
-    });
-    const [step, ...others] = program(nodes);
-    expect([step!.kind, others.length]).toEqual(['conv', 0]);
-    const fused = await step!.fuse!({});
-    expect(fused.weight.shape).toEqual(weight!.shape);
-    expect(fused.weight.data).toEqual(weight!.data);
-    expect(fused.bias.data).toEqual(bias!.data);
+    const steps = program(nodes);
+    const count = nodes.filter(({ input }) => input.includes('wide')).length + 1;
+    expect(graph.node.map(({ opType }) => opType)).toEqual(Array(count).fill('Conv'));
+    expect(steps.map(({ kind }) => kind)).toEqual(Array(count).fill('conv'));
+    for (const [i, step] of steps.entries()) {
+      const [weight, bias] = [1, 2].map((index) => {
+        const name = graph.node[i]!.input[index];
+        return tensorOf(graph.initializer.find((each) => each.name === name)!)!;
+      });
+      const fused = await step.fuse!({});
+      expect(fused.weight.shape).toEqual(weight!.shape);
+      expect(fused.weight.data).toEqual(weight!.data);
+      expect(fused.bias.data).toEqual(bias!.data);
+    }
+  });
+
+  test('arithmetic alone is one step of the engine, and stays what it is in a file: a Conv of its own would be slower', async () => {
+    const nodes = [node('Sub', ['x', 'c'], ['a']), node('Div', ['a', 'v4'], ['y'])];
+    const { model: same, report } = await foldGraph(given(nodes));
+    expect(same.proto.graph.node.map(({ opType }) => opType)).toEqual(['Sub', 'Div']);
+    expect(report.kept[0]!.reason).toMatch(/no convolution stands beside it/);
+    expect(program(nodes).map(({ kind }) => kind)).toEqual(['conv']);
   });
 });
 

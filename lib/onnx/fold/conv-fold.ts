@@ -69,7 +69,8 @@ class Folder {
       channelsOf: (value) => analysis.channels.channelsOf(value),
       grow: options.grow === true,
       excess: (conv) => (this.budget.spend(effortOf(conv)) ? undefined : BEYOND_BUDGET),
-      obstacle: (conv) => this.obstacle(conv),
+      obstacle: obstacleTo,
+      beyond: (conv) => this.beyond(conv),
       makeMerged: (map) => this.nodes.push(new Merged(map)),
       makeAlone: (node) => this.keep(node),
     });
@@ -133,8 +134,7 @@ class Folder {
   }
 
   /** Memory for the weight of a map is counted before it is taken: small files describe large kernels, and share weights. */
-  private obstacle(conv: AffineConv): string | undefined {
-    if (conv.padding.some((side) => side < 0)) return 'one convolution would crop its input, which no Conv does';
+  private beyond(conv: AffineConv): string | undefined {
     const isWithin = this.budget.spend((4 * weightElements(conv)) / (this.options.grow === true ? GROWTH : 1));
     return isWithin ? undefined : BEYOND_BUDGET;
   }
@@ -197,6 +197,13 @@ class Merged {
     this.node = map.node;
     this.from = nodesOf(map).map(describeNode);
   }
+}
+
+/** Why a map is no Conv. Arithmetic and pooling are faster as they stand than as a convolution of their own. */
+function obstacleTo({ conv, convolutions }: PendingMap<Node>): string | undefined {
+  if (convolutions === 0) return 'no convolution stands beside it that could take it';
+  if (conv.padding.some((side) => side < 0)) return 'one convolution would crop its input, which no Conv does';
+  return undefined;
 }
 
 /** What asking for growth allows: a 1x1 kernel into a 5x5. */
