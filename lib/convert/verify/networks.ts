@@ -1,11 +1,10 @@
 import { RepfuseError } from '../../errors';
 import { evaluateValues, type Graph, outputsOf, type ReadModel } from '../../graph';
 import { throwIfAborted } from '../../native/call';
-import { seededUniform, uniformValues } from '../../tensor/random';
-import { elementCount, formatShape, Tensor } from '../../tensor/tensor';
+import { formatShape } from '../../tensor/tensor';
 import { type Difference, differenceOf, peakOf } from './difference';
-import { imagesFor } from './onnx';
 import type { NetworkVerification } from './report';
+import { seededInputs } from './seeded-inputs';
 
 /** A network that can be run. */
 export interface RunnableNetwork {
@@ -24,7 +23,7 @@ interface RunOptions {
 const BOUND = 2e-5;
 
 /**
- * Runs two networks operator by operator on the same seeded images, and compares their outputs in their order.
+ * Runs two networks operator by operator on the same seeded inputs, and compares their outputs in their order.
  *
  * @returns the worst output; `problem` where they cannot be compared
  */
@@ -34,10 +33,10 @@ export async function compareNetworks(
   { tolerance: bound = BOUND, seed = 1, threads, signal }: RunOptions,
 ): Promise<NetworkVerification> {
   const unknown = { equal: false, maxAbsolute: Number.POSITIVE_INFINITY, relative: Number.POSITIVE_INFINITY, bound };
-  const known = [second, first].find(({ graph }) => graph.inputShape !== undefined) ?? second;
+  const known =
+    [second, first].find(({ graph }) => graph.inputShape !== undefined || graph.inputs !== undefined) ?? second;
   try {
-    const shape = imagesFor(known);
-    const input = Tensor.f32(shape, uniformValues(seededUniform(seed), elementCount(shape), -1, 1));
+    const input = seededInputs(known, seed);
     const [want, have] = [outputsOf(first.graph), outputsOf(second.graph)];
     if (want.length !== have.length)
       return { ...unknown, problem: `the networks have ${want.length} and ${have.length} outputs` };

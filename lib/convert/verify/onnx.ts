@@ -1,14 +1,14 @@
 import type { Source } from '../../checkpoint/files/source';
 import { Engine } from '../../engine';
-import { channelCounts } from '../../engine/channels';
 import { RepfuseError } from '../../errors';
-import { evaluateValues, inferShapes, outputsOf, type ReadModel, readOnnxModel } from '../../graph';
+import { evaluateValues, outputsOf, type ReadModel, readOnnxModel } from '../../graph';
 import type { FoldedRegion, FoldOptions } from '../../onnx';
 import { toFloat32 } from '../../tensor/half';
-import { seededUniform, uniformValues } from '../../tensor/random';
-import { elementCount, Tensor } from '../../tensor/tensor';
+import { seededUniform } from '../../tensor/random';
+import { Tensor } from '../../tensor/tensor';
 import { differenceOf, peakOf } from './difference';
 import type { OnnxValueCheck, OnnxVerification } from './report';
+import { seededInputs } from './seeded-inputs';
 
 export interface VerifyOnnxOptions extends Pick<FoldOptions, 'threads' | 'signal'> {
   /** One bound for all values, in place of their own. */
@@ -24,12 +24,9 @@ export interface VerifyOnnxOptions extends Pick<FoldOptions, 'threads' | 'signal
 const BOUND = 2e-5;
 /** Where values cancel: of what the given model's own outputs move when its weights do by a unit in the last place. */
 const NOISE = 16;
-const IMAGES = 2;
-/** Height and width where the model leaves them open. */
-const SIZE = 64;
 
 /**
- * Compares every folded region with the operators that it stands for, alone, on seeded images; and the whole models, the given one operator by
+ * Compares every folded region with the operators that it stands for, alone, on seeded inputs; and the whole models, the given one operator by
  * operator, which shares nothing with what folds and compiles. Where the given model cannot be run, `notRun` says why, and the regions decide:
  * that every other node is the given one is checked too.
  *
@@ -85,20 +82,20 @@ async function compareWhole(
 ): Promise<Whole> {
   let before: ReadModel;
   let outputs: readonly string[];
-  let input: Tensor;
+  let input: ReadonlyMap<string, Tensor>;
   let reference: ReadonlyMap<string, Tensor>;
   try {
     before = await readOnnxModel(given, { signal });
     outputs = outputsOf(before.graph);
-    const shape = imagesFor(before);
-    input = Tensor.f32(shape, uniformValues(seededUniform(seed), elementCount(shape), -1, 1));
+    input = seededInputs(before, seed);
     reference = await evaluateValues(before.graph, before.tensors, input, outputs, { threads, signal });
   } catch (error) {
     if (!(error instanceof RepfuseError) || error.code !== 'ERR_REPFUSE_GRAPH') throw error;
     return { input: [], notRun: error.message, checks: [] };
   }
   const run = async ({ graph, tensors }: ReadModel) => {
-    await using engine = await Engine.create({ graph, tensors }, { threads, signal });
+    const { outputTypes: _, ...inFloat32 } = graph;
+    await using engine = await Engine.create({ graph: inFloat32, tensors }, { threads, signal });
     return engine.runAll(input, { signal });
   };
   const after = await readOnnxModel(folded, { signal });
@@ -118,7 +115,7 @@ async function compareWhole(
     const bound = Math.max(BOUND, Number.isFinite(noise) ? NOISE * noise : 0);
     return { value, of: 'output', given: first, folded: second, bound, equal: second <= bound };
   });
-  return { input: input.shape, notRun: null, checks };
+  return { input: [...input.values()][0]!.shape, notRun: null, checks };
 }
 
 /** Each element by half a unit in the last place on average. */
@@ -130,15 +127,4 @@ function movedByRounding(tensors: ReadModel['tensors']): ReadModel['tensors'] {
       toFloat32(tensor).map((value) => value * (1 + (uniform() - 0.5) * 2 ** -22)),
     );
   return new Map([...tensors].map(([key, tensor]) => [key, move(tensor)]));
-}
-
-/** Two images, or one where the model takes no more. */
-export function imagesFor({ graph, tensors }: Pick<ReadModel, 'graph' | 'tensors'>): readonly number[] {
-  const image = graph.inputShape ?? [channelCounts(graph, tensors).get(graph.input)!, SIZE, SIZE];
-  try {
-    inferShapes(graph, [IMAGES, ...image], tensors);
-    return [IMAGES, ...image];
-  } catch {
-    return [1, ...image]; // if that does not fit either, the run says why
-  }
 }

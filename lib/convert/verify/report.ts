@@ -23,7 +23,7 @@ export interface OnnxValueCheck {
 }
 
 export interface OnnxVerification {
-  /** [N, C, H, W] of the seeded images; none where the whole models were not run. */
+  /** Shape of the seeded input, of several the first; none where the whole models were not run. */
   readonly input: readonly number[];
   /** Why the whole models were not run: then only their regions were. */
   readonly notRun: string | null;

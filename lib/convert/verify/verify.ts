@@ -6,17 +6,17 @@ import type { Checkpoint } from '../../checkpoint/state-dict';
 import { torchName } from '../../checkpoint/torch/torch-pickle';
 import { canHold } from '../../checkpoint/write-checkpoint';
 import type { DetectedBlock } from '../../families';
-import { evaluateAsync, type Graph, readGraphMetadata, readOnnxModel } from '../../graph';
+import { evaluateValues, type Graph, readGraphMetadata, readOnnxModel } from '../../graph';
 import { throwIfAborted } from '../../native/call';
 import { GRAPH_OPTIONS, graphFor } from '../../nets/graph-for';
-import { seededUniform, uniformValues } from '../../tensor/random';
-import { elementCount, formatShape, Tensor } from '../../tensor/tensor';
+import { formatShape } from '../../tensor/tensor';
 import { checkFindOptions, FIND_OPTIONS, findBlocks } from '../find-blocks';
 import { type VerifiedModel, verifyCheckpointModel } from './checkpoint-model';
 import { compareOtherTensors } from './compare-tensors';
 import { differenceOf, peakOf } from './difference';
 import { verifyModels } from './models';
 import type { NetworkVerification, VerifyOptions, VerifyReport } from './report';
+import { seededInputs } from './seeded-inputs';
 import { type BlockVerification, problemOf, verifyBlock } from './verify-block';
 
 /**
@@ -121,20 +121,20 @@ async function verifyNetwork(
   notes: string[],
 ): Promise<NetworkVerification | null> {
   const second = readGraphMetadata(b.metadata);
-  const inputShape = second?.inputShape ?? first?.inputShape;
   if (first === undefined && second === undefined) return null;
-  if (first === undefined || second === undefined || inputShape === undefined) {
+  const known = [second, first].find((graph) => graph?.inputShape !== undefined || graph?.inputs !== undefined);
+  if (first === undefined || second === undefined || known === undefined) {
     const lacking =
-      inputShape === undefined ? 'no graph has an inputShape' : `the ${first ? 'second' : 'first'} file has no graph`;
+      known === undefined ? 'no graph has an inputShape' : `the ${first ? 'second' : 'first'} file has no graph`;
     notes.push(`not compared end to end: ${lacking}`);
     return null;
   }
-  const shape = [2, ...inputShape];
   const unknown = { equal: false, maxAbsolute: Number.POSITIVE_INFINITY, relative: Number.POSITIVE_INFINITY, bound };
-  const input = Tensor.f32(shape, uniformValues(seededUniform(seed), elementCount(shape), -1, 1));
   try {
-    const expected = await evaluateAsync(first, a.tensors, input, { threads, signal });
-    const got = await evaluateAsync(second, b.tensors, input, { threads, signal });
+    const input = seededInputs({ graph: known, tensors: known === second ? b.tensors : a.tensors }, seed);
+    const outputOf = async (graph: Graph, { tensors }: Checkpoint) =>
+      (await evaluateValues(graph, tensors, input, [graph.output], { threads, signal })).get(graph.output)!;
+    const [expected, got] = [await outputOf(first, a), await outputOf(second, b)];
     if (formatShape(expected.shape) !== formatShape(got.shape)) {
       const problem = `the outputs are ${formatShape(expected.shape)} and ${formatShape(got.shape)}`;
       return { ...unknown, problem };
