@@ -5,9 +5,11 @@ import { RepfuseError } from '../errors';
 import { type Graph, normalizeInput } from '../graph';
 import { softmaxAsync } from '../ops';
 import { printable } from '../printable';
-import { formatShape, type Tensor } from '../tensor/tensor';
+import { DTYPES } from '../tensor/dtype';
+import { floatValues } from '../tensor/half';
+import { formatShape, Tensor } from '../tensor/tensor';
 import { addGraphFlags, type GraphFlags, graphOptions } from './graph-flags';
-import { readImages } from './images';
+import { readInputs } from './images';
 import { positiveInteger, precisionOption } from './options';
 import type { Session } from './session';
 import { formatTable } from './table';
@@ -33,10 +35,13 @@ interface Guess {
 
 export function runCommand(session: Session): Command {
   const command = new Command('run')
-    .description('Run a model file (safetensors with its graph, or ONNX) on a batch of images.')
+    .description('Run a model file (safetensors with its graph, or ONNX) on a batch of images, or on what it takes.')
     .argument('<model>', 'model file, as convert --graph writes it, or a checkpoint and its --arch');
   return addGraphFlags(command, 'where the file holds none')
-    .requiredOption('--input <file>', 'images [N, C, H, W]: .npy, or safetensors')
+    .requiredOption(
+      '--input <file>',
+      'images [N, C, H, W], or what the network takes: .npy; safetensors or .npz, of several inputs by their names',
+    )
     .option('--tensor <name>', 'which tensor of a safetensors input (default: the only one, or "input")')
     .option(
       '--output <file>',
@@ -60,13 +65,13 @@ export function runCommand(session: Session): Command {
         const { signal } = session;
         const format = flags.output === undefined ? undefined : formatOfTensors(flags.output);
         const { graph, tensors } = await readModel(model, { ...(await graphOptions(flags)), signal });
-        const images = await readImages(flags.input, flags.tensor);
-        const input = flags.raw === true ? images : normalizeInput(graph, images);
+        const given = await readInputs(graph, flags.input, flags.tensor);
+        const input = flags.raw !== true && given instanceof Tensor ? normalizeInput(graph, given) : given;
         await using engine = await Engine.create(
           { graph, tensors },
           { precision: flags.precision, threads: flags.threads, signal },
         );
-        const outputs = await engine.runAll(input, { signal });
+        const outputs = await engine.runAll<Tensor>(input, { signal });
         const named = graph.outputs === undefined ? new Map([['output', [...outputs.values()][0]!]]) : outputs;
         if (format !== undefined) await writeStateDict(flags.output!, format, named, { force: flags.force, signal });
         if (graph.outputs === undefined) await showOutput(session, named.get('output')!, graph, flags.top);
@@ -95,14 +100,16 @@ async function showOutput(session: Session, output: Tensor, graph: Graph, top: n
   else session.result(classes === null ? `output ${formatShape(output.shape)}` : formatClasses(printable(classes)));
 }
 
-function valuesOf([name, { shape, data }]: readonly [string, Tensor]) {
-  return [name, { shape, data: [...(data as Float32Array)] }] as const;
+function valuesOf([name, tensor]: readonly [string, Tensor]) {
+  const { dtype, shape, data } = tensor;
+  const values = DTYPES[dtype].floating ? floatValues(tensor) : (data as ArrayLike<number | bigint>);
+  return [name, { shape, data: Array.from(values, Number) }] as const;
 }
 
 /** The `top` most likely classes of each image, for a classifier [N, classes]; null for any other network. */
 async function guess(output: Tensor, graph: Graph, top: number): Promise<Guess[][] | null> {
   const [count, classes] = output.shape as [number, number];
-  if (output.shape.length !== 2) return null;
+  if (output.shape.length !== 2 || output.dtype !== 'F32') return null;
   const isProbability = graph.nodes.find(({ id }) => id === graph.output)?.op === 'softmax';
   const data = (isProbability ? output : await softmaxAsync(output)).data as Float32Array;
   return Array.from({ length: count }, (_, image) =>
