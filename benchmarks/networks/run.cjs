@@ -73,26 +73,28 @@ function placePublished({ id, source, from, file, sizes = {} }) {
   execFileSync(PYTHON, facts, { timeout: MINUTES * 60_000, stdio: ['ignore', 'ignore', 'pipe'] });
 }
 
-/** The last line that a process prints, as JSON, or how it ended. */
-function answerOf(command, args) {
-  const { stdout, stderr, status, signal, error } = spawnSync(command, args, {
-    encoding: 'utf8',
-    timeout: MINUTES * 60_000,
-  });
-  if (status === 0) return JSON.parse(stdout.trim().split('\n').at(-1));
-  if (error?.code === 'ETIMEDOUT') return { problem: `not within ${MINUTES} minutes` };
-  return {
-    problem: `the process ended (${signal ?? status ?? error?.code}) ${stderr.trim().split('\n').at(-1).slice(0, 200)}`,
-  };
+/** The lines that a process prints, as JSON, or how it ended. */
+function answersOf(command, args) {
+  const options = { encoding: 'utf8', timeout: MINUTES * 60_000 };
+  const { stdout, stderr, status, signal, error } = spawnSync(command, args, options);
+  if (status === 0)
+    return stdout
+      .trim()
+      .split('\n')
+      .map((text) => JSON.parse(text));
+  if (error?.code === 'ETIMEDOUT') return [{ problem: `not within ${MINUTES} minutes` }];
+  const words = stderr.trim().split('\n').at(-1).slice(0, 200);
+  return [{ problem: `the process ended (${signal ?? status ?? error?.code}) ${words}` }];
 }
 
-function measure(row) {
-  const [onnx, npz, folded] = [fileOf(row.id, 'onnx'), fileOf(row.id, 'npz'), fileOf(row.id, 'folded.onnx')];
+function measure({ id }) {
+  const [onnx, npz, folded] = [fileOf(id, 'onnx'), fileOf(id, 'npz'), fileOf(id, 'folded.onnx')];
   rmSync(folded, { force: true });
-  const measured = answerOf(process.execPath, [join(__dirname, 'measure.cjs'), onnx, npz, folded]);
-  const count = (file) => answerOf(PYTHON, [join(__dirname, 'onnx_facts.py'), 'count', file]);
+  const [measured] = answersOf(process.execPath, [join(__dirname, 'measure.cjs'), onnx, npz, folded]);
+  const files = existsSync(folded) ? [onnx, folded] : [onnx];
+  const [given, left = null] = answersOf(PYTHON, [join(__dirname, 'onnx_facts.py'), 'count', ...files]);
   const result = measured.problem === undefined ? measured : { engine: measured };
-  return { given: count(onnx), folded: existsSync(folded) ? count(folded) : null, ...result };
+  return { given, folded: left, ...result };
 }
 
 /** What is wrong with a network, if anything is. */
