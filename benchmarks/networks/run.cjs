@@ -2,13 +2,15 @@
 // onnxruntime-node, and prints a table; without names it also writes ../results/networks.json, from which scripts/write-networks.mjs makes the table
 // of docs/onnx.md. Needs `npm run bench:baselines` once, and a Python with torch, timm, onnx and onnxscript in REPFUSE_REFERENCE_PYTHON.
 // Files are kept in REPFUSE_NETWORKS (else a folder of the temporary one) and made when they are not there; repositories' files are put there by hand.
-const { execFileSync, spawn, spawnSync } = require('node:child_process');
+const { execFile, execFileSync, spawn } = require('node:child_process');
 const { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } = require('node:fs');
-const { tmpdir } = require('node:os');
+const { cpus, tmpdir } = require('node:os');
 const { join } = require('node:path');
 const { createInterface } = require('node:readline');
+const { promisify } = require('node:util');
 const { describeMachine } = require('../machine.cjs');
 const { expectBaselines } = require('../models/model-files.cjs');
+const execute = promisify(execFile);
 const NETWORKS = require('./networks.json');
 
 const PYTHON = process.env.REPFUSE_REFERENCE_PYTHON ?? 'python3';
@@ -74,25 +76,25 @@ function placePublished({ id, source, from, file, sizes = {} }) {
 }
 
 /** The lines that a process prints, as JSON, or how it ended. */
-function answersOf(command, args) {
-  const options = { encoding: 'utf8', timeout: MINUTES * 60_000 };
-  const { stdout, stderr, status, signal, error } = spawnSync(command, args, options);
-  if (status === 0)
+async function answersOf(command, args) {
+  try {
+    const { stdout } = await execute(command, args, { encoding: 'utf8', timeout: MINUTES * 60_000 });
     return stdout
       .trim()
       .split('\n')
       .map((text) => JSON.parse(text));
-  if (error?.code === 'ETIMEDOUT') return [{ problem: `not within ${MINUTES} minutes` }];
-  const words = stderr.trim().split('\n').at(-1).slice(0, 200);
-  return [{ problem: `the process ended (${signal ?? status ?? error?.code}) ${words}` }];
+  } catch ({ killed, signal, code, stderr = '' }) {
+    if (killed) return [{ problem: `not within ${MINUTES} minutes` }];
+    return [{ problem: `the process ended (${signal ?? code}) ${stderr.trim().split('\n').at(-1).slice(0, 200)}` }];
+  }
 }
 
-function measure({ id }) {
+async function measure({ id }) {
   const [onnx, npz, folded] = [fileOf(id, 'onnx'), fileOf(id, 'npz'), fileOf(id, 'folded.onnx')];
   rmSync(folded, { force: true });
-  const [measured] = answersOf(process.execPath, [join(__dirname, 'measure.cjs'), onnx, npz, folded]);
+  const [measured] = await answersOf(process.execPath, [join(__dirname, 'measure.cjs'), onnx, npz, folded]);
   const files = existsSync(folded) ? [onnx, folded] : [onnx];
-  const [given, left = null] = answersOf(PYTHON, [join(__dirname, 'onnx_facts.py'), 'count', ...files]);
+  const [given, left = null] = await answersOf(PYTHON, [join(__dirname, 'onnx_facts.py'), 'count', ...files]);
   const result = measured.problem === undefined ? measured : { engine: measured };
   return { given, folded: left, ...result };
 }
@@ -120,6 +122,18 @@ function line({ id, verdict, given, folded, engine, onnxruntime }) {
   return `${id.padEnd(40)} ${left.padStart(8)} ${convolutions.padStart(11)} ${errors}  ${verdict ?? 'runs'}`;
 }
 
+/** What was measured, or why there was nothing to measure. */
+async function measureOrTell(row, problem) {
+  try {
+    if (row.exporter === undefined) placePublished(row);
+    else if (!isThere(row)) throw new Error(problem ?? 'its export is not there');
+    return await measure(row);
+  } catch (error) {
+    const told = String(error.stderr ?? '').trim() || error.message;
+    return { notMade: told.split('\n').at(-1).slice(0, 200) };
+  }
+}
+
 async function main(names) {
   expectBaselines();
   mkdirSync(FOLDER, { recursive: true });
@@ -129,21 +143,18 @@ async function main(names) {
   const problems = await exportAll(rows, console.log);
   console.log(`${'network'.padEnd(40)} BN left*  Conv before, after   error  onnxruntime's`);
   const results = [];
-  for (const row of rows) {
-    let measured;
-    try {
-      const problem = problems.get(row.id) ?? problems.get('python');
-      if (row.exporter === undefined) placePublished(row);
-      else if (!isThere(row)) throw new Error(problem ?? 'its export is not there');
-      measured = measure(row);
-    } catch (error) {
-      const told = String(error.stderr ?? '').trim() || error.message;
-      measured = { notMade: told.split('\n').at(-1).slice(0, 200) };
+  const open = [...rows.entries()];
+  // Nothing is timed: as many at once as there are CPUs.
+  const workers = cpus().map(async () => {
+    for (let next = open.shift(); next !== undefined; next = open.shift()) {
+      const [i, row] = next;
+      const measured = await measureOrTell(row, problems.get(row.id) ?? problems.get('python'));
+      const verdict = measured.notMade === undefined ? verdictOf(measured) : `not made: ${measured.notMade}`;
+      results[i] = { ...row, ...measured, verdict };
+      console.log(line(results[i]));
     }
-    const verdict = measured.notMade === undefined ? verdictOf(measured) : `not made: ${measured.notMade}`;
-    results.push({ ...row, ...measured, verdict });
-    console.log(line(results.at(-1)));
-  }
+  });
+  await Promise.all(workers);
   const made = results.filter(({ notMade }) => notMade === undefined);
   const right = made.filter(({ verdict }) => verdict === null).length;
   console.log(
