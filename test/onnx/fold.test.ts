@@ -158,6 +158,24 @@ describe('what becomes one Conv', () => {
   });
 });
 
+test('BatchNormalization behind a concatenation of convolutions of unlike sources: each takes its own channels', async () => {
+  const tensors = { w3: tensor(5, 4, 3, 3), w1: tensor(2, 4, 1, 1), ...batchNorm('p', 7) };
+  const nodes = (second: string) => [
+    node('Relu', ['x'], ['r']),
+    node('Conv', ['r', 'w3'], ['a'], SAME),
+    node('Conv', ['x', 'w1'], ['b']),
+    node('Concat', ['a', second], ['c'], { axis: 1 }),
+    bn('p', 'c', 'y'),
+    node('Relu', ['b'], ['z']),
+  ];
+  const apart = model(nodes('b').slice(0, 5), tensors, { inputs: IMAGE, outputs: ['y'] });
+  const { model: folded, report } = await fold(apart);
+  expect(operators(folded)).toEqual(['Relu', 'Conv', 'Conv', 'Concat']);
+  expect(report.folded.map(({ from }) => from.length)).toEqual([2, 2]);
+  const shared = model(nodes('b'), tensors, { inputs: IMAGE, outputs: ['y', 'z'] });
+  expect((await foldGraph(shared)).model).toBe(shared);
+});
+
 test('BatchNormalization after MatMul, with and without a bias between: they become Gemm', async () => {
   const tensors = { w: tensor(4, 5), c: tensor(5), v: tensor(5, 3), ...batchNorm('p', 5), ...batchNorm('q', 3) };
   const given = model(

@@ -7,7 +7,7 @@ import { throwIfAborted } from '../../native/call';
 import { FixedConstants, type FoldOptions, type OnnxModel } from '../../onnx';
 import { type Analysis, analyse } from '../../onnx/analysis';
 import { describeNode, intOf, intsOf } from '../../onnx/attributes';
-import { reassociateSums } from '../../onnx/fold/reassociate';
+import { arrange } from '../../onnx/fold/arrange';
 import { changed } from '../../onnx/messages';
 import { GraphSchema, type Node, NodeSchema, TensorSchema, ValueInfoSchema } from '../../onnx/schema/onnx_pb';
 import { valuesRead } from '../../onnx/wiring';
@@ -45,9 +45,8 @@ export async function compareRegions(
 ): Promise<RegionChecks> {
   const fixed = new FixedConstants(given.proto.graph);
   await fixed.prepare(signal);
-  const analysis = analyse(given, fixed);
-  const arranged = reassociateSums(given, analysis.wiring, analysis.known);
-  const first = new Part(arranged, arranged === given ? analysis : analyse(arranged, fixed));
+  const arranged = arrange(given, fixed);
+  const first = new Part(arranged.model, arranged.analysis);
   const second = new Part(folded, analyse(folded));
   const checks: OnnxValueCheck[] = [];
   const unexplained: string[] = [];

@@ -5,7 +5,7 @@ import { effortOf, weightElements } from '../../algebra/weight-size';
 import { eventLoopPause } from '../../native/event-loop';
 import type { Tensor } from '../../tensor/tensor';
 import { affineStep } from '../affine';
-import { type Analysis, analyse } from '../analysis';
+import type { Analysis } from '../analysis';
 import { describeNode, intAttribute, intOf, intsAttribute, isOfOnnx } from '../attributes';
 import type { Budget } from '../evaluation/budget';
 import type { FixedConstants } from '../fixed-constants';
@@ -14,16 +14,15 @@ import type { OnnxModel } from '../model';
 import { type Graph, type Node, NodeSchema } from '../schema/onnx_pb';
 import { protoOf } from '../values';
 import { FreshNames, valuesRead } from '../wiring';
+import { arrange } from './arrange';
 import { type Border, findBorders } from './borders';
 import { fuseWeights } from './fuse-weights';
-import { isSumOfValues, reassociateSums } from './reassociate';
+import { isSumOfValues } from './reassociate';
 import type { Folded, FoldedRegion, FoldOptions } from './report';
 
 /** Chains, sums and concatenations of affine maps of one image, as convolutions. @throws as `foldGraph` */
 export async function foldConvolutions(model: OnnxModel, fixed: FixedConstants, options: FoldOptions): Promise<Folded> {
-  const given = analyse(model, fixed);
-  const arranged = reassociateSums(model, given.wiring, given.known);
-  const analysis = arranged === model ? given : analyse(arranged, fixed);
+  const { model: arranged, analysis } = arrange(model, fixed);
   let borders = findBorders(arranged.proto.graph, analysis);
   const left = new Map<Node, string>();
   const pause = eventLoopPause(options.signal);
