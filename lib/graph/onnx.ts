@@ -18,7 +18,7 @@ const { force, durable, signal } = WRITE_OPTIONS;
 const OPTIONS = membersOf<ExportOnnxOptions>()({ force, durable, signal, opset: optional(integer(14, 28)) });
 
 /**
- * Writes a network as an ONNX model that other runtimes read: one image batch in, of any size N, float32. Weights of half types are widened.
+ * Writes a network as an ONNX model that other runtimes read: its inputs as they are, of one image batch any size N, float32. Weights of half types are widened.
  *
  * @throws ERR_REPFUSE_GRAPH where the graph does not tell its input's size; ERR_REPFUSE_INVALID_ARGUMENT; as `writeOnnx`
  */

@@ -12,10 +12,11 @@ import {
   type Tensor as TensorProto,
   ValueInfoSchema,
 } from '../onnx/schema/onnx_pb';
-import { protoOf } from '../onnx/values';
+import { onnxTypeOf, protoOf } from '../onnx/values';
+import type { ComputedDType } from '../tensor/dtype';
 import { toFloat32 } from '../tensor/half';
 import { Tensor } from '../tensor/tensor';
-import { type Graph, type GraphNode, outputsOf } from './graph';
+import { type Graph, type GraphNode, inputsOf, outputsOf } from './graph';
 import { operatorOf } from './operators';
 import { nodeError, type OnnxContext, type OnnxNode, type OnnxTwin, Unwritable } from './operators/operator';
 import { inferShapes } from './shapes';
@@ -31,15 +32,16 @@ export function toOnnx(graph: Graph, tensors: ReadonlyMap<string, Tensor>, opset
       `Expected an integer from ${OLDEST_OPSET} to ${NEWEST_OPSET} for opset but received ${opset}`,
     );
   }
-  if (graph.inputShape === undefined)
+  if (graph.inputShape === undefined && graph.inputs === undefined)
     throw new RepfuseError(
       'ERR_REPFUSE_GRAPH',
       'Expected inputShape in a graph that is written as ONNX but found none',
     );
-  const one = inferShapes(graph, [1, ...graph.inputShape], tensors);
-  const two = inferShapes(graph, [2, ...graph.inputShape], tensors);
+  const one = inferShapes(graph, sampleShapes(graph, 1), tensors);
+  const two = inferShapes(graph, sampleShapes(graph, 2), tensors);
   const writer = new Writer(tensors, opset);
-  for (const node of graph.nodes) writer.write(node);
+  for (const { id, type = 'F32' } of inputsOf(graph)) writer.castInput(id, type);
+  for (const node of graph.nodes) writer.write(node, graph.outputTypes);
   const proto = create(ModelSchema, {
     irVersion: IR_OF_OPSET.find(([first]) => opset >= first)![1],
     producerName: 'repfuse',
@@ -48,8 +50,11 @@ export function toOnnx(graph: Graph, tensors: ReadonlyMap<string, Tensor>, opset
       name: 'network',
       node: writer.nodes,
       initializer: [...writer.initializers.values()],
-      input: [valueInfo(graph.input, ['N', ...graph.inputShape])],
-      output: outputsOf(graph).map((id) => valueInfo(id, sizesOf(one.get(id)!, two.get(id)!))),
+      input: inputsOf(graph).map(({ id, shape, type }) => valueInfo(id, shape, type)),
+      output: outputsOf(graph).map((id) => {
+        const [first, second] = [one.get(id), two.get(id)];
+        return valueInfo(id, first && second && sizesOf(first, second), graph.outputTypes?.[id]);
+      }),
     }),
   });
   return { proto: proto as OnnxModel['proto'], opset };
@@ -72,18 +77,36 @@ function sizesOf(one: readonly number[], two: readonly number[]): (number | stri
   return one.map((size, axis) => (two[axis] === size ? size : size === 1 && two[axis] === 2 ? 'N' : null));
 }
 
-function valueInfo(name: string, sizes: readonly (number | string | null)[]) {
+/** Shapes of the inputs with sizes for those that are open: `count` images, and multiples of it in their place for others. */
+function sampleShapes(graph: Graph, count: number): ReadonlyMap<string, readonly number[]> {
+  const open = new Map<string, number>();
+  const shapes = inputsOf(graph).map(({ id, shape }) => {
+    const known = shape.map((size, axis) => {
+      if (typeof size === 'number') return size;
+      if (!open.has(size)) open.set(size, axis === 0 ? count : 64 * (count + open.size));
+      return open.get(size)!;
+    });
+    return [id, known] as const;
+  });
+  return new Map(shapes);
+}
+
+function valueInfo(name: string, sizes: readonly (number | string | null)[] | undefined, type: ComputedDType = 'F32') {
+  const elemType = onnxTypeOf(type);
+  if (sizes === undefined) return create(ValueInfoSchema, { name, type: { tensorType: { elemType } } });
   const dim = sizes.map((size) => {
     if (size === null) return {};
     if (typeof size === 'string') return { value: { case: 'dimParam' as const, value: size } };
     return { value: { case: 'dimValue' as const, value: BigInt(size) } };
   });
-  return create(ValueInfoSchema, { name, type: { tensorType: { elemType: 1, shape: { dim } } } });
+  return create(ValueInfoSchema, { name, type: { tensorType: { elemType, shape: { dim } } } });
 }
 
 class Writer {
   readonly nodes: Node[] = [];
   readonly initializers = new Map<string, TensorProto>();
+  /** Of values that have another name than their id. */
+  private readonly names = new Map<string, string>();
   private readonly context: OnnxContext;
 
   constructor(
@@ -93,10 +116,29 @@ class Writer {
     this.context = { opset, weight: this.float32, shapeOf: (key) => tensors.get(key)!.shape };
   }
 
+  /** An input becomes float32, as all that a graph computes with. */
+  castInput(id: string, type: ComputedDType): void {
+    if (type === 'F32') return;
+    this.names.set(id, `${id}.float32`);
+    this.cast(id, `${id}.float32`, 'F32');
+  }
+
+  private cast(input: string, result: string, type: ComputedDType): void {
+    const attribute = [intAttribute('to', onnxTypeOf(type))];
+    this.nodes.push(create(NodeSchema, { opType: 'Cast', name: result, input: [input], output: [result], attribute }));
+  }
+
   /** @throws ERR_REPFUSE_GRAPH for what ONNX cannot say */
-  write(node: GraphNode): void {
+  write(node: GraphNode, outputTypes: Graph['outputTypes'] = {}): void {
+    const type = Object.hasOwn(outputTypes, node.id) ? outputTypes[node.id]! : 'F32';
+    if (type !== 'F32') this.names.set(node.id, `${node.id}.float32`);
+    this.writeNode(node, this.names.get(node.id) ?? node.id);
+    if (type !== 'F32') this.cast(`${node.id}.float32`, node.id, type);
+  }
+
+  private writeNode(node: GraphNode, id: string): void {
     for (const { opType, inputs, attributes = {}, part } of this.asOnnx(node)) {
-      const result = part === undefined ? node.id : `${node.id}.${part}`;
+      const result = part === undefined ? id : `${id}.${part}`;
       const names = inputs.map((input, i) => this.name(input, result, i));
       if (names[0] === result) continue; // an initializer is a value by its own name
       const attribute = Object.entries(attributes).map(([name, value]) => attributeOf(name, value));
@@ -117,7 +159,7 @@ class Writer {
 
   /** The name of an input, which becomes an initializer where it is a tensor. */
   private name(input: OnnxNode['inputs'][number], result: string, index: number): string {
-    if (input === null || typeof input === 'string') return input ?? '';
+    if (input === null || typeof input === 'string') return this.names.get(input ?? '') ?? input ?? '';
     if ('key' in input) return this.tensor(input.key, this.float32(input.key));
     if (input instanceof Tensor) return this.tensor(`${result}.input${index}`, input);
     return this.tensor(`${result}.${input.name}`, input.tensor);

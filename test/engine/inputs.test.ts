@@ -1,6 +1,9 @@
 import { Engine } from '../../lib/engine';
 import { RepfuseError } from '../../lib/errors';
+import { fromOnnx } from '../../lib/graph/from-onnx/from-onnx';
 import { evaluate, evaluateAsync, type Graph, inferShapes, parseGraph } from '../../lib/graph/public';
+import { toOnnx } from '../../lib/graph/to-onnx';
+import type { ValueInfo } from '../../lib/onnx/schema/onnx_pb';
 import { seededUniform, uniformValues } from '../../lib/tensor/random';
 import { elementCount, Tensor } from '../../lib/tensor/tensor';
 
@@ -219,4 +222,32 @@ test('a result that its type does not hold is refused, not rounded', async () =>
   expect(() => evaluate({ ...large, outputTypes: { twice: 'I64' } }, TENSORS, { ...inputs(), offset })).toThrow(
     /16777216 .* "twice", which is I64, .* 33554432/,
   );
+});
+
+test('as ONNX it takes and gives the same, in the same types', async () => {
+  const types = (values: readonly { name: string; type?: ValueInfo['type'] }[]) =>
+    values.map(({ name, type }) => [name, type!.tensorType!.elemType]);
+  const whole = toOnnx(GRAPH, TENSORS, 17).proto.graph;
+  expect(types(whole.input)).toEqual([
+    ['pixels', 2],
+    ['scale', 10],
+    ['offset', 7],
+    ['signal', 1],
+    ['mask', 9],
+  ]);
+  expect(types(whole.output)).toEqual([
+    ['moved', 1],
+    ['masked', 11],
+    ['twice', 7],
+    ['half', 10],
+  ]);
+  const casts = whole.node.filter(({ opType }) => opType === 'Cast').map(({ input, output }) => [...input, ...output]);
+  expect(casts).toContainEqual(['pixels', 'pixels.float32']);
+  expect(casts).toContainEqual(['twice.float32', 'twice']);
+  const { outputTypes: _, ...graph } = GRAPH;
+  const model = fromOnnx(toOnnx(graph, TENSORS, 17));
+  expect(model.graph.inputs).toEqual(GRAPH.inputs!.map((input) => ({ type: 'F32', ...input })));
+  await using again = await Engine.create(model);
+  await using engine = await Engine.create({ graph, tensors: TENSORS });
+  expect(await again.runAll(inputs())).toEqual(await engine.runAll(inputs()));
 });
