@@ -18,7 +18,6 @@ const ROOMS = [
   'tensor',
   'native',
   'arguments',
-  'sizes',
   'errors',
   'printable',
   'platform-types',

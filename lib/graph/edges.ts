@@ -90,6 +90,28 @@ export function expectShapes(graph: Graph, shapes: readonly Shape[]): void {
   }
 }
 
+/** What an image's open sizes are, by their usual names. */
+const SIZE_WORDS: Readonly<Record<string, string>> = { H: 'height', W: 'width' };
+
+/** @throws ERR_REPFUSE_SHAPE naming the open size that is no multiple of what it must be */
+export function expectMultiples(graph: Graph, shapes: readonly Shape[]): void {
+  const { multiples } = graph;
+  if (multiples === undefined) return;
+  for (const [i, { id, shape }] of inputsOf(graph).entries()) {
+    for (const [axis, name] of shape.entries()) {
+      const multiple = typeof name === 'string' && Object.hasOwn(multiples, name) ? multiples[name]! : 1;
+      const size = shapes[i]![axis]!;
+      if (size % multiple === 0) continue;
+      const word = graph.inputs === undefined ? SIZE_WORDS[name as string] : undefined;
+      throw new RepfuseError(
+        'ERR_REPFUSE_SHAPE',
+        `Expected a ${word ?? `size ${name} of ${quote(id)}`} that is a multiple of ${multiple} but received ${size}`,
+        { input: id, multiple },
+      );
+    }
+  }
+}
+
 /** A result as a caller gets it. @throws ERR_REPFUSE_RANGE naming an integer result that holds what its type, or float32, does not hold exactly */
 export function asOutput({ outputTypes }: Graph, id: string, result: Tensor): Tensor {
   const type = Object.hasOwn(outputTypes ?? {}, id) ? outputTypes![id]! : 'F32';

@@ -90,6 +90,7 @@ function parse(json: unknown): Graph {
     output,
     ...(outputs === undefined ? {} : { outputs }),
     ...(graph.outputTypes === undefined ? {} : { outputTypes: parseOutputTypes(graph) }),
+    ...(graph.multiples === undefined ? {} : { multiples: parseMultiples(graph.multiples) }),
     nodes: parsed,
     ...parseFields(graph, GRAPH_FIELDS, (field) => field),
     ...(graph.normalization === undefined ? {} : { normalization: parseNormalization(graph.normalization) }),
@@ -106,6 +107,15 @@ function parseInputs({ input, inputs }: Record<string, unknown>): readonly Graph
   if (parsed[0]!.id !== input) throw bad('input', 'the id of the first of inputs', input);
   if (new Set(parsed.map(({ id }) => id)).size < parsed.length) throw bad('inputs', 'inputs of different ids', inputs);
   return parsed;
+}
+
+function parseMultiples(given: unknown) {
+  const multiples = Object.entries(expectObject(given, 'multiples'));
+  for (const [name, multiple] of multiples) {
+    if (!OPEN_SIZE.accepts(name)) throw bad('multiples', OPEN_SIZE.expected, name);
+    if (!integer(1).accepts(multiple)) throw bad(`multiples of ${name}`, integer(1).expected, multiple);
+  }
+  return Object.fromEntries(multiples);
 }
 
 function parseOutputTypes({ output, outputs = [output], outputTypes }: Record<string, unknown>) {

@@ -1,7 +1,7 @@
 import { RepfuseError } from '../errors';
 import { DTYPES } from '../tensor/dtype';
 import { elementCount, formatShape, type Tensor } from '../tensor/tensor';
-import { bindShapes, expectShapes, type InputShapes } from './edges';
+import { bindShapes, expectMultiples, expectShapes, type InputShapes } from './edges';
 import { type Graph, type GraphNode, inputsOf, nodeKeys, outputsOf } from './graph';
 import { operatorOf } from './operators';
 import { MAX_RANK } from './operators/fields';
@@ -32,6 +32,7 @@ export function inferShapes(
     );
   }
   if (graph.inputs !== undefined) expectShapes(graph, given);
+  expectMultiples(graph, given);
   const shapes = new Map(inputsOf(graph).map(({ id }, i) => [id, given[i]!]));
   const open = new Set<string>(); // results of a size that the data tell
   for (const node of graph.nodes) {

@@ -1,10 +1,11 @@
+import { RepfuseError } from '../../errors';
 import type { OnnxModel } from '../../onnx';
 import { FixedConstants } from '../../onnx/fixed-constants';
 import { ELEMENTWISE_OPERATORS } from './elementwise';
 import { IMAGE_OPERATORS } from './images';
 import { INDEXING_OPERATORS } from './indexing';
 import { PRODUCT_OPERATORS } from './products';
-import { Reader, type ReadModel } from './reader';
+import { openPixels, Reader, type ReadModel } from './reader';
 import { RECURRENT_OPERATORS } from './recurrent';
 import { TENSOR_OPERATORS } from './tensors';
 
@@ -27,5 +28,20 @@ const OPERATORS = new Map(
  * @throws ERR_REPFUSE_GRAPH naming the first node that a graph cannot hold, and why
  */
 export function fromOnnx(model: OnnxModel, fixed = new FixedConstants(model.proto.graph)): ReadModel {
-  return new Reader(model, OPERATORS, fixed).read();
+  let refusal: unknown;
+  for (const multiple of MULTIPLES) {
+    const reader = new Reader(model, OPERATORS, fixed, multiple);
+    try {
+      return reader.read();
+    } catch (error) {
+      refusal ??= error;
+      const isOfSizes =
+        error instanceof RepfuseError && error.code === 'ERR_REPFUSE_GRAPH' && !('operators' in error.details);
+      if (!isOfSizes || openPixels(reader.inputs).length === 0) break;
+    }
+  }
+  throw refusal;
 }
+
+/** A network whose maps are halved and doubled again fits images of multiples alone: the first with which all sizes fit is asked of every run. */
+const MULTIPLES = [1, 2, 4, 8, 16, 32, 64];

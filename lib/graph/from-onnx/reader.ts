@@ -38,9 +38,11 @@ export class Reader {
   /** Of every value that the graph has so far, in both probe. */
   private readonly shapes: readonly [Map<string, Sizes>, Map<string, Sizes>] = [new Map(), new Map()];
   private readonly types: ReadonlyMap<string, ComputedDType>;
-  private readonly inputs: readonly GraphInput[];
-  /** Whether the one input is a float32 image batch. */
+  readonly inputs: readonly GraphInput[];
+  /** Whether the one input is a float32 image batch, of channels that the graph's own tensors tell. */
   private readonly isPlain: boolean;
+  /** Whether only arithmetic leads to the convolution that tells the channels of an input: then the graph has to say them. */
+  private saysChannels = false;
   private readonly counted = new Set<Tensor['data']>();
   /** Values that are other ones under another name. */
   private readonly same = new Map<string, string>();
@@ -49,6 +51,7 @@ export class Reader {
     private readonly model: OnnxModel,
     private readonly operators: ReadonlyMap<string, Take>,
     private readonly fixed: FixedConstants,
+    private readonly multiple = 1,
   ) {
     const { graph } = model.proto;
     this.wiring = new Wiring(graph);
@@ -58,9 +61,10 @@ export class Reader {
     if (inputs.length === 0) throw unusable('Expected an ONNX model of an input to run but it has none');
     this.inputs = inputs.map((input) => this.given(input));
     const [{ type, shape }] = this.inputs as [GraphInput];
-    this.isPlain = this.inputs.length === 1 && type === 'F32' && shape.length === 4 && typeof shape[1] === 'number';
+    const isImages = this.inputs.length === 1 && type === 'F32' && shape.length === 4;
+    this.isPlain = isImages && typeof shape[1] === 'number' && !this.saysChannels;
     this.probe = new ShapeProbe(graph, this.wiring, this.shapes, fixed);
-    const open = probesOf(this.inputs);
+    const open = probesOf(this.inputs, multiple);
     this.shapes.forEach((shapes, sample) => {
       const size = (each: number | string) => (typeof each === 'number' ? each : open.get(each)![sample]!);
       for (const { id, shape } of this.inputs) shapes.set(id, shape.map(size));
@@ -93,6 +97,7 @@ export class Reader {
     const graph: Graph = {
       input,
       ...(this.isPlain ? {} : { inputs: this.inputs }),
+      ...(this.multiple === 1 ? {} : { multiples: this.multiples() }),
       output: outputs[0]!,
       ...(types.length > 0 ? { outputTypes: Object.fromEntries(types) } : {}),
       ...(outputs.length > 1 ? { outputs } : {}),
@@ -100,6 +105,11 @@ export class Reader {
       ...(fixed ? { inputShape: image as unknown as [number, number, number] } : {}),
     };
     return { graph, tensors: this.tensors, aliases: this.same };
+  }
+
+  private multiples(): Readonly<Record<string, number>> {
+    const names = this.isPlain ? ['H', 'W'] : openPixels(this.inputs);
+    return Object.fromEntries(names.map((name) => [name, this.multiple]));
   }
 
   /** The nodes from which a path leads to an output; those of a border as one, its indices then lead nowhere. */
@@ -164,13 +174,18 @@ export class Reader {
     return refused(node, problem);
   }
 
-  /** Channels of an input as the first convolution that reads it has them. */
+  /** Channels of the input as the first convolution that reads it has them: itself, or what arithmetic makes of it. */
   private channelsRead(input: string): number | undefined {
     const { graph } = this.model.proto;
+    const same = new Set([input]);
     for (const node of graph.node) {
-      if (node.opType !== 'Conv' || node.input[0] !== input) continue;
+      if (!node.input.some((value) => same.has(value))) continue;
+      if (KEEP_CHANNELS.has(node.opType) && node.output[0]) same.add(node.output[0]);
+      if (node.opType !== 'Conv' || !same.has(node.input[0]!)) continue;
       const dims = graph.initializer.find(({ name }) => name === node.input[1])?.dims;
-      if (dims?.length === 4) return Number(dims[1]) * intOf(node, 'group', 1);
+      if (dims?.length !== 4) continue;
+      this.saysChannels ||= node.input[0] !== input;
+      return Number(dims[1]) * intOf(node, 'group', 1);
     }
     return undefined;
   }
@@ -386,6 +401,8 @@ export class Reader {
   }
 }
 
+/** What leaves the channels of images as they are, where a convolution reads what it makes. */
+const KEEP_CHANNELS = new Set(['Add', 'Cast', 'Clip', 'Div', 'Identity', 'Mul', 'Sub']);
 /** Entries of a list of places, axes or sizes. */
 const MAX_NUMBERS = 4096;
 /** Up to which float32 holds all integers. */
@@ -400,16 +417,29 @@ function openName(input: string, axis: number, value: TensorShape_Dimension['val
 }
 
 /** Sizes that stand for the open ones in two samples: odd ones too, so that what rounds shows itself. */
-function probesOf(inputs: readonly GraphInput[]): ReadonlyMap<string, readonly [number, number]> {
+function probesOf(inputs: readonly GraphInput[], multiple: number): ReadonlyMap<string, readonly [number, number]> {
   const found = new Map<string, readonly [number, number]>();
+  // An even and an odd number of times, so that what rounds shows itself.
+  const multipleOf = (size: number, odd: 0 | 1) => {
+    const times = Math.ceil(size / multiple);
+    return multiple * (times % 2 === odd ? times : times + 1);
+  };
   for (const { shape } of inputs) {
     for (const [axis, size] of shape.entries()) {
       if (typeof size === 'number' || found.has(size)) continue;
-      const image = shape.length === 4 ? IMAGE_PROBES[axis]! : undefined;
+      const own = shape.length === 4 ? IMAGE_PROBES[axis]! : undefined;
+      const isPixels = own !== undefined && axis > 0 && multiple > 1;
+      const image = isPixels ? ([multipleOf(own[0], 0), multipleOf(own[1], 1)] as const) : own;
       found.set(size, image ?? [64 + 32 * found.size, 61 + 34 * found.size]);
     }
   }
   return found;
+}
+
+/** Names of the open sizes of images but their number. */
+export function openPixels(inputs: readonly GraphInput[]): readonly string[] {
+  const ofImages = inputs.filter(({ shape }) => shape.length === 4);
+  return [...new Set(ofImages.flatMap(({ shape }) => shape.slice(1).filter((size) => typeof size === 'string')))];
 }
 
 /** Batch, channels or height, height, width. */
