@@ -436,6 +436,9 @@ class Maker {
       const [mode, padding] = [this.random.pick(GRID_MODES), this.random.pick(GRID_PADDINGS)];
       return { inputs: [input, grid], mode, padding, align_corners: this.chance(0.5) };
     },
+    // Lists of what was found end a path of their own: a test of a whole network tells what is behind one.
+    non_max_suppression: () => undefined,
+    non_zero: () => undefined,
     recurrent: (_, shape) => {
       if (shape.length !== 3) return undefined;
       const fits = CELLS.flatMap((cell) => DIRECTIONS.map((direction) => ({ cell, direction }))).filter(

@@ -1,6 +1,7 @@
 import { RepfuseError } from '../../errors';
 import type { OnnxModel } from '../../onnx';
 import { FixedConstants } from '../../onnx/fixed-constants';
+import { DETECTION_OPERATORS } from './detections';
 import { ELEMENTWISE_OPERATORS } from './elementwise';
 import { IMAGE_OPERATORS } from './images';
 import { INDEXING_OPERATORS } from './indexing';
@@ -17,6 +18,7 @@ const OPERATORS = new Map(
     ...INDEXING_OPERATORS,
     ...PRODUCT_OPERATORS,
     ...RECURRENT_OPERATORS,
+    ...DETECTION_OPERATORS,
   }),
 );
 

@@ -14,6 +14,7 @@ import { type ComputedDType, DTYPES } from '../../tensor/dtype';
 import { toFloat32 } from '../../tensor/half';
 import { elementCount, formatShape, Tensor } from '../../tensor/tensor';
 import { type Graph, type GraphInput, type GraphNode, nodesFor } from '../graph';
+import { operatorOf } from '../operators';
 import { OPEN_SIZE } from '../operators/fields';
 import { nodeShape } from '../shapes';
 import { expectOperators } from './missing-operators';
@@ -310,7 +311,15 @@ export class Reader {
   private add(node: GraphNode): void {
     if (!node.id) throw unusable('its result has no name');
     for (const input of node.inputs) this.sizes(input);
-    for (const shapes of this.shapes) shapes.set(node.id, nodeShape(node, shapes, this.tensors));
+    const { dataAxis } = operatorOf(node);
+    for (const [sample, shapes] of this.shapes.entries()) {
+      const shape = nodeShape(node, shapes, this.tensors);
+      // A size that the data tell is another one in each sample, so that nothing is computed from it as the model is read.
+      shapes.set(
+        node.id,
+        dataAxis === undefined ? shape : shape.map((size, i) => size + (i === dataAxis ? sample : 0)),
+      );
+    }
     this.nodes.push(node);
   }
 

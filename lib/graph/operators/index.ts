@@ -9,6 +9,7 @@ import { type Conv2dNode, conv2d, type IdentityConvNode, identityConv } from './
 import { type CropNode, crop } from './crop';
 import { type CumSumNode, cumSum } from './cum-sum';
 import { type DepthToSpaceNode, depthToSpace, type SpaceToDepthNode, spaceToDepth } from './depth-to-space';
+import { type NonMaxSuppressionNode, type NonZeroNode, nonMaxSuppression, nonZero } from './detections';
 import { type ExpandNode, expand } from './expand';
 import { type FlattenNode, flatten } from './flatten';
 import { type GridSampleNode, gridSample } from './grid-sample';
@@ -57,6 +58,7 @@ export type * from './conv2d';
 export type * from './crop';
 export type * from './cum-sum';
 export type * from './depth-to-space';
+export type * from './detections';
 export type * from './expand';
 export type * from './flatten';
 export type * from './grid-sample';
@@ -100,6 +102,8 @@ export type GraphNode =
   | LinearNode
   | MatMulNode
   | MaxPoolNode
+  | NonMaxSuppressionNode
+  | NonZeroNode
   | PadNode
   | RecurrentNode
   | ReduceMeanNode
@@ -155,6 +159,8 @@ export const OPERATORS: { readonly [Op in GraphNode['op']]: Operator<Extract<Gra
   cum_sum: cumSum,
   grid_sample: gridSample,
   recurrent,
+  non_max_suppression: nonMaxSuppression,
+  non_zero: nonZero,
 };
 
 /** The record of a node's operator. */

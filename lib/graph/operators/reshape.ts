@@ -14,7 +14,9 @@ export const reshape: Operator<ReshapeNode> = {
     const shape = wanted.map((size, axis) => (size === 0 ? (input[axis] ?? 0) : size));
     const rest = shape.indexOf(-1);
     if (rest >= 0) shape[rest] = elementCount(input) / elementCount(shape.filter((_, axis) => axis !== rest));
-    if (!shape.every((size) => Number.isSafeInteger(size) && size > 0) || elementCount(shape) !== elementCount(input))
+    const least = elementCount(input) === 0 ? 0 : 1; // empty is only what has a size that the data tell
+    const fits = shape.every((size) => Number.isSafeInteger(size) && size >= least);
+    if (!fits || elementCount(shape) !== elementCount(input))
       throw new ShapeMismatch(`its input ${formatShape(input)} cannot become ${formatShape(wanted)}`);
     return shape;
   },
