@@ -11,11 +11,14 @@ const { path } = temporaryFolder();
 
 /** Pieces of real networks. `convolutions`: how many a complete fold leaves. `type`: of the input, where it is not float32. */
 const PIECES: readonly { name: string; convolutions: number; type?: 'U8' }[] = [
+  { name: 'dw_bn_pw_bn', convolutions: 2 },
   { name: 'repmixer_sub', convolutions: 1 },
   { name: 'gelu_erf', convolutions: 1 },
+  { name: 'open_mul_conv', convolutions: 1 },
   { name: 'u8_input', convolutions: 1, type: 'U8' },
   { name: 'weight_standardised', convolutions: 1 },
   { name: 'same_pad_computed', convolutions: 1 },
+  { name: 'lab', convolutions: 2 },
 ];
 
 describe.each(PIECES)('$name', ({ name, convolutions, type }) => {
