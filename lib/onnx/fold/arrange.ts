@@ -9,6 +9,7 @@ import type { Node } from '../schema/onnx_pb';
 import { protoOf } from '../values';
 import { FreshNames } from '../wiring';
 import { reassociateSums } from './reassociate';
+import { askSizesBehindNorms } from './sizes-behind-norms';
 
 /** A model whose terms and parts stand where they can be merged, and what is known of it. The values are the same but for the order of rounding. */
 export interface Arranged {
@@ -16,9 +17,14 @@ export interface Arranged {
   readonly analysis: Analysis;
 }
 
-/** BatchNormalizations go before concatenations of convolutions, and the terms of sums that are maps of one value stand together. */
+/**
+ * BatchNormalizations are all that reads the convolutions before them, go before concatenations of convolutions, and the terms of sums that are
+ * maps of one value stand together.
+ */
 export function arrange(model: OnnxModel, fixed: FixedConstants): Arranged {
-  const distributed = distributeBatchNorms({ model, analysis: analyse(model, fixed) });
+  const asked = askSizesBehindNorms(model);
+  const constants = asked === model ? fixed : new FixedConstants(asked.proto.graph, fixed);
+  const distributed = distributeBatchNorms({ model: asked, analysis: analyse(asked, constants) });
   const { wiring, known, fixed: own } = distributed.analysis;
   const summed = reassociateSums(distributed.model, wiring, known);
   return summed === distributed.model ? distributed : { model: summed, analysis: analyse(summed, own) };
