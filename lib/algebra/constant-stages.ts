@@ -34,6 +34,8 @@ export function constantStages(
         { kind: 'scale', scale: vector(() => -1) },
         { kind: 'bias', bias: vector((v) => v) },
       ];
+    default:
+      return `its function is ${name}`;
   }
 }
 

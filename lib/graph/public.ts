@@ -14,7 +14,7 @@ import { parseGraph } from './parse';
 import { inferShapes as infer } from './shapes';
 
 export type { PixelNormalization } from '../ops';
-export type { BinaryFunction, PadMode, ResizeOptions } from '../ops/tensor-op';
+export type { BinaryFunction, PadMode, Reduction, ResizeOptions } from '../ops/tensor-op';
 export type { ForInputs, InputShapes, InputTensors } from './edges';
 export { evaluate, evaluateAsync, normalizeInput } from './evaluate';
 export type {
@@ -24,40 +24,61 @@ export type {
   BatchNormNode,
   BinaryNode,
   BnPadNode,
+  CeluNode,
   ClipNode,
   ConcatNode,
   ConstantNode,
   Conv2dNode,
   ConvTranspose2dNode,
   CropNode,
+  CumSumNode,
   DepthToSpaceNode,
+  EluNode,
+  ExpandNode,
   FlattenNode,
+  GatherElementsNode,
+  GatherNdNode,
+  GatherNode,
   GlobalAvgPoolNode,
   Graph,
   GraphInput,
   GraphNode,
+  GridSampleNode,
   HardSigmoidNode,
   IdentityConvNode,
+  IsInfNode,
   LeakyReluNode,
   LinearNode,
   MatMulNode,
   MaxPoolNode,
   NodeOf,
+  NonMaxSuppressionNode,
+  NonZeroNode,
   PadNode,
-  ReduceMeanNode,
+  PlainFunction,
+  RecurrentNode,
+  ReduceNode,
   ReshapeNode,
   ResizeNode,
+  ScatterElementsNode,
+  ScatterNdNode,
+  SeluNode,
+  ShrinkNode,
   SliceNode,
   SoftmaxNode,
+  SpaceToDepthNode,
   SqueezeExciteNode,
   SqueezeNode,
+  ThresholdedReluNode,
   TransposeNode,
   UnsqueezeNode,
+  WhereNode,
 } from './graph';
 export type { Model } from './model';
 export { graphMetadata, readGraphMetadata } from './model-file';
 export { type ExportOnnxOptions, exportOnnx } from './onnx';
 export type { BatchNormFields } from './operators/batch-norm';
+export type { ScatterFunction } from './operators/indexing';
 export type { Sides, Two } from './operators/operator';
 export type { PoolingWindow } from './operators/pooling';
 export type { FusedBlock, TensorStub };

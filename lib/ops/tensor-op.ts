@@ -4,9 +4,47 @@ import { Tensor } from '../tensor/tensor';
 import type { Padding4 } from './geometry';
 import { type AsyncOpOptions, type OpOptions, type PreparedOp, prepare, run, runAsync } from './run';
 
-export const BINARY_FUNCTIONS = ['add', 'sub', 'mul', 'div', 'prelu'] as const;
-/** `prelu`: a < 0 ? a b : a. */
+export const BINARY_FUNCTIONS = [
+  'add',
+  'sub',
+  'mul',
+  'div',
+  'prelu',
+  'pow',
+  'min',
+  'max',
+  'mod',
+  'fmod',
+  'equal',
+  'less',
+  'less_or_equal',
+  'greater',
+  'greater_or_equal',
+  'and',
+  'or',
+  'xor',
+] as const;
+/** `prelu`: a < 0 ? a b : a. `mod` has the sign of the divisor, `fmod` that of what is divided. Of comparisons and truth values 1 or 0. */
 export type BinaryFunction = (typeof BINARY_FUNCTIONS)[number];
+
+export const REDUCTIONS = [
+  'mean',
+  'sum',
+  'l1',
+  'l2',
+  'sum_square',
+  'log_sum',
+  'log_sum_exp',
+  'prod',
+  'max',
+  'min',
+  'argmax',
+  'argmax_last',
+  'argmin',
+  'argmin_last',
+] as const;
+/** `l2`: the root of the sum of squares. `argmax`, `argmin`: the place of the first such value; `_last`: of the last. */
+export type Reduction = (typeof REDUCTIONS)[number];
 
 export const PAD_MODES = ['constant', 'reflect', 'edge', 'wrap'] as const;
 export type PadMode = (typeof PAD_MODES)[number];
@@ -54,6 +92,7 @@ export interface TensorOp {
   readonly bias?: Tensor | null;
   readonly function?: BinaryFunction;
   readonly constantFirst?: boolean;
+  readonly reduction?: Reduction;
   readonly ints?: readonly number[];
   readonly padMode?: PadMode;
   readonly padValue?: number;

@@ -95,6 +95,12 @@ class NetworkBuilder {
     Add("binary", std::move(inputs)).function = FindBinaryFunction(function);
     return Last();
   }
+  int Mean(int input, std::vector<int64_t> ints) {
+    NetworkNode& node = Add("reduce", {input});
+    node.reduction = FindReduction("mean");
+    node.ints = std::move(ints);
+    return Last();
+  }
   int Resize(int input, ResizeMode mode, double scale) {
     NetworkNode& node = Add("resize", {input});
     node.resize.mode = mode;
@@ -160,7 +166,7 @@ Network EveryTensorKind() {
   const int factor = b.Constant({10, 33});
   const int matrix = b.Tensor("matMul", {rows, factor}, {});  // 162 x 33
   const int shares = b.Tensor("softmaxAxis", {matrix}, {1, 0});
-  const int mean = b.Tensor("reduceMean", {shares}, {1, 1});  // 1 x 33
+  const int mean = b.Mean(shares, {1, 1});  // 1 x 33
   const int square = b.Tensor("squeeze", {mean}, {1});
   const int image = b.Tensor("unsqueeze", {square}, {2, 3});
   const int back = b.Tensor("toImages", {image}, {});

@@ -255,7 +255,8 @@ class GeometryGenerator {
         break;
       }
       case 4: {
-        NetworkNode& node = Add("reduceMean", {input}, "reduce");
+        NetworkNode& node = Add("reduce", {input}, "reduce");
+        node.reduction = FindReduction("mean");
         const int64_t axis = Below(static_cast<int64_t>(rank));
         node.ints = {1, axis};
         shape[static_cast<size_t>(axis)] = 1;

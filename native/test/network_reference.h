@@ -399,7 +399,7 @@ class Evaluator {
       }
       return As(x, shape);
     }
-    if (op == "reduceMean") {
+    if (op == "reduce" && n.reduction == FindReduction("mean")) {
       std::vector<bool> reduced(x.shape.size());
       for (size_t i = 1; i < n.ints.size(); ++i) reduced[static_cast<size_t>(n.ints[i])] = true;
       return Mean(x, reduced, n.ints[0] != 0);

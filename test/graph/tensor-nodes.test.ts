@@ -64,7 +64,7 @@ function tensorGraph(): Json {
       node('matrix', 'constant', [], { tensor: 'matrix' }), // [2, 8]
       node('times', 'matmul', ['rows', 'matrix']),
       node('shares', 'softmax', 'times', { axis: 2, joint: false }),
-      node('mean', 'reduce_mean', 'shares', { axes: [1], keepdims: true }), // [2, 1, 8]
+      node('mean', 'reduce', 'shares', { function: 'mean', axes: [1], keepdims: true }), // [2, 1, 8]
       node('less', 'squeeze', 'mean', { axes: [1] }),
       node('more', 'unsqueeze', 'less', { axes: [2] }),
       node('product', 'flatten', 'more', { axis: 1 }),
@@ -125,7 +125,7 @@ const BAD_FIELDS: Record<string, Record<string, readonly unknown[]>> = {
   rows: { shape: [...BAD_LIST, [-2]] },
   matrix: { tensor: BAD_NAME },
   shares: { axis: [null, -1, 0.5], joint: [null, 0] },
-  mean: { axes: [...BAD_LIST, [-1]], keepdims: BAD_BOOLEAN },
+  mean: { function: [...BAD_NAME, 'average'], axes: [...BAD_LIST, [-1]], keepdims: BAD_BOOLEAN },
   less: { axes: [...BAD_LIST, [-1]] },
   more: { axes: [...BAD_LIST, [-1]] },
   product: { axis: [null, -1, 0.5] },

@@ -41,7 +41,7 @@ const RESIZE = {
 };
 
 test.each<[string, Nodes, Record<string, Tensor>]>([
-  ['a mean over no axes', [{ id: 'y', op: 'reduce_mean', inputs: ['x'], axes: [], keepdims: true }], {}],
+  ['a mean over no axes', [{ id: 'y', op: 'reduce', inputs: ['x'], function: 'mean', axes: [], keepdims: true }], {}],
   ['a squeeze of no axes', [{ id: 'y', op: 'squeeze', inputs: ['x'], axes: [] }], {}],
   ['an unsqueeze of no axes', [{ id: 'y', op: 'unsqueeze', inputs: ['x'], axes: [] }], {}],
   [

@@ -4,12 +4,13 @@ import { SCATTER_FUNCTIONS } from '../../lib/graph/operators/indexing';
 import { CELLS, DIRECTIONS, directionsOf, gatesOf } from '../../lib/graph/operators/recurrent';
 import { nodeShape } from '../../lib/graph/shapes';
 import {
-  BINARY_FUNCTIONS,
+  type BinaryFunction,
   PAD_MODES,
   RESIZE_ASPECTS,
   RESIZE_COORDINATES,
   RESIZE_MODES,
   RESIZE_NEAREST,
+  type Reduction,
 } from '../../lib/ops/tensor-op';
 import { elementCount, Tensor } from '../../lib/tensor/tensor';
 import { Random } from './random';
@@ -25,6 +26,70 @@ type Shape = readonly number[];
 type Op = GraphNode['op'];
 /** A node without id; undefined where its kind does not fit the value. */
 type Made = { readonly inputs?: readonly string[] } & Record<string, unknown>;
+
+/** Functions without fields. */
+const PLAIN = [
+  'abs',
+  'acos',
+  'acosh',
+  'asin',
+  'asinh',
+  'atan',
+  'atanh',
+  'ceil',
+  'cos',
+  'cosh',
+  'erf',
+  'exp',
+  'floor',
+  'gelu',
+  'gelu_tanh',
+  'is_nan',
+  'log',
+  'mish',
+  'neg',
+  'not',
+  'not_zero',
+  'reciprocal',
+  'round',
+  'sign',
+  'sin',
+  'sinh',
+  'softplus',
+  'softsign',
+  'sqrt',
+  'tan',
+  'tanh',
+  'trunc',
+] as const satisfies readonly Op[];
+/** Those that any value can go through, whatever its rounding: without poles, domains and steps. */
+const SMOOTH = [
+  'abs',
+  'asinh',
+  'atan',
+  'cos',
+  'erf',
+  'gelu',
+  'gelu_tanh',
+  'mish',
+  'neg',
+  'sin',
+  'softplus',
+  'softsign',
+  'tanh',
+] as const satisfies readonly Op[];
+/** The same of functions of two and of many. */
+const CONTINUOUS = ['add', 'sub', 'mul', 'div', 'prelu', 'min', 'max'] as const satisfies readonly BinaryFunction[];
+const SUMS = [
+  'mean',
+  'sum',
+  'l1',
+  'l2',
+  'sum_square',
+  'log_sum_exp',
+  'max',
+  'min',
+] as const satisfies readonly Reduction[];
 
 const CHANNELS = [1, 2, 3, 4, 6, 8, 15, 16, 17, 32, 33, 65];
 const MAX_ELEMENTS = 30_000;
@@ -278,8 +343,13 @@ class Maker {
     relu: this.plain,
     sigmoid: this.plain,
     silu: this.plain,
-    erf: this.plain,
-    tanh: this.plain,
+    ...(Object.fromEntries(PLAIN.map((op) => [op, this.plain])) as Record<(typeof PLAIN)[number], () => Made>),
+    elu: () => ({ alpha: this.random.pick([1, 0.5]) }),
+    celu: () => ({ alpha: this.random.pick([1, 0.5, 2]) }),
+    selu: () => ({ alpha: 1.6732632, gamma: 1.050701 }),
+    thresholded_relu: () => ({ alpha: 0.3 }),
+    shrink: () => ({ lambda: 0.5, bias: this.random.pick([0, 0.25]) }),
+    is_inf: () => ({ negative: this.chance(0.5), positive: this.chance(0.5) }),
     flatten: (_, { length }) => (this.chance(0.3) ? {} : { axis: this.random.int(0, length) }),
     softmax: (_, { length }) =>
       this.chance(0.3) ? {} : { axis: this.random.int(0, length - 1), joint: this.chance(0.3) },
@@ -347,7 +417,9 @@ class Maker {
     },
     squeeze: (_, shape) => ({ axes: shape.flatMap((size, axis) => (size === 1 && this.chance(0.6) ? [axis] : [])) }),
     unsqueeze: (_, shape) => ({ axes: this.axes(shape.length + 1).slice(0, 1) }),
-    reduce_mean: (_, shape) => ({ axes: this.axes(shape.length), keepdims: this.chance(0.6) }),
+    reduce: (_, shape) => {
+      return { function: this.random.pick(SUMS), axes: this.axes(shape.length), keepdims: this.chance(0.6) };
+    },
     matmul: (input, shape) => {
       const size = shape.at(-1);
       if (size === undefined) return undefined;
@@ -378,6 +450,11 @@ class Maker {
         sizes: sized ? [random.int(1, 9), scaled ? 0 : random.int(1, 9)] : [0, 0],
         crop: this.chance(0.5) ? [0, 0, 1, 1] : [0.1, 0.2, 0.9, 0.7],
       };
+    },
+    where: (input, shape) => {
+      const condition = this.add(input, 'binary', { function: 'greater', constant: this.tensor('constant', []) });
+      const other = this.alike(shape);
+      return condition === undefined || other === undefined ? undefined : { inputs: [condition, input, other] };
     },
     depth_to_space: () => ({ block: this.pair(1, 3), channels_first: this.chance(0.5) }),
     space_to_depth: () => ({ block: this.pair(1, 3), channels_first: this.chance(0.5) }),
@@ -468,7 +545,7 @@ class Maker {
   }
 
   private binary(input: string, shape: Shape): Made | undefined {
-    const name = this.random.pick(BINARY_FUNCTIONS);
+    const name = this.random.pick(CONTINUOUS);
     const safe = (of: Shape) => (name === 'div' ? this.positive('constant', of) : this.tensor('constant', of));
     if (name === 'div' || this.chance(0.5)) {
       const { length } = shape;
@@ -550,8 +627,10 @@ const OPS: readonly Op[] = [
     'crop',
     'cum_sum',
     'depth_to_space',
+    'elu',
     'erf',
     'expand',
+    'celu',
     'flatten',
     'gather',
     'gather_elements',
@@ -567,7 +646,7 @@ const OPS: readonly Op[] = [
     'max_pool2d',
     'pad',
     'recurrent',
-    'reduce_mean',
+    'reduce',
     'relu',
     'reshape',
     'resize',
@@ -580,8 +659,9 @@ const OPS: readonly Op[] = [
     'space_to_depth',
     'squeeze',
     'squeeze_excite',
-    'tanh',
+    'selu',
     'transpose',
     'unsqueeze',
   ] as const satisfies readonly Op[]),
+  ...SMOOTH,
 ];

@@ -1,9 +1,9 @@
-import { floatOf } from '../../onnx/attributes';
+import { floatOf, intOf, stringOf } from '../../onnx/attributes';
 import type { Node } from '../../onnx/schema/onnx_pb';
-import { numbersOf } from '../../onnx/values';
+import { dtypeOf, numbersOf } from '../../onnx/values';
 import type { BinaryFunction } from '../../ops/tensor-op';
 import { DTYPES } from '../../tensor/dtype';
-import { formatShape } from '../../tensor/tensor';
+import { formatShape, Tensor } from '../../tensor/tensor';
 import { type GraphNode, OPERATORS } from '../operators';
 import { about, type Reader, refused, type Take } from './reader';
 
@@ -28,6 +28,13 @@ export const ELEMENTWISE_OPERATORS: Readonly<Record<string, Take>> = {
     reader.push(about(node, 'silu'));
   },
   Clip(reader, node) {
+    const isOfValues = [1, 2].some(
+      (i) => (node.input[i] ?? '') !== '' && reader.constant(node.input[i]!) === undefined,
+    );
+    if (isOfValues) {
+      takeClipOfValues(reader, node);
+      return;
+    }
     const { min, max } = bounds(reader, node);
     if (min === 0 && max === null) reader.push(about(node, 'relu'));
     else reader.push({ ...about(node, 'clip'), min, max });
@@ -46,26 +53,96 @@ export const ELEMENTWISE_OPERATORS: Readonly<Record<string, Take>> = {
     else if (!takeGated(reader, node)) takeBinary(reader, node, 'mul');
   },
   Div(reader, node) {
-    const type = reader.typeOf(node.output[0]!);
-    if (type !== undefined && !DTYPES[type].floating) throw refused(node, 'it divides integers');
+    if (isOfIntegers(reader, node)) {
+      const quotient = `${node.output[0]}.quotient`;
+      pushBinary(reader, quotient, 'div', node.input[0]!, node.input[1]!);
+      reader.push({ id: node.output[0]!, op: 'trunc', inputs: [quotient] });
+      return;
+    }
     const x = hardswishOf(reader, node);
     if (x !== undefined) reader.push({ id: node.output[0]!, op: 'hardswish', inputs: [x] });
     else takeBinary(reader, node, 'div');
   },
-  Sum(reader, node) {
-    const [first, ...rest] = node.input as [string, ...string[]];
-    if (rest.length === 0) {
-      reader.alias(node);
-      return;
-    }
-    let sum = first;
-    for (const [i, value] of rest.entries()) {
-      const id = i === rest.length - 1 ? node.output[0]! : `${node.output[0]}.${i}`;
-      pushBinary(reader, id, 'add', sum, value);
-      sum = id;
-    }
+  Pow: (reader, node) => takeBinary(reader, node, 'pow'),
+  Mod(reader, node) {
+    const isOfSign = intOf(node, 'fmod', 0) !== 0;
+    takeBinary(reader, node, isOfSign ? 'fmod' : 'mod');
+  },
+  Equal: (reader, node) => takeBinary(reader, node, 'equal'),
+  Less: (reader, node) => takeBinary(reader, node, 'less'),
+  LessOrEqual: (reader, node) => takeBinary(reader, node, 'less_or_equal'),
+  Greater: (reader, node) => takeBinary(reader, node, 'greater'),
+  GreaterOrEqual: (reader, node) => takeBinary(reader, node, 'greater_or_equal'),
+  And: (reader, node) => takeBinary(reader, node, 'and'),
+  Or: (reader, node) => takeBinary(reader, node, 'or'),
+  Xor: (reader, node) => takeBinary(reader, node, 'xor'),
+  Not: (reader, node) => reader.push(about(node, 'not')),
+  IsNaN: (reader, node) => reader.push(about(node, 'is_nan')),
+  IsInf(reader, node) {
+    const [negative, positive] = ['detect_negative', 'detect_positive'].map((name) => intOf(node, name, 1) !== 0);
+    reader.push({ ...about(node, 'is_inf'), negative: negative!, positive: positive! });
+  },
+  Gelu(reader, node) {
+    const approximate = stringOf(node, 'approximate', 'none');
+    reader.push(about(node, approximate === 'tanh' ? 'gelu_tanh' : 'gelu'));
+  },
+  Mish: (reader, node) => reader.push(about(node, 'mish')),
+  Cast: takeCast,
+  Where(reader, node) {
+    reader.push({ ...about(node, 'where'), inputs: node.input });
+  },
+  Sum: (reader, node) => takeAll(reader, node, 'add'),
+  Min: (reader, node) => takeAll(reader, node, 'min'),
+  Max: (reader, node) => takeAll(reader, node, 'max'),
+  Mean(reader, node) {
+    const sum = takeAll(reader, node, 'add', '.sum');
+    const count = reader.set(`${node.output[0]}.count`, Tensor.f32([], [node.input.length]));
+    reader.push({ id: node.output[0]!, op: 'binary', inputs: [sum], function: 'div', constant: count });
   },
 };
+
+/** A function of two, over any number of values. @returns the id of the result */
+function takeAll(reader: Reader, node: Node, name: BinaryFunction, suffix = ''): string {
+  const [first, ...rest] = node.input as [string, ...string[]];
+  if (rest.length === 0) {
+    if (suffix === '') reader.alias(node);
+    return first;
+  }
+  let result = first;
+  for (const [i, value] of rest.entries()) {
+    const id = i === rest.length - 1 ? `${node.output[0]}${suffix}` : `${node.output[0]}.${i}`;
+    pushBinary(reader, id, name, result, value);
+    result = id;
+  }
+  return result;
+}
+
+function isOfIntegers(reader: Reader, node: Node): boolean {
+  const type = reader.typeOf(node.output[0]!);
+  return type !== undefined && !DTYPES[type].floating;
+}
+
+/** To integers the fraction goes, to truth values all but 0 is 1. Between floating-point types nothing is done: here all are float32. */
+function takeCast(reader: Reader, node: Node): void {
+  const to = dtypeOf(intOf(node, 'to', 0));
+  const from = reader.typeOf(node.input[0]!);
+  if (to === undefined) throw refused(node, `its type is ${intOf(node, 'to', 0)}`);
+  if (to === 'F16' || to === 'BF16') throw refused(node, 'it casts to another type than float32');
+  if (to === 'BOOL') {
+    if (from === 'BOOL') reader.alias(node);
+    else reader.push(about(node, 'not_zero'));
+  } else if (DTYPES[to].floating || (from !== undefined && !DTYPES[from].floating)) reader.alias(node);
+  else reader.push(about(node, 'trunc'));
+}
+
+/** By bounds that are computed: the upper one wins. */
+function takeClipOfValues(reader: Reader, node: Node): void {
+  const id = node.output[0]!;
+  const [x, least = '', most = ''] = node.input as [string, string?, string?];
+  const bounded = most === '' ? id : `${id}.least`;
+  if (least !== '') pushBinary(reader, bounded, 'max', x, least);
+  if (most !== '') pushBinary(reader, id, 'min', least === '' ? x : bounded, most);
+}
 
 /** x times what its own sigmoid is, or its hard sigmoid of slope 1/6. */
 function takeGated(reader: Reader, node: Node): boolean {

@@ -8,6 +8,7 @@ import { INDEXING_OPERATORS } from './indexing';
 import { PRODUCT_OPERATORS } from './products';
 import { openPixels, Reader, type ReadModel } from './reader';
 import { RECURRENT_OPERATORS } from './recurrent';
+import { REDUCTION_OPERATORS } from './reductions';
 import { TENSOR_OPERATORS } from './tensors';
 
 const OPERATORS = new Map(
@@ -17,6 +18,7 @@ const OPERATORS = new Map(
     ...TENSOR_OPERATORS,
     ...INDEXING_OPERATORS,
     ...PRODUCT_OPERATORS,
+    ...REDUCTION_OPERATORS,
     ...RECURRENT_OPERATORS,
     ...DETECTION_OPERATORS,
   }),

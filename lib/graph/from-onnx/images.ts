@@ -1,4 +1,3 @@
-import { intOf } from '../../onnx/attributes';
 import { readBatchNorm } from '../../onnx/batch-norm';
 import type { Node } from '../../onnx/schema/onnx_pb';
 import { type PoolWindow, readConv, readConvTranspose, readPool, type Window } from '../../onnx/windows';
@@ -27,24 +26,6 @@ export const IMAGE_OPERATORS: Readonly<Record<string, Take>> = {
       reader.weight(node, i + 1, `${prefix}.${name}`);
     reader.push({ ...about(node, 'batch_norm'), prefix, eps, affine: true });
   },
-  ReduceMean(reader, node) {
-    const [input] = node.input as [string];
-    const given = reader.integers(node, 1, 'axes') ?? [];
-    if (given.length === 0 && intOf(node, 'noop_with_empty_axes', 0) !== 0) {
-      reader.alias(node);
-      return;
-    }
-    const all = Array.from({ length: reader.rank(input) }, (_, axis) => axis);
-    const axes = given.length === 0 ? all : [...new Set(given.map((axis) => reader.axis(input, axis)))].sort();
-    const keepdims = intOf(node, 'keepdims', 1) !== 0;
-    if (reader.rank(input) !== 4 || axes.join() !== '2,3') {
-      reader.push({ ...about(node, 'reduce_mean'), axes, keepdims });
-      return;
-    }
-    const mean = keepdims ? node.output[0]! : `${node.output[0]}.mean`;
-    reader.push({ id: mean, op: 'global_avg_pool', inputs: [input] });
-    if (!keepdims) reader.push({ id: node.output[0]!, op: 'flatten', inputs: [mean] });
-  },
   MaxPool: ofLinesToo((reader, node) => {
     if (reader.isRead(node.output[1] ?? '')) throw refused(node, 'it tells where its maxima are');
     reader.push({ ...about(node, 'max_pool2d'), ...poolFields(read(node, readPool(node, sizesOf(reader, node)))) });
@@ -54,14 +35,6 @@ export const IMAGE_OPERATORS: Readonly<Record<string, Take>> = {
     const count_include_pad = window.countIncludePad;
     reader.push({ ...about(node, 'avg_pool2d'), ...poolFields(window), count_include_pad });
   }),
-  GlobalAveragePool(reader, node) {
-    const rank = reader.rank(node.input[0]!);
-    if (rank === 4) reader.push(about(node, 'global_avg_pool'));
-    else {
-      const axes = Array.from({ length: Math.max(0, rank - 2) }, (_, i) => i + 2);
-      reader.push({ ...about(node, 'reduce_mean'), axes, keepdims: true });
-    }
-  },
 };
 
 /** Height and width of the image that a node reads, in both samples. */

@@ -89,10 +89,6 @@ export const TENSOR_OPERATORS: Readonly<Record<string, Take>> = {
       start += part;
     }
   },
-  Cast(reader, node) {
-    if (intOf(node, 'to', 0) !== 1) throw refused(node, 'it casts to another type than float32');
-    reader.alias(node);
-  },
   Pad(reader, node) {
     const mode = stringOf(node, 'mode', 'constant');
     if (!PAD_MODES.includes(mode as PadMode)) throw refused(node, `its mode is ${mode}`);

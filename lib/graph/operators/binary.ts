@@ -3,7 +3,7 @@ import { BINARY_FUNCTIONS, type BinaryFunction } from '../../ops/tensor-op';
 import { broadcastShape } from '../../tensor/shape-rules';
 import { formatShape } from '../../tensor/tensor';
 import { BOOLEAN, NAME, oneOf, optional } from './fields';
-import { type NodeOf, type Operator, ShapeMismatch } from './operator';
+import { type NodeOf, type OnnxNode, type Operator, ShapeMismatch, TYPES } from './operator';
 
 /** Of two inputs, or of one and a tensor (which is the first operand where `constant_first` says so); shapes meet as numpy's do. */
 export interface BinaryNode extends NodeOf<'binary'> {
@@ -12,7 +12,43 @@ export interface BinaryNode extends NodeOf<'binary'> {
   readonly constant_first?: boolean;
 }
 
-const ONNX = { add: 'Add', sub: 'Sub', mul: 'Mul', div: 'Div', prelu: 'PRelu' } as const;
+const ONNX: Readonly<Record<BinaryFunction, string>> = {
+  add: 'Add',
+  sub: 'Sub',
+  mul: 'Mul',
+  div: 'Div',
+  prelu: 'PRelu',
+  pow: 'Pow',
+  min: 'Min',
+  max: 'Max',
+  mod: 'Mod',
+  fmod: 'Mod',
+  equal: 'Equal',
+  less: 'Less',
+  less_or_equal: 'LessOrEqual',
+  greater: 'Greater',
+  greater_or_equal: 'GreaterOrEqual',
+  and: 'And',
+  or: 'Or',
+  xor: 'Xor',
+};
+/** Functions whose operands or result ONNX has in another type than float32. */
+const OPERAND_TYPES: Readonly<Partial<Record<BinaryFunction, number>>> = {
+  mod: TYPES.int64,
+  and: TYPES.bool,
+  or: TYPES.bool,
+  xor: TYPES.bool,
+};
+const OF_TRUTH: readonly BinaryFunction[] = [
+  'equal',
+  'less',
+  'less_or_equal',
+  'greater',
+  'greater_or_equal',
+  'and',
+  'or',
+  'xor',
+];
 
 export const binary: Operator<BinaryNode> = {
   inputs: [1, 2],
@@ -55,11 +91,24 @@ export const binary: Operator<BinaryNode> = {
       engine.areImages() && (constant === undefined || isOfChannels(engine.weight(constant).shape, engine.rank));
     return engine[ofImages ? 'images' : 'tensor'](binary.native!(node, engine.weight));
   },
-  onnx({ inputs, function: name, constant, constant_first }) {
-    const operands = constant === undefined ? inputs : [...inputs, { key: constant }];
-    return { opType: ONNX[name], inputs: constant_first === true ? [...operands].reverse() : operands };
+  onnx({ id, inputs, function: name, constant, constant_first }) {
+    const given = constant === undefined ? inputs : [...inputs, { key: constant }];
+    const operands = constant_first === true ? [...given].reverse() : given;
+    const to = OPERAND_TYPES[name];
+    const casts = to === undefined ? [] : operands.map((operand, i) => castTo(to, operand, `operand${i}`));
+    const node = {
+      opType: ONNX[name],
+      inputs: to === undefined ? operands : operands.map((_, i) => `${id}.operand${i}`),
+      ...(name === 'fmod' ? { attributes: { fmod: true } } : {}),
+    };
+    if (name !== 'mod' && !OF_TRUTH.includes(name)) return node;
+    return [...casts, { ...node, part: 'result' }, castTo(TYPES.float32, `${id}.result`)];
   },
 };
+
+function castTo(to: number, input: OnnxNode['inputs'][number], part?: string): OnnxNode {
+  return { opType: 'Cast', inputs: [input], attributes: { to }, ...(part === undefined ? {} : { part }) };
+}
 
 /** Whether a constant is one value for all of an image of `rank` axes, or one for each channel. */
 function isOfChannels(shape: readonly number[], rank: number): boolean {

@@ -38,7 +38,7 @@ import {
   maxPool2d,
 } from './pooling';
 import { type RecurrentNode, recurrent } from './recurrent';
-import { type ReduceMeanNode, reduceMean } from './reduce-mean';
+import { type ReduceNode, reduce } from './reduce';
 import { type ReshapeNode, reshape } from './reshape';
 import { type ResizeNode, resize } from './resize';
 import { type SliceNode, slice } from './slice';
@@ -46,6 +46,7 @@ import { type SoftmaxNode, softmax } from './softmax';
 import { type SqueezeNode, squeeze, type UnsqueezeNode, unsqueeze } from './squeeze';
 import { type SqueezeExciteNode, squeezeExcite } from './squeeze-excite';
 import { type TransposeNode, transpose } from './transpose';
+import { type WhereNode, where } from './where';
 
 export type * from './activations';
 export type * from './add';
@@ -68,7 +69,7 @@ export type * from './matmul';
 export type * from './pad';
 export type * from './pooling';
 export type * from './recurrent';
-export type * from './reduce-mean';
+export type * from './reduce';
 export type * from './reshape';
 export type * from './resize';
 export type * from './slice';
@@ -76,6 +77,7 @@ export type * from './softmax';
 export type * from './squeeze';
 export type * from './squeeze-excite';
 export type * from './transpose';
+export type * from './where';
 
 export type GraphNode =
   | ActivationNode
@@ -106,7 +108,7 @@ export type GraphNode =
   | NonZeroNode
   | PadNode
   | RecurrentNode
-  | ReduceMeanNode
+  | ReduceNode
   | ReshapeNode
   | ResizeNode
   | ScatterElementsNode
@@ -117,7 +119,8 @@ export type GraphNode =
   | SqueezeExciteNode
   | SqueezeNode
   | TransposeNode
-  | UnsqueezeNode;
+  | UnsqueezeNode
+  | WhereNode;
 
 /** All operators, by the `op` of their nodes; the compiler sees that none is missing and each is under its own name. */
 export const OPERATORS: { readonly [Op in GraphNode['op']]: Operator<Extract<GraphNode, { readonly op: Op }>> } = {
@@ -145,7 +148,7 @@ export const OPERATORS: { readonly [Op in GraphNode['op']]: Operator<Extract<Gra
   reshape,
   squeeze,
   unsqueeze,
-  reduce_mean: reduceMean,
+  reduce,
   matmul,
   resize,
   depth_to_space: depthToSpace,
@@ -161,6 +164,7 @@ export const OPERATORS: { readonly [Op in GraphNode['op']]: Operator<Extract<Gra
   recurrent,
   non_max_suppression: nonMaxSuppression,
   non_zero: nonZero,
+  where,
 };
 
 /** The record of a node's operator. */

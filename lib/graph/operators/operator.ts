@@ -237,6 +237,9 @@ export function onnxFrame(input: string, [top, left, bottom, right]: ImageShape)
   };
 }
 
+/** ONNX's numbers of the types between which nodes are cast. */
+export const TYPES = { float32: 1, int64: 7, bool: 9 } as const;
+
 /** Integers as an input of an ONNX node. */
 export function integerTensor(values: readonly number[]): Tensor {
   return new Tensor('I64', [values.length], BigInt64Array.from(values, BigInt));

@@ -60,7 +60,7 @@ struct BlockedKernels {
   int depthwise_rows;  // the most that a tile takes
   WinogradKernels winograd2, winograd4;
   void (*finish)(const FinishedRow& row);
-  UnaryF32 sigmoid, silu, hardswish;  // x may equal y
+  UnaryF32 sigmoid, silu, hardswish, exp, gelu, gelu_tanh, mish;  // x may equal y
 };
 
 // Float32 values as bf16 terms, see src/kernels/terms/.

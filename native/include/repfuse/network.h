@@ -27,6 +27,9 @@ const Activation* FindActivation(std::string_view name);
 // A function of two numbers.
 struct BinaryFunction;
 const BinaryFunction* FindBinaryFunction(std::string_view name);
+// A function of many numbers.
+struct Reduction;
+const Reduction* FindReduction(std::string_view name);
 
 enum class PadMode { kConstant, kReflect, kEdge, kWrap };
 inline constexpr Word<PadMode> kPadModes[] = {
@@ -99,11 +102,12 @@ struct NetworkNode {
   // Binary of one input: the other is the constant, and the first where `constant_first` says so. Shapes meet as numpy broadcasts them.
   const BinaryFunction* function = nullptr;
   bool constant_first = false;
+  const Reduction* reduction = nullptr;  // what a reduction makes of the values along its axes
   // Constant, binary, product with a constant: its shape. Concat, flatten: the axis. Softmax over an axis: the axis, 1 if over all from it
   // on. Transpose: a permutation. Slice: start, end, step of each axis. Pad: before each axis, then after each. Reshape: sizes (0: as the
-  // input's, -1: the rest). Squeeze, unsqueeze: axes. Mean: 1 if they stay, then the axes. Depth to space and back: block height, width, 1
-  // if channels come first (CRD). Expand: a shape. Gather, scatter: the axis, or how many axes data and indices share. Cumulative sum: the
-  // axis, 1 if each sum leaves out its own element, 1 if it runs from the end. What other operators have stands in their files.
+  // input's, -1: the rest). Squeeze, unsqueeze: axes. Reduce: 1 if they stay, then the axes. Depth to space and back: block height, width,
+  // 1 if channels come first (CRD). Expand: a shape. Gather, scatter: the axis, or how many axes data and indices share. Cumulative sum:
+  // the axis, 1 if each sum leaves out its own element, 1 if it runs from the end. What other operators have stands in their files.
   std::vector<int64_t> ints;
   PadMode pad_mode = PadMode::kConstant;
   float pad_value = 0;

@@ -97,6 +97,7 @@ Status ReadNode(Arguments& arguments, NetworkNode* node) {
   node->ceil_mode = arguments.Bool("ceilMode");
   node->count_include_pad = arguments.Bool("countIncludePad");
   if (IsGiven(arguments, "function")) ReadRow(arguments, "function", FindBinaryFunction, &node->function);
+  if (IsGiven(arguments, "reduction")) ReadRow(arguments, "reduction", FindReduction, &node->reduction);
   node->constant_first = arguments.Bool("constantFirst");
   if (IsGiven(arguments, "ints")) node->ints = arguments.List("ints", -kMaxDim, kMaxDim);
   ReadChoice(arguments, "padMode", kPadModes, &node->pad_mode);

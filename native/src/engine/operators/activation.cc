@@ -28,8 +28,34 @@ float HardSigmoid(float x, float slope, float offset) {
   const double line = static_cast<double>(x) * slope + offset, least = line < 0 ? 0 : line;
   return static_cast<float>(least > 1 ? 1 : least);
 }
-float Erf(float x, float, float) { return static_cast<float>(std::erf(static_cast<double>(x))); }
-float Tanh(float x, float, float) { return static_cast<float>(std::tanh(static_cast<double>(x))); }
+float Elu(float x, float alpha, float) { return x < 0 ? static_cast<float>(alpha * std::expm1(static_cast<double>(x))) : x; }
+float Celu(float x, float alpha, float) { return x < 0 ? static_cast<float>(alpha * std::expm1(static_cast<double>(x) / alpha)) : x; }
+float Selu(float x, float alpha, float gamma) {
+  return x > 0 ? gamma * x : static_cast<float>(static_cast<double>(gamma) * alpha * std::expm1(static_cast<double>(x)));
+}
+float ThresholdedRelu(float x, float threshold, float) { return x <= threshold ? 0 : x; }
+float Shrink(float x, float lambda, float bias) { return x < -lambda ? x + bias : x > lambda ? x - bias : x == x ? 0 : x; }  // NOLINT
+// From where e^x is beyond float64 it is x.
+float Softplus(float x, float, float) { return x > 100 ? x : static_cast<float>(std::log1p(std::exp(static_cast<double>(x)))); }
+float Softsign(float x, float, float) { return x / (1 + std::abs(x)); }
+float Abs(float x, float, float) { return std::abs(x); }
+float Neg(float x, float, float) { return -x; }
+float Reciprocal(float x, float, float) { return 1 / x; }
+float Sqrt(float x, float, float) { return std::sqrt(x); }
+float Ceil(float x, float, float) { return std::ceil(x); }
+float Floor(float x, float, float) { return std::floor(x); }
+float RoundToEven(float x, float, float) { return std::nearbyint(x); }
+float Trunc(float x, float, float) { return std::trunc(x); }
+float Sign(float x, float, float) { return x > 0 ? 1 : x < 0 ? -1 : x; }
+float Not(float x, float, float) { return x == 0 ? 1 : 0; }
+float NotZero(float x, float, float) { return x != 0 ? 1 : 0; }
+float IsNan(float x, float, float) { return std::isnan(x) ? 1 : 0; }
+float IsInf(float x, float negative, float positive) { return std::isinf(x) && (x < 0 ? negative : positive) != 0 ? 1 : 0; }
+// Of the C library, in float64.
+template <double (*kOf)(double)>
+float In64(float x, float, float) {
+  return static_cast<float>(kOf(x));
+}
 
 bool ReluBounds(float, float, float* low, float*) {
   *low = 0;
@@ -51,8 +77,44 @@ constexpr Activation kActivations[] = {
     {"clip", Row<Clip>, nullptr, ClipBounds},
     {"leakyRelu", Row<LeakyRelu>},
     {"hardSigmoid", Row<HardSigmoid>},
-    {"erf", Row<Erf>},
-    {"tanh", Row<Tanh>},
+    {"exp", nullptr, [](const KernelTable& kernels) { return kernels.blocked.exp; }},
+    {"gelu", nullptr, [](const KernelTable& kernels) { return kernels.blocked.gelu; }},
+    {"geluTanh", nullptr, [](const KernelTable& kernels) { return kernels.blocked.gelu_tanh; }},
+    {"mish", nullptr, [](const KernelTable& kernels) { return kernels.blocked.mish; }},
+    {"elu", Row<Elu>},
+    {"celu", Row<Celu>},
+    {"selu", Row<Selu>},
+    {"thresholdedRelu", Row<ThresholdedRelu>},
+    {"shrink", Row<Shrink>},
+    {"softplus", Row<Softplus>},
+    {"softsign", Row<Softsign>},
+    {"abs", Row<Abs>},
+    {"neg", Row<Neg>},
+    {"reciprocal", Row<Reciprocal>},
+    {"sqrt", Row<Sqrt>},
+    {"ceil", Row<Ceil>},
+    {"floor", Row<Floor>},
+    {"round", Row<RoundToEven>},
+    {"trunc", Row<Trunc>},
+    {"sign", Row<Sign>},
+    {"not", Row<Not>},
+    {"notZero", Row<NotZero>},
+    {"isNan", Row<IsNan>},
+    {"isInf", Row<IsInf>},
+    {"erf", Row<In64<std::erf>>},
+    {"tanh", Row<In64<std::tanh>>},
+    {"log", Row<In64<std::log>>},
+    {"sin", Row<In64<std::sin>>},
+    {"cos", Row<In64<std::cos>>},
+    {"tan", Row<In64<std::tan>>},
+    {"asin", Row<In64<std::asin>>},
+    {"acos", Row<In64<std::acos>>},
+    {"atan", Row<In64<std::atan>>},
+    {"sinh", Row<In64<std::sinh>>},
+    {"cosh", Row<In64<std::cosh>>},
+    {"asinh", Row<In64<std::asinh>>},
+    {"acosh", Row<In64<std::acosh>>},
+    {"atanh", Row<In64<std::atanh>>},
 };
 
 Status Result(const NetworkNode& node, std::span<const Shape>, ValueType, Shape*) {
@@ -65,7 +127,9 @@ std::unique_ptr<Step> ActivationStep(const StepParts& parts) {
   return MakeStep(parts, "activation", [=](const RunState& run) {
     const size_t width = static_cast<size_t>(output.layout.shape.width * output.layout.lanes());
     ForRows(output.layout, run.threads, [&](int64_t n, int64_t plane, int64_t y) {
-      activation(run.at(input) + input.layout.at(n, plane, y, 0), run.at(output) + output.layout.at(n, plane, y, 0), width);
+      float* row = run.at(output) + output.layout.at(n, plane, y, 0);
+      activation(run.at(input) + input.layout.at(n, plane, y, 0), row, width);
+      ClearPaddedChannels(output.layout, plane, row);
     });
   });
 }

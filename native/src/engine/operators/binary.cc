@@ -1,6 +1,8 @@
 // The table of functions of two numbers, and the operators that apply one: on tensors as numpy broadcasts them, on images where their
 // sizes are equal or 1; a constant beside images has one value, or one for each channel. A gate is a product of images.
 #include <algorithm>
+#include <cmath>
+#include <functional>
 #include <vector>
 
 #include "../walk.h"
@@ -43,9 +45,49 @@ float Product(float a, float b) { return a * b; }
 float Quotient(float a, float b) { return a / b; }
 float PRelu(float x, float slope) { return x < 0 ? x * slope : x; }
 
+// Squares and cubes are what networks ask for.
+float Power(float x, float exponent) {
+  if (exponent == 2) return x * x;
+  const double wide = x;
+  return static_cast<float>(exponent == 3 ? wide * wide * wide : std::pow(wide, static_cast<double>(exponent)));
+}
+// A NaN of either operand is the result.
+float Least(float a, float b) { return a < b || std::isnan(a) ? a : b; }
+float Largest(float a, float b) { return a > b || std::isnan(a) ? a : b; }
+float Remainder(float a, float b) { return std::fmod(a, b); }
+// With the sign of the divisor, as integers are divided.
+float Modulus(float a, float b) {
+  const float rest = std::fmod(a, b);
+  return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
+}
+// Truth values are 1 and 0; any other number counts as true.
+template <typename Test>
+float Truth(float a, float b) {
+  return Test()(a, b) ? 1 : 0;
+}
+float And(float a, float b) { return a != 0 && b != 0 ? 1 : 0; }
+float Or(float a, float b) { return a != 0 || b != 0 ? 1 : 0; }
+float Xor(float a, float b) { return (a != 0) != (b != 0) ? 1 : 0; }
+
 // A new function is a row: its name and Rows<what it makes of two numbers>.
-constexpr BinaryFunction kFunctions[] = {
-    {"add", Rows<Sum>}, {"sub", Rows<Difference>}, {"mul", Rows<Product>}, {"div", Rows<Quotient>}, {"prelu", Rows<PRelu>}};
+constexpr BinaryFunction kFunctions[] = {{"add", Rows<Sum>},
+                                         {"sub", Rows<Difference>},
+                                         {"mul", Rows<Product>},
+                                         {"div", Rows<Quotient>},
+                                         {"prelu", Rows<PRelu>},
+                                         {"pow", Rows<Power>},
+                                         {"min", Rows<Least>},
+                                         {"max", Rows<Largest>},
+                                         {"mod", Rows<Modulus>},
+                                         {"fmod", Rows<Remainder>},
+                                         {"equal", Rows<Truth<std::equal_to<float>>>},
+                                         {"less", Rows<Truth<std::less<float>>>},
+                                         {"less_or_equal", Rows<Truth<std::less_equal<float>>>},
+                                         {"greater", Rows<Truth<std::greater<float>>>},
+                                         {"greater_or_equal", Rows<Truth<std::greater_equal<float>>>},
+                                         {"and", Rows<And>},
+                                         {"or", Rows<Or>},
+                                         {"xor", Rows<Xor>}};
 
 bool IsOfChannels(const Shape& constant, const Shape& images) {
   for (int axis = 0; axis < constant.rank; ++axis) {

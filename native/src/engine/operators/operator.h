@@ -62,7 +62,7 @@ struct Operator {
 // All of them, each defined in its file.
 extern const Operator kConv, kLinear, kMaxPool, kAveragePool, kGlobalAveragePool, kGate, kFrame, kSoftmax, kSoftmaxOverAxis, kAdd,
     kActivation, kBinary, kConcat, kResize, kDepthToSpace, kFlatten, kReshape, kSqueeze, kUnsqueeze, kConstant, kTranspose, kSlice, kPad,
-    kReduceMean, kMatMul, kToTensor, kToImages;
+    kReduce, kWhere, kMatMul, kToTensor, kToImages;
 extern const Operator kCumSum, kExpand, kGather, kGatherElements, kGatherNd, kGridSample, kNonMaxSuppression, kNonZero, kRecurrent,
     kScatterElements, kScatterNd, kSpaceToDepth;
 
