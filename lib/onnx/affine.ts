@@ -1,6 +1,8 @@
 import { constantStages } from '../algebra/constant-stages';
 import type { MapOp } from '../algebra/merge';
 import type { Stage } from '../ops';
+import type { BinaryFunction } from '../ops/tensor-op';
+import { DTYPES, type DType } from '../tensor/dtype';
 import { isOfOnnx, stringOf } from './attributes';
 import { readBatchNorm } from './batch-norm';
 import type { ChannelInference } from './channel-inference';
@@ -100,7 +102,7 @@ function convStep(node: Node, known: Known): MapOp | NotAffine {
   const weight = known.constants.get(weightName);
   const bias = biasName === '' ? null : known.constants.get(biasName);
   if (weight === undefined || bias === undefined) return refused('its weight or bias is no constant');
-  if (weight.dtype !== 'F32') return refused(`its weight is ${weight.dtype}`);
+  if (!FLOATS.includes(weight.dtype)) return refused(`its weight is ${weight.dtype}`);
   const window = readConv(node, weight.shape, sizesOf(input, known));
   if (typeof window === 'string') return refused(window);
   return { kind: 'stages', input, stages: [{ kind: 'conv2d', weight, bias, ...window }] };
@@ -174,10 +176,18 @@ function constantStep(node: Node, known: Known): MapOp | NotAffine | undefined {
   const channels = known.channels(input);
   if (channels === undefined) return undefined; // no image
   if (!known.takeVector(channels)) return refused(BEYOND_BUDGET);
-  if (!['F32', 'F64'].includes(constant.dtype)) return refused(`its constant is ${constant.dtype}`);
-  const name = ARITHMETIC[node.opType as keyof typeof ARITHMETIC];
+  if (!DTYPES[constant.dtype].floating) return refused(`its constant is ${constant.dtype}`);
+  const name = arithmeticOf(node)!;
   const stages = constantStages({ function: name, constant, isFirst: right === undefined }, channels);
   return typeof stages === 'string' ? refused(stages) : { kind: 'stages', input, stages };
 }
 
+/** Which arithmetic of two values a node is. */
+export function arithmeticOf({ opType }: Node): BinaryFunction | undefined {
+  return Object.hasOwn(ARITHMETIC, opType) ? ARITHMETIC[opType as keyof typeof ARITHMETIC] : undefined;
+}
+
 const ARITHMETIC = { Add: 'add', Div: 'div', Mul: 'mul', Sub: 'sub' } as const;
+
+/** Types of weights that are folded, in float64, and rounded once. */
+export const FLOATS: readonly DType[] = ['F32', 'F16', 'BF16'];

@@ -3,6 +3,8 @@ import type { AffineConv } from '../../algebra';
 import { type JoinOp, Merging, nodesOf, type PendingMap } from '../../algebra/merge';
 import { effortOf, weightElements } from '../../algebra/weight-size';
 import { eventLoopPause } from '../../native/event-loop';
+import type { DType } from '../../tensor/dtype';
+import type { FloatType } from '../../tensor/round';
 import type { Tensor } from '../../tensor/tensor';
 import { affineStep } from '../affine';
 import type { Analysis } from '../analysis';
@@ -12,6 +14,7 @@ import type { FixedConstants } from '../fixed-constants';
 import { changed } from '../messages';
 import type { OnnxModel } from '../model';
 import { type Graph, type Node, NodeSchema } from '../schema/onnx_pb';
+import { valueTypes } from '../value-types';
 import { protoOf } from '../values';
 import { FreshNames, valuesRead } from '../wiring';
 import { arrange } from './arrange';
@@ -40,6 +43,7 @@ export async function foldConvolutions(model: OnnxModel, fixed: FixedConstants, 
 /** The graph as its maps are merged: what is settled goes into the list of nodes. */
 class Folder {
   private readonly graph: Graph;
+  private readonly types: ReadonlyMap<string, DType>;
   private readonly budget: Budget;
   private readonly names: FreshNames;
   private readonly merging: Merging<Node>;
@@ -58,6 +62,7 @@ class Folder {
     private readonly options: FoldOptions,
   ) {
     this.graph = model.proto.graph;
+    this.types = valueTypes(this.graph);
     this.budget = analysis.fixed.budget.copy();
     this.names = new FreshNames(this.graph);
     this.borders = new Map([...borders].filter(([node]) => !left.has(node)));
@@ -138,9 +143,15 @@ class Folder {
     return isWithin ? undefined : BEYOND_BUDGET;
   }
 
+  /** Of an image, and so of the weights of what convolves it. */
+  private typeOf(value: string): FloatType {
+    const type = this.types.get(value);
+    return type === 'F16' || type === 'BF16' ? type : 'F32';
+  }
+
   /** The convolution that a map is, its weights among the initializers. */
   private async evaluate({ value, source, conv: map, node, from }: Merged, initializer: Graph['initializer']) {
-    const fused = await fuseWeights(() => map, node, this.options);
+    const fused = await fuseWeights(() => map, node, this.typeOf(source), this.options);
     const name = this.names.take(`${node.name || value}_fused`);
     const add = (role: string, tensor: Tensor) => {
       const proto = protoOf(this.names.take(`${name}.${role}`), tensor);

@@ -1,192 +1,144 @@
+import { create } from '@bufbuild/protobuf';
 import { fromBranch } from '../../algebra';
 import type { Stage } from '../../ops';
-import { Tensor } from '../../tensor/tensor';
-import { affineStep } from '../affine';
+import type { FloatType } from '../../tensor/round';
+import type { Tensor } from '../../tensor/tensor';
 import { analyse } from '../analysis';
-import { describeNode, floatOf, intOf, isOfOnnx } from '../attributes';
+import { describeNode } from '../attributes';
 import type { FixedConstants } from '../fixed-constants';
 import { changed } from '../messages';
 import type { OnnxModel } from '../model';
-import type { Node } from '../schema/onnx_pb';
-import type { ShapeProbe } from '../shape-probe';
-import type { ConstantValues } from '../values';
-import { protoOf, transposed } from '../values';
-import { FreshNames, type Wiring } from '../wiring';
+import { type Node, NodeSchema } from '../schema/onnx_pb';
+import { protoOf } from '../values';
+import { FreshNames } from '../wiring';
+import { type Chain, ChainFinder } from './chains';
 import { fuseWeights } from './fuse-weights';
-import { isSumOfValues } from './reassociate';
-import type { Folded, FoldedRegion, FoldOptions, FoldReport } from './report';
-
-/** The weight of a linear operator as that of a convolution: output channels first, and how to turn it back. */
-interface Linear {
-  readonly weight: Tensor;
-  readonly bias: Tensor | null;
-  readonly groups: number;
-  readonly restore: (weight: Tensor) => Tensor;
-}
+import { type Product, productOf } from './products';
+import type { Folded, FoldedRegion, FoldOptions } from './report';
 
 /**
- * BatchNormalizations after what is no Conv: ConvTranspose, Gemm and MatMul (which becomes one) take them into their weights, float64 inside, rounded once.
+ * BatchNormalizations, and arithmetic with a constant for each feature, become part of the weights of a Gemm or MatMul before or behind them, and of
+ * a ConvTranspose or Conv before them: also through nodes that write features in another shape. Float64 inside, rounded once.
  *
  * @throws as `foldGraph`
  */
 export async function foldLinear(model: OnnxModel, fixed: FixedConstants, options: FoldOptions): Promise<Folded> {
   const { graph } = model.proto;
-  const { wiring, probe: constants, known } = analyse(model, fixed);
+  const analysis = analyse(model, fixed);
+  const chains = new ChainFinder(analysis, graph.node);
   const names = new FreshNames(graph);
   const initializer = [...graph.initializer];
-  const replaced = new Map<Node, Node | null>(); // null: gone
+  const replaced = new Map<Node, readonly Node[]>();
+  const renamed = new Map<string, string>(); // values within chains, whose shape somebody may read
   const folded: FoldedRegion[] = [];
-  const kept: { node: string; reason: string }[] = [];
-  for (const batchNorm of graph.node) {
-    if (batchNorm.opType !== 'BatchNormalization' || !batchNorm.output[0]) continue;
-    const input = batchNorm.input[0] ?? '';
-    const { node: before, addition } = linearBefore(input, wiring, constants);
-    if (before === undefined) continue;
-    const step = affineStep(batchNorm, known);
-    const linear = LINEAR[before.opType]!(before, constants, addition?.bias);
-    if (step?.kind !== 'stages' || typeof linear === 'string') {
-      const reason = typeof linear === 'string' ? linear : step?.kind === 'refused' ? step.reason : '';
-      kept.push({ node: describeNode(batchNorm), reason });
+  for (const node of graph.node) {
+    const product = productOf(node, analysis.probe);
+    if (product === undefined) continue;
+    if (typeof product === 'string') {
+      const batchNorm = chains.batchNormAfter(node);
+      if (batchNorm !== undefined) chains.kept.set(batchNorm, product);
       continue;
     }
-    if (!fixed.budget.spend(4 * linear.weight.size)) {
-      kept.push({ node: describeNode(batchNorm), reason: 'its weights are beyond the budget of a model of this size' });
+    const chain = chains.around(node, product, (each) => replaced.has(each));
+    if (!pays(node, chain)) continue;
+    const last = chain.nodes.at(-1)!;
+    if (!fixed.budget.spend(4 * product.weight.size)) {
+      for (const each of chain.absorbed)
+        chains.kept.set(each, 'its weights are beyond the budget of a model of this size');
       continue;
     }
-    const { weight, bias } = await fuse(linear, step.stages, batchNorm, options);
-    const name = names.take(`${batchNorm.name || batchNorm.output[0]!}_fused`);
+    const stages = [...chain.before, kernelOf(product), ...product.stages, ...chain.after];
+    const channels = product.weight.shape[1]! * product.groups;
+    const make = () => fromBranch({ name: describeNode(node), stages }, { channels });
+    const { weight, bias } = await fuseWeights(make, last, product.weight.dtype as FloatType, options);
+    const output = last.output[0]!;
+    const name = names.take(`${last.name || output}_fused`);
     const add = (role: string, tensor: Tensor) => {
       initializer.push(protoOf(names.take(`${name}.${role}`), tensor));
       return initializer.at(-1)!.name;
     };
-    const attribute = before.attribute.filter((each) => each.name !== 'beta'); // 1, as its bias is now
-    const opType = before.opType === 'MatMul' ? 'Gemm' : before.opType;
-    if (addition !== undefined) replaced.set(addition.node, null);
-    const input0 = [before.input[0]!, add('weight', linear.restore(weight)), add('bias', bias)];
-    replaced.set(before, null);
-    replaced.set(
-      batchNorm,
-      changed(before, { name, opType, attribute, input: input0, output: [batchNorm.output[0]!] }),
+    const shifts = stages.some(({ kind }) => kind === 'bias' || kind === 'batch_norm');
+    const constants = [add('weight', product.restore(weight)), ...(shifts ? [add('bias', bias)] : [])];
+    const isMatrix = analysis.probe.shapes[0].get(node.input[0]!)?.length === 2;
+    rewire(chain, node, output, names, renamed, replaced, (input, made) =>
+      writeProduct(node, name, [input, ...constants], made, isMatrix, names),
     );
-    const kernel =
-      before.opType !== 'ConvTranspose' ? ([1, 1] as const) : (linear.weight.shape.slice(2) as [number, number]);
-    const added = addition === undefined ? [] : [describeNode(addition.node)];
-    const from = [describeNode(before), ...added, describeNode(batchNorm)];
-    folded.push({ node: name, output: batchNorm.output[0]!, from, kernel, groups: linear.groups });
+    const from = chain.nodes.filter((each) => each === node || chain.absorbed.has(each)).map(describeNode);
+    folded.push({ node: name, output, from, kernel: product.kernel, groups: product.groups });
   }
+  const kept = [...chains.kept].flatMap(([node, reason]) =>
+    replaced.has(node) ? [] : [{ node: describeNode(node), reason }],
+  );
   if (folded.length === 0) return { model, folded, kept };
-  const node = graph.node.flatMap((each) => {
-    const other = replaced.get(each);
-    return other === undefined ? [each] : other === null ? [] : [other];
-  });
-  const proto = changed(model.proto, { graph: changed(graph, { node, initializer }) });
-  return { model: { ...model, proto }, folded, kept: kept satisfies FoldReport['kept'] };
-}
-
-function fuse(
-  { weight, bias, groups }: Linear,
-  stages: readonly Stage[],
-  node: Node,
-  options: FoldOptions,
-): ReturnType<typeof fuseWeights> {
-  const conv: Stage = { kind: 'conv2d', weight, bias, stride: [1, 1], padding: [0, 0, 0, 0], dilation: [1, 1], groups };
-  return fuseWeights(() => fromBranch({ name: describeNode(node), stages: [conv, ...stages] }), node, options);
-}
-
-/** What makes a value by a matrix or a transposed convolution, with the bias that is added to a product of matrices. */
-function linearBefore(
-  value: string,
-  wiring: Wiring,
-  constants: ConstantValues,
-): { readonly node?: Node; readonly addition?: { readonly node: Node; readonly bias: Tensor } } {
-  const node = wiring.hasOneReader(value) ? wiring.producer(value) : undefined;
-  if (node === undefined || node.output.length !== 1 || !isOfOnnx(node.domain)) return {};
-  if (Object.hasOwn(LINEAR, node.opType)) return { node };
-  if (node.opType !== 'Add') return {};
-  const bias = node.input.map((each) => constants.get(each)).find((each) => each !== undefined);
-  const product = node.input.find((each) => constants.get(each) === undefined);
-  const before = product !== undefined && wiring.hasOneReader(product) ? wiring.producer(product) : undefined;
-  const isSum = isSumOfValues(node) && before?.opType === 'MatMul' && isOfOnnx(before.domain);
-  return bias !== undefined && isSum && before.output.length === 1 ? { node: before, addition: { node, bias } } : {};
-}
-
-/** The weight of a node, or why it cannot take a BatchNormalization. `added`: to its result. */
-const LINEAR: Readonly<
-  Record<string, (node: Node, constants: ShapeProbe, added: Tensor | undefined) => Linear | string>
-> = {
-  ConvTranspose(node, constants) {
-    const weight = constants.get(node.input[1]!);
-    const bias = optional(node.input[2], constants);
-    if (weight === undefined || bias === undefined) return 'the weight or bias before it is no constant';
-    if (weight.dtype !== 'F32' || weight.shape.length !== 4) return 'the weight before it is no float32 image kernel';
-    const groups = intOf(node, 'group', 1);
-    return {
-      weight: swapChannels(weight, groups),
-      bias,
-      groups,
-      restore: (fused) => swapChannels(fused, groups),
-    };
-  },
-  MatMul: matMul,
-  Gemm(node, constants) {
-    const weight = constants.get(node.input[1]!);
-    const bias = optional(node.input[2], constants);
-    if (weight === undefined || bias === undefined) return 'the weight or bias before it is no constant';
-    if (weight.dtype !== 'F32') return 'the weight before it is no float32';
-    if (floatOf(node, 'alpha', 1) !== 1 || (bias !== null && floatOf(node, 'beta', 1) !== 1))
-      return 'the Gemm before it has an alpha or beta other than 1';
-    const turned = intOf(node, 'transB', 0) !== 0;
-    const rows = turned ? weight : transposed(weight);
-    const [outputs, inputs] = rows.shape as [number, number];
-    if (bias !== null && bias.size !== outputs) return 'the bias before it is no vector of its outputs';
-    return {
-      weight: new Tensor('F32', [outputs, inputs, 1, 1], rows.data),
-      bias: bias === null ? null : new Tensor(bias.dtype, [outputs], bias.data),
-      groups: 1,
-      restore: ({ data }) => {
-        const matrix = new Tensor('F32', [outputs, inputs], data);
-        return turned ? matrix : transposed(matrix);
-      },
-    };
-  },
-};
-
-function matMul(node: Node, constants: ShapeProbe, added: Tensor | undefined): Linear | string {
-  const weight = constants.get(node.input[1]!);
-  if (weight === undefined) return 'the weight before it is no constant';
-  if (weight.dtype !== 'F32' || weight.shape.length !== 2) return 'the weight before it is no float32 matrix';
-  if (constants.shapes[0].get(node.input[0]!)?.length !== 2)
-    return 'the product before it is not known to be of a matrix';
-  const [inputs, outputs] = weight.shape as [number, number];
-  if (added !== undefined && (added.size !== outputs || added.shape.at(-1) !== outputs))
-    return 'what is added before it is no vector of its outputs';
+  const node = graph.node.flatMap((each) => replaced.get(each) ?? [withNames(each, renamed)]);
   return {
-    weight: new Tensor('F32', [outputs, inputs, 1, 1], transposed(weight).data),
-    bias: added === undefined ? null : new Tensor(added.dtype, [outputs], added.data),
-    groups: 1,
-    restore: ({ data }) => transposed(new Tensor('F32', [outputs, inputs], data)),
+    model: { ...model, proto: changed(model.proto, { graph: changed(graph, { node, initializer }) }) },
+    folded,
+    kept,
   };
 }
 
-/** null: there is none; undefined: it is no constant. */
-function optional(name: string | undefined, constants: ConstantValues): Tensor | null | undefined {
-  return name === undefined || name === '' ? null : constants.get(name);
+/** Whether a chain leaves less to do: a bias behind a MatMul stays an Add. A Conv of images alone is left to `foldConvolutions`. */
+function pays({ opType }: Node, { nodes, absorbed }: Chain): boolean {
+  if (absorbed.size === 0) return false;
+  if (opType === 'Conv' && nodes.length === absorbed.size + 1) return false;
+  return (
+    opType !== 'MatMul' || [...absorbed].some((each) => ['BatchNormalization', 'Mul', 'Div'].includes(each.opType))
+  );
 }
 
-/** [I, O / groups, h, w] to [O, I / groups, h, w], or the other way: group by group a transposition. */
-function swapChannels(weight: Tensor, groups: number): Tensor {
-  const [first, second, height, width] = weight.shape as [number, number, number, number];
-  const per = first / groups;
-  const plane = height * width;
-  const from = weight.data as Float32Array;
-  const data = new Float32Array(from.length);
-  for (let group = 0; group < groups; group++) {
-    for (let i = 0; i < per; i++) {
-      for (let o = 0; o < second; o++) {
-        const source = ((group * per + i) * second + o) * plane;
-        data.set(from.subarray(source, source + plane), ((group * second + o) * per + i) * plane);
-      }
-    }
+function kernelOf({ weight, groups }: Product): Stage {
+  return { kind: 'conv2d', weight, stride: [1, 1], padding: [0, 0, 0, 0], dilation: [1, 1], groups };
+}
+
+/** The product with other constants; that of more than matrices has its bias added. */
+function writeProduct(
+  node: Node,
+  name: string,
+  input: readonly string[],
+  output: string,
+  isMatrix: boolean,
+  names: FreshNames,
+): readonly Node[] {
+  const attribute = node.attribute.filter((each) => each.name !== 'alpha' && each.name !== 'beta');
+  const [source, weight, bias] = input as [string, string, string?];
+  if (node.opType !== 'MatMul' || bias === undefined || isMatrix) {
+    const opType = node.opType === 'MatMul' && bias !== undefined ? 'Gemm' : node.opType;
+    return [changed(node, { name, opType, attribute, input: [...input], output: [output] })];
   }
-  return Tensor.f32([second * groups, per, height, width], data);
+  const product = names.take(`${name}.product`);
+  return [
+    changed(node, { name: product, input: [source, weight], output: [product] }),
+    create(NodeSchema, { opType: 'Add', name, input: [product, bias], output: [output] }),
+  ];
+}
+
+/** The nodes of a chain without those that became part of its product, each in its place, and the chain's last value under its name. */
+function rewire(
+  { nodes, absorbed, source }: Chain,
+  product: Node,
+  output: string,
+  names: FreshNames,
+  renamed: Map<string, string>,
+  replaced: Map<Node, readonly Node[]>,
+  write: (input: string, output: string) => readonly Node[],
+): void {
+  const lastLeft = nodes.findLastIndex((each) => !absorbed.has(each));
+  let value = source;
+  for (const [i, node] of nodes.entries()) {
+    const [own = ''] = node.output;
+    if (absorbed.has(node)) replaced.set(node, []);
+    else {
+      const input = value;
+      value = i === lastLeft ? output : names.take(`${own}_fused`);
+      const moved = () => [changed(node, { input: [input, ...node.input.slice(1)], output: [value] })];
+      replaced.set(node, node === product ? write(input, value) : moved());
+    }
+    renamed.set(own, value);
+  }
+}
+
+function withNames(node: Node, renamed: ReadonlyMap<string, string>): Node {
+  if (!node.input.some((name) => renamed.has(name))) return node;
+  return changed(node, { input: node.input.map((name) => renamed.get(name) ?? name) });
 }
