@@ -1,6 +1,6 @@
 import { broadcastShape, sliceRange } from '../tensor/shape-rules';
 import { elementCount } from '../tensor/tensor';
-import { hasAttribute, intOf, intsOf, isOfOnnx } from './attributes';
+import { intOf, intsOf, isOfOnnx } from './attributes';
 import { staticShapes } from './constants';
 import { MAX_RANK } from './evaluation/budget';
 import { listOf } from './evaluation/elements';
@@ -116,7 +116,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   },
   Reshape: (node, [x], numbers) => {
     const wanted = numbers(1);
-    if (x === undefined || wanted === undefined || hasAttribute(node, 'allowzero')) return undefined;
+    if (x === undefined || wanted === undefined || intOf(node, 'allowzero', 0) !== 0) return undefined;
     const shape = wanted.map((size, axis) => (size === 0 ? x[axis]! : size));
     const rest = elementCount(x) / elementCount(shape.filter((size) => size !== -1));
     return shape.map((size) => (size === -1 ? rest : size));

@@ -40,7 +40,7 @@ export async function foldLinear(model: OnnxModel, fixed: FixedConstants, option
       continue;
     }
     const chain = chains.around(node, product, (each) => replaced.has(each));
-    if (!pays(node, chain)) continue;
+    if (!pays(node, product, chain)) continue;
     const last = chain.nodes.at(-1)!;
     if (!fixed.budget.spend(4 * product.weight.size)) {
       for (const each of chain.absorbed)
@@ -79,9 +79,9 @@ export async function foldLinear(model: OnnxModel, fixed: FixedConstants, option
 }
 
 /** Whether a chain leaves less to do: a bias behind a MatMul stays an Add. A Conv of images alone is left to `foldConvolutions`. */
-function pays({ opType }: Node, { nodes, absorbed }: Chain): boolean {
+function pays({ opType }: Node, { rank }: Product, { nodes, absorbed }: Chain): boolean {
   if (absorbed.size === 0) return false;
-  if (opType === 'Conv' && nodes.length === absorbed.size + 1) return false;
+  if (opType === 'Conv' && rank === 4 && nodes.length === absorbed.size + 1) return false;
   return (
     opType !== 'MatMul' || [...absorbed].some((each) => ['BatchNormalization', 'Mul', 'Div'].includes(each.opType))
   );
