@@ -71,12 +71,28 @@ function formatFigures({
   const change = ({ before, after }: { before: number; after: number }) =>
     `${formatCount(before)} -> ${formatCount(after)}`;
   return [
-    ...kept.map(({ node, reason }) => `kept ${node}: ${reason}`),
+    ...formatKept(kept),
     `${nodes.before} -> ${nodes.after} nodes, ${convolutions.before} -> ${convolutions.after} Conv${dead === 0 ? '' : `, ${dead} nodes that nobody reads left out`}`,
     `BatchNormalizations ${change(batchNorms)}, parameters ${change(parameters)}, bytes ${change(bytes)}`,
     ...notes.map((note) => `note: ${note}`),
   ].join('\n');
 }
+
+/** One line for each reason, the most frequent first, with a few of the nodes. */
+function formatKept(kept: OnnxFacts['kept']): string[] {
+  const nodes = new Map<string, string[]>();
+  for (const { node, reason } of kept) nodes.set(reason, [...(nodes.get(reason) ?? []), node]);
+  return [...nodes]
+    .sort(([, a], [, b]) => b.length - a.length)
+    .map(([reason, all]) => {
+      const shown = all.slice(0, KEPT_SHOWN).join(', ');
+      const left = all.length - KEPT_SHOWN;
+      return `kept ${shown}${left > 0 ? ` and ${left} more` : ''}: ${reason}`;
+    });
+}
+
+/** Nodes that are named for each reason; the report as JSON names all. */
+const KEPT_SHOWN = 3;
 
 function describeValue({ name, type, shape }: OnnxValue): string {
   return `${name}: ${type ?? 'no tensor'} ${shape === null ? 'of any shape' : `[${shape.map((size) => size ?? '?').join(', ')}]`}`;

@@ -2,6 +2,7 @@ import { foldGraph } from '../../lib/onnx/fold/fold';
 import type { OnnxModel } from '../../lib/onnx/model';
 import type { Node } from '../../lib/onnx/schema/onnx_pb';
 import { tensorOf } from '../../lib/onnx/values';
+import { toFloat64 } from '../../lib/tensor/half';
 import { Tensor } from '../../lib/tensor/tensor';
 import { peakError } from '../support/compare';
 import { model, node } from '../support/onnx-model';
@@ -207,6 +208,111 @@ test('BatchNormalization after a product of stacks of matrices stays: its channe
   const { model: same, report } = await foldGraph(given);
   expect(same).toBe(given);
   expect(report.kept[0]!.reason).toMatch(/normalises another axis than that of features/);
+});
+
+describe('BatchNormalization of features becomes part of a matrix', () => {
+  const weights = {
+    w: tensor(4, 5),
+    v: tensor(5, 3),
+    wide: tensor(288, 5),
+    up: tensor(5, 24),
+    half: Tensor.f32([], [0.5]),
+    row: tensor(5),
+    ...batchNorm('p', 4),
+    ...batchNorm('q', 5),
+    ...batchNorm('r', 3),
+    ...batchNorm('s', 6),
+    flat: ints(-1, 5),
+    back: ints(1, 72, 5),
+    tokens: ints(1, 4, 72),
+    images: ints(-1, 6, 2, 2),
+  };
+  const rows = [node('Reshape', ['x', 'tokens'], ['t']), node('Transpose', ['t'], ['u'], { perm: [0, 2, 1] })];
+  const cases: Record<string, readonly [nodes: Node[], operators: readonly string[]]> = {
+    'before and behind Gemm, with Dropout between': [
+      [
+        node('GlobalAveragePool', ['x'], ['m']),
+        node('Flatten', ['m'], ['f']),
+        bn('p', 'f', 'g'),
+        node('Dropout', ['g'], ['d']),
+        node('Gemm', ['d', 'w'], ['h']),
+        bn('q', 'h', 'y'),
+      ],
+      ['GlobalAveragePool', 'Flatten', 'Gemm'],
+    ],
+    'of images, before their Flatten and a MatMul': [
+      [
+        node('Relu', ['x'], ['a']),
+        bn('p', 'a', 'b'),
+        node('Flatten', ['b'], ['f']),
+        node('MatMul', ['f', 'wide'], ['y']),
+      ],
+      ['Relu', 'Flatten', 'Gemm'],
+    ],
+    'of images, which a Reshape makes of a Gemm': [
+      [
+        node('Flatten', ['x'], ['f']),
+        node('Gemm', ['f', 'wide'], ['g']),
+        node('Relu', ['g'], ['h']),
+        node('Gemm', ['h', 'up'], ['i']),
+        node('Reshape', ['i', 'images'], ['j']),
+        bn('s', 'j', 'y'),
+      ],
+      ['Flatten', 'Gemm', 'Relu', 'Gemm', 'Reshape'],
+    ],
+    'of rows, behind a MatMul of stacks and Reshape': [
+      [
+        ...rows,
+        node('MatMul', ['u', 'w'], ['a']),
+        node('Reshape', ['a', 'flat'], ['b']),
+        bn('q', 'b', 'c'),
+        node('Reshape', ['c', 'back'], ['y']),
+      ],
+      ['Reshape', 'Transpose', 'MatMul', 'Add', 'Reshape', 'Reshape'],
+    ],
+    'of [N, C, L], behind a MatMul of stacks, Add and Transpose': [
+      [
+        ...rows,
+        node('MatMul', ['u', 'w'], ['a']),
+        node('Add', ['row', 'a'], ['b']),
+        node('Transpose', ['b'], ['c'], { perm: [0, 2, 1] }),
+        bn('q', 'c', 'd'),
+        node('Mul', ['d', 'half'], ['y']),
+      ],
+      ['Reshape', 'Transpose', 'MatMul', 'Add', 'Transpose'],
+    ],
+  };
+  test.each(Object.entries(cases))('%s', async (_, [nodes, wanted]) => {
+    const { model: folded, report } = await fold(model(nodes, weights, { inputs: IMAGE, outputs: ['y'] }));
+    expect(operators(folded)).toEqual(wanted);
+    expect(report.kept).toEqual([]);
+  });
+});
+
+test('half types are folded in float64 and stay what they are', async () => {
+  const half = (given: Tensor) =>
+    new Tensor(
+      'BF16',
+      given.shape,
+      Uint16Array.from(new Uint32Array((given.data as Float32Array).buffer), (bits) => bits >>> 16),
+    );
+  const float = { w: tensor(4, 4, 3, 3), ...batchNorm('p', 4) };
+  const tensors = Object.fromEntries(Object.entries(float).map(([name, each]) => [name, half(each)]));
+  const nodes = [node('Conv', ['x', 'w'], ['a'], SAME), bn('p', 'a', 'y')];
+  const given = model(nodes, tensors, { inputs: IMAGE, outputs: ['y'] });
+  given.proto.graph.input[0]!.type!.tensorType!.elemType = 16;
+  const { model: folded } = await foldGraph(given);
+  expect(operators(folded)).toEqual(['Conv']);
+  const [weight, bias] = folded.proto.graph.initializer.map((each) => tensorOf(each)!);
+  expect([weight!.dtype, bias!.dtype]).toEqual(['BF16', 'BF16']);
+  const [w, scale, shift, mean, variance] = ['w', 'p.s', 'p.b', 'p.m', 'p.v'].map((name) => toFloat64(tensors[name]!));
+  const factors = Array.from(scale!, (value, c) => value / Math.sqrt(variance![c]! + Math.fround(1e-5)));
+  const wanted = [
+    ...Array.from(w!, (value, i) => value * factors[Math.floor(i / 36)]!),
+    ...factors.map((factor, c) => shift![c]! - mean![c]! * factor),
+  ];
+  for (const [i, got] of [...toFloat64(weight!), ...toFloat64(bias!)].entries())
+    expect(Math.abs(got - wanted[i]!)).toBeLessThanOrEqual(Math.abs(wanted[i]!) * 2 ** -8);
 });
 
 describe('what stays, and why', () => {

@@ -27,8 +27,8 @@ const NOISE = 16;
 
 /**
  * Compares every folded region with the operators that it stands for, alone, on seeded inputs; and the whole models, the given one operator by
- * operator, which shares nothing with what folds and compiles. Where the given model cannot be run, `notRun` says why, and the regions decide:
- * that every other node is the given one is checked too.
+ * operator, which shares nothing with what folds and compiles. A region that cannot run alone is decided by the
+ * outputs. Where the given model cannot be run, `notRun` says why, and the regions decide: that every other node is the given one is checked too.
  *
  * @throws as `readOnnx`; ERR_REPFUSE_GRAPH where the folded model cannot be run though the given one can; the signal's reason
  */
@@ -45,20 +45,25 @@ export async function verifyOnnx(
   const { checks, unexplained } = await compareRegions(await readOnnx(given), second, options);
   const made = new Set(second.proto.graph.node.map(({ name }) => name));
   const compared = new Set(checks.map(({ value }) => value));
-  const missed = regions.filter(({ node, output }) => made.has(node) && !compared.has(output));
+  const missed = regions
+    .filter(({ node, output }) => made.has(node) && !compared.has(output))
+    .map(({ output }) => unknown(output, 'nothing in the given model makes it of the same source'));
   const whole = await compareWhole(given, folded, options);
   const outputs = new Set(whole.checks.map(({ value }) => value));
+  const isRun = whole.notRun === null;
+  // What cannot run alone is decided by the outputs, where those were compared.
   const found = [
     ...whole.checks,
-    ...checks.filter(({ value, equal }) => !equal || !outputs.has(value)),
-    ...missed.map(({ output }) => unknown(output, 'nothing in the given model makes it of the same source')),
+    ...[...checks, ...missed].filter(({ value, equal, problem }) =>
+      problem === undefined ? !equal || !outputs.has(value) : !isRun,
+    ),
   ];
   const { tolerance } = options;
   const values =
     tolerance === undefined
       ? found
       : found.map((check) => ({ ...check, bound: tolerance, equal: check.folded <= tolerance }));
-  const isExplained = whole.notRun === null || unexplained.length === 0;
+  const isExplained = isRun || unexplained.length === 0;
   const notRun = isExplained ? whole.notRun : `${whole.notRun}; not compared: ${unexplained.join(', ')}`;
   const equal = isExplained && values.every((check) => check.equal);
   return { input: whole.input, notRun, bound: tolerance ?? BOUND, values, equal };
