@@ -9,26 +9,32 @@ import type { Node } from '../../onnx/schema/onnx_pb';
  * @param nodes those that lead to an output, in the order of the model
  * @param inputs names of the model's inputs
  * @param isRead whether a graph can hold a node, as far as its operator tells
- * @throws ERR_REPFUSE_GRAPH naming each other operator, with its domain where that is not ONNX's own, and the number of its nodes
+ * @throws ERR_REPFUSE_GRAPH naming each other operator, with its domain where that is not ONNX's own, the number of its nodes and the name of the
+ *   first
  */
 export function expectOperators(
   nodes: readonly Node[],
   inputs: readonly string[],
   isRead: (node: Node) => boolean,
 ): void {
-  const counts = new Map<string, number>();
+  const found = new Map<string, Node[]>();
   for (const node of nodesThatRun(nodes, inputs)) {
     if (isRead(node)) continue;
     const name = isOfOnnx(node.domain) ? node.opType : `${node.domain}.${node.opType}`;
-    counts.set(name, (counts.get(name) ?? 0) + 1);
+    const others = found.get(name);
+    if (others === undefined) found.set(name, [node]);
+    else others.push(node);
   }
-  if (counts.size === 0) return;
-  const missing = [...counts].sort(([, a], [, b]) => b - a);
-  const told = missing.map(([name, count]) => `${name} (${count} ${count === 1 ? 'node' : 'nodes'})`);
+  if (found.size === 0) return;
+  const missing = [...found].sort(([, a], [, b]) => b.length - a.length);
+  const told = missing.map(([name, [first, ...others]]) => {
+    const where = JSON.stringify(first!.name || first!.output[0] || '');
+    return others.length === 0 ? `${name} ${where} (1 node)` : `${name} (${others.length + 1} nodes, first ${where})`;
+  });
   throw new RepfuseError(
     'ERR_REPFUSE_GRAPH',
     `Expected operators that repfuse runs but the model has ${told.length} ${told.length === 1 ? 'other' : 'others'}: ${told.join(', ')}`,
-    { operators: Object.fromEntries(missing) },
+    { operators: Object.fromEntries(missing.map(([name, { length }]) => [name, length])) },
   );
 }
 
