@@ -11,6 +11,7 @@ const { path } = temporaryFolder();
 
 /** Detectors as their authors publish them; what the network gets is (byte - offset) / scale. See test/fixtures/public/detectors.py. */
 const DETECTORS = [
+  { name: 'ultraface_slim_320', what: 'decodes its boxes', offset: 127, scale: 128 },
   { name: 'fastestdet', what: 'shuffles channels', offset: 0, scale: 255 },
   { name: 'yunet_n_dynamic', what: 'height and width are open', offset: 0, scale: 1 },
 ];

@@ -14,6 +14,8 @@ const PIECES: readonly { name: string; convolutions: number; type?: 'U8' }[] = [
   { name: 'dw_bn_pw_bn', convolutions: 2 },
   { name: 'repmixer_sub', convolutions: 1 },
   { name: 'gelu_erf', convolutions: 1 },
+  { name: 'gelu_op20', convolutions: 1 },
+  { name: 'exp_decode', convolutions: 1 },
   { name: 'open_mul_conv', convolutions: 1 },
   { name: 'u8_input', convolutions: 1, type: 'U8' },
   { name: 'weight_standardised', convolutions: 1 },
