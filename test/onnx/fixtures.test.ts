@@ -206,7 +206,7 @@ describe('public files', () => {
     expect(await refusal(readModel(path('odd.onnx')))).toMatchObject({
       code: 'ERR_REPFUSE_GRAPH',
       message: expect.stringMatching(
-        /odd\.onnx: Expected operators that repfuse runs but the model has 3 others: Odd \(2 nodes, first "a"\), Strange "b" \(1 node\), com\.example\.Relu "d" \(1 node\)$/,
+        /odd\.onnx: Expected operators that repfuse runs but the model has 3 others: Odd \(2 nodes, first "Odd:a"\), Strange "Strange:b" \(1 node\), com\.example\.Relu "Relu:d" \(1 node\)$/,
       ),
       details: { operators: { Odd: 2, Strange: 1, 'com.example.Relu': 1 } },
     });
