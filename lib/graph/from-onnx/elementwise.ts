@@ -216,7 +216,7 @@ function takeBinary(reader: Reader, node: Node, name: BinaryFunction): void {
 }
 
 /** With a constant for one operand, or as a sum of two values of one shape, where that is what it is. */
-function pushBinary(reader: Reader, id: string, name: BinaryFunction, first: string, second: string): void {
+export function pushBinary(reader: Reader, id: string, name: BinaryFunction, first: string, second: string): void {
   for (const [x, other, constant_first] of [
     [first, second, false],
     [second, first, true],

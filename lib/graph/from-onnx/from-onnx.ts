@@ -5,6 +5,7 @@ import { DETECTION_OPERATORS } from './detections';
 import { ELEMENTWISE_OPERATORS } from './elementwise';
 import { IMAGE_OPERATORS } from './images';
 import { INDEXING_OPERATORS } from './indexing';
+import { NORMALIZATION_OPERATORS } from './normalizations';
 import { PRODUCT_OPERATORS } from './products';
 import { openPixels, Reader, type ReadModel } from './reader';
 import { RECURRENT_OPERATORS } from './recurrent';
@@ -19,6 +20,7 @@ const OPERATORS = new Map(
     ...INDEXING_OPERATORS,
     ...PRODUCT_OPERATORS,
     ...REDUCTION_OPERATORS,
+    ...NORMALIZATION_OPERATORS,
     ...RECURRENT_OPERATORS,
     ...DETECTION_OPERATORS,
   }),

@@ -1,10 +1,9 @@
-import { readBatchNorm } from '../../onnx/batch-norm';
 import type { Node } from '../../onnx/schema/onnx_pb';
 import { type PoolWindow, readConv, readConvTranspose, readPool, type Window } from '../../onnx/windows';
 import { imageWeight, ofLinesToo } from './lines';
 import { about, type Reader, read, refused, type Take } from './reader';
 
-/** What works on images: convolutions, normalisation, pooling. */
+/** What works on images: convolutions, pooling. */
 export const IMAGE_OPERATORS: Readonly<Record<string, Take>> = {
   Conv: ofLinesToo((reader, node) => {
     const weight = imageWeight(reader, node);
@@ -19,13 +18,6 @@ export const IMAGE_OPERATORS: Readonly<Record<string, Take>> = {
     const bias = reader.optional(node, 2);
     reader.push({ ...about(node, 'conv_transpose2d'), weight, bias, ...window, output_padding: outputPadding });
   }),
-  BatchNormalization(reader, node) {
-    const { eps } = read(node, readBatchNorm(node));
-    const prefix = node.output[0]!;
-    for (const [i, name] of ['weight', 'bias', 'running_mean', 'running_var'].entries())
-      reader.weight(node, i + 1, `${prefix}.${name}`);
-    reader.push({ ...about(node, 'batch_norm'), prefix, eps, affine: true });
-  },
   MaxPool: ofLinesToo((reader, node) => {
     if (reader.isRead(node.output[1] ?? '')) throw refused(node, 'it tells where its maxima are');
     reader.push({ ...about(node, 'max_pool2d'), ...poolFields(read(node, readPool(node, sizesOf(reader, node)))) });
