@@ -38,13 +38,15 @@ export function inferredShapes(graph: Graph, wiring: Wiring, fixed: FixedConstan
         const value = constants.get(node.input[index] ?? '');
         return value && listOf(value);
       };
-      const shape = shapeOf(node, inputs, numbers);
-      if (
-        shape !== undefined &&
-        shape.length <= MAX_RANK &&
-        shape.every((size) => Number.isSafeInteger(size) && size > 0)
-      )
-        known.set(output, shape);
+      const found = isOfOnnx(node.domain) && node.opType === 'Split' ? partsOf(node, inputs[0], numbers) : undefined;
+      for (const [i, shape] of (found ?? [shapeOf(node, inputs, numbers)]).entries()) {
+        if (
+          shape !== undefined &&
+          shape.length <= MAX_RANK &&
+          shape.every((size) => Number.isSafeInteger(size) && size > 0)
+        )
+          known.set(node.output[i]!, shape);
+      }
     }
   });
   return probe;
@@ -123,8 +125,38 @@ const RULES: Readonly<Record<string, Rule>> = {
   },
   Gemm: (node, [a, b]) =>
     a && b && [a[intOf(node, 'transA', 0) === 0 ? 0 : 1]!, b[intOf(node, 'transB', 0) === 0 ? 1 : 0]!],
-  MatMul: (_, [a, b]) => (a && b && a.length > 1 && b.length === 2 ? [...a.slice(0, -1), b[1]!] : undefined),
+  MatMul: (_, [a, b]) => {
+    if (a === undefined || b === undefined || a.length < 2 || b.length < 2) return undefined;
+    const stacks = broadcastShape(a.slice(0, -2), b.slice(0, -2));
+    return stacks && [...stacks, a.at(-2)!, b.at(-1)!];
+  },
+  Squeeze: (node, [x], numbers) => {
+    const axes = intsOf(node, 'axes') ?? numbers(1);
+    return x && axes && x.filter((_, axis) => !axes.includes(axis) && !axes.includes(axis - x.length));
+  },
+  Unsqueeze: (node, [x], numbers) => {
+    const axes = intsOf(node, 'axes') ?? numbers(1);
+    if (x === undefined || axes === undefined || x.length + axes.length > MAX_RANK) return undefined;
+    const rank = x.length + axes.length;
+    const rest = [...x];
+    return Array.from({ length: rank }, (_, axis) =>
+      axes.includes(axis) || axes.includes(axis - rank) ? 1 : (rest.shift() ?? 0),
+    );
+  },
 };
+
+/** Shapes of a Split's results. */
+function partsOf(node: Node, x: Sizes | undefined, numbers: Parameters<Rule>[2]): readonly Sizes[] | undefined {
+  const axis = x && fromStart(intOf(node, 'axis', 0), x.length);
+  const size = x?.[axis!];
+  if (size === undefined) return undefined;
+  const count = node.output.length;
+  const part = Math.ceil(size / count);
+  const equal = node.output.map((_, i) => Math.min(part, size - i * part));
+  const sizes = intsOf(node, 'split') ?? (node.input[1] ? numbers(1) : equal);
+  if (sizes?.length !== count) return undefined;
+  return sizes.map((own) => x!.map((whole, i) => (i === axis ? own : whole)));
+}
 
 function shapeOf(node: Node, inputs: Parameters<Rule>[1], numbers: Parameters<Rule>[2]): Sizes | undefined {
   if (!isOfOnnx(node.domain)) return undefined;

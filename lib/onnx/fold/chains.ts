@@ -80,12 +80,14 @@ export class ChainFinder {
     return found;
   }
 
-  private before(node: Node, { weight }: Product, isTaken: (node: Node) => boolean): Walk {
+  private before(node: Node, { weight, rank }: Product, isTaken: (node: Node) => boolean): Walk {
     const found: Walk = { nodes: [], absorbed: [], stages: [] };
     const { probe, wiring } = this.analysis;
     const passed: Node[] = [];
     let value = node.input[0]!;
-    let features = featuresOf(value, weight.shape[1]!, [1, 1], probe);
+    const count = weight.shape[1]!;
+    let features = featuresOf(value, count, [1, 1], probe);
+    if (rank === 2) features ??= { count, rank, begin: 1, sizes: [count], inner: [1, 1] };
     while (features !== undefined && this.soleReader(value) !== undefined) {
       const next = wiring.producer(value);
       if (next === undefined || isTaken(next) || !isOne(next)) break;
