@@ -16,6 +16,7 @@ const PIECES: readonly { name: string; convolutions: number; type?: 'U8' }[] = [
   { name: 'gelu_erf', convolutions: 1 },
   { name: 'gelu_op20', convolutions: 1 },
   { name: 'exp_decode', convolutions: 1 },
+  { name: 'gemm_reshape_bn', convolutions: 0 },
   { name: 'open_mul_conv', convolutions: 1 },
   { name: 'u8_input', convolutions: 1, type: 'U8' },
   { name: 'weight_standardised', convolutions: 1 },
