@@ -82,7 +82,7 @@ describe('the native side reads what it knows, or refuses it by name', () => {
     ['kind', { kind: 'constructor' }],
     ['activation', { activation: 'swish' }],
     ['activation', { activation: 7 }],
-    ['function', { function: 'pow' }],
+    ['function', { function: 'power' }],
     ['padMode', { padMode: 'zeros' }],
     ['name', { name: 5 }],
     ['alpha', { alpha: 1e39 }],
@@ -123,14 +123,15 @@ describe('the native side reads what it knows, or refuses it by name', () => {
   test.each<[string, object]>([
     ['algorithm', { algorithm: 'fft' }],
     ['precision', { precision: 'f16' }],
-    ['inChannels', { inChannels: 0 }],
-    ['inChannels', { inChannels: Number.NaN }],
+    ['inputs', { inputs: [-1] }],
+    ['inputs', { inputs: [Number.NaN] }],
+    ['inputs', { inputs: 1 }],
     ['plans', { plans: 0 }],
     ['outputs', { outputs: [2 ** 31] }],
   ])('%s of an engine: %o', (field, change) => {
     const addon = loadAddon();
     const options = {
-      inChannels: 1,
+      inputs: [1],
       outputs: [0],
       algorithm: 'auto',
       precision: 'f32',
@@ -154,7 +155,7 @@ describe('the native side reads what it knows, or refuses it by name', () => {
     expect(addon.engineMemory(foreign)).toMatchObject({ code: 1, message: 'engine' });
     expect(addon.engineDispose(foreign)).toMatchObject({ code: 1, message: 'engine' });
     expect(addon.engineAdd(foreign, {})).toMatchObject({ code: 1, message: 'the builder' });
-    expect(() => callNative('enginePrepare', { engine: foreign, shape: [1, 1, 1, 1], threads: 1 })).toThrow(
+    expect(() => callNative('enginePrepare', { engine: foreign, shapes: [[1, 1, 1, 1]], threads: 1 })).toThrow(
       expect.objectContaining({ code: 'ERR_REPFUSE_INVALID_ARGUMENT', message: 'enginePrepare failed: engine' }),
     );
     expect(addon.engineDispose(addon.engineBuilder())).toBeNull();

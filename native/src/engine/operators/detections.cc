@@ -51,7 +51,8 @@ std::unique_ptr<Step> SuppressStep(const StepParts& parts) {
     std::vector<int64_t> order;
     std::vector<Box> kept;
     for (int64_t list = 0; list < images * classes && !Cancelled(); ++list) {
-      const float *score = run.at(scores) + list * count, *box = run.at(boxes) + list / classes * count * 4;
+      const int64_t image = list / classes;
+      const float *score = run.at(scores) + list * count, *box = run.at(boxes) + image * count * 4;
       order.clear();
       for (int64_t i = 0; i < count; ++i) {
         if (score[i] > least) order.push_back(i);
@@ -63,7 +64,7 @@ std::unique_ptr<Step> SuppressStep(const StepParts& parts) {
         const Box each = BoxOf(box + i * 4, by_center);
         if (std::any_of(kept.begin(), kept.end(), [&](const Box& other) { return Overlaps(each, other, share); })) continue;
         kept.push_back(each);
-        *y++ = static_cast<float>(list / classes);
+        *y++ = static_cast<float>(image);
         *y++ = static_cast<float>(list % classes);
         *y++ = static_cast<float>(i);
       }
