@@ -93,11 +93,12 @@ function checkOutputs(first: AffineConv, conv: AffineConv, branch: number, input
   for (const axis of [0, 1]) {
     if (excess(conv, axis) === excess(first, axis)) continue;
     if (sizes === undefined) {
-      throw new RepfuseError(
-        'ERR_REPFUSE_SHAPE',
-        `Expected padding before + after - dilation (kernel - 1) = ${excess(first, axis)} (equal output sizes for every input) for branch ${branch} but received ${excess(conv, axis)}; give inputSize if one input size is meant`,
-        { branch, axis },
-      );
+      const why = `Expected padding before + after - dilation (kernel - 1) = ${excess(first, axis)} (equal output sizes for every input) for branch ${branch} but received ${excess(conv, axis)}`;
+      throw new RepfuseError('ERR_REPFUSE_SHAPE', `${why}; give inputSize if one input size is meant`, {
+        branch,
+        axis,
+        why,
+      });
     }
     if (sizes[0]![axis] !== sizes[1]![axis]) {
       throw new RepfuseError(

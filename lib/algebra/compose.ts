@@ -148,11 +148,9 @@ function isZero(values: Float64Array): boolean {
 function checkBorder(first: AffineConv, padding: Padding4, border: 'zero' | 'bias'): void {
   const padded = padding.some((p) => p > 0);
   if (padded && border === 'zero' && !yieldsZero(first)) {
-    throw new RepfuseError(
-      'ERR_REPFUSE_INEXACT',
-      "Expected a border filled with the first convolution's bias, no padding, or no bias for a convolution of a convolution but received zero padding: pixels at the border would differ (border: 'bias', or allowInexactBorder)",
-      { padding },
-    );
+    const why =
+      "Expected a border filled with the first convolution's bias, no padding, or no bias for a convolution of a convolution but received zero padding: pixels at the border would differ";
+    throw new RepfuseError('ERR_REPFUSE_INEXACT', `${why} (border: 'bias', or allowInexactBorder)`, { padding, why });
   }
   for (const axis of [0, 1]) {
     const [before, after] = paddingOf(first, axis);
@@ -160,11 +158,12 @@ function checkBorder(first: AffineConv, padding: Padding4, border: 'zero' | 'bia
     const reachesIn = [before + first.stride[axis]! <= span, after < span];
     const side = [0, 1].find((end) => padding[axis + 2 * end]! > 0 && reachesIn[end]);
     if (side !== undefined) {
-      throw new RepfuseError(
-        'ERR_REPFUSE_INEXACT',
-        `Expected no padding for a convolution that follows a kernel of ${first.kernel[axis]} with padding ${JSON.stringify(first.padding)} but received ${JSON.stringify(padding)}: beyond the border of the map between, the fused convolution would see the input (allowInexactBorder accepts that)`,
-        { padding, axis },
-      );
+      const why = `Expected no padding for a convolution that follows a kernel of ${first.kernel[axis]} with padding ${JSON.stringify(first.padding)} but received ${JSON.stringify(padding)}: beyond the border of the map between, the fused convolution would see the input`;
+      throw new RepfuseError('ERR_REPFUSE_INEXACT', `${why} (allowInexactBorder accepts that)`, {
+        padding,
+        axis,
+        why,
+      });
     }
   }
 }

@@ -33,6 +33,8 @@ export interface MergeOwner<Node> {
   hasOneReader(value: string): boolean;
   /** Of a value that is an image; undefined where nothing tells them. */
   channelsOf(value: string): number | undefined;
+  /** Height and width of a value where it has no others: sums of it need to agree on their size for these only. Default: any. */
+  sizeOf?(value: string): readonly [number, number] | undefined;
   /** Whether a merge may cost more than its parts. Default false. */
   readonly grow?: boolean;
   /** Why a description that has just been made is too much: it is asked before it is kept. Default: none is. */
@@ -186,7 +188,7 @@ export class Merging<Node> {
     const cost = parts.reduce((sum, part) => sum + part.cost, (inputs.length - parts.length) * channels);
     const convolutions = parts.reduce((sum, part) => sum + part.convolutions, 0);
     return this.exactly(node, false, () => {
-      const conv = JOINS[kind](convs);
+      const conv = JOINS[kind](convs, this.owner.sizeOf?.(source));
       return { value, node, op, source, conv, frame: NO_FRAME, cost, size, convolutions, parts };
     });
   }
@@ -205,7 +207,8 @@ export class Merging<Node> {
     } catch (error) {
       if (!(error instanceof RepfuseError)) throw error;
       this.owner.refused?.(node, error, isAlone);
-      made = error.message;
+      // Without the options that callers of the algebra have, and nobody who merges a graph.
+      made = typeof error.details.why === 'string' ? error.details.why : error.message;
     }
     if (typeof made !== 'string') return made;
     this.reasons.set(node, made);
@@ -267,9 +270,12 @@ function elementsOf(stages: readonly Stage[], channels: number): number {
   return sizes.length > 0 || stages.length === 0 ? sizes.reduce((sum, size) => sum + size, 0) : channels;
 }
 
-const JOINS: Readonly<Record<JoinOp['kind'], (convs: readonly AffineConv[]) => AffineConv>> = {
-  sum: (convs) => addBranches(convs),
-  difference: ([first, ...others]) => addBranches([first!, ...others.map((conv) => scale(conv, -1))]),
+type Join = (convs: readonly AffineConv[], inputSize: readonly [number, number] | undefined) => AffineConv;
+
+const JOINS: Readonly<Record<JoinOp['kind'], Join>> = {
+  sum: (convs, inputSize) => addBranches(convs, { inputSize }),
+  difference: ([first, ...others], inputSize) =>
+    addBranches([first!, ...others.map((conv) => scale(conv, -1))], { inputSize }),
   concat: (convs) => concatOutputs(convs),
 };
 

@@ -124,7 +124,7 @@ function isLess(a: Partition<unknown>, b: Partition<unknown>, { grow }: { readon
 function reasonAgainst<Node>(map: PendingMap<Node>, rules: PartitionRules<Node>): string | undefined {
   const obstacle = obstacleTo(map, rules);
   if (obstacle !== undefined || rules.grow || weightElements(map.conv) <= map.cost) return obstacle;
-  return 'one convolution would cost more than its parts (ask with `grow`)';
+  return 'one convolution would cost more than its parts (`--grow` makes it all the same)';
 }
 
 /** Why it cannot be one, whatever it costs. */

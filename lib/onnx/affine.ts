@@ -26,6 +26,8 @@ export interface Known {
   readonly opset: number;
   /** What nodes were found to be: a step holds vectors of all channels, and is asked for more than once. */
   readonly steps: Map<Node, MapOp | NotAffine | undefined>;
+  /** Arithmetic that stays what it is (see `nodesOfPatterns`). */
+  readonly ofPatterns: ReadonlySet<Node>;
   /** Whether the budget has a vector of so many channels. */
   takeVector(channels: number): boolean;
   /** Channels of a value [N, C, H, W], where they are known. */
@@ -38,11 +40,13 @@ export function knownOf(
   { opset }: OnnxModel,
   constants: ConstantValues,
   channels: ChannelInference,
+  ofPatterns: ReadonlySet<Node>,
   budget: Budget,
 ): Known {
   return {
     constants,
     opset,
+    ofPatterns,
     steps: new Map(),
     takeVector: (channels) => budget.spend(4 * channels),
     channels: (value) => channels.channelsOf(value),
@@ -62,7 +66,7 @@ export function affineStep(node: Node, known: Known): MapOp | NotAffine | undefi
 }
 
 function stepOf(node: Node, known: Known): MapOp | NotAffine | undefined {
-  if (!isOfOnnx(node.domain) || !node.input[0] || !node.output[0]) return undefined;
+  if (!isOfOnnx(node.domain) || !node.input[0] || !node.output[0] || known.ofPatterns.has(node)) return undefined;
   const step = stepOfKind(node, known);
   const isOne = node.output.slice(1).every((name) => name === '');
   return isOne || step?.kind === 'refused' ? step : undefined;

@@ -2,6 +2,7 @@ import { type Known, knownOf } from './affine';
 import { ChannelInference } from './channel-inference';
 import { FixedConstants } from './fixed-constants';
 import type { OnnxModel } from './model';
+import { nodesOfPatterns } from './patterns';
 import type { ShapeProbe } from './shape-probe';
 import { inferredShapes } from './value-shapes';
 import { Wiring } from './wiring';
@@ -24,5 +25,6 @@ export function analyse(
   const { graph } = model.proto;
   const probe = inferredShapes(graph, wiring, fixed);
   const channels = new ChannelInference(graph, probe);
-  return { fixed, wiring, probe, channels, known: knownOf(model, probe, channels, fixed.budget) };
+  const ofPatterns = nodesOfPatterns(graph, wiring, probe);
+  return { fixed, wiring, probe, channels, known: knownOf(model, probe, channels, ofPatterns, fixed.budget) };
 }

@@ -315,6 +315,41 @@ test('half types are folded in float64 and stay what they are', async () => {
     expect(Math.abs(got - wanted[i]!)).toBeLessThanOrEqual(Math.abs(wanted[i]!) * 2 ** -8);
 });
 
+describe('arithmetic that runtimes know as part of one operator stays beside it', () => {
+  const weights = {
+    w: tensor(4, 4, 1, 1),
+    root: Tensor.f32([], [Math.SQRT2]),
+    one: Tensor.f32([], [1]),
+    half: Tensor.f32([], [0.5]),
+  };
+  const cases: Record<string, readonly Node[]> = {
+    'the last factor of a GELU': [
+      node('Div', ['a', 'root'], ['b']),
+      node('Erf', ['b'], ['c']),
+      node('Add', ['c', 'one'], ['d']),
+      node('Mul', ['a', 'd'], ['e']),
+      node('Mul', ['e', 'half'], ['f']),
+    ],
+    'scale and shift of a layer normalization': [
+      node('ReduceMean', ['a'], ['m'], { axes: [1] }),
+      node('Sub', ['a', 'm'], ['s']),
+      node('Mul', ['s', 's'], ['q']),
+      node('ReduceMean', ['q'], ['v'], { axes: [1] }),
+      node('Sqrt', ['v'], ['r']),
+      node('Div', ['s', 'r'], ['n']),
+      node('Mul', ['n', 'half'], ['o']),
+      node('Add', ['o', 'half'], ['f']),
+    ],
+  };
+  test.each(Object.entries(cases))('%s', async (_, nodes) => {
+    const given = model([node('Relu', ['x'], ['a']), ...nodes, node('Conv', ['f', 'w'], ['y'])], weights, {
+      inputs: IMAGE,
+      outputs: ['y'],
+    });
+    expect((await foldGraph(given)).model).toBe(given);
+  });
+});
+
 describe('what stays, and why', () => {
   const weights = { w3: tensor(4, 4, 3, 3), w1: tensor(4, 4, 1, 1), ...batchNorm('p', 4) };
   const cases: Record<string, [Node[], RegExp | null, string[]?]> = {
@@ -348,19 +383,6 @@ describe('what stays, and why', () => {
       [node('Conv', ['x', 'narrow'], ['a']), node('Conv', ['a', 'wide'], ['y'])],
       /cost more/,
     ],
-    'branches of unequal stride': [
-      [
-        node('Conv', ['x', 'w3'], ['a'], { ...SAME, strides: [2, 2] }),
-        node('AveragePool', ['x'], ['d'], {
-          kernel_shape: [2, 2],
-          strides: [2, 2],
-          pads: [0, 0, 1, 0],
-          count_include_pad: 1,
-        }),
-        node('Add', ['a', 'd'], ['y']),
-      ],
-      /output sizes|Expected/,
-    ],
     'a batch norm in training mode': [
       [node('Conv', ['x', 'w3'], ['a'], SAME), bn('p', 'a', 'y', { training_mode: 1 })],
       /batch statistics/,
@@ -379,6 +401,29 @@ describe('what stays, and why', () => {
     expect(folded).toBe(given); // node for node
     expect(report.folded).toEqual([]);
     if (reason !== null) expect(report.kept.map((item) => item.reason).join('\n')).toMatch(reason);
+  });
+
+  test('branches whose sizes meet only at some sizes of the input: merged where it has that size alone', async () => {
+    const nodes = [
+      node('Conv', ['x', 'w3'], ['a'], { ...SAME, strides: [2, 2] }),
+      bn('p', 'a', 'b'),
+      node('AveragePool', ['x'], ['d'], {
+        kernel_shape: [2, 2],
+        strides: [2, 2],
+        pads: [0, 0, 1, 0],
+        count_include_pad: 1,
+      }),
+      node('Add', ['b', 'd'], ['y']),
+    ];
+    expect(operators((await fold(model(nodes, weights, { inputs: IMAGE, outputs: ['y'] }))).model)).toEqual(['Conv']);
+    const open = model(nodes, weights, { inputs: { x: [1, 4, null, null] }, outputs: ['y'] });
+    const { model: folded, report } = await fold(open);
+    expect(operators(folded)).toEqual(['Conv', 'AveragePool', 'Add']);
+    expect(report.kept.map(({ reason }) => reason)).toEqual([
+      expect.stringMatching(
+        /^Expected padding .* \(equal output sizes for every input\) for branch 1 but received -?\d$/,
+      ),
+    ]);
   });
 
   test('a value that a graph inside a node reads', async () => {

@@ -121,7 +121,7 @@ export class ChainFinder {
 
   /** What a node does to each feature; undefined where it is none that scales and shifts them. */
   private stagesOf(node: Node, value: string, features: Features): readonly Stage[] | undefined {
-    const arithmetic = arithmeticOf(node);
+    const arithmetic = this.analysis.known.ofPatterns.has(node) ? undefined : arithmeticOf(node);
     if (arithmetic !== undefined) {
       const isFirst = node.input[1] === value;
       const constant = this.analysis.probe.get(node.input[isFirst ? 0 : 1]!);

@@ -71,6 +71,7 @@ class Folder {
       nameOf: describeNode,
       hasOneReader: (value) => analysis.wiring.hasOneReader(value),
       channelsOf: (value) => analysis.channels.channelsOf(value),
+      sizeOf: (value) => analysis.channels.sizeOf(value),
       grow: options.grow === true,
       excess: (conv) => (this.budget.spend(effortOf(conv)) ? undefined : BEYOND_BUDGET),
       obstacle: obstacleTo,
