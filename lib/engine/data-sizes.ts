@@ -25,7 +25,7 @@ export class SplitGraph {
     const open = new Set<string>();
     const back: GraphNode[] = [];
     for (const node of nodesFor(graph.nodes, outputs)) {
-      const { dataAxis } = operatorOf(node);
+      const dataAxis = operatorOf(node).dataAxis?.(node);
       if (node.inputs.some((id) => open.has(id))) back.push(node);
       else if (dataAxis === undefined) continue;
       else this.dataAxes.set(node.id, dataAxis);

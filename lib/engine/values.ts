@@ -31,7 +31,7 @@ export function valuesOf(graph: Graph, stubs: ReadonlyMap<string, TensorStub>, c
   const outputs = outputsOf(graph).map((name): EngineValue => {
     const [first, second = first] = [one?.get(name), two?.get(name)];
     const node = graph.nodes.find(({ id }) => id === name)!;
-    const { dataAxis } = operatorOf(node);
+    const dataAxis = operatorOf(node).dataAxis?.(node);
     const told = first === undefined ? null : openShape(first, second!, open);
     return {
       name,

@@ -49,6 +49,7 @@ export type {
   IsInfNode,
   LeakyReluNode,
   LinearNode,
+  LpPoolNode,
   MatMulNode,
   MaxPoolNode,
   NodeOf,
@@ -70,7 +71,9 @@ export type {
   SqueezeExciteNode,
   SqueezeNode,
   ThresholdedReluNode,
+  TopPlacesNode,
   TransposeNode,
+  TriluNode,
   UnsqueezeNode,
   WhereNode,
 } from './graph';

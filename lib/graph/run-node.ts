@@ -58,7 +58,7 @@ export function runNode<Result, Options>(
   tensors: ReadonlyMap<string, Tensor>,
   options: Options,
 ): Result {
-  const { dataAxis } = operatorOf(node);
+  const dataAxis = operatorOf(node).dataAxis?.(node);
   // Of what is empty, which only a size that the data tell can be, nothing is joined.
   const inputs = node.op === 'concat' ? given.filter(({ size }) => size > 0) : given;
   const result = runWhole(operators, node, inputs, tensors, options);

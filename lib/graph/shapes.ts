@@ -42,7 +42,7 @@ export function inferShapes(
       continue;
     }
     shapes.set(node.id, nodeShape(node, shapes, tensors));
-    if (operatorOf(node).dataAxis !== undefined) open.add(node.id);
+    if (operatorOf(node).dataAxis?.(node) !== undefined) open.add(node.id);
   }
   const unknown = outputsOf(graph).find((id) => !shapes.has(id) && !open.has(id));
   if (unknown !== undefined)

@@ -137,12 +137,14 @@ class Writer {
   }
 
   private writeNode(node: GraphNode, id: string): void {
-    for (const { opType, inputs, attributes = {}, part } of this.asOnnx(node)) {
+    // Parts are called after the result.
+    for (const { opType, inputs, attributes = {}, part, results } of this.asOnnx({ ...node, id })) {
       const result = part === undefined ? id : `${id}.${part}`;
       const names = inputs.map((input, i) => this.name(input, result, i));
       if (names[0] === result) continue; // an initializer is a value by its own name
       const attribute = Object.entries(attributes).map(([name, value]) => attributeOf(name, value));
-      this.nodes.push(create(NodeSchema, { opType, name: result, input: names, output: [result], attribute }));
+      const output = results?.map((name) => `${id}.${name}`) ?? [result];
+      this.nodes.push(create(NodeSchema, { opType, name: output[0]!, input: names, output, attribute }));
     }
   }
 

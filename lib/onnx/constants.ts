@@ -1,7 +1,7 @@
 import type { Tensor } from '../tensor/tensor';
 import { Budget, MAX_RANK } from './evaluation/budget';
 import { cast } from './evaluation/cast';
-import { canEvaluate, evaluateNode, shapeOf } from './evaluation/operators';
+import { canEvaluate, evaluateNode, evaluateOfShape } from './evaluation/operators';
 import { FixedConstants } from './fixed-constants';
 import type { Graph, Node } from './schema/onnx_pb';
 import type { Wiring } from './wiring';
@@ -63,9 +63,10 @@ export class Constants {
     if (!canEvaluate(node)) return undefined;
     const [first] = node.input;
     const told = this.shapes.get(first ?? '');
-    if (told !== undefined && node.opType === 'Shape') return [shapeOf(node, told)];
-    const inputs = node.input.map((name) => (name === '' ? undefined : this.get(name)));
     // What is computed from the input of a network is float32.
+    const ofShape = told && evaluateOfShape(node, { shape: told, dtype: 'F32' }, this.budget);
+    if (ofShape !== undefined) return [ofShape];
+    const inputs = node.input.map((name) => (name === '' ? undefined : this.get(name)));
     if (node.opType === 'CastLike' && inputs[0] !== undefined && inputs[1] === undefined) {
       const floats = cast(inputs[0], 'F32', this.budget);
       return floats && [floats];

@@ -11,6 +11,27 @@ export function decodeF16(bits: number): number {
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
 
+/** Bits of a half type below its sign, and how many of them are the fraction's. */
+const HALF_BITS = { F16: [15, 10], BF16: [15, 7] } as const;
+
+/** The bit pattern of the nearest value of a half type, of two as near the even one; beyond its range it is infinite. */
+export function encodeHalf(value: number, dtype: 'F16' | 'BF16'): number {
+  const [below, fraction] = HALF_BITS[dtype];
+  const sign = value < 0 || Object.is(value, -0) ? 2 ** below : 0;
+  const infinite = 2 ** below - 2 ** fraction;
+  if (Number.isNaN(value)) return sign + infinite + 2 ** (fraction - 1);
+  const bias = 2 ** (below - fraction - 1) - 1;
+  double[0] = Math.abs(value);
+  const exponent = Math.max((doubleWords[1]! >>> 20) - 1023, 1 - bias);
+  const units = double[0] * 2 ** (fraction - exponent); // of the last place; the leading bit of a fraction counts for one exponent more
+  const low = Math.floor(units);
+  const isUp = units - low > 0.5 || (units - low === 0.5 && low % 2 === 1);
+  const bits = (isUp ? low + 1 : low) + (exponent + bias - 1) * 2 ** fraction;
+  return sign + Math.min(bits, infinite);
+}
+const double = new Float64Array(1);
+const doubleWords = new Uint32Array(double.buffer);
+
 const word = new Uint32Array(1);
 const single = new Float32Array(word.buffer);
 

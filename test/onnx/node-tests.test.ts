@@ -14,7 +14,7 @@ import { bind, type NodeTest, readTests, testedOperators } from './node-tests';
 import { REFUSED } from './node-tests-refused';
 
 /** What exporters compute shapes with: evaluated as the model is loaded. */
-const AT_LOAD = ['Cast', 'Expand', 'Gather', 'Shape', 'Slice', 'Split'];
+const AT_LOAD = ['Cast', 'ConstantOfShape', 'Expand', 'EyeLike', 'Gather', 'Range', 'Shape', 'Size', 'Slice', 'Split'];
 /** Both operands may be values that are computed. */
 const OF_VALUES = ['Add', 'Concat', 'Div', 'Gemm', 'MatMul', 'Mul', 'Sub'];
 /** Of the peak of what is expected; the values of some tests have four digits. */

@@ -316,6 +316,7 @@ class Maker {
     },
     avg_pool2d: () => ({ ...this.window(), count_include_pad: this.chance(0.5) }),
     max_pool2d: () => this.window(),
+    lp_pool2d: () => ({ ...this.window(), power: this.random.int(1, 3) }),
     linear: (_, shape) => {
       const out = this.random.pick(CHANNELS);
       return shape.length === 2 ? { weight: this.weight([out, shape[1]!]), bias: this.bias(out) } : undefined;
@@ -501,6 +502,9 @@ class Maker {
         return updates === undefined ? undefined : { inputs: [input, indices, updates], ...this.scatterFunction() };
       });
     },
+    // Places of values between which rounding decides: a test of its own.
+    top_places: () => undefined,
+    trilu: (_, { length }) => (length < 2 ? undefined : { upper: this.chance(0.5), diagonal: this.random.int(-2, 2) }),
     cum_sum: (_, { length }) =>
       length === 0
         ? undefined
@@ -581,6 +585,7 @@ const OF_IMAGES: ReadonlySet<Op> = new Set<Op>([
   'global_avg_pool',
   'grid_sample',
   'identity_conv1x1',
+  'lp_pool2d',
   'max_pool2d',
   'resize',
   'space_to_depth',
@@ -642,6 +647,7 @@ const OPS: readonly Op[] = [
     'identity_conv1x1',
     'leaky_relu',
     'linear',
+    'lp_pool2d',
     'matmul',
     'max_pool2d',
     'pad',
@@ -661,6 +667,7 @@ const OPS: readonly Op[] = [
     'squeeze_excite',
     'selu',
     'transpose',
+    'trilu',
     'unsqueeze',
   ] as const satisfies readonly Op[]),
   ...SMOOTH,

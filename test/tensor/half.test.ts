@@ -1,4 +1,4 @@
-import { decodeBF16, decodeF16, toFloat32, toFloat64 } from '../../lib/tensor/half';
+import { decodeBF16, decodeF16, encodeHalf, toFloat32, toFloat64 } from '../../lib/tensor/half';
 import { Tensor } from '../../lib/tensor/tensor';
 
 const view = new DataView(new ArrayBuffer(4));
@@ -67,3 +67,27 @@ test('float32 is handed out as it is, float64 rounds, integers are refused', () 
     expect.objectContaining({ code: 'ERR_REPFUSE_INVALID_ARGUMENT' }),
   );
 });
+
+test.each([
+  ['F16', decodeF16, 2 ** 15],
+  ['BF16', decodeBF16, 2 ** 15],
+] as const)(
+  'every value of %s is its own nearest, and one between two is rounded to the even one',
+  (dtype, decode, count) => {
+    const infinite = dtype === 'F16' ? 0x7c00 : 0x7f80;
+    for (let bits = 0; bits < count; bits++) {
+      const value = decode(bits);
+      if (Number.isNaN(value)) {
+        expect(encodeHalf(value, dtype)).toBeGreaterThan(infinite);
+        continue;
+      }
+      const next = bits + 1 < infinite ? decode(bits + 1) : dtype === 'F16' ? 65536 : 2 ** 128;
+      const middle = (value + next) / 2;
+      const near = [value, -value, middle, -middle, middle * (1 - 2 ** -50), middle * (1 + 2 ** -50)];
+      const even = bits % 2 === 0 ? bits : bits + 1;
+      const want = bits >= infinite ? [bits, bits + count] : [bits, bits + count, even, even + count, bits, bits + 1];
+      if (want.some((each, i) => encodeHalf(near[i]!, dtype) !== each))
+        expect({ bits, got: near.map((x) => encodeHalf(x, dtype)) }).toEqual({ bits, got: want });
+    }
+  },
+);

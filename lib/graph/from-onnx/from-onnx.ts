@@ -10,6 +10,7 @@ import { PRODUCT_OPERATORS } from './products';
 import { openPixels, Reader, type ReadModel } from './reader';
 import { RECURRENT_OPERATORS } from './recurrent';
 import { REDUCTION_OPERATORS } from './reductions';
+import { SELECTION_OPERATORS } from './selection';
 import { TENSOR_OPERATORS } from './tensors';
 
 const OPERATORS = new Map(
@@ -23,6 +24,7 @@ const OPERATORS = new Map(
     ...NORMALIZATION_OPERATORS,
     ...RECURRENT_OPERATORS,
     ...DETECTION_OPERATORS,
+    ...SELECTION_OPERATORS,
   }),
 );
 

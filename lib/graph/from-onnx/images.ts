@@ -1,3 +1,4 @@
+import { intOf } from '../../onnx/attributes';
 import type { Node } from '../../onnx/schema/onnx_pb';
 import { type PoolWindow, readConv, readConvTranspose, readPool, type Window } from '../../onnx/windows';
 import { imageWeight, ofLinesToo } from './lines';
@@ -21,6 +22,14 @@ export const IMAGE_OPERATORS: Readonly<Record<string, Take>> = {
   MaxPool: ofLinesToo((reader, node) => {
     if (reader.isRead(node.output[1] ?? '')) throw refused(node, 'it tells where its maxima are');
     reader.push({ ...about(node, 'max_pool2d'), ...poolFields(read(node, readPool(node, sizesOf(reader, node)))) });
+  }),
+  LpPool: ofLinesToo((reader, node) => {
+    const power = intOf(node, 'p', 2);
+    reader.push({
+      ...about(node, 'lp_pool2d'),
+      ...poolFields(read(node, readPool(node, sizesOf(reader, node)))),
+      power,
+    });
   }),
   AveragePool: ofLinesToo((reader, node) => {
     const window = read(node, readPool(node, sizesOf(reader, node)));

@@ -1,6 +1,6 @@
 import { RepfuseError } from '../../errors';
 import { isOfOnnx } from '../../onnx/attributes';
-import { canEvaluate } from '../../onnx/evaluation/operators';
+import { canEvaluate, isOfShape } from '../../onnx/evaluation/operators';
 import type { Node } from '../../onnx/schema/onnx_pb';
 
 /**
@@ -50,7 +50,8 @@ function nodesThatRun(nodes: readonly Node[], inputs: readonly string[]): readon
 }
 
 /** Inputs of which a node needs more than shape and type. */
-function valuesComputedWith({ opType, input }: Node): readonly string[] {
-  if (opType === 'Shape' || opType === 'Size') return [];
+function valuesComputedWith(node: Node): readonly string[] {
+  const { opType, input } = node;
+  if (isOfShape(node)) return [];
   return opType === 'CastLike' ? input.slice(0, 1) : input;
 }

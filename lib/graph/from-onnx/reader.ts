@@ -287,6 +287,11 @@ export class Reader {
     return numbers;
   }
 
+  /** Whether a value is computed from shapes alone. */
+  isShapeNumber(value: string): boolean {
+    return this.probe.isKnown(value);
+  }
+
   /** The one number of an optional input. */
   scalar(node: Node, index: number): number | undefined {
     if ((node.input[index] ?? '') === '') return undefined;
@@ -311,7 +316,7 @@ export class Reader {
   private add(node: GraphNode): void {
     if (!node.id) throw unusable('its result has no name');
     for (const input of node.inputs) this.sizes(input);
-    const { dataAxis } = operatorOf(node);
+    const dataAxis = operatorOf(node).dataAxis?.(node);
     for (const [sample, shapes] of this.shapes.entries()) {
       const shape = nodeShape(node, shapes, this.tensors);
       // A size that the data tell is another one in each sample, so that nothing is computed from it as the model is read.

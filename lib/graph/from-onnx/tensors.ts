@@ -1,5 +1,6 @@
 import { floatOf, floatsOf, intOf, intsOf, stringOf } from '../../onnx/attributes';
 import { splitSizes } from '../../onnx/evaluation/operators';
+import { changed } from '../../onnx/messages';
 import { readPads, readPadValue } from '../../onnx/pads';
 import type { Node } from '../../onnx/schema/onnx_pb';
 import { numbersOf } from '../../onnx/values';
@@ -165,13 +166,60 @@ function reshapeOf(reader: Reader, node: Node): number[] {
   return shape;
 }
 
-/** The index of an axis among those that a Resize names. */
+/** Of images, and of values that are images with axes of one element more. */
 function takeResize(reader: Reader, node: Node): void {
   const [input] = node.input as [string];
   const rank = reader.rank(input);
-  if (rank !== 4) throw refused(node, 'it does not resize images');
-  const old = node.opType === 'Upsample' || reader.opset < 11;
-  const axes = (intsOf(node, 'axes') ?? [0, 1, 2, 3]).map((axis) => reader.axis(input, axis));
+  const units = rank === 4 ? [] : unitsFor(reader, node);
+  if (units === undefined) throw refused(node, 'it resizes other axes than height and width');
+  if (units.length > 0) {
+    const id = node.output[0]!;
+    const [image, result] = [`${id}.image`, `${id}.resized`];
+    reader.push({ id: image, op: 'unsqueeze', inputs: [input], axes: units });
+    const own = [0, 1, 2, 3].filter((axis) => !units.includes(axis));
+    const axes = resizedAxes(reader, node).map((axis) => own[axis]!);
+    const asImage = { input: [image, ...node.input.slice(1)], output: [result] };
+    takeImageResize(reader, changed(node, asImage), axes);
+    reader.push({ id, op: 'squeeze', inputs: [result], axes: units });
+    return;
+  }
+  takeImageResize(reader, node, resizedAxes(reader, node));
+}
+
+/** The axes of which a Resize speaks. */
+function resizedAxes(reader: Reader, node: Node): readonly number[] {
+  const [input] = node.input as [string];
+  const all = Array.from({ length: reader.rank(input) }, (_, axis) => axis);
+  return intsOf(node, 'axes')?.map((axis) => reader.axis(input, axis)) ?? all;
+}
+
+/** Where axes of one element make an image of a value of fewer axes, so that height and width are what is resized. */
+function unitsFor(reader: Reader, node: Node): number[] | undefined {
+  const [input] = node.input as [string];
+  const rank = reader.rank(input);
+  if (rank < 1 || rank > 3) return undefined;
+  if (rank < 3) return rank === 1 ? [0, 1, 2] : [0, 1];
+  const axes = resizedAxes(reader, node);
+  const own = reader.sizes(input);
+  const old = isOldResize(reader, node);
+  const scales = scalesOf(reader, node, old) ?? [];
+  const sizes = old || (node.input[3] ?? '') === '' ? undefined : reader.shapeNumbers(node, 3);
+  const isKept = axes.every((axis, i) => {
+    if (axis !== 1) return true;
+    if (scales.length > 0) return scales[i] === 1;
+    return sizes?.every((list, sample) => list[i] === own[sample]![axis]) ?? true;
+  });
+  return isKept ? [2] : [0];
+}
+
+function isOldResize(reader: Reader, node: Node): boolean {
+  return node.opType === 'Upsample' || reader.opset < 11;
+}
+
+/** @param axes of the image, for which the node's lists are */
+function takeImageResize(reader: Reader, node: Node, axes: readonly number[]): void {
+  const [input] = node.input as [string];
+  const old = isOldResize(reader, node);
   const spread = (values: readonly number[] | undefined, otherwise: number) =>
     values === undefined || values.length === 0
       ? undefined
@@ -191,20 +239,26 @@ function takeResize(reader: Reader, node: Node): void {
     throw refused(node, 'it has neither scales nor sizes');
   const roi = node.input[1] === undefined || old ? undefined : reader.constant(node.input[1]);
   const crop = roi === undefined ? [] : numbersOf(roi);
-  const share = (axis: number, end: number) => crop[axes.indexOf(axis) + end * axes.length] ?? end;
+  const share = (axis: number, end: number) =>
+    axes.includes(axis) ? (crop[axes.indexOf(axis) + end * axes.length] ?? end) : end;
+  const aspect = choice(node, 'keep_aspect_ratio_policy', RESIZE_ASPECTS, 'stretch');
+  // A ratio is kept of axes that the node names.
+  const isOut = (axis: number) => aspect !== 'stretch' && !axes.includes(axis);
+  const pair = (list: readonly number[] | undefined, out: number) =>
+    [2, 3].map((axis) => (isOut(axis) ? out : (list?.[axis] ?? 0))) as [number, number];
   reader.push({
     ...about(node, 'resize'),
     inputs: like === undefined ? [input] : [input, like],
     mode: choice(node, 'mode', RESIZE_MODES, 'nearest'),
     coordinates: choice(node, 'coordinate_transformation_mode', RESIZE_COORDINATES, old ? 'asymmetric' : 'half_pixel'),
     nearest: choice(node, 'nearest_mode', RESIZE_NEAREST, old ? 'floor' : 'round_prefer_floor'),
-    aspect: choice(node, 'keep_aspect_ratio_policy', RESIZE_ASPECTS, 'stretch'),
+    aspect,
     exclude_outside: intOf(node, 'exclude_outside', 0) !== 0,
     antialias: intOf(node, 'antialias', 0) !== 0,
     cubic_a: floatOf(node, 'cubic_coeff_a', -0.75),
     extrapolation: floatOf(node, 'extrapolation_value', 0),
-    scales: scales === undefined || sizes !== undefined || like !== undefined ? [0, 0] : [scales[2]!, scales[3]!],
-    sizes: sizes === undefined ? [0, 0] : [sizes[2]!, sizes[3]!],
+    scales: pair(sizes === undefined && like === undefined ? scales : undefined, 1),
+    sizes: pair(sizes, 0),
     crop: [share(2, 0), share(3, 0), share(2, 1), share(3, 1)],
   });
 }

@@ -22,7 +22,7 @@ export interface NonZeroNode extends NodeOf<'non_zero'> {}
 export const nonMaxSuppression: Operator<NonMaxSuppressionNode> = {
   inputs: 2,
   fields: { most: integer(1), iou: NUMBER, score: NUMBER, by_center: BOOLEAN },
-  dataAxis: 0,
+  dataAxis: () => 0,
   shape({ most }, [boxes, scores = []]) {
     const [images, count, sides] = boxes;
     const [others, classes = 0, scored] = scores;
@@ -49,7 +49,7 @@ export const nonMaxSuppression: Operator<NonMaxSuppressionNode> = {
 export const nonZero: Operator<NonZeroNode> = {
   inputs: 1,
   fields: {},
-  dataAxis: 1,
+  dataAxis: () => 1,
   shape: (_, [input]) => [input.length, elementCount(input)],
   rank: () => 2,
   native: () => ({ kind: 'nonZero' }),

@@ -65,6 +65,10 @@ export const SIDES: Rule<readonly [number, number] | readonly [number, number, n
   accepts: (value) => [2, 4].some((count) => integers(count, 0).accepts(value)),
 };
 
+export const INTEGER: Rule<number> = {
+  expected: `an integer from -${MAX_INTEGER} to ${MAX_INTEGER}`,
+  accepts: (value) => isInteger(value, -MAX_INTEGER),
+};
 export const integer = (minimum: number): Rule<number> => ({
   expected: `an integer from ${minimum} to ${MAX_INTEGER}`,
   accepts: (value) => isInteger(value, minimum),

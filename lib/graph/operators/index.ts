@@ -34,6 +34,8 @@ import {
   avgPool2d,
   type GlobalAvgPoolNode,
   globalAvgPool,
+  type LpPoolNode,
+  lpPool2d,
   type MaxPoolNode,
   maxPool2d,
 } from './pooling';
@@ -45,7 +47,9 @@ import { type SliceNode, slice } from './slice';
 import { type SoftmaxNode, softmax } from './softmax';
 import { type SqueezeNode, squeeze, type UnsqueezeNode, unsqueeze } from './squeeze';
 import { type SqueezeExciteNode, squeezeExcite } from './squeeze-excite';
+import { type TopPlacesNode, topPlaces } from './top-places';
 import { type TransposeNode, transpose } from './transpose';
+import { type TriluNode, trilu } from './trilu';
 import { type WhereNode, where } from './where';
 
 export type * from './activations';
@@ -76,7 +80,9 @@ export type * from './slice';
 export type * from './softmax';
 export type * from './squeeze';
 export type * from './squeeze-excite';
+export type * from './top-places';
 export type * from './transpose';
+export type * from './trilu';
 export type * from './where';
 
 export type GraphNode =
@@ -102,6 +108,7 @@ export type GraphNode =
   | GridSampleNode
   | IdentityConvNode
   | LinearNode
+  | LpPoolNode
   | MatMulNode
   | MaxPoolNode
   | NonMaxSuppressionNode
@@ -118,7 +125,9 @@ export type GraphNode =
   | SpaceToDepthNode
   | SqueezeExciteNode
   | SqueezeNode
+  | TopPlacesNode
   | TransposeNode
+  | TriluNode
   | UnsqueezeNode
   | WhereNode;
 
@@ -131,6 +140,7 @@ export const OPERATORS: { readonly [Op in GraphNode['op']]: Operator<Extract<Gra
   identity_conv1x1: identityConv,
   avg_pool2d: avgPool2d,
   max_pool2d: maxPool2d,
+  lp_pool2d: lpPool2d,
   linear,
   squeeze_excite: squeezeExcite,
   crop,
@@ -165,6 +175,8 @@ export const OPERATORS: { readonly [Op in GraphNode['op']]: Operator<Extract<Gra
   non_max_suppression: nonMaxSuppression,
   non_zero: nonZero,
   where,
+  top_places: topPlaces,
+  trilu,
 };
 
 /** The record of a node's operator. */

@@ -64,7 +64,7 @@ export const gatherNd: Operator<GatherNdNode> = {
   onnx: (node) => withIndices('GatherND', node, { batch_dims: node.batch_dims }),
 };
 
-export const SCATTER_FUNCTIONS = ['add', 'mul'] as const;
+export const SCATTER_FUNCTIONS = ['add', 'mul', 'max', 'min'] as const;
 export type ScatterFunction = (typeof SCATTER_FUNCTIONS)[number];
 
 /**
@@ -115,12 +115,14 @@ function functionOf(name: ScatterFunction | undefined) {
   return name === undefined ? {} : { function: name };
 }
 
-/** From here on there are functions. */
+/** From here on there are sums and products, and extremes. */
 const REDUCTIONS = 16;
+const EXTREMES = 18;
 
 function reductionOf(name: ScatterFunction | undefined, opset: number) {
   if (name === undefined) return {};
-  if (opset < REDUCTIONS) throw new Unwritable(`scattering with ${name} before opset ${REDUCTIONS}`);
+  const since = name === 'max' || name === 'min' ? EXTREMES : REDUCTIONS;
+  if (opset < since) throw new Unwritable(`scattering with ${name} before opset ${since}`);
   return { reduction: name };
 }
 

@@ -77,10 +77,10 @@ export interface Operator<N extends NodeOf> {
   /** Elements that an eager run takes beside its result: memory is counted before it is taken. */
   readonly workspace?: (node: N, input: Shape, shapeOf: ShapeOf) => number;
   /**
-   * The axis of the result whose size the data tell (a list of what was found). `shape` says the largest result, and so large natively makes
+   * The axis of the result whose size the data tell (a list of what was found), if there is one. `shape` says the largest result, and so large natively makes
    * it, with -1 from the place on where it ends; what reads it runs eagerly, with the size that came out.
    */
-  readonly dataAxis?: number;
+  readonly dataAxis?: (node: N) => number | undefined;
   /** Its result is a tensor of the state dict, which is there already. */
   readonly isGiven?: true;
 
@@ -162,6 +162,8 @@ export interface OnnxNode {
   readonly attributes?: Readonly<Record<string, string | number | boolean | Shape | { readonly float: number }>>;
   /** Of one before the last: its result is called `${id}.${part}`. */
   readonly part?: string;
+  /** Of one of several results, which none but the others of these nodes read: what they are called as parts. */
+  readonly results?: readonly string[];
 }
 
 /** A tensor that no state dict holds, called `${result}.${name}`; without a name by the place of the input. */

@@ -2,8 +2,18 @@ import type { RepfuseError } from '../../errors';
 import type { Stage } from '../../ops';
 import { toPadding4 } from '../../ops/geometry';
 import { pooledSize } from '../../ops/pool';
-import { BOOLEAN, integers, optional, SIDES } from './fields';
-import { expectImage, type NodeOf, type Operator, type Shape, ShapeMismatch, type Sides, type Two } from './operator';
+import type { NativeStep } from '../../ops/tensor-op';
+import { BOOLEAN, integer, integers, optional, SIDES } from './fields';
+import {
+  expectImage,
+  type NodeOf,
+  type Operator,
+  type Shape,
+  ShapeMismatch,
+  type Sides,
+  type Two,
+  Unwritable,
+} from './operator';
 
 export interface PoolingWindow {
   readonly kernel: Two;
@@ -18,6 +28,11 @@ export interface AvgPoolNode extends NodeOf<'avg_pool2d'>, PoolingWindow {
 }
 
 export interface MaxPoolNode extends NodeOf<'max_pool2d'>, PoolingWindow {}
+
+/** Of each window the root of the sum of powers: the Euclidean norm where `power` is 2. */
+export interface LpPoolNode extends NodeOf<'lp_pool2d'>, PoolingWindow {
+  readonly power: number;
+}
 
 export interface GlobalAvgPoolNode extends NodeOf<'global_avg_pool'> {}
 
@@ -62,6 +77,23 @@ export const maxPool2d: Operator<MaxPoolNode> = {
   onnx: (node) => ({ opType: 'MaxPool', inputs: node.inputs, attributes: windowAttributes(node) }),
 };
 
+export const lpPool2d: Operator<LpPoolNode> = {
+  inputs: 1,
+  fields: { ...FIELDS, power: integer(1) },
+  shape: (node, [input]) => pooledShape(node, input),
+  keepsChannels: () => true,
+  native: (node) => lpPool(node),
+  steps: (node, engine) => engine.images(lpPool(node)),
+  onnx(node, { opset }) {
+    const { dilations, ceil_mode, ...attributes } = windowAttributes(node);
+    const isOlder = opset < NEWER_LP_POOL;
+    if (isOlder && (dilations !== undefined || ceil_mode))
+      throw new Unwritable(`such an LpPool before opset ${NEWER_LP_POOL}`);
+    const newer = isOlder ? {} : { ceil_mode, ...(dilations === undefined ? {} : { dilations }) };
+    return { opType: 'LpPool', inputs: node.inputs, attributes: { ...attributes, ...newer, p: node.power } };
+  },
+};
+
 export const globalAvgPool: Operator<GlobalAvgPoolNode> = {
   inputs: 1,
   fields: {},
@@ -91,6 +123,13 @@ function pooledShape(node: PoolingWindow, input: Shape): Shape {
 
 function windowOf({ kernel, stride, padding, dilation = [1, 1], ceil_mode: ceilMode = false }: PoolingWindow) {
   return { kernel, stride, padding: toPadding4(padding), dilation, ceilMode };
+}
+
+/** From here on it has dilations and rounds sizes up. */
+const NEWER_LP_POOL = 18;
+
+function lpPool(node: LpPoolNode): NativeStep {
+  return { kind: 'lpPool', ...windowOf(node), alpha: node.power };
 }
 
 function windowAttributes({ kernel, stride, padding, dilation, ceil_mode = false }: PoolingWindow) {

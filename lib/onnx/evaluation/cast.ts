@@ -1,5 +1,5 @@
 import type { DType, TensorData } from '../../tensor/dtype';
-import { floatValues } from '../../tensor/half';
+import { encodeHalf, floatValues } from '../../tensor/half';
 import { Tensor } from '../../tensor/tensor';
 import { type IntegerType, integerWriter, isFloat, isInteger, wrapped } from './arithmetic';
 import type { Budget } from './budget';
@@ -7,7 +7,7 @@ import type { Budget } from './budget';
 /** In another type; undefined where a value is none of it: NaN or beyond its range, of which ONNX says nothing. */
 export function cast(x: Tensor, dtype: DType | undefined, budget: Budget): Tensor | undefined {
   if (dtype === x.dtype) return x;
-  if (dtype === undefined || dtype === 'F16' || dtype === 'BF16') return undefined; // exporters widen, they do not narrow
+  if (dtype === undefined) return undefined;
   const data = budget.allocate(dtype, x.shape);
   if (data === undefined) return undefined;
   const values = x.dtype === 'F16' || x.dtype === 'BF16' ? floatValues(x) : (x.data as ArrayLike<number | bigint>);
@@ -20,6 +20,12 @@ export function cast(x: Tensor, dtype: DType | undefined, budget: Budget): Tenso
 /** False where the type does not have the value. */
 function writerOf(data: TensorData, dtype: DType): (place: number, value: number | bigint) => boolean {
   const numbers = data as { [index: number]: number };
+  if (dtype === 'F16' || dtype === 'BF16') {
+    return (place, value) => {
+      numbers[place] = encodeHalf(Number(value), dtype);
+      return true;
+    };
+  }
   if (dtype === 'BOOL' || isFloat(dtype)) {
     return (place, value) => {
       numbers[place] = dtype === 'BOOL' ? Number(Number(value) !== 0) : Number(value);

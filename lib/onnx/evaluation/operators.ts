@@ -1,4 +1,6 @@
-import { Tensor } from '../../tensor/tensor';
+import { DTYPES } from '../../tensor/dtype';
+import { floatValues } from '../../tensor/half';
+import { elementCount, Tensor } from '../../tensor/tensor';
 import { exactInts, floatOf, floatsOf, hasAttribute, intOf, intsOf, isOfOnnx, tensorAttribute } from '../attributes';
 import type { Node } from '../schema/onnx_pb';
 import { dtypeOf, tensorOf } from '../values';
@@ -114,11 +116,22 @@ const larger = (x: bigint, y: bigint) => (x > y ? x : y);
 const smaller = (x: bigint, y: bigint) => (x < y ? x : y);
 const isBelow = (x: number) => x < 0;
 
+type OfShape = (node: Node, given: Pick<Tensor, 'shape' | 'dtype'>, budget: Budget) => Tensor | undefined;
+
+/** What asks for nothing but shape and type of its input. */
+const OF_SHAPES: ReadonlyMap<string, OfShape> = new Map<string, OfShape>([
+  ['Shape', (node, { shape }) => shapeOf(node, shape)],
+  ['Size', (_, { shape }) => integers([elementCount(shape)], [])],
+  ['EyeLike', eyeLike],
+]);
+
 const OPERATORS: ReadonlyMap<string, Operator> = new Map<string, Operator>([
   ['Constant', operator(0, 0, (node) => constantOf(node))],
   ['Identity', operator(1, 1, (_, [x]) => x)],
-  ['Shape', operator(1, 1, (node, [x]) => shapeOf(node, x!.shape))],
-  ['Size', operator(1, 1, (_, [x]) => integers([x!.size], []))],
+  ...[...OF_SHAPES].map(([type, make]): [string, Operator] => [
+    type,
+    operator(1, 1, (node, [x], budget) => make(node, x!, budget)),
+  ]),
   ['Cast', operator(1, 1, (node, [x], budget) => cast(x!, dtypeOf(intOf(node, 'to', 0)), budget))],
   ['CastLike', operator(2, 2, (_, [x, like], budget) => cast(x!, like!.dtype, budget))],
   ['Expand', operator(2, 2, (_, [x, shape], budget) => withList(shape, (list) => spread(x!, list, budget)))],
@@ -212,6 +225,27 @@ function withList(tensor: Tensor | undefined, make: (list: readonly number[]) =>
   return list && make(list);
 }
 
+/** Ones along a diagonal. */
+function eyeLike(node: Node, { shape, dtype }: Pick<Tensor, 'shape' | 'dtype'>, budget: Budget): Tensor | undefined {
+  const [rows = 0, columns = 0, ...more] = shape;
+  const type = hasAttribute(node, 'dtype') ? dtypeOf(intOf(node, 'dtype', 1)) : dtype;
+  const eye = more.length > 0 || shape.length < 2 ? undefined : budget.allocate('F32', shape);
+  if (eye === undefined || type === undefined) return undefined;
+  const first = intOf(node, 'k', 0);
+  for (let row = Math.max(0, -first); row < rows && row + first < columns; row++) eye[row * columns + row + first] = 1;
+  return cast(new Tensor('F32', shape, eye), type, budget);
+}
+
+/** The value of a node that asks for nothing but shape and type. */
+export function evaluateOfShape(node: Node, given: Pick<Tensor, 'shape' | 'dtype'>, budget: Budget) {
+  return OF_SHAPES.get(node.opType)?.(node, given, budget);
+}
+
+/** Whether a node asks for nothing but the shape and type of its input. */
+export function isOfShape({ opType }: Node): boolean {
+  return OF_SHAPES.has(opType);
+}
+
 /** What a Shape tells of a shape. */
 export function shapeOf(node: Node, shape: readonly number[]): Tensor {
   const end = hasAttribute(node, 'end') ? intOf(node, 'end', 0) : shape.length;
@@ -253,11 +287,11 @@ export function splitSizes(node: Node, size: number, given: readonly number[] | 
   return Array.from({ length: parts }, (_, i) => Math.max(0, Math.min(each, size - i * each)));
 }
 
-/** Of integers: a float's step does not add up exactly. */
 function rangeOf(bounds: readonly Tensor[], budget: Budget): Result {
   const [first] = bounds as [Tensor];
-  const isWhole = bounds.every(({ dtype, size }) => dtype === first.dtype && size === 1);
-  if (!isWhole || (first.dtype !== 'I64' && first.dtype !== 'I32')) return undefined;
+  if (!bounds.every(({ dtype, size }) => dtype === first.dtype && size === 1)) return undefined;
+  if (DTYPES[first.dtype].floating) return rangeOfFloats(bounds, budget);
+  if (first.dtype !== 'I64' && first.dtype !== 'I32') return undefined;
   const [start, end, step] = bounds.map(({ data }) => BigInt(data[0]!)) as [bigint, bigint, bigint];
   if (step === 0n) return undefined;
   const span = step > 0n ? end - start : start - end;
@@ -268,6 +302,16 @@ function rangeOf(bounds: readonly Tensor[], budget: Budget): Result {
   const write = integerWriter(data, first.dtype);
   for (let i = 0; i < count; i++) write(i, start + BigInt(i) * step);
   return new Tensor(first.dtype, [count], data);
+}
+
+/** Each from the start, in float64: steps that are added up one by one are rounded as often. */
+function rangeOfFloats(bounds: readonly Tensor[], budget: Budget): Result {
+  const [start, end, step] = bounds.map((bound) => floatValues(bound)[0]) as [number, number, number];
+  const count = Math.max(0, Math.ceil((end - start) / step));
+  const data = Number.isFinite(step) && Number.isSafeInteger(count) ? budget.allocate('F64', [count]) : undefined;
+  if (data === undefined) return undefined;
+  for (let i = 0; i < count; i++) data[i] = start + i * step;
+  return cast(new Tensor('F64', [count], data), bounds[0]!.dtype, budget);
 }
 
 function batchNormOf(node: Node, [x, ...statistics]: Inputs, budget: Budget): Result {

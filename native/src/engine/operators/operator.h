@@ -65,6 +65,7 @@ extern const Operator kConv, kLinear, kMaxPool, kAveragePool, kGlobalAveragePool
     kReduce, kWhere, kMatMul, kToTensor, kToImages;
 extern const Operator kCumSum, kExpand, kGather, kGatherElements, kGatherNd, kGridSample, kNonMaxSuppression, kNonZero, kRecurrent,
     kScatterElements, kScatterNd, kSpaceToDepth;
+extern const Operator kLpPool, kTopPlaces, kTrilu;
 
 // A step that a function computes: body(run).
 template <typename Body>

@@ -1,5 +1,6 @@
 // Pooling over windows and over whole maps, 16 channels at a time.
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "operator.h"
@@ -85,18 +86,26 @@ void MeanOf(const Layout& in, const float* x, Range rows, Range columns, bool co
   for (int lane = 0; lane < kBlock; ++lane) y[lane] = static_cast<float>(sum[lane] / static_cast<double>(count));
 }
 
+// Where the windows of an axis stand.
+struct WindowAxis {
+  int64_t taps, stride, dilation, before, end;
+
+  Range At(int64_t index) const { return RangeOf(index * stride - before, taps, dilation, end); }
+};
+
+WindowAxis Down(const NetworkNode& node, const Layout& in) {
+  return {node.kernel_h, node.stride_h, node.dilation_h, node.pad_top, in.shape.height + node.pad_bottom};
+}
+WindowAxis Across(const NetworkNode& node, const Layout& in) {
+  return {node.kernel_w, node.stride_w, node.dilation_w, node.pad_left, in.shape.width + node.pad_right};
+}
+
 // One window after the other; each ends where the padded input does.
 template <void (*kOf)(const Layout& in, const float* x, Range rows, Range columns, bool count_include_pad, float* y)>
 std::unique_ptr<Step> WindowsStep(const StepParts& parts, const char* name) {
-  struct Axis {
-    int64_t taps, stride, dilation, before, end;
-
-    Range At(int64_t index) const { return RangeOf(index * stride - before, taps, dilation, end); }
-  };
   const Value input = parts.inputs[0].value, output = parts.output.value;
   const NetworkNode& node = parts.node;
-  const Axis down{node.kernel_h, node.stride_h, node.dilation_h, node.pad_top, input.layout.shape.height + node.pad_bottom};
-  const Axis across{node.kernel_w, node.stride_w, node.dilation_w, node.pad_left, input.layout.shape.width + node.pad_right};
+  const WindowAxis down = Down(node, input.layout), across = Across(node, input.layout);
   return MakeStep(parts, name, [=, count_include_pad = node.count_include_pad](const RunState& run) {
     const Layout &in = input.layout, &to = output.layout;
     ForRows(to, run.threads, [&](int64_t n, int64_t block, int64_t y) {
@@ -111,6 +120,39 @@ std::unique_ptr<Step> WindowsStep(const StepParts& parts, const char* name) {
 
 std::unique_ptr<Step> MaxStep(const StepParts& parts) { return WindowsStep<MaxOf>(parts, "max pool"); }
 std::unique_ptr<Step> AverageStep(const StepParts& parts) { return WindowsStep<MeanOf>(parts, "average pool"); }
+
+// The root of the sum of powers of magnitudes, in float64. Alpha: the power.
+Status NormResult(const NetworkNode& node, std::span<const Shape> inputs, ValueType type, Shape* out) {
+  return node.alpha >= 1 ? WindowsResult(node, inputs, type, out) : Fails("the power of a norm");
+}
+
+std::unique_ptr<Step> NormStep(const StepParts& parts) {
+  const Value input = parts.inputs[0].value, output = parts.output.value;
+  const WindowAxis down = Down(parts.node, input.layout), across = Across(parts.node, input.layout);
+  return MakeStep(parts, "norm pool", [=, power = static_cast<double>(parts.node.alpha)](const RunState& run) {
+    const Layout &in = input.layout, &to = output.layout;
+    const int64_t lanes = to.lanes();
+    ForRows(to, run.threads, [&](int64_t n, int64_t plane, int64_t y) {
+      float* pixel = run.at(output) + to.at(n, plane, y, 0);
+      const Range rows = down.At(y).Inside(in.shape.height);
+      for (int64_t column = 0; column < to.shape.width; ++column, pixel += lanes) {
+        double sum[kBlock] = {};
+        const Range columns = across.At(column).Inside(in.shape.width);
+        for (int64_t i = rows.begin; i < rows.end; i += rows.step) {
+          for (int64_t j = columns.begin; j < columns.end; j += columns.step) {
+            const float* x = run.at(input) + in.at(n, plane, i, j);
+            for (int64_t lane = 0; lane < lanes; ++lane) {
+              const double size = std::abs(static_cast<double>(x[lane]));
+              sum[lane] += power == 1 ? size : power == 2 ? size * size : std::pow(size, power);
+            }
+          }
+        }
+        for (int64_t lane = 0; lane < lanes; ++lane)
+          pixel[lane] = static_cast<float>(power == 1 ? sum[lane] : power == 2 ? std::sqrt(sum[lane]) : std::pow(sum[lane], 1 / power));
+      }
+    });
+  });
+}
 
 std::unique_ptr<Step> GlobalStep(const StepParts& parts) {
   const Value input = parts.inputs[0].value, output = parts.output.value;
@@ -136,6 +178,7 @@ std::unique_ptr<Step> GlobalStep(const StepParts& parts) {
 
 const Operator kMaxPool{"maxPool", {1, 1}, ValueTypes::kImages, WindowsResult, MaxStep};
 const Operator kAveragePool{"averagePool", {1, 1}, ValueTypes::kImages, WindowsResult, AverageStep};
+const Operator kLpPool{"lpPool", {1, 1}, ValueTypes::kAsInputs, NormResult, NormStep};
 const Operator kGlobalAveragePool{"globalAveragePool", {1, 1}, ValueTypes::kImages, GlobalResult, GlobalStep};
 
 }  // namespace repfuse

@@ -48,7 +48,10 @@ constexpr const Operator* kOperators[] = {&kConv,
                                           &kScatterNd,
                                           &kSpaceToDepth,
                                           &kNonMaxSuppression,
-                                          &kNonZero};
+                                          &kNonZero,
+                                          &kLpPool,
+                                          &kTopPlaces,
+                                          &kTrilu};
 
 }  // namespace
 
