@@ -1,13 +1,14 @@
 import { RepfuseError } from '../../errors';
 import type { OnnxModel } from '../../onnx';
 import { FixedConstants } from '../../onnx/fixed-constants';
+import { BRANCH_OPERATORS, branchesTaken, KnownBranches, withBranches } from './branches';
 import { DETECTION_OPERATORS } from './detections';
 import { ELEMENTWISE_OPERATORS } from './elementwise';
 import { IMAGE_OPERATORS } from './images';
 import { INDEXING_OPERATORS } from './indexing';
 import { NORMALIZATION_OPERATORS } from './normalizations';
 import { PRODUCT_OPERATORS } from './products';
-import { openPixels, Reader, type ReadModel } from './reader';
+import { openPixels, Reader, type ReadModel, unusable } from './reader';
 import { RECURRENT_OPERATORS } from './recurrent';
 import { REDUCTION_OPERATORS } from './reductions';
 import { SELECTION_OPERATORS } from './selection';
@@ -25,6 +26,7 @@ const OPERATORS = new Map(
     ...RECURRENT_OPERATORS,
     ...DETECTION_OPERATORS,
     ...SELECTION_OPERATORS,
+    ...BRANCH_OPERATORS,
   }),
 );
 
@@ -36,12 +38,34 @@ const OPERATORS = new Map(
  * @throws ERR_REPFUSE_GRAPH naming the first node that a graph cannot hold, and why
  */
 export function fromOnnx(model: OnnxModel, fixed = new FixedConstants(model.proto.graph)): ReadModel {
+  let [current, known] = [model, fixed];
+  let taken = branchesTaken(model.proto.graph, (value) => fixed.get(value));
+  for (let rounds = 0; rounds < MOST_ROUNDS; rounds++) {
+    if (taken.size > 0) {
+      current = withBranches(current, taken);
+      known = new FixedConstants(current.proto.graph, known);
+    }
+    try {
+      return readAtAnyMultiple(current, known);
+    } catch (error) {
+      if (!(error instanceof KnownBranches)) throw error;
+      taken = error.taken;
+    }
+  }
+  throw unusable(`Expected an ONNX model of at most ${MOST_ROUNDS} conditions behind each other but it has more`);
+}
+
+/** So often a model is read anew, with branches that were known in place of an If. */
+const MOST_ROUNDS = 256;
+
+function readAtAnyMultiple(model: OnnxModel, fixed: FixedConstants): ReadModel {
   let refusal: unknown;
   for (const multiple of MULTIPLES) {
     const reader = new Reader(model, OPERATORS, fixed, multiple);
     try {
       return reader.read();
     } catch (error) {
+      if (error instanceof KnownBranches) throw error;
       refusal ??= error;
       const isOfSizes =
         error instanceof RepfuseError && error.code === 'ERR_REPFUSE_GRAPH' && !('operators' in error.details);

@@ -18,35 +18,41 @@ export function expectOperators(
   isRead: (node: Node) => boolean,
 ): void {
   const found = new Map<string, Node[]>();
-  for (const node of nodesThatRun(nodes, inputs)) {
-    if (isRead(node)) continue;
+  const { running, ofInputs } = nodesThatRun(nodes, inputs);
+  const isMissing = (node: Node) => !isRead(node) || (node.opType === 'If' && ofInputs.has(node.input[0]!));
+  const missing = running.filter(isMissing);
+  // Which branch of an If holds may show as the model is read: it is no reason by itself.
+  const inside = running.flatMap((node) => (node.opType === 'If' ? [...nodesInBranches(node)] : []));
+  if (missing.length > 0) missing.push(...inside.filter((node) => !canEvaluate(node) && isMissing(node)));
+  for (const node of missing) {
     const name = isOfOnnx(node.domain) ? node.opType : `${node.domain}.${node.opType}`;
     const others = found.get(name);
     if (others === undefined) found.set(name, [node]);
     else others.push(node);
   }
   if (found.size === 0) return;
-  const missing = [...found].sort(([, a], [, b]) => b.length - a.length);
-  const told = missing.map(([name, [first, ...others]]) => {
+  const byCount = [...found].sort(([, a], [, b]) => b.length - a.length);
+  const told = byCount.map(([name, [first, ...others]]) => {
     const where = JSON.stringify(first!.name || first!.output[0] || '');
     return others.length === 0 ? `${name} ${where} (1 node)` : `${name} (${others.length + 1} nodes, first ${where})`;
   });
   throw new RepfuseError(
     'ERR_REPFUSE_GRAPH',
     `Expected operators that repfuse runs but the model has ${told.length} ${told.length === 1 ? 'other' : 'others'}: ${told.join(', ')}`,
-    { operators: Object.fromEntries(missing.map(([name, { length }]) => [name, length])) },
+    { operators: Object.fromEntries(byCount.map(([name, { length }]) => [name, length])) },
   );
 }
 
-/** Nodes that compute with the inputs' elements: arithmetic on constants and shapes is done as the model is read. */
-function nodesThatRun(nodes: readonly Node[], inputs: readonly string[]): readonly Node[] {
+/** Nodes that compute with the inputs' elements, and all such values: arithmetic on constants and shapes is done as the model is read. */
+function nodesThatRun(nodes: readonly Node[], inputs: readonly string[]) {
   const ofInputs = new Set(inputs);
-  return nodes.filter((node) => {
+  const running = nodes.filter((node) => {
     const readsElements = valuesComputedWith(node).some((value) => ofInputs.has(value));
     if (node.opType === 'Constant' || (canEvaluate(node) && !readsElements)) return false;
     for (const value of node.output) ofInputs.add(value);
     return true;
   });
+  return { running, ofInputs };
 }
 
 /** Inputs of which a node needs more than shape and type. */
@@ -54,4 +60,14 @@ function valuesComputedWith(node: Node): readonly string[] {
   const { opType, input } = node;
   if (isOfShape(node)) return [];
   return opType === 'CastLike' ? input.slice(0, 1) : input;
+}
+
+/** The nodes of both branches of an If, and of those inside them. */
+function* nodesInBranches(node: Node): Generator<Node, void, void> {
+  for (const { g } of node.attribute) {
+    for (const each of g?.node ?? []) {
+      yield each;
+      if (each.opType === 'If') yield* nodesInBranches(each);
+    }
+  }
 }

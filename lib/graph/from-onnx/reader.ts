@@ -137,6 +137,11 @@ export class Reader {
     }
   }
 
+  /** The graph that is read. */
+  get graph(): OnnxModel['proto']['graph'] {
+    return this.model.proto.graph;
+  }
+
   get opset(): number {
     return this.model.opset;
   }
