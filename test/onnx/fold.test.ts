@@ -177,6 +177,164 @@ test('BatchNormalization behind a concatenation of convolutions of unlike source
   expect((await foldGraph(shared)).model).toBe(shared);
 });
 
+describe('BatchNormalization behind what keeps channels apart becomes part of the products before it', () => {
+  const weights = {
+    w3: tensor(6, 4, 3, 3),
+    w1: tensor(2, 4, 1, 1),
+    w8: tensor(8, 4, 1, 1),
+    t: tensor(4, 2, 1, 1),
+    c: tensor(1, 8, 1, 1),
+    ...batchNorm('o', 10),
+    ...batchNorm('p', 8),
+    ...batchNorm('q', 6),
+    ...batchNorm('r', 2),
+    up: positive(6),
+    pads: ints(0, 0, 1, 2, 0, 0, 0, 1),
+    one: ints(1),
+    two: ints(2),
+    four: ints(4),
+    far: ints(7),
+    parts: ints(2, 4),
+    scales: Tensor.f32([4], [1, 1, 2, 2]),
+    turned: ints(1, 2, 3, 9, 8),
+    back: ints(1, 6, 9, 8),
+  };
+  const relu = node('Relu', ['x'], ['r']);
+  const conv = (to: string) => node('Conv', ['r', 'w3'], [to], SAME);
+  const small = (to: string, from = 'x', weight = 'w1') => node('Conv', [from, weight], [to]);
+  const cases: Record<string, readonly [nodes: Node[], operators: readonly string[], outputs?: string[]]> = {
+    'a concatenation of concatenations, one of them of a transposed convolution': [
+      [
+        relu,
+        conv('a'),
+        small('b'),
+        node('Concat', ['a', 'b'], ['c1'], { axis: 1 }),
+        node('ConvTranspose', ['x', 't'], ['d']),
+        node('Concat', ['d', 'c1'], ['e'], { axis: -3 }),
+        bn('o', 'e', 'y'),
+      ],
+      ['Relu', 'Conv', 'Conv', 'Concat', 'ConvTranspose', 'Concat'],
+    ],
+    'a concatenation of parts with norms and arithmetic of their own': [
+      [
+        relu,
+        conv('a'),
+        bn('q', 'a', 'a2'),
+        small('b'),
+        node('Concat', ['a2', 'b'], ['c1'], { axis: 1 }),
+        node('Mul', ['c1', 'c'], ['d']),
+        bn('p', 'd', 'y'),
+      ],
+      ['Relu', 'Conv', 'Conv', 'Concat'],
+    ],
+    'one part of a concatenation keeps its own': [
+      [relu, conv('a'), node('Concat', ['r', 'a'], ['c1'], { axis: 1 }), bn('o', 'c1', 'y')],
+      ['Relu', 'Conv', 'BatchNormalization', 'Concat'],
+    ],
+    'sums and differences of unlike sources': [
+      [
+        relu,
+        small('a'),
+        small('b', 'r'),
+        node('ConvTranspose', ['x', 't'], ['d']),
+        node('Sub', ['a', 'b'], ['e']),
+        node('Add', ['e', 'd'], ['f']),
+        bn('r', 'f', 'y'),
+      ],
+      ['Relu', 'Conv', 'Conv', 'ConvTranspose', 'Sub', 'Add'],
+    ],
+    'poolings, a cast, a crop': [
+      [
+        relu,
+        conv('a'),
+        node('Cast', ['a'], ['b'], { to: 1 }),
+        node('AveragePool', ['b'], ['d'], { ...SAME, strides: [2, 2] }),
+        node('Slice', ['d', 'one', 'four', 'two'], ['e']),
+        node('GlobalAveragePool', ['e'], ['f']),
+        bn('q', 'f', 'y'),
+      ],
+      ['Relu', 'Conv', 'Cast', 'AveragePool', 'Slice', 'GlobalAveragePool'],
+    ],
+    'padding that counts: what is added stays': [
+      [relu, conv('a'), node('AveragePool', ['a'], ['d'], { ...SAME, count_include_pad: 1 }), bn('q', 'd', 'y')],
+      ['Relu', 'Conv', 'AveragePool', 'Add'],
+    ],
+    'a frame of zeros: what is added stays': [
+      [relu, conv('a'), node('Pad', ['a', 'pads'], ['d']), bn('q', 'd', 'y')],
+      ['Relu', 'Conv', 'Pad', 'Add'],
+    ],
+    'a frame of what is there': [
+      [relu, conv('a'), node('Pad', ['a', 'pads'], ['d'], { mode: 'edge' }), bn('q', 'd', 'y')],
+      ['Relu', 'Conv', 'Pad'],
+    ],
+    'the largest of each window, where no channel is turned': [
+      [
+        relu,
+        conv('a'),
+        node('MaxPool', ['a'], ['d'], SAME),
+        node('BatchNormalization', ['d', 'up', 'q.b', 'q.m', 'q.v'], ['y']),
+      ],
+      ['Relu', 'Conv', 'MaxPool'],
+    ],
+    'the largest of each window, where channels are turned': [
+      [relu, conv('a'), node('MaxPool', ['a'], ['d'], SAME), bn('q', 'd', 'y')],
+      ['Relu', 'Conv', 'MaxPool', 'BatchNormalization'],
+    ],
+    'some of the channels': [
+      [relu, node('Conv', ['r', 'w8'], ['a']), node('Slice', ['a', 'one', 'far', 'one'], ['d']), bn('q', 'd', 'y')],
+      ['Relu', 'Conv', 'Slice'],
+    ],
+    'parts of the channels, each with a norm, or none': [
+      [relu, conv('a'), node('Split', ['a', 'parts'], ['d', 'z'], { axis: 1 }), bn('r', 'd', 'y')],
+      ['Relu', 'Conv', 'Split'],
+      ['y', 'z'],
+    ],
+    'enlarged, turned to negative': [
+      [
+        relu,
+        conv('a'),
+        node('Resize', ['a', '', 'scales'], ['d'], {
+          mode: 'nearest',
+          coordinate_transformation_mode: 'asymmetric',
+          nearest_mode: 'floor',
+        }),
+        node('Neg', ['d'], ['e']),
+        bn('q', 'e', 'y'),
+      ],
+      ['Relu', 'Conv', 'Resize', 'Neg'],
+    ],
+    'depth to space, by rows': [
+      [relu, node('Conv', ['r', 'w8'], ['a']), node('DepthToSpace', ['a'], ['d'], { blocksize: 2 }), bn('r', 'd', 'y')],
+      ['Relu', 'Conv', 'DepthToSpace'],
+    ],
+    'depth to space, by columns': [
+      [
+        relu,
+        node('Conv', ['r', 'w8'], ['a']),
+        node('DepthToSpace', ['a'], ['d'], { blocksize: 2, mode: 'CRD' }),
+        bn('r', 'd', 'y'),
+      ],
+      ['Relu', 'Conv', 'DepthToSpace'],
+    ],
+    'shuffled channels': [
+      [
+        relu,
+        conv('a'),
+        node('Reshape', ['a', 'turned'], ['d']),
+        node('Transpose', ['d'], ['e'], { perm: [0, 2, 1, 3, 4] }),
+        node('Reshape', ['e', 'back'], ['f']),
+        bn('q', 'f', 'y'),
+      ],
+      ['Relu', 'Conv', 'Reshape', 'Transpose', 'Reshape'],
+    ],
+  };
+  test.each(Object.entries(cases))('%s', async (_, [nodes, wanted, outputs = ['y']]) => {
+    const { model: folded } = await fold(model(nodes, weights, { inputs: IMAGE, outputs }));
+    expect(operators(folded).sort()).toEqual([...wanted].sort());
+    expect(folded.proto.graph.initializer.map(({ dataType }) => dataType)).not.toContain(11);
+  });
+});
+
 test('BatchNormalization after MatMul, with and without a bias between: they become Gemm', async () => {
   const tensors = { w: tensor(4, 5), c: tensor(5), v: tensor(5, 3), ...batchNorm('p', 5), ...batchNorm('q', 3) };
   const given = model(

@@ -279,6 +279,20 @@ const OPERATORS: Readonly<Record<string, (inputs: readonly Value[], a: Attribute
     }
     return { shape: x!.shape, data };
   },
+  Split: ([x, sizes]) => {
+    const rest = count(x!.shape.slice(1));
+    const plane = count(x!.shape.slice(2));
+    let begin = 0;
+    return Array.from(sizes!.data, (size) => {
+      const from = begin;
+      begin += size;
+      const data = Array.from({ length: x!.shape[0]! }, (_, n) =>
+        Array.from(x!.data).slice(n * rest + from * plane, n * rest + begin * plane),
+      ).flat();
+      return { shape: [x!.shape[0]!, size, ...x!.shape.slice(2)], data };
+    });
+  },
+  Neg: ([x]) => map(x!, (v) => -v),
   Concat: (inputs, a) => concat(inputs, a.int('axis', 0)),
   Constant: (_, a) => {
     const tensor = a.get('value')?.t;

@@ -8,6 +8,7 @@ import { FixedConstants, type FoldOptions, type OnnxModel } from '../../onnx';
 import { type Analysis, analyse } from '../../onnx/analysis';
 import { describeNode, intOf, intsOf } from '../../onnx/attributes';
 import { arrange } from '../../onnx/fold/arrange';
+import { placeNorms } from '../../onnx/fold/place-norms';
 import { changed } from '../../onnx/messages';
 import { GraphSchema, type Node, NodeSchema, TensorSchema, ValueInfoSchema } from '../../onnx/schema/onnx_pb';
 import { valuesRead } from '../../onnx/wiring';
@@ -45,7 +46,8 @@ export async function compareRegions(
 ): Promise<RegionChecks> {
   const fixed = new FixedConstants(given.proto.graph);
   await fixed.prepare(signal);
-  const arranged = arrange(given, fixed);
+  const placed = await placeNorms(given, fixed, signal);
+  const arranged = arrange(placed, placed === given ? fixed : new FixedConstants(placed.proto.graph, fixed));
   const first = new Part(arranged.model, arranged.analysis);
   const second = new Part(folded, analyse(folded));
   const checks: OnnxValueCheck[] = [];

@@ -1,9 +1,11 @@
 import { FixedConstants } from '../fixed-constants';
 import type { OnnxModel } from '../model';
+import { onnxTypeOf } from '../values';
 import { foldConvolutions } from './conv-fold';
 import { withoutDeadCode } from './dead-code';
 import { foldLinear } from './linear-fold';
-import type { FoldOptions, FoldReport } from './report';
+import { placeNorms } from './place-norms';
+import type { Folded, FoldOptions, FoldReport } from './report';
 
 /**
  * A model in which every chain and sum of affine operators on one value (convolutions, BatchNormalizations, average pooling, arithmetic with a
@@ -18,21 +20,54 @@ export async function foldGraph(
 ): Promise<{ model: OnnxModel; report: FoldReport }> {
   const fixed = new FixedConstants(model.proto.graph);
   await fixed.prepare(options.signal);
-  const linear = await foldLinear(model, fixed, options);
-  const left = linear.model === model ? fixed : new FixedConstants(linear.model.proto.graph, fixed);
-  await left.prepare(options.signal);
-  const convolutions = await foldConvolutions(linear.model, left, options);
-  const folded = [...linear.folded, ...convolutions.folded];
-  const result = folded.length > 0 ? withoutDeadCode(convolutions.model) : model;
+  const placed = await placeNorms(model, fixed, options.signal);
+  const first = await foldPlaced(placed, fixed, options);
+  // What was placed to become part of a product did, but for a budget.
+  const {
+    folded,
+    kept,
+    dead,
+    model: merged,
+  } = isOfTypesOf(model, first.model) ? first : await foldPlaced(model, new FixedConstants(model.proto.graph), options);
+  const result = folded.length > 0 ? merged : model;
   const counts = ({ proto }: OnnxModel, op?: string) =>
     proto.graph.node.filter(({ opType }) => op === undefined || opType === op).length;
   const change = (op?: string) => ({ before: counts(model, op), after: counts(result, op) });
   const report: FoldReport = {
     folded,
-    kept: [...linear.kept, ...convolutions.kept],
-    dead: counts(convolutions.model) - counts(result),
+    kept,
+    dead: folded.length > 0 ? dead : 0,
     nodes: change(),
     convolutions: change('Conv'),
   };
   return { model: result, report };
 }
+
+async function foldPlaced(
+  model: OnnxModel,
+  fixed: FixedConstants,
+  options: FoldOptions,
+): Promise<Folded & { readonly dead: number }> {
+  const constants = new FixedConstants(model.proto.graph, fixed);
+  await constants.prepare(options.signal);
+  const linear = await foldLinear(model, constants, options);
+  const left = linear.model === model ? constants : new FixedConstants(linear.model.proto.graph, constants);
+  await left.prepare(options.signal);
+  const convolutions = await foldConvolutions(linear.model, left, options);
+  const result = withoutDeadCode(convolutions.model);
+  const count = ({ proto }: OnnxModel) => proto.graph.node.length;
+  return {
+    model: result,
+    folded: [...linear.folded, ...convolutions.folded],
+    kept: [...linear.kept, ...convolutions.kept],
+    dead: count(convolutions.model) - count(result),
+  };
+}
+
+/** Whether a model has no float64 initializers that another does not have. */
+function isOfTypesOf(given: OnnxModel, { proto }: OnnxModel): boolean {
+  const known = new Set(given.proto.graph.initializer.map(({ name }) => name));
+  return proto.graph.initializer.every(({ name, dataType }) => dataType !== DOUBLE || known.has(name));
+}
+
+const DOUBLE = onnxTypeOf('F64');
