@@ -102,6 +102,19 @@ export function slidSizes(node: Node, kernel: Axes, sizes: Axes): Axes | undefin
   });
 }
 
+/**
+ * Over how many axes a node's window slides; undefined for one that has none.
+ *
+ * @param rank of a value, where it is known
+ */
+export function windowAxes(node: Node, rank: (value: string) => number | undefined): number | undefined {
+  const ofWeight = node.opType === 'Conv' || node.opType === 'ConvTranspose';
+  if (!ofWeight && !POOLS.has(node.opType)) return undefined;
+  const weight = ofWeight ? rank(node.input[1] ?? '') : undefined;
+  return weight === undefined ? intsOf(node, 'kernel_shape')?.length : weight - 2;
+}
+
+const POOLS = new Set(['AveragePool', 'LpPool', 'MaxPool']);
 const NO_IMAGES = 'it does not convolve images';
 const NONE = [0, 0, 0, 0];
 const notOfImages = (name: string) => `its ${name} are not those of images`;

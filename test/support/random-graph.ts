@@ -52,6 +52,8 @@ const PLAIN = [
   'not_zero',
   'reciprocal',
   'round',
+  'round_bf16',
+  'round_f16',
   'sign',
   'sin',
   'sinh',

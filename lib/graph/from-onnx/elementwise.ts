@@ -122,13 +122,15 @@ function isOfIntegers(reader: Reader, node: Node): boolean {
   return type !== undefined && !DTYPES[type].floating;
 }
 
-/** To integers the fraction goes, to truth values all but 0 is 1. Between floating-point types nothing is done: here all are float32. */
+/** To integers the fraction goes, to truth values all but 0 is 1, to half types it is rounded. To float32 and float64 nothing is done: here all are float32. */
 function takeCast(reader: Reader, node: Node): void {
   const to = dtypeOf(intOf(node, 'to', 0));
   const from = reader.typeOf(node.input[0]!);
   if (to === undefined) throw refused(node, `its type is ${intOf(node, 'to', 0)}`);
-  if (to === 'F16' || to === 'BF16') throw refused(node, 'it casts to another type than float32');
-  if (to === 'BOOL') {
+  if (to === 'F16' || to === 'BF16') {
+    if (from === to) reader.alias(node);
+    else reader.push(about(node, to === 'F16' ? 'round_f16' : 'round_bf16'));
+  } else if (to === 'BOOL') {
     if (from === 'BOOL') reader.alias(node);
     else reader.push(about(node, 'not_zero'));
   } else if (DTYPES[to].floating || (from !== undefined && !DTYPES[from].floating)) reader.alias(node);

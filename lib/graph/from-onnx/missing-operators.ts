@@ -1,5 +1,4 @@
 import { RepfuseError } from '../../errors';
-import { isOfOnnx } from '../../onnx/attributes';
 import { canEvaluate, isOfShape } from '../../onnx/evaluation/operators';
 import type { Node } from '../../onnx/schema/onnx_pb';
 
@@ -8,28 +7,28 @@ import type { Node } from '../../onnx/schema/onnx_pb';
  *
  * @param nodes those that lead to an output, in the order of the model
  * @param inputs names of the model's inputs
- * @param isRead whether a graph can hold a node, as far as its operator tells
- * @throws ERR_REPFUSE_GRAPH naming each other operator, with its domain where that is not ONNX's own, the number of its nodes and the name of the
- *   first
+ * @param missing what a graph has not of a node, by name, as far as its operator tells; undefined where it can hold it
+ * @throws ERR_REPFUSE_GRAPH naming all that is missing, with the number of its nodes and the name of the first
  */
 export function expectOperators(
   nodes: readonly Node[],
   inputs: readonly string[],
-  isRead: (node: Node) => boolean,
+  missing: (node: Node) => string | undefined,
 ): void {
   const found = new Map<string, Node[]>();
   const { running, ofInputs } = nodesThatRun(nodes, inputs);
-  const isMissing = (node: Node) => !isRead(node) || (node.opType === 'If' && ofInputs.has(node.input[0]!));
-  const missing = running.filter(isMissing);
-  // Which branch of an If holds may show as the model is read: it is no reason by itself.
-  const inside = running.flatMap((node) => (node.opType === 'If' ? [...nodesInBranches(node)] : []));
-  if (missing.length > 0) missing.push(...inside.filter((node) => !canEvaluate(node) && isMissing(node)));
-  for (const node of missing) {
-    const name = isOfOnnx(node.domain) ? node.opType : `${node.domain}.${node.opType}`;
+  const count = (node: Node) => {
+    const isOpen = node.opType === 'If' && ofInputs.has(node.input[0]!);
+    const name = isOpen ? node.opType : missing(node);
+    if (name === undefined) return;
     const others = found.get(name);
     if (others === undefined) found.set(name, [node]);
     else others.push(node);
-  }
+  };
+  running.forEach(count);
+  // Which branch of an If holds may show as the model is read: it is no reason by itself.
+  const inside = running.flatMap((node) => (node.opType === 'If' ? [...nodesInBranches(node)] : []));
+  if (found.size > 0) inside.filter((node) => !canEvaluate(node)).forEach(count);
   if (found.size === 0) return;
   const byCount = [...found].sort(([, a], [, b]) => b.length - a.length);
   const told = byCount.map(([name, [first, ...others]]) => {

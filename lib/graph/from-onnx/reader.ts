@@ -9,6 +9,7 @@ import type { Node, TensorShape_Dimension, ValueInfo } from '../../onnx/schema/o
 import { ShapeProbe, type Sizes } from '../../onnx/shape-probe';
 import { valueTypes } from '../../onnx/value-types';
 import { dtypeOf, numbersOf } from '../../onnx/values';
+import { windowAxes } from '../../onnx/windows';
 import { Wiring } from '../../onnx/wiring';
 import { type ComputedDType, DTYPES } from '../../tensor/dtype';
 import { toFloat32 } from '../../tensor/half';
@@ -128,7 +129,7 @@ export class Reader {
     expectOperators(
       live,
       this.inputs.map(({ id }) => id),
-      (node) => framed.has(node.output[0]!) || this.takeFor(node) !== undefined,
+      (node) => (framed.has(node.output[0]!) ? undefined : this.missing(node)),
     );
     for (const node of live) {
       const border = framed.get(node.output[0]!);
@@ -161,6 +162,15 @@ export class Reader {
   /** What reads a node; undefined for an operator that a graph has not. */
   private takeFor({ domain, opType }: Node): Take | undefined {
     return isOfOnnx(domain) ? this.operators.get(opType) : undefined;
+  }
+
+  /** What a graph has not of a node, by name; undefined where its operator is there. */
+  private missing(node: Node): string | undefined {
+    const { domain, opType, output } = node;
+    if (this.takeFor(node) === undefined) return isOfOnnx(domain) ? opType : `${domain}.${opType}`;
+    const axes = windowAxes(node, (value) => this.fixed.shapeOf(value)?.length) ?? 0;
+    if (axes > 2) return `${opType} of ${axes} dimensions`;
+    return opType === 'MaxPool' && this.isRead(output[1] ?? '') ? 'MaxPool with indices' : undefined;
   }
 
   private take(node: Node): void {

@@ -94,6 +94,8 @@ export type ActivationNode =
   | NodeOf<'not'>
   | NodeOf<'not_zero'>
   | NodeOf<'relu'>
+  | NodeOf<'round_bf16'>
+  | NodeOf<'round_f16'>
   | NodeOf<'sigmoid'>
   | NodeOf<'silu'>
   | NodeOf<'trunc'>
@@ -160,6 +162,8 @@ export const ACTIVATIONS: Records = {
     ...named('trunc'),
     onnx: ({ id, inputs }) => [cast(inputs[0]!, TYPES.int64, 'whole'), cast(`${id}.whole`, TYPES.float32)],
   }),
+  round_f16: activation({ ...named('roundF16'), onnx: throughType(TYPES.float16) }),
+  round_bf16: activation({ ...named('roundBf16'), onnx: throughType(TYPES.bfloat16) }),
   not_zero: activation({
     ...named('notZero'),
     onnx: ({ id, inputs }) => [cast(inputs[0]!, TYPES.bool, 'truth'), cast(`${id}.truth`, TYPES.float32)],
@@ -292,6 +296,11 @@ function gelu<N extends NodeOf>(approximate: 'none' | 'tanh') {
 
 /** Of x^3 in the approximation of GELU by tanh. */
 const CUBE_SHARE = 0.044715;
+
+/** Rounded to the values of a half type. */
+function throughType<N extends NodeOf>(type: number) {
+  return ({ id, inputs }: N) => [cast(inputs[0]!, type, 'half'), cast(`${id}.half`, TYPES.float32)];
+}
 
 /** A node's value cast to another type, as a part of it; the last one is float32 again. */
 function cast(from: OnnxNode['inputs'][number], to: number, part?: string): OnnxNode {

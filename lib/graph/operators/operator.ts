@@ -240,7 +240,7 @@ export function onnxFrame(input: string, [top, left, bottom, right]: ImageShape)
 }
 
 /** ONNX's numbers of the types between which nodes are cast. */
-export const TYPES = { float32: 1, int64: 7, bool: 9 } as const;
+export const TYPES = { float32: 1, int64: 7, bool: 9, float16: 10, bfloat16: 16 } as const;
 
 /** Integers as an input of an ONNX node. */
 export function integerTensor(values: readonly number[]): Tensor {

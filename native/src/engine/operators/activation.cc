@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "operator.h"
@@ -51,6 +52,23 @@ float Not(float x, float, float) { return x == 0 ? 1 : 0; }
 float NotZero(float x, float, float) { return x != 0 ? 1 : 0; }
 float IsNan(float x, float, float) { return std::isnan(x) ? 1 : 0; }
 float IsInf(float x, float negative, float positive) { return std::isinf(x) && (x < 0 ? negative : positive) != 0 ? 1 : 0; }
+// The nearest value of a half type, of two as near the even one: a float32 without its last bits.
+float WithoutBits(float x, int count) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  const uint32_t half = (uint32_t{1} << (count - 1)) - 1, odd = bits >> count & 1;
+  bits = (bits + half + odd) >> count << count;
+  std::memcpy(&x, &bits, sizeof bits);
+  return x;
+}
+float RoundToBf16(float x, float, float) { return std::isnan(x) ? x : WithoutBits(x, 16); }
+float RoundToF16(float x, float, float) {
+  constexpr float kSmallestNormal = 0x1p-14F, kInfinite = 65520, kUnits = 0x1p24F;
+  const float size = std::abs(x);
+  if (size < kSmallestNormal) return std::copysign(std::nearbyint(size * kUnits) / kUnits, x);
+  if (size < kInfinite) return WithoutBits(x, 13);
+  return std::isnan(x) ? x : std::copysign(std::numeric_limits<float>::infinity(), x);
+}
 // Of the C library, in float64.
 template <double (*kOf)(double)>
 float In64(float x, float, float) {
@@ -97,6 +115,8 @@ constexpr Activation kActivations[] = {
     {"round", Row<RoundToEven>},
     {"trunc", Row<Trunc>},
     {"sign", Row<Sign>},
+    {"roundF16", Row<RoundToF16>},
+    {"roundBf16", Row<RoundToBf16>},
     {"not", Row<Not>},
     {"notZero", Row<NotZero>},
     {"isNan", Row<IsNan>},
