@@ -2,7 +2,8 @@
 
 Usage: python export_networks.py FOLDER < rows.json
 
-A row: {"id", "source": "timm" or "written", "network", "size": [H, W], "exporter": "classic" or "dynamo", "open": bool}. Writes
+A row: {"id", "source": "timm" or "written", "network", "size": [H, W], "exporter": "classic" or "dynamo", "open": bool}, where timm makes the
+network also "options" for it, and "built_for_size" where it asks for the image's size. Writes
 FOLDER/<id>.onnx and FOLDER/<id>.npz (in_0, ... the inputs; out_0, ... the outputs in float64), and prints one JSON line a row. Each row has
 a process of its own, so that one that fails or takes too long does not end the others.
 """
@@ -33,7 +34,7 @@ def make_network(row):
     if row["source"] == "written":
         return written.NETWORKS[row["network"]]()
     sizes = {"img_size": tuple(row["size"])} if row.get("built_for_size") else {}
-    return timm.create_model(row["network"], pretrained=False, **sizes)
+    return timm.create_model(row["network"], pretrained=False, **sizes, **row.get("options", {}))
 
 
 def example_inputs(row, batch):
@@ -43,12 +44,15 @@ def example_inputs(row, batch):
 
 
 def disturb(net, row):
-    """Statistics as training leaves them: those of a batch, and then each a little off, so that no BatchNorm is the identity."""
+    """Statistics as training leaves them: those of a batch, and then each a little off, so that no BatchNorm is the identity.
+    Weights that start from zero (of heads, of branches) are not zero either, which would hide all that leads to them."""
     norms = [module for module in net.modules() if isinstance(module, NORMS)]
     with torch.no_grad():
         for name, parameter in net.named_parameters():
             if name.endswith("gamma") or "layer_scale" in name or name.endswith(".ls"):
                 parameter.uniform_(0.2, 1)
+            elif not parameter.any():
+                parameter.normal_(0, 0.05)
         for norm in norms:
             norm.momentum = 1.0
             if norm.weight is not None:

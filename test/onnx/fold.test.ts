@@ -407,6 +407,17 @@ describe('BatchNormalization of features becomes part of a matrix', () => {
       ],
       ['Relu', 'Flatten', 'Gemm'],
     ],
+    'arithmetic before Gemm whose constant comes first': [
+      [
+        node('GlobalAveragePool', ['x'], ['m']),
+        node('Flatten', ['m'], ['f']),
+        node('Tanh', ['f'], ['t']),
+        node('Mul', ['half', 't'], ['g']),
+        node('Gemm', ['g', 'w'], ['h']),
+        bn('q', 'h', 'y'),
+      ],
+      ['GlobalAveragePool', 'Flatten', 'Tanh', 'Gemm'],
+    ],
     'of images, which a Reshape makes of a Gemm': [
       [
         node('Flatten', ['x'], ['f']),

@@ -53,6 +53,15 @@ const CASES: Readonly<Record<string, Case>> = {
     tensors: { w: floats(CHANNELS, 3, 2, 5) },
     channels: 12,
   },
+  'Reshape to the shape of a value that has another name too': {
+    nodes: [
+      node('Identity', ['a'], ['same']),
+      node('Flatten', ['b'], ['row']),
+      node('Shape', ['same'], ['shape']),
+      node('Reshape', ['row', 'shape'], ['y']),
+    ],
+    channels: CHANNELS,
+  },
   'Clip, folded into the convolution': {
     nodes: [node('Clip', ['a', 'low', 'high'], ['y'])],
     tensors: { low: number(-0.3), high: number(0.6) },

@@ -232,6 +232,7 @@ export class Reader {
     this.expectKnown(node, value);
     if (!node.output[0]) throw refused(node, 'its result has no name');
     this.same.set(node.output[0]!, this.value(value));
+    for (const shapes of this.shapes) shapes.set(node.output[0]!, shapes.get(this.value(value))!); // a Shape may ask
   }
 
   /** Shapes of a value in both probe. */

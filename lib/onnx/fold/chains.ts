@@ -47,10 +47,11 @@ export class ChainFinder {
   /** @param isTaken whether a node is part of another chain */
   around(node: Node, product: Product, isTaken: (node: Node) => boolean): Chain {
     const after = this.after(node, product, isTaken);
-    const before = product.takesInput ? this.before(node, product, isTaken) : { nodes: [], absorbed: [], stages: [] };
+    const nothing = { nodes: [], absorbed: [], stages: [], source: node.input[0]! };
+    const before = product.takesInput ? this.before(node, product, isTaken) : nothing;
     const absorbed = new Set([...before.absorbed, ...after.absorbed]);
     const nodes = [...before.nodes, node, ...after.nodes];
-    return { nodes, absorbed, source: nodes[0]!.input[0]!, before: before.stages, after: after.stages };
+    return { nodes, absorbed, source: before.source, before: before.stages, after: after.stages };
   }
 
   /** The BatchNormalization behind a product that takes none. */
@@ -80,8 +81,8 @@ export class ChainFinder {
     return found;
   }
 
-  private before(node: Node, { weight, rank }: Product, isTaken: (node: Node) => boolean): Walk {
-    const found: Walk = { nodes: [], absorbed: [], stages: [] };
+  private before(node: Node, { weight, rank }: Product, isTaken: (node: Node) => boolean): Walk & { source: string } {
+    const found = { nodes: [] as Node[], absorbed: [] as Node[], stages: [] as Stage[], source: node.input[0]! };
     const { probe, wiring } = this.analysis;
     const passed: Node[] = [];
     let value = node.input[0]!;
@@ -98,6 +99,7 @@ export class ChainFinder {
         found.nodes.unshift(...passed.splice(0));
         found.absorbed.unshift(next);
         found.stages.unshift(...stages);
+        found.source = source;
         value = source;
       } else {
         features = movedFeatures(next, 'back', features, probe);
