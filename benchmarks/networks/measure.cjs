@@ -12,15 +12,23 @@ function listOf(values, prefix) {
   return list;
 }
 
+/** The value of an element: halves lie there as their bits. */
+function elementOf(data, k, dtype) {
+  if (dtype !== 'F16') return Number(data[k]);
+  const [sign, exponent, fraction] = [data[k] >> 15 ? -1 : 1, (data[k] >> 10) & 31, data[k] & 1023];
+  if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
+  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25));
+}
+
 /** The largest difference of any output, each relative to the largest value that is expected of it. */
 function errorOf(outputs, expected) {
-  const errors = outputs.map(({ data, dims }, i) => {
+  const errors = outputs.map(({ data, dims, dtype }, i) => {
     const exact = expected[i];
     if (dims.join() !== exact.shape.join()) throw new Error(`output ${i} is [${dims}] but [${exact.shape}] is right`);
     let difference = 0;
     let peak = 0;
     for (let k = 0; k < data.length; k++) {
-      const one = Math.abs(Number(data[k]) - Number(exact.data[k]));
+      const one = Math.abs(elementOf(data, k, dtype) - Number(exact.data[k]));
       if (!(one <= difference)) difference = one; // NaN too
       peak = Math.max(peak, Math.abs(Number(exact.data[k])));
     }
@@ -44,7 +52,10 @@ async function inOnnxruntime(file, inputs) {
     return [name, new ort.Tensor(ORT_TYPES[dtype], data, shape)];
   });
   const made = await session.run(Object.fromEntries(feeds));
-  return session.outputNames.map((name) => made[name]);
+  return session.outputNames.map((name) => {
+    const { data, dims, type } = made[name];
+    return { data, dims, dtype: type === 'float16' ? 'F16' : type };
+  });
 }
 
 async function inEngine(file, inputs) {
@@ -53,7 +64,7 @@ async function inEngine(file, inputs) {
   const names = (model.graph.inputs ?? [{ id: model.graph.input }]).map(({ id }) => id);
   const given = names.length === 1 ? inputs[0] : new Map(names.map((name, i) => [name, inputs[i]]));
   const made = await engine.runAll(given);
-  return [...made.values()].map(({ data, shape }) => ({ data, dims: shape }));
+  return [...made.values()].map(({ data, shape, dtype }) => ({ data, dims: shape, dtype }));
 }
 
 /** What `make` gives, or why it does not. */

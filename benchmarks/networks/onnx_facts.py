@@ -29,6 +29,20 @@ class BatchNormalization(OpRun):
         return ((x - mean) / np.sqrt(variance + epsilon) * scale + bias,)
 
 
+class LRN(OpRun):
+    """Over all channels: the evaluator's own takes as many of them as there are images."""
+
+    op_domain = ""
+
+    def _run(self, x, size=None, alpha=1e-4, beta=0.75, bias=1.0):
+        squares = np.pad(x * x, [(0, 0), ((size - 1) // 2, size // 2), *[(0, 0)] * (x.ndim - 2)])
+        total = sum(squares[:, i : i + x.shape[1]] for i in range(size))
+        return (x / (bias + alpha / size * total) ** beta,)
+
+
+OWN = [BatchNormalization, LRN]
+
+
 def count(path):
     graph = onnx.load(path, load_external_data=False).graph
     producer = {value: node for node in graph.node for value in node.output}
@@ -95,7 +109,7 @@ def values(path, out, sizes="{}"):
     inputs = dict(inputs_of(model.graph, json.loads(sizes)))
     widen(model.graph)
     wide = {name: array.astype(np.float64) if array.dtype.kind == "f" else array for name, array in inputs.items()}
-    outputs = ReferenceEvaluator(model, new_ops=[BatchNormalization]).run(None, wide)
+    outputs = ReferenceEvaluator(model, new_ops=OWN).run(None, wide)
     named = {f"in_{i}": array for i, array in enumerate(inputs.values())}
     np.savez(out, **named, **{f"out_{i}": array for i, array in enumerate(outputs)})
 

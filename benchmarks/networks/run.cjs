@@ -25,7 +25,8 @@ const isThere = ({ id }) => existsSync(fileOf(id, 'onnx')) && existsSync(fileOf(
 
 /** One row for each file: a network that is exported in several ways has several. */
 function rowsOf({ exports = [], ...row }) {
-  if (exports.length === 0) return [{ ...row, id: row.network, export: 'as published' }];
+  if (exports.length === 0)
+    return [{ ...row, id: row.network, export: row.source === 'built' ? 'built' : 'as published' }];
   return exports.map((kind) => {
     const [exporter, open] = kind.split('.');
     return { ...row, id: `${row.network}.${kind}`, export: kind, exporter, open: open === 'open' };
@@ -50,9 +51,13 @@ async function exportAll(rows, print) {
   return problems;
 }
 
-/** Puts a published file and what it computes into the folder. @throws what keeps it from being there */
-function placePublished({ id, source, from, file, sizes = {} }) {
+/** Puts a published file, or one that is written as other exporters write, and what it computes into the folder. @throws what keeps it from being there */
+function placePublished({ id, network, source, from, file, sizes = {} }) {
   if (isThere({ id })) return;
+  if (source === 'built')
+    execFileSync(PYTHON, [join(__dirname, 'built.py'), network, fileOf(id, 'onnx')], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
   if (source === 'npm') {
     const packages = join(FOLDER, 'npm', from);
     if (!existsSync(packages)) {
