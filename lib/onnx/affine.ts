@@ -194,4 +194,4 @@ export function arithmeticOf({ opType }: Node): BinaryFunction | undefined {
 const ARITHMETIC = { Add: 'add', Div: 'div', Mul: 'mul', Sub: 'sub' } as const;
 
 /** Types of weights that are folded, in float64, and rounded once. */
-export const FLOATS: readonly DType[] = ['F32', 'F16', 'BF16'];
+export const FLOATS: readonly DType[] = ['F32', 'F16', 'BF16', 'F64'];

@@ -5,7 +5,8 @@ import { type OnnxModel, readOnnx, writeOnnx } from '../../lib/onnx';
 import { changed } from '../../lib/onnx/messages';
 import { type Node, NodeSchema } from '../../lib/onnx/schema/onnx_pb';
 import { protoOf, tensorOf } from '../../lib/onnx/values';
-import { toFloat64 } from '../../lib/tensor/half';
+import { toFloat32, toFloat64 } from '../../lib/tensor/half';
+import { narrowed } from '../../lib/tensor/round';
 import { Tensor } from '../../lib/tensor/tensor';
 import { model, node } from '../support/onnx-model';
 import { Random } from '../support/random';
@@ -213,3 +214,43 @@ test('regions of every kind are compared alone: SAME with a stride, sums in anot
   expect(regions.sort()).toEqual(folded.map(({ output }) => output).sort());
   expect(folded.length).toBeGreaterThanOrEqual(3);
 });
+
+test.each(['F16', 'BF16'] as const)(
+  'weights of %s: their own rounding is no error, a wrong weight is one',
+  async (dtype) => {
+    const half = (tensor: Tensor) => narrowed(tensor, dtype);
+    const nodes = [
+      node('Cast', ['x'], ['h'], { to: dtype === 'F16' ? 10 : 16 }),
+      node('Conv', ['h', 'w'], ['a'], { pads: [1, 1, 1, 1], kernel_shape: [3, 3] }),
+      node('Cast', ['a'], ['b'], { to: 1 }),
+      node('BatchNormalization', ['b', 'scale', 'shift', 'mean', 'var'], ['c']),
+      node('Relu', ['c'], ['y']),
+    ];
+    const tensors = {
+      w: half(floats(8, 8, 3, 3)),
+      scale: positive(8),
+      shift: floats(8),
+      mean: floats(8),
+      var: positive(8),
+    };
+    const [given, folded] = [path(`${dtype}.onnx`), path(`${dtype}.folded.onnx`)];
+    await writeOnnx(given, model(nodes, tensors, { inputs: { x: [1, 8, 9, 9] }, outputs: ['y'] }));
+    const { folded: regions, verification } = await foldOnnx(given, folded, { verify: true });
+    expect(verification).toMatchObject({ equal: true, notRun: null });
+    const { proto, ...rest } = await readOnnx(folded);
+    const [wide] = proto.graph.initializer.map((each) => tensorOf(each)!);
+    expect(wide!.dtype).toBe(dtype);
+    const wrong = proto.graph.initializer.map((each) => {
+      const read = tensorOf(each)!;
+      const values = toFloat32(read);
+      if (read.shape.length === 4) values[5] = values[5]! * 1.25 + 0.05;
+      return protoOf(each.name, half(Tensor.f32(read.shape, values)));
+    });
+    const broken = path(`${dtype}.broken.onnx`);
+    await writeOnnx(broken, {
+      ...rest,
+      proto: changed(proto, { graph: changed(proto.graph, { initializer: wrong }) }),
+    });
+    expect((await verifyOnnx(given, broken, regions, {})).equal).toBe(false);
+  },
+);

@@ -484,6 +484,44 @@ test('half types are folded in float64 and stay what they are', async () => {
     expect(Math.abs(got - wanted[i]!)).toBeLessThanOrEqual(Math.abs(wanted[i]!) * 2 ** -8);
 });
 
+test('float64 models are folded to float64: three convolutions beside each other, and a matrix', async () => {
+  const wide = ({ shape, data }: Tensor) =>
+    new Tensor(
+      'F64',
+      shape,
+      Float64Array.from(data as Float32Array, (value) => value + value * 2 ** -30),
+    );
+  const float = {
+    w: tensor(4, 4, 3, 3),
+    v: tensor(4, 4, 1, 1),
+    g: tensor(5, 4),
+    ...batchNorm('p', 4),
+    ...batchNorm('q', 4),
+    ...batchNorm('r', 4),
+    ...batchNorm('s', 5),
+  };
+  const tensors = Object.fromEntries(Object.entries(float).map(([name, each]) => [name, wide(each)]));
+  const nodes = [
+    node('Conv', ['x', 'w'], ['a'], SAME),
+    bn('p', 'a', 'b'),
+    node('Conv', ['x', 'v'], ['c']),
+    bn('q', 'c', 'd'),
+    bn('r', 'x', 'e'),
+    node('Sum', ['b', 'd', 'e'], ['f']),
+    node('GlobalAveragePool', ['f'], ['h']),
+    node('Flatten', ['h'], ['i']),
+    node('Gemm', ['i', 'g'], ['j'], { transB: 1 }),
+    bn('s', 'j', 'y'),
+  ];
+  const given = model(nodes, tensors, { inputs: IMAGE, outputs: ['y'] });
+  given.proto.graph.input[0]!.type!.tensorType!.elemType = 11;
+  const { model: folded } = await foldGraph(given);
+  expect(operators(folded)).toEqual(['Conv', 'GlobalAveragePool', 'Flatten', 'Gemm']);
+  expect(folded.proto.graph.initializer.map(({ dataType }) => dataType)).toEqual([11, 11, 11, 11]);
+  const [want, got] = [given, folded].map((each) => structuredOutputs(each, { x: image }).get('y')!.data);
+  expect(peakError(Float64Array.from(got!), Float64Array.from(want!))).toBeLessThan(1e-13);
+});
+
 describe('arithmetic that runtimes know as part of one operator stays beside it', () => {
   const weights = {
     w: tensor(4, 4, 1, 1),

@@ -12,10 +12,12 @@ import { placeNorms } from '../../onnx/fold/place-norms';
 import { changed } from '../../onnx/messages';
 import { GraphSchema, type Node, NodeSchema, TensorSchema, ValueInfoSchema } from '../../onnx/schema/onnx_pb';
 import { valuesRead } from '../../onnx/wiring';
+import type { DType } from '../../tensor/dtype';
 import { seededUniform } from '../../tensor/random';
 import { Tensor } from '../../tensor/tensor';
 import { depthOf, magnitudesOf, type Network } from './magnitudes';
 import type { OnnxValueCheck } from './report';
+import { roundingOf } from './rounding';
 
 /** Error of one operator that rounds, relative to the sum of magnitudes of its terms (docs/precision.md). */
 const ROUNDING = 2.5e-7;
@@ -66,6 +68,8 @@ export async function compareRegions(
   return { checks, unexplained };
 }
 
+const isHalf = (type: DType) => type === 'F16' || type === 'BF16';
+
 const OPERATORS = ['Conv', 'ConvTranspose', 'Gemm'];
 
 async function compareRegion(
@@ -80,7 +84,9 @@ async function compareRegion(
     const probe = probeFor(first, second, nodes, node);
     const given = first.read(nodes, probe, node);
     const folded = second.read([node], probe, node);
-    const bound = ROUNDING * (2 + depthOf(given.graph)); // those of the given form, the folded one, and its weights
+    const type = second.typeOfConstant(node.input[1]!);
+    // Those of the given form, the folded one, and its weights, which a half type rounds coarsely.
+    const bound = ROUNDING * (2 + depthOf(given.graph)) + (isHalf(type) ? 2 * roundingOf(type) : 0);
     const errors = await compareOn(await imagesFor(given, probe, run), given, folded, run);
     return { value, of: 'region', ...errors, bound, equal: errors.folded <= bound };
   } catch (error) {
@@ -247,6 +253,10 @@ class Part {
       const [mine, theirs] = [this.initializers.get(name), other.initializers.get(name)];
       return mine === theirs || (mine !== undefined && theirs !== undefined && equals(TensorSchema, mine, theirs));
     });
+  }
+
+  typeOfConstant(name: string): DType {
+    return this.analysis.probe.get(name)?.dtype ?? 'F32';
   }
 
   shapeOfConstant(name: string): readonly number[] | undefined {

@@ -8,6 +8,7 @@ import { seededUniform } from '../../tensor/random';
 import { Tensor } from '../../tensor/tensor';
 import { differenceOf, peakOf } from './difference';
 import type { OnnxValueCheck, OnnxVerification } from './report';
+import { roundingOf } from './rounding';
 import { seededInputs } from './seeded-inputs';
 
 export interface VerifyOnnxOptions extends Pick<FoldOptions, 'threads' | 'signal'> {
@@ -123,13 +124,13 @@ async function compareWhole(
   return { input: [...input.values()][0]!.shape, notRun: null, checks };
 }
 
-/** Each element by half a unit in the last place on average. */
+/** Each element by half a unit in the last place of its type on average. */
 function movedByRounding(tensors: ReadModel['tensors']): ReadModel['tensors'] {
   const uniform = seededUniform(2);
   const move = (tensor: Tensor) =>
     Tensor.f32(
       tensor.shape,
-      toFloat32(tensor).map((value) => value * (1 + (uniform() - 0.5) * 2 ** -22)),
+      toFloat32(tensor).map((value) => value * (1 + (uniform() - 0.5) * 4 * roundingOf(tensor.dtype))),
     );
   return new Map([...tensors].map(([key, tensor]) => [key, move(tensor)]));
 }

@@ -145,9 +145,9 @@ class Folder {
   }
 
   /** Of an image, and so of the weights of what convolves it. */
-  private typeOf(value: string): FloatType {
+  private typeOf(value: string): FloatType | 'F64' {
     const type = this.types.get(value);
-    return type === 'F16' || type === 'BF16' ? type : 'F32';
+    return type === 'F16' || type === 'BF16' || type === 'F64' ? type : 'F32';
   }
 
   /** The convolution that a map is, its weights among the initializers. */

@@ -1,4 +1,4 @@
-import { type AffineConv, type Materialized, materializeAsync } from '../../algebra';
+import { type AffineConv, addBranches, conv, type Materialized, materializeAsync, scale } from '../../algebra';
 import { RepfuseError } from '../../errors';
 import { throwIfAborted } from '../../native/call';
 import { DTYPES } from '../../tensor/dtype';
@@ -18,18 +18,19 @@ import type { FoldOptions } from './report';
 export async function fuseWeights(
   make: () => AffineConv,
   node: Node,
-  dtype: FloatType,
+  dtype: FloatType | 'F64',
   { dryRun, threads, signal }: FoldOptions,
 ): Promise<Pick<Materialized, 'weight' | 'bias'>> {
   try {
-    const conv = make();
+    const map = make();
     if (dryRun === true) {
-      const { outChannels, inChannels, groups, kernel } = conv;
+      const { outChannels, inChannels, groups, kernel } = map;
       const zeros = (...shape: number[]) => new Tensor(dtype, shape, new DTYPES[dtype].array(elementCount(shape)));
       return { weight: zeros(outChannels, inChannels / groups, ...kernel), bias: zeros(outChannels) };
     }
+    if (dtype === 'F64') return await inFloat64(map, { threads, signal });
     const rounding = dtype === 'F32' ? 'nearest' : 'odd';
-    const { weight, bias } = await materializeAsync(conv, { rounding, threads, signal });
+    const { weight, bias } = await materializeAsync(map, { rounding, threads, signal });
     const round = async (tensor: Tensor) => {
       const { tensor: rounded, overflow } = await roundTo(tensor, dtype, { threads });
       if (overflow < 0) return rounded;
@@ -46,4 +47,30 @@ export async function fuseWeights(
     const details = { ...error.details, node: node.name };
     throw new RepfuseError(error.code, `${describeNode(node)}: ${error.message}`, details, { cause: error });
   }
+}
+
+/** Terms of float32 that add up to a float64. */
+const TERMS = 3;
+
+/** Weights of double precision: what float32 leaves of them is a sum of convolutions, too, of which one is what is there already. */
+async function inFloat64(
+  map: AffineConv,
+  run: Pick<FoldOptions, 'threads' | 'signal'>,
+): Promise<Pick<Materialized, 'weight' | 'bias'>> {
+  const { stride, padding, dilation, groups } = map;
+  let rest = map;
+  let sum: Pick<Materialized, 'weight' | 'bias'> | undefined;
+  for (let term = 0; term < TERMS; term++) {
+    const made = await materializeAsync(rest, run);
+    sum = { weight: added(sum?.weight, made.weight), bias: added(sum?.bias, made.bias) };
+    const known = conv(made.weight, made.bias, { stride, padding, dilation, groups });
+    rest = addBranches([rest, scale(known, -1)]);
+  }
+  return sum!;
+}
+
+function added(sum: Tensor | undefined, { shape, data }: Tensor): Tensor {
+  const values = Float64Array.from(data as Float32Array);
+  if (sum !== undefined) for (let i = 0; i < values.length; i++) values[i]! += (sum.data as Float64Array)[i]!;
+  return new Tensor('F64', shape, values);
 }

@@ -50,7 +50,7 @@ export async function foldLinear(model: OnnxModel, fixed: FixedConstants, option
     const stages = [...chain.before, kernelOf(product), ...product.stages, ...chain.after];
     const channels = product.weight.shape[1]! * product.groups;
     const make = () => fromBranch({ name: describeNode(node), stages }, { channels });
-    const { weight, bias } = await fuseWeights(make, last, product.weight.dtype as FloatType, options);
+    const { weight, bias } = await fuseWeights(make, last, product.weight.dtype as FloatType | 'F64', options);
     const output = last.output[0]!;
     const name = names.take(`${last.name || output}_fused`);
     const add = (role: string, tensor: Tensor) => {
