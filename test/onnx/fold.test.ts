@@ -501,17 +501,18 @@ test('float64 models are folded to float64: three convolutions beside each other
     ...batchNorm('s', 5),
   };
   const tensors = Object.fromEntries(Object.entries(float).map(([name, each]) => [name, wide(each)]));
+  const EXACT = { epsilon: 2 ** -16 }; // an attribute is float32
   const nodes = [
     node('Conv', ['x', 'w'], ['a'], SAME),
-    bn('p', 'a', 'b'),
+    bn('p', 'a', 'b', EXACT),
     node('Conv', ['x', 'v'], ['c']),
-    bn('q', 'c', 'd'),
-    bn('r', 'x', 'e'),
+    bn('q', 'c', 'd', EXACT),
+    bn('r', 'x', 'e', EXACT),
     node('Sum', ['b', 'd', 'e'], ['f']),
     node('GlobalAveragePool', ['f'], ['h']),
     node('Flatten', ['h'], ['i']),
     node('Gemm', ['i', 'g'], ['j'], { transB: 1 }),
-    bn('s', 'j', 'y'),
+    bn('s', 'j', 'y', EXACT),
   ];
   const given = model(nodes, tensors, { inputs: IMAGE, outputs: ['y'] });
   given.proto.graph.input[0]!.type!.tensorType!.elemType = 11;

@@ -86,7 +86,7 @@ async function compareRegion(
     const folded = second.read([node], probe, node);
     const type = second.typeOfConstant(node.input[1]!);
     // Those of the given form, the folded one, and its weights, which a half type rounds coarsely.
-    const bound = ROUNDING * (2 + depthOf(given.graph)) + (isHalf(type) ? 2 * roundingOf(type) : 0);
+    const bound = ROUNDING * (2 + depthOf(given.graph)) + (isHalf(type) ? roundingOf(type) : 0);
     const errors = await compareOn(await imagesFor(given, probe, run), given, folded, run);
     return { value, of: 'region', ...errors, bound, equal: errors.folded <= bound };
   } catch (error) {
