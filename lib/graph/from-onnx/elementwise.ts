@@ -5,6 +5,7 @@ import type { BinaryFunction } from '../../ops/tensor-op';
 import { DTYPES } from '../../tensor/dtype';
 import { formatShape, Tensor } from '../../tensor/tensor';
 import { type GraphNode, OPERATORS } from '../operators';
+import { patternAt } from './patterns';
 import { about, type Reader, refused, type Take } from './reader';
 
 /** Those that a record gives an ONNX operator of the same one input and numbers. */
@@ -48,9 +49,7 @@ export const ELEMENTWISE_OPERATORS: Readonly<Record<string, Take>> = {
   },
   Sub: (reader, node) => takeBinary(reader, node, 'sub'),
   Mul(reader, node) {
-    const x = hardswishOf(reader, node) ?? undefined;
-    if (x !== undefined) reader.push({ id: node.output[0]!, op: 'hardswish', inputs: [x] });
-    else if (!takeGated(reader, node)) takeBinary(reader, node, 'mul');
+    if (!takeWhole(reader, node)) takeBinary(reader, node, 'mul');
   },
   Div(reader, node) {
     if (isOfIntegers(reader, node)) {
@@ -59,9 +58,7 @@ export const ELEMENTWISE_OPERATORS: Readonly<Record<string, Take>> = {
       reader.push({ id: node.output[0]!, op: 'trunc', inputs: [quotient] });
       return;
     }
-    const x = hardswishOf(reader, node);
-    if (x !== undefined) reader.push({ id: node.output[0]!, op: 'hardswish', inputs: [x] });
-    else takeBinary(reader, node, 'div');
+    if (!takeWhole(reader, node)) takeBinary(reader, node, 'div');
   },
   Pow: (reader, node) => takeBinary(reader, node, 'pow'),
   Mod(reader, node) {
@@ -146,44 +143,12 @@ function takeClipOfValues(reader: Reader, node: Node): void {
   if (most !== '') pushBinary(reader, id, 'min', least === '' ? x : bounded, most);
 }
 
-/** x times what its own sigmoid is, or its hard sigmoid of slope 1/6. */
-function takeGated(reader: Reader, node: Node): boolean {
-  for (const [x, gate] of bothWays(node)) {
-    const sigmoid = reader.producer(gate);
-    if (sigmoid === undefined || reader.value(sigmoid.input[0]!) !== reader.value(x)) continue;
-    const isHardswish =
-      sigmoid.opType === 'HardSigmoid' &&
-      Math.abs(floatOf(sigmoid, 'alpha', 0.2) - 1 / 6) < 1e-6 &&
-      floatOf(sigmoid, 'beta', 0.5) === 0.5;
-    if (sigmoid.opType !== 'Sigmoid' && !isHardswish) continue;
-    reader.push({ id: node.output[0]!, op: isHardswish ? 'hardswish' : 'silu', inputs: [x] });
-    return true;
-  }
-  return false;
-}
-
-/** The x of x * clip(x + 3, 0, 6) / 6, as it was written before HardSwish was an operator. */
-function hardswishOf(reader: Reader, node: Node): string | undefined {
-  const whole = withConstant(reader, node);
-  if (whole === undefined || whole.values.length !== 1) return undefined;
-  const factor = node.opType === 'Div' ? 1 / whole.values[0]! : whole.values[0]!;
-  const product = reader.producer(whole.x);
-  if (
-    Math.abs(factor - 1 / 6) > 1e-7 ||
-    product?.opType !== 'Mul' ||
-    (node.opType === 'Div' && whole.x !== node.input[0])
-  )
-    return undefined;
-  for (const [x, gate] of bothWays(product)) {
-    const clip = reader.producer(gate);
-    const sum = clip?.opType === 'Clip' ? reader.producer(clip.input[0]!) : undefined;
-    if (clip === undefined || sum?.opType !== 'Add') continue;
-    const { min, max } = bounds(reader, clip);
-    const shifted = withConstant(reader, sum);
-    if (min !== 0 || max !== 6 || shifted?.values.length !== 1 || shifted.values[0] !== 3) continue;
-    if (reader.value(shifted.x) === reader.value(x)) return x;
-  }
-  return undefined;
+/** A function that is written by its parts. @returns whether the node is one */
+function takeWhole(reader: Reader, node: Node): boolean {
+  const whole = patternAt(reader, node);
+  if (whole === undefined) return false;
+  reader.push({ id: node.output[0]!, op: whole.op, inputs: [whole.x] });
+  return true;
 }
 
 function bounds(reader: Reader, node: Node): { min: number | null; max: number | null } {
