@@ -1,11 +1,14 @@
 import { Command, InvalidArgumentError } from 'commander';
+import { seededInputs } from '../convert/verify/seeded-inputs';
 import { Engine, type EngineStep, measurePrecision, type Precision, readModel } from '../engine';
-import { type Model, normalizeInput } from '../graph';
+import { RepfuseError } from '../errors';
+import { type InputShapes, type InputTensors, type Model, normalizeInput } from '../graph';
 import { printable } from '../printable';
 import { seededUniform, uniformValues } from '../tensor/random';
-import { elementCount, formatShape, Tensor } from '../tensor/tensor';
+import { elementCount, Tensor } from '../tensor/tensor';
 import { addGraphFlags, type GraphFlags, graphOptions } from './graph-flags';
-import { readImages } from './images';
+import { readImages, readInputs } from './images';
+import { formatShapes, shapesOf } from './input-shapes';
 import { positiveInteger, precisionOption } from './options';
 import { formatPrecision } from './precision-table';
 import type { Session } from './session';
@@ -44,8 +47,8 @@ export function benchCommand(session: Session): Command {
       await session.run(async () => {
         const { signal } = session;
         const { graph, tensors } = await readModel(file, { ...(await graphOptions(flags)), signal });
-        const input = await inputOf(graph, flags);
-        const model = { graph: { ...graph, inputShape: input.shape.slice(1) as [number, number, number] }, tensors };
+        const input = await inputOf({ graph, tensors }, flags);
+        const model = input instanceof Tensor ? { graph: imagesOf(graph, input), tensors } : { graph, tensors };
         const { runs, threads } = flags;
         if (flags.precision === 'all') {
           const report = { file, ...(await measurePrecision(model, input, { runs, threads, signal })) };
@@ -60,7 +63,22 @@ export function benchCommand(session: Session): Command {
     });
 }
 
-async function inputOf(graph: Model['graph'], { input, tensor, batch, size }: BenchFlags): Promise<Tensor> {
+/** A graph of images, for those of a size. */
+function imagesOf(graph: Model['graph'], { shape }: Tensor): Model['graph'] {
+  return graph.inputs === undefined ? { ...graph, inputShape: shape.slice(1) as [number, number, number] } : graph;
+}
+
+async function inputOf({ graph, tensors }: Model, flags: BenchFlags): Promise<InputTensors> {
+  const { input, tensor, batch, size } = flags;
+  if (graph.inputs !== undefined) {
+    const flag = batch !== undefined ? '--batch' : size !== undefined ? '--size' : undefined;
+    if (flag !== undefined)
+      throw new RepfuseError(
+        'ERR_REPFUSE_INVALID_ARGUMENT',
+        `Expected no ${flag} for a model whose inputs are other than images: give them with --input`,
+      );
+    return input === undefined ? seededInputs({ graph, tensors }, 1) : readInputs(graph, input, tensor);
+  }
   if (input === undefined) {
     const [channels = 3, ...own] = graph.inputShape ?? [];
     const shape = [batch ?? 1, channels, ...(size ?? (own.length === 2 ? own : [224, 224]))];
@@ -73,7 +91,8 @@ async function inputOf(graph: Model['graph'], { input, tensor, batch, size }: Be
 }
 
 interface BenchReport {
-  readonly input: readonly number[];
+  /** Shape of the input, of several by name. */
+  readonly input: InputShapes;
   readonly precision: Precision;
   readonly threads: number;
   /** Compiling and the first run. */
@@ -85,7 +104,7 @@ interface BenchReport {
 
 async function bench(
   model: Model,
-  input: Tensor,
+  input: InputTensors,
   { precision, runs, threads }: Omit<BenchFlags, 'precision'> & { readonly precision: Precision },
   signal: AbortSignal,
 ): Promise<BenchReport> {
@@ -101,13 +120,13 @@ async function bench(
   }
   times.sort((a, b) => a - b);
   return {
-    input: input.shape,
+    input: shapesOf(input),
     precision,
     threads: engine.threads,
     compileMilliseconds,
     milliseconds: { median: times[times.length >> 1]!, least: times[0]! },
     memory: engine.memory,
-    steps: engine.explain(input.shape),
+    steps: engine.explain(shapesOf(input)),
   };
 }
 
@@ -139,7 +158,7 @@ function formatBench({
   return [
     formatTable(['layer', 'kernel', 'output', 'kMAC', 'estimate us', 'us', 'of peak'], rows),
     '',
-    `${formatShape(input)}, ${precision}, ${threads} threads: ${milliseconds.median.toFixed(3)} ms (least ${milliseconds.least.toFixed(3)})`,
+    `${formatShapes(input)}, ${precision}, ${threads} threads: ${milliseconds.median.toFixed(3)} ms (least ${milliseconds.least.toFixed(3)})`,
     `compiled and run once in ${compileMilliseconds.toFixed(0)} ms; ${(bytes / 1e6).toFixed(1)} MB, of which packed weights ${(memory.packedWeights / 1e6).toFixed(1)}`,
   ].join('\n');
 }

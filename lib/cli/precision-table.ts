@@ -1,9 +1,9 @@
 import { PRECISION_BOUNDS, PRECISIONS, type PrecisionReport } from '../engine';
-import { formatShape } from '../tensor/tensor';
+import { formatShapes } from './input-shapes';
 import { formatError, formatTable } from './table';
 
 /** Every layer in each precision, the worst first, and the network. */
-export function formatPrecision({ input, threads, network, layers }: PrecisionReport): string {
+export function formatPrecision({ input, inputs, threads, network, layers }: PrecisionReport): string {
   const micro = (seconds: number | null) => (seconds === null ? '-' : (seconds * 1e6).toFixed(0));
   const rows = layers.map(({ layer, output, measures }) => [
     layer,
@@ -28,7 +28,7 @@ export function formatPrecision({ input, threads, network, layers }: PrecisionRe
     formatTable(['layer', 'output', ...PRECISIONS.flatMap((precision) => [precision, 'us', '/peak', '/terms'])], rows),
     `error: the largest difference from float64, over the peak of the result and over the largest sum of magnitudes of its terms, of which ${promised}`,
     '',
-    `${formatShape(input)}, ${threads} threads, beside float64:`,
+    `${formatShapes(inputs ?? input)}, ${threads} threads, beside float64:`,
     formatTable(['precision', 'ms', 'times f32', 'error/peak', 'same largest class'], whole),
   ].join('\n');
 }

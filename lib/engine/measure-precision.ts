@@ -1,6 +1,6 @@
 import { checkOptions } from '../arguments/check';
 import { integer, optional, optionsOf, SIGNAL, THREADS } from '../arguments/schemas';
-import { bindInputs, checkModel, type Model } from '../graph';
+import { bindInputs, checkModel, type InputTensors, inputsOf, type Model } from '../graph';
 import { elementCount, type Tensor } from '../tensor/tensor';
 import { compileGraph } from './compile';
 import { SplitGraph } from './data-sizes';
@@ -54,7 +54,10 @@ export interface NetworkMeasure {
 }
 
 export interface PrecisionReport {
+  /** Shape of the input, of several that of the first. */
   readonly input: readonly number[];
+  /** Shapes by name, of several inputs. */
+  readonly inputs?: Readonly<Record<string, readonly number[]>>;
   readonly threads: number;
   readonly network: Readonly<Record<Precision, NetworkMeasure>>;
   /** The convolutions, that of the largest error in any precision first. */
@@ -65,21 +68,23 @@ export interface PrecisionReport {
  * What each precision of the engine costs and saves on a network and an input: time and error of every convolution and of the whole, against
  * float64 sums rounded once a layer. Each layer is judged alone, on the input that it has in the float64 network.
  *
- * @param input as for `Engine.run`; real ones tell more than random ones
+ * @param input as for `Engine.run`, of several inputs by their names; real ones tell more than random ones
  * @throws as `Engine.create` and `Engine.run`
  */
 export async function measurePrecision(
   given: Model,
-  input: Tensor,
+  input: InputTensors,
   options: MeasurePrecisionOptions = {},
 ): Promise<PrecisionReport> {
   const checked = checkOptions('measurePrecision', OPTIONS, options);
   const { runs = 10, signal } = checked;
   const model = checkModel(given);
-  const { threads, outputs, plans } = await runEngines(model, input, { ...checked, runs });
+  const bound = bindInputs(model.graph, input);
+  const shapes = Object.fromEntries(inputsOf(model.graph).map(({ id }, i) => [id, bound[i]!.shape]));
+  const { threads, outputs, plans } = await runEngines(model, input, shapes, { ...checked, runs });
   const { front } = new SplitGraph(model.graph, model.tensors);
   const program = compileGraph(front, model.tensors);
-  const reference = new ReferenceRun(program, bindInputs(model.graph, input), threads, signal);
+  const reference = new ReferenceRun(program, bound, threads, signal);
   const layers: LayerPrecision[] = [];
   for await (const layer of reference.layers()) {
     const measures: Partial<Record<Precision, LayerMeasure>> = {};
@@ -104,7 +109,8 @@ export async function measurePrecision(
   const worst = ({ measures }: LayerPrecision) => Math.max(...PRECISIONS.map((precision) => measures[precision].error));
   const want = reference.output;
   return {
-    input: input.shape,
+    input: bound[0]!.shape,
+    ...(bound.length > 1 ? { inputs: shapes } : {}),
     threads,
     network: byPrecision((precision) => ({
       seconds: outputs[precision].seconds,
@@ -122,7 +128,8 @@ function byPrecision<T>(make: (precision: Precision) => T): Record<Precision, T>
 /** The network in each precision: what it gives, how long it takes, its plan. */
 async function runEngines(
   model: Model,
-  input: Tensor,
+  input: InputTensors,
+  shapes: Readonly<Record<string, readonly number[]>>,
   { threads, runs, signal }: MeasurePrecisionOptions & { readonly runs: number },
 ) {
   const made: Partial<Record<Precision, Engine>> = {};
@@ -130,7 +137,7 @@ async function runEngines(
     for (const precision of PRECISIONS) made[precision] = await Engine.create(model, { precision, threads, signal });
     const engines = made as Record<Precision, Engine>;
     const outputs = await timeRuns(engines, input, runs, signal);
-    const plans = byPrecision((precision) => engines[precision].explain(input.shape));
+    const plans = byPrecision((precision) => engines[precision].explain(shapes));
     return { threads: engines.f32.threads, outputs, plans };
   } finally {
     for (const engine of Object.values(made)) engine.dispose();
@@ -140,7 +147,7 @@ async function runEngines(
 /** Runs in turn: what else the machine does meets all alike. */
 async function timeRuns(
   engines: Readonly<Record<Precision, Engine>>,
-  input: Tensor,
+  input: InputTensors,
   runs: number,
   signal: AbortSignal | undefined,
 ) {

@@ -1,11 +1,13 @@
 import { readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { readCheckpoint } from '../../lib/checkpoint/read-checkpoint';
 import { convert } from '../../lib/convert';
 import { Engine, measurePrecision, PRECISION_BOUNDS, PRECISIONS, readModel } from '../../lib/engine';
 import type { Graph, Model } from '../../lib/graph';
 import { info } from '../../lib/native/info';
 import { toFloat32 } from '../../lib/tensor/half';
 import { Tensor } from '../../lib/tensor/tensor';
-import { fixturePath } from '../support/fixtures';
+import { FIXTURES, fixturePath } from '../support/fixtures';
 import { availableIsas, withIsa } from '../support/isa';
 import { Random } from '../support/random';
 import { temporaryFolder } from '../support/temporary';
@@ -79,6 +81,18 @@ describe('measurePrecision', () => {
       expect(report.network[precision].seconds).toBeGreaterThan(0);
       expect(report.network[precision].error).toBeLessThan(3 * BOUNDS[precision]);
     }
+  });
+
+  test('of several inputs, by their names', async () => {
+    const file = (name: string) => join(FIXTURES, 'inputs', name);
+    const { tensors: inputs } = await readCheckpoint(file('im_shape.inputs.npz'));
+    const report = await measurePrecision(await readModel(file('im_shape.onnx')), inputs, {
+      runs: 1,
+      threads: 1,
+    });
+    expect(report.inputs).toEqual(Object.fromEntries([...inputs].map(([name, { shape }]) => [name, shape])));
+    expect(report.network.f32.error).toBeLessThan(BOUNDS.f32);
+    expect(report.layers).not.toHaveLength(0);
   });
 
   // No float32 sum keeps a bound of the peak where large terms cancel; of the terms it does.

@@ -1,0 +1,25 @@
+import { workplace } from './command';
+
+const { repfuse } = workplace();
+const MODEL = 'test/fixtures/inputs/im_shape.onnx';
+const INPUTS = ['image', 'im_shape', 'scale_factor'];
+
+test('bench of several inputs: of seeded tensors, or those of a file, by their names', () => {
+  const seeded = repfuse('bench', MODEL, '--runs', '1', '--precision', 'f32', '--json');
+  expect(Object.keys(JSON.parse(seeded.stdout).input)).toEqual(INPUTS);
+  const given = ['--input', 'test/fixtures/inputs/im_shape.inputs.npz'];
+  const { status, stdout } = repfuse('bench', MODEL, '--runs', '1', '--precision', 'all', ...given);
+  expect(status).toBe(0);
+  for (const name of INPUTS) expect(stdout).toContain(`${name} [`);
+});
+
+test.each([
+  ['--batch', '3'],
+  ['--size', '32x32'],
+])('bench of several inputs has no %s', (...flag) => {
+  const { status, stderr } = repfuse('bench', MODEL, ...flag);
+  expect(status).toBe(1);
+  expect(stderr).toBe(
+    `ERR_REPFUSE_INVALID_ARGUMENT: Expected no ${flag[0]} for a model whose inputs are other than images: give them with --input\n`,
+  );
+});
