@@ -46,6 +46,7 @@ function resultType(node: Node, index: number, types: ReadonlyMap<string, Comput
       return index === 0 ? typeOf(0) : 'BOOL';
     case 'OneHot':
       return typeOf(2);
+    case 'If':
     case 'Where':
       return typeOf(1) ?? typeOf(2);
     default: {

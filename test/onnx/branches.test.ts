@@ -93,13 +93,28 @@ test('all that is missing is told, in branches too', () => {
   });
   const nodes = [node('Greater', ['x', 'zero'], ['isPositive']), chosen];
   const read = model(nodes, { zero: Tensor.f32([], [0]) }, { inputs: { x: [1] }, outputs: ['y'] });
-  expect(() => fromOnnx(read)).toThrow(
-    'the model has 2 others: Unknown (2 nodes, first "Unknown:result"), If "If:y" (1 node)',
-  );
+  expect(() => fromOnnx(read)).toThrow('the model has 1 other: Unknown (2 nodes, first "Unknown:result")');
   const open = model(
     [...squeeze('x', 'first', 1), node('Other', ['first'], ['y'])],
     {},
     { inputs: { x: [2, 3] }, outputs: ['y'] },
   );
   expect(() => fromOnnx(open)).toThrow('the model has 1 other: Other "Other:y" (1 node)');
+});
+
+test('of a condition that the data tell, both branches run and one is chosen', async () => {
+  const choice = (no: Graph) => [
+    node('Greater', ['x', 'zero'], ['isPositive']),
+    node('If', ['isPositive'], ['y'], {
+      then_branch: branch([node('Mul', ['x', 'factor'], ['result'])], 'result', { factor: Tensor.f32([1], [10]) }),
+      else_branch: no,
+    }),
+  ];
+  const read = (no: Graph) =>
+    model(choice(no), { zero: Tensor.f32([], [0]) }, { inputs: { x: [1, 1] }, outputs: ['y'] });
+  const negated = read(branch([node('Neg', ['x'], ['result'])], 'result'));
+  expect([...(await run(negated, Tensor.f32([1, 1], [2]))).data]).toEqual([20]);
+  expect([...(await run(negated, Tensor.f32([1, 1], [-2]))).data]).toEqual([2]);
+  const other = read(branch([node('Squeeze', ['x'], ['result'])], 'result'));
+  expect(() => fromOnnx(other)).toThrow('which shape its result has is known only as it runs');
 });

@@ -17,8 +17,6 @@ export const REFUSED: Readonly<Record<string, string>> = {
   // An axis that no other value and no result has, and a diagonal.
   test_einsum_batch_diagonal: 'takes a diagonal',
   test_einsum_sum: 'sums over an axis of one value alone',
-  // A condition that only a run tells.
-  test_if: 'Expected operators that repfuse runs but the model has 1 other: If',
   // Training.
   test_batchnorm_epsilon_training_mode: 'by batch statistics',
   test_batchnorm_example_training_mode: 'by batch statistics',

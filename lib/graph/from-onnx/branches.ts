@@ -4,28 +4,57 @@ import type { OnnxModel } from '../../onnx/model';
 import { type Graph, type Node, NodeSchema } from '../../onnx/schema/onnx_pb';
 import { numbersOf } from '../../onnx/values';
 import { FreshNames } from '../../onnx/wiring';
-import type { Tensor } from '../../tensor/tensor';
-import { refused, type Take } from './reader';
+import { elementCount, formatShape, type Tensor } from '../../tensor/tensor';
+import { type Reader, refused, type Take } from './reader';
 
-/** What reading a model comes to where it knows which branch of an If holds: that branch stands in its place, and the model is read anew. */
+/** The branch of an If that stands in its place; or both, of which a choice between their results is made as the network runs. */
+export type Taken = Graph | 'both';
+
+/** What reading a model comes to where it knows what stands in the place of an If: the model is then read anew. */
 export class KnownBranches extends Error {
-  constructor(readonly taken: ReadonlyMap<Node, Graph>) {
+  constructor(readonly taken: ReadonlyMap<Node, Taken>) {
     super('branches are known');
   }
 }
 
 export const BRANCH_OPERATORS: Readonly<Record<string, Take>> = {
   If(reader, node) {
+    if (node.input.length === CHOICE) {
+      takeChoice(reader, node);
+      return;
+    }
     const taken = branchesTaken(reader.graph, (value) => reader.constant(value));
     if (taken.has(node)) throw new KnownBranches(taken);
-    throw refused(
-      node,
-      reader.isShapeNumber(node.input[0]!)
-        ? 'its condition depends on sizes that the model leaves open'
-        : 'its condition is known only as it runs',
-    );
+    if (reader.isShapeNumber(node.input[0]!))
+      throw refused(node, 'its condition depends on sizes that the model leaves open');
+    if (NAMES.some((name) => branchOf(node, name) === undefined)) throw refused(node, 'it has not two branches');
+    throw new KnownBranches(new Map<Node, Taken>([...taken, [node, 'both']]));
   },
 };
+
+/** Inputs of what is left of an If of both branches: its condition and the two results. */
+const CHOICE = 3;
+const NAMES = ['then_branch', 'else_branch'] as const;
+
+function branchOf(node: Node, name: (typeof NAMES)[number]): Graph | undefined {
+  const branch = node.attribute.find((each) => each.name === name)?.g;
+  return branch?.output.length === node.output.length ? branch : undefined;
+}
+
+/** One of two results of one shape. */
+function takeChoice(reader: Reader, node: Node): void {
+  const [condition, yes, no] = node.input as [string, string, string];
+  const [first, second] = [yes, no].map((value) => reader.sizes(value).map(formatShape).join()) as [string, string];
+  if (first !== second) throw refused(node, 'which shape its result has is known only as it runs');
+  if (reader.sizes(condition).some((shape) => elementCount(shape) !== 1))
+    throw refused(node, 'its condition is not one element');
+  const id = node.output[0]!;
+  const isWide = reader.rank(condition) > reader.rank(yes);
+  const own = isWide ? `${id}.condition` : condition;
+  if (isWide)
+    reader.push({ id: own, op: 'squeeze', inputs: [condition], axes: [...Array(reader.rank(condition)).keys()] });
+  reader.push({ id, op: 'where', inputs: [own, yes, no] });
+}
 
 /** The branch that holds of each If of a graph whose condition is known. */
 export function branchesTaken(graph: Graph, constant: (value: string) => Tensor | undefined): ReadonlyMap<Node, Graph> {
@@ -33,15 +62,14 @@ export function branchesTaken(graph: Graph, constant: (value: string) => Tensor 
   for (const node of graph.node) {
     const condition = node.opType === 'If' ? constant(node.input[0] ?? '') : undefined;
     if (condition?.size !== 1) continue;
-    const name = numbersOf(condition)[0] === 0 ? 'else_branch' : 'then_branch';
-    const branch = node.attribute.find((each) => each.name === name)?.g;
-    if (branch?.output.length === node.output.length) taken.set(node, branch);
+    const branch = branchOf(node, numbersOf(condition)[0] === 0 ? 'else_branch' : 'then_branch');
+    if (branch !== undefined) taken.set(node, branch);
   }
   return taken;
 }
 
 /** The model with branches in place of the nodes that choose them. Their values get names that are free. */
-export function withBranches(model: OnnxModel, taken: ReadonlyMap<Node, Graph>): OnnxModel {
+export function withBranches(model: OnnxModel, taken: ReadonlyMap<Node, Taken>): OnnxModel {
   const { graph } = model.proto;
   const names = new FreshNames(graph);
   const node: Node[] = [];
@@ -54,15 +82,22 @@ export function withBranches(model: OnnxModel, taken: ReadonlyMap<Node, Graph>):
       continue;
     }
     const prefix = each.name || each.output[0] || 'If';
-    const own = new Map([...valuesOf(branch)].map((value) => [value, names.take(`${prefix}.${value}`)]));
-    const inside = renamed(branch, own);
-    node.push(...inside.node);
-    initializer.push(...inside.initializer);
-    valueInfo.push(...inside.valueInfo);
-    for (const [i, { name }] of inside.output.entries()) {
-      const result = each.output[i]!;
-      if (result !== '')
-        node.push(create(NodeSchema, { opType: 'Identity', name: result, input: [name], output: [result] }));
+    const branches = branch === 'both' ? NAMES.map((name) => branchOf(each, name)!) : [branch];
+    const results = branches.map((graph) => {
+      const own = new Map([...valuesOf(graph)].map((value) => [value, names.take(`${prefix}.${value}`)]));
+      const inside = renamed(graph, own);
+      node.push(...inside.node);
+      initializer.push(...inside.initializer);
+      valueInfo.push(...inside.valueInfo);
+      return inside.output.map(({ name }) => name);
+    });
+    for (const [i, result] of each.output.entries()) {
+      const made = results.map((list) => list[i]!);
+      const parts = { name: prefix, output: [result] };
+      if (result === '') continue;
+      if (branch === 'both')
+        node.push(create(NodeSchema, { ...parts, opType: 'If', input: [each.input[0]!, ...made] }));
+      else node.push(create(NodeSchema, { ...parts, opType: 'Identity', input: made }));
     }
   }
   return { ...model, proto: changed(model.proto, { graph: changed(graph, { node, initializer, valueInfo }) }) };

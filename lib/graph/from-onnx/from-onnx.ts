@@ -1,7 +1,8 @@
 import { RepfuseError } from '../../errors';
 import type { OnnxModel } from '../../onnx';
 import { FixedConstants } from '../../onnx/fixed-constants';
-import { BRANCH_OPERATORS, branchesTaken, KnownBranches, withBranches } from './branches';
+import type { Node } from '../../onnx/schema/onnx_pb';
+import { BRANCH_OPERATORS, branchesTaken, KnownBranches, type Taken, withBranches } from './branches';
 import { DETECTION_OPERATORS } from './detections';
 import { ELEMENTWISE_OPERATORS } from './elementwise';
 import { IMAGE_OPERATORS } from './images';
@@ -39,7 +40,7 @@ const OPERATORS = new Map(
  */
 export function fromOnnx(model: OnnxModel, fixed = new FixedConstants(model.proto.graph)): ReadModel {
   let [current, known] = [model, fixed];
-  let taken = branchesTaken(model.proto.graph, (value) => fixed.get(value));
+  let taken: ReadonlyMap<Node, Taken> = branchesTaken(model.proto.graph, (value) => fixed.get(value));
   for (let rounds = 0; rounds < MOST_ROUNDS; rounds++) {
     if (taken.size > 0) {
       current = withBranches(current, taken);

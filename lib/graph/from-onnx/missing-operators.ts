@@ -16,10 +16,9 @@ export function expectOperators(
   missing: (node: Node) => string | undefined,
 ): void {
   const found = new Map<string, Node[]>();
-  const { running, ofInputs } = nodesThatRun(nodes, inputs);
+  const running = nodesThatRun(nodes, inputs);
   const count = (node: Node) => {
-    const isOpen = node.opType === 'If' && ofInputs.has(node.input[0]!);
-    const name = isOpen ? node.opType : missing(node);
+    const name = missing(node);
     if (name === undefined) return;
     const others = found.get(name);
     if (others === undefined) found.set(name, [node]);
@@ -42,16 +41,15 @@ export function expectOperators(
   );
 }
 
-/** Nodes that compute with the inputs' elements, and all such values: arithmetic on constants and shapes is done as the model is read. */
-function nodesThatRun(nodes: readonly Node[], inputs: readonly string[]) {
+/** Nodes that compute with the inputs' elements: arithmetic on constants and shapes is done as the model is read. */
+function nodesThatRun(nodes: readonly Node[], inputs: readonly string[]): readonly Node[] {
   const ofInputs = new Set(inputs);
-  const running = nodes.filter((node) => {
+  return nodes.filter((node) => {
     const readsElements = valuesComputedWith(node).some((value) => ofInputs.has(value));
     if (node.opType === 'Constant' || (canEvaluate(node) && !readsElements)) return false;
     for (const value of node.output) ofInputs.add(value);
     return true;
   });
-  return { running, ofInputs };
 }
 
 /** Inputs of which a node needs more than shape and type. */
