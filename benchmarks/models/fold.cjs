@@ -7,6 +7,7 @@ const { join } = require('node:path');
 const repfuse = require('repfuse');
 const { BEFORE } = require('../before.cjs');
 const { median } = require('../interleave.cjs');
+const { timeNetworks } = require('./fold-networks.cjs');
 const { BASELINES, expectBaselines } = require('./model-files.cjs');
 
 const { exportOnnx, netFromSeed } = repfuse;
@@ -113,6 +114,7 @@ async function run(print) {
     description: 'ONNX training forms and the same folded, in onnxruntime-node and in repfuse, one image, in turn',
     rounds: ROUNDS,
     rows,
+    networks: await timeNetworks(ort, print),
   };
 }
 

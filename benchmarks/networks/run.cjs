@@ -4,17 +4,16 @@
 // Files are kept in REPFUSE_NETWORKS (else a folder of the temporary one) and made when they are not there; repositories' files are put there by hand.
 const { execFile, execFileSync, spawn } = require('node:child_process');
 const { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } = require('node:fs');
-const { cpus, tmpdir } = require('node:os');
+const { cpus } = require('node:os');
 const { join } = require('node:path');
 const { createInterface } = require('node:readline');
 const { promisify } = require('node:util');
 const { describeMachine } = require('../machine.cjs');
 const { expectBaselines } = require('../models/model-files.cjs');
 const execute = promisify(execFile);
-const NETWORKS = require('./networks.json');
+const { FOLDER, ROWS } = require('./rows.cjs');
 
 const PYTHON = process.env.REPFUSE_REFERENCE_PYTHON ?? 'python3';
-const FOLDER = process.env.REPFUSE_NETWORKS ?? join(tmpdir(), 'repfuse-networks');
 const MINUTES = 3;
 /** An error below this share of the peak is right, and one that onnxruntime's float32 has too. */
 const BOUND = 1e-5;
@@ -22,16 +21,6 @@ const TIMES_ONNXRUNTIME = 4;
 
 const fileOf = (id, suffix) => join(FOLDER, `${id}.${suffix}`);
 const isThere = ({ id }) => existsSync(fileOf(id, 'onnx')) && existsSync(fileOf(id, 'npz'));
-
-/** One row for each file: a network that is exported in several ways has several. */
-function rowsOf({ exports = [], ...row }) {
-  if (exports.length === 0)
-    return [{ ...row, id: row.network, export: row.source === 'built' ? 'built' : 'as published' }];
-  return exports.map((kind) => {
-    const [exporter, open] = kind.split('.');
-    return { ...row, id: `${row.network}.${kind}`, export: kind, exporter, open: open === 'open' };
-  });
-}
 
 /** Has torch export what is not there. The answer: why a row could not be, by id. */
 async function exportAll(rows, print) {
@@ -142,9 +131,7 @@ async function measureOrTell(row, problem) {
 async function main(names) {
   expectBaselines();
   mkdirSync(FOLDER, { recursive: true });
-  const rows = NETWORKS.flatMap(rowsOf).filter(
-    ({ id }) => names.length === 0 || names.some((name) => id.includes(name)),
-  );
+  const rows = ROWS.filter(({ id }) => names.length === 0 || names.some((name) => id.includes(name)));
   const problems = await exportAll(rows, console.log);
   console.log(`${'network'.padEnd(40)} BN left*  Conv before, after   error  onnxruntime's`);
   const results = [];
