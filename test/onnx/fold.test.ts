@@ -523,6 +523,36 @@ test('float64 models are folded to float64: three convolutions beside each other
   expect(peakError(Float64Array.from(got!), Float64Array.from(want!))).toBeLessThan(1e-13);
 });
 
+test('weights that nodes compute of constants are computed, whether a BatchNormalization follows or not', async () => {
+  const tensors = {
+    w: tensor(3, 3, 4, 6),
+    m: tensor(6, 1, 1, 1),
+    g: tensor(6, 6),
+    one: Tensor.f32([], [0.5]),
+    large: ints(6, 6),
+    ...batchNorm('p', 6),
+  };
+  const nodes = [
+    node('Transpose', ['w'], ['t'], { perm: [3, 2, 0, 1] }),
+    node('Mul', ['t', 'm'], ['u']),
+    node('Conv', ['x', 'u'], ['a'], SAME),
+    node('Relu', ['a'], ['b']),
+    node('Conv', ['x', 'u'], ['c'], SAME),
+    bn('p', 'c', 'd'),
+    node('Add', ['b', 'd'], ['y']),
+    node('GlobalAveragePool', ['y'], ['e']),
+    node('Flatten', ['e'], ['f']),
+    node('Expand', ['one', 'large'], ['h']),
+    node('Gemm', ['f', 'h'], ['z']),
+  ];
+  const given = model(nodes, tensors, { inputs: IMAGE, outputs: ['y', 'z'] });
+  const { model: folded, report } = await fold(given);
+  // A weight larger than what it is computed of stays computed.
+  const left = ['Conv', 'Relu', 'Conv', 'Add', 'GlobalAveragePool', 'Flatten', 'Expand', 'Gemm'];
+  expect(operators(folded)).toEqual(left);
+  expect(report.folded.map(({ from }) => from.length).sort()).toEqual([2, 3]);
+});
+
 describe('arithmetic that runtimes know as part of one operator stays beside it', () => {
   const weights = {
     w: tensor(4, 4, 1, 1),
@@ -563,8 +593,12 @@ describe('what stays, and why', () => {
   const cases: Record<string, [Node[], RegExp | null, string[]?]> = {
     'a value that two nodes read (G04)': [
       [node('Conv', ['x', 'w3'], ['a'], SAME), bn('p', 'a', 'y'), node('Relu', ['a'], ['z'])],
-      null,
+      /others read the value before it/,
       ['y', 'z'],
+    ],
+    'a batch norm behind what is not affine': [
+      [node('Relu', ['x'], ['a']), bn('p', 'a', 'y')],
+      /a Relu stands before it/,
     ],
     'a value that is an output': [[node('Conv', ['x', 'w3'], ['a'], SAME), bn('p', 'a', 'y')], null, ['y', 'a']],
     'reflected padding (G11)': [

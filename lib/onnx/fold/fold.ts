@@ -1,9 +1,11 @@
 import { FixedConstants } from '../fixed-constants';
 import type { OnnxModel } from '../model';
 import { onnxTypeOf } from '../values';
+import { computeWeights } from './computed-weights';
 import { foldConvolutions } from './conv-fold';
 import { withoutDeadCode } from './dead-code';
 import { foldLinear } from './linear-fold';
+import { normsLeft } from './norms-left';
 import { placeNorms } from './place-norms';
 import type { Folded, FoldOptions, FoldReport } from './report';
 
@@ -35,7 +37,7 @@ export async function foldGraph(
   const change = (op?: string) => ({ before: counts(model, op), after: counts(result, op) });
   const report: FoldReport = {
     folded,
-    kept,
+    kept: [...kept, ...normsLeft(result, kept)],
     dead: folded.length > 0 ? dead : 0,
     nodes: change(),
     convolutions: change('Conv'),
@@ -54,11 +56,12 @@ async function foldPlaced(
   const left = linear.model === model ? constants : new FixedConstants(linear.model.proto.graph, constants);
   await left.prepare(options.signal);
   const convolutions = await foldConvolutions(linear.model, left, options);
-  const result = withoutDeadCode(convolutions.model);
+  const computed = computeWeights(convolutions.model, left);
+  const result = withoutDeadCode(computed.model);
   const count = ({ proto }: OnnxModel) => proto.graph.node.length;
   return {
     model: result,
-    folded: [...linear.folded, ...convolutions.folded],
+    folded: [...linear.folded, ...convolutions.folded, ...computed.folded],
     kept: [...linear.kept, ...convolutions.kept],
     dead: count(convolutions.model) - count(result),
   };
