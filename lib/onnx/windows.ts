@@ -114,6 +114,16 @@ export function windowAxes(node: Node, rank: (value: string) => number | undefin
   return weight === undefined ? intsOf(node, 'kernel_shape')?.length : weight - 2;
 }
 
+/** Along which axis of a volume the window of a Conv is one element that moves on by one, if there is such an axis. */
+export function flatAxis(node: Node, weight: Axes): number | undefined {
+  const mode = stringOf(node, 'auto_pad', 'NOTSET');
+  if (node.opType !== 'Conv' || weight.length !== 5 || (mode !== 'NOTSET' && mode !== 'VALID')) return undefined;
+  const [strides, pads] = [intsOf(node, 'strides'), mode === 'VALID' ? undefined : intsOf(node, 'pads')];
+  return [2, 1, 0].find(
+    (axis) => weight[axis + 2] === 1 && (strides?.[axis] ?? 1) === 1 && !pads?.[axis] && !pads?.[axis + 3],
+  );
+}
+
 const POOLS = new Set(['AveragePool', 'LpPool', 'MaxPool']);
 const NO_IMAGES = 'it does not convolve images';
 const NONE = [0, 0, 0, 0];

@@ -49,7 +49,7 @@ test('a constant that is cast to half types is rounded once', () => {
 
 test('windows over volumes and indices of maxima are told as missing, all at once', () => {
   const nodes = [
-    node('Conv', ['x', 'weight'], ['a'], { kernel_shape: [1, 1, 1] }),
+    node('Conv', ['x', 'weight'], ['a'], { kernel_shape: [2, 2, 2] }),
     node('Conv', ['a', 'weight'], ['b']),
     node('MaxPool', ['b'], ['c', 'places'], { kernel_shape: [1, 1, 1] }),
     node('Reshape', ['c', 'shape'], ['image']),
@@ -57,7 +57,7 @@ test('windows over volumes and indices of maxima are told as missing, all at onc
     node('MaxUnpool', ['pooled', 'indices'], ['y'], { kernel_shape: [1, 1] }),
   ];
   const shape = new Tensor('I64', [4], BigInt64Array.of(1n, 1n, 2n, 4n));
-  const weight = Tensor.f32([1, 1, 1, 1, 1], [1]);
+  const weight = Tensor.f32([1, 1, 2, 2, 2], Array(8).fill(1));
   const read = model(nodes, { weight, shape }, { inputs: { x: [1, 1, 2, 2, 2] }, outputs: ['y'] });
   expect(() => fromOnnx(read)).toThrow(
     'the model has 4 others: Conv of 3 dimensions (2 nodes, first "Conv:a"), MaxPool of 3 dimensions "MaxPool:c" (1 node), ' +

@@ -3,15 +3,14 @@ import type { Node } from '../../onnx/schema/onnx_pb';
 import { type PoolWindow, readConv, readConvTranspose, readPool, type Window } from '../../onnx/windows';
 import { imageWeight, ofLinesToo } from './lines';
 import { about, type Reader, read, refused, type Take } from './reader';
+import { ofFlatVolumesToo } from './volumes';
 
 /** What works on images: convolutions, pooling. */
 export const IMAGE_OPERATORS: Readonly<Record<string, Take>> = {
-  Conv: ofLinesToo((reader, node) => {
-    const weight = imageWeight(reader, node);
-    const window = read(node, readConv(node, reader.tensor(weight).shape, sizesOf(reader, node)));
-    const bias = reader.optional(node, 2);
-    reader.push({ ...about(node, 'conv2d'), weight, bias, ...window, padding: sidesOf(window) });
-  }),
+  Conv: ofFlatVolumesToo(
+    convolve,
+    ofLinesToo((reader, node) => convolve(reader, node, imageWeight(reader, node))),
+  ),
   ConvTranspose: ofLinesToo((reader, node) => {
     const weight = imageWeight(reader, node);
     const { shape } = reader.tensor(weight);
@@ -37,6 +36,13 @@ export const IMAGE_OPERATORS: Readonly<Record<string, Take>> = {
     reader.push({ ...about(node, 'avg_pool2d'), ...poolFields(window), count_include_pad });
   }),
 };
+
+/** @param weight key of the tensor, which is of images */
+function convolve(reader: Reader, node: Node, weight: string): void {
+  const window = read(node, readConv(node, reader.tensor(weight).shape, sizesOf(reader, node)));
+  const bias = reader.optional(node, 2);
+  reader.push({ ...about(node, 'conv2d'), weight, bias, ...window, padding: sidesOf(window) });
+}
 
 /** Height and width of the image that a node reads, in both samples. */
 function sizesOf(reader: Reader, node: Node): readonly (readonly number[])[] {

@@ -9,7 +9,7 @@ import type { Node, TensorShape_Dimension, ValueInfo } from '../../onnx/schema/o
 import { ShapeProbe, type Sizes } from '../../onnx/shape-probe';
 import { valueTypes } from '../../onnx/value-types';
 import { dtypeOf, numbersOf } from '../../onnx/values';
-import { windowAxes } from '../../onnx/windows';
+import { flatAxis, windowAxes } from '../../onnx/windows';
 import { Wiring } from '../../onnx/wiring';
 import { type ComputedDType, DTYPES } from '../../tensor/dtype';
 import { toFloat32 } from '../../tensor/half';
@@ -169,7 +169,8 @@ export class Reader {
     const { domain, opType, output } = node;
     if (this.takeFor(node) === undefined) return isOfOnnx(domain) ? opType : `${domain}.${opType}`;
     const axes = windowAxes(node, (value) => this.fixed.shapeOf(value)?.length) ?? 0;
-    if (axes > 2) return `${opType} of ${axes} dimensions`;
+    const isFlat = axes === 3 && flatAxis(node, this.fixed.shapeOf(node.input[1] ?? '') ?? []) !== undefined;
+    if (axes > 2 && !isFlat) return `${opType} of ${axes} dimensions`;
     return opType === 'MaxPool' && this.isRead(output[1] ?? '') ? 'MaxPool with indices' : undefined;
   }
 
