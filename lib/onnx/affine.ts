@@ -3,6 +3,7 @@ import type { MapOp } from '../algebra/merge';
 import type { Stage } from '../ops';
 import type { BinaryFunction } from '../ops/tensor-op';
 import { DTYPES, type DType } from '../tensor/dtype';
+import { Tensor } from '../tensor/tensor';
 import { isOfOnnx, stringOf } from './attributes';
 import { readBatchNorm } from './batch-norm';
 import type { ChannelInference } from './channel-inference';
@@ -56,7 +57,7 @@ export function knownOf(
 
 /**
  * A node as an affine map of one of its inputs, image by image: ONNX operators Conv, BatchNormalization, AveragePool, Mul, Div, Add and Sub with
- * a constant for each channel, Pad with zeros, Identity, Dropout.
+ * a constant for each channel, Neg, Pad with zeros, Identity, Dropout.
  *
  * @returns undefined for a node of another kind
  */
@@ -84,6 +85,8 @@ function stepOfKind(node: Node, known: Known): MapOp | NotAffine | undefined {
       return padStep(node, known);
     case 'Identity':
       return { kind: 'stages', input: node.input[0]!, stages: [] };
+    case 'Neg':
+      return { kind: 'stages', input: node.input[0]!, stages: [{ kind: 'scale', scale: MINUS_ONE }] };
     case 'Dropout':
       return dropoutStep(node, known);
     case 'Mul':
@@ -95,6 +98,8 @@ function stepOfKind(node: Node, known: Known): MapOp | NotAffine | undefined {
       return undefined;
   }
 }
+
+const MINUS_ONE = new Tensor('F64', [1], Float64Array.of(-1));
 
 /** Of a small file that describes large maps. */
 const BEYOND_BUDGET = 'it has more channels than the budget of a model of this size allows';

@@ -87,6 +87,13 @@ describe('what becomes one Conv', () => {
       node('Div', ['e', 'c'], ['f']),
       node('Add', ['f', 'one'], ['y']),
     ],
+    'a difference written as the sum with what is turned to negative': [
+      node('Conv', ['x', 'w3'], ['a'], SAME),
+      bn('p', 'x', 'd'),
+      node('Neg', ['d'], ['e']),
+      node('Add', ['a', 'e'], ['f']),
+      node('Neg', ['f'], ['y']),
+    ],
     'Identity, Dropout, zero padding': [
       node('Pad', ['x', 'pads'], ['a']),
       node('Identity', ['a'], ['d']),

@@ -121,6 +121,7 @@ const SIZELESS = new Set([
   'Identity',
   'MatMul',
   'Mul',
+  'Neg',
   'Pad',
   'Sub',
   'Sum',
