@@ -16,6 +16,7 @@ const ROOMS = [
   'ops',
   'checkpoint',
   'tensor',
+  'sizes',
   'native',
   'arguments',
   'errors',

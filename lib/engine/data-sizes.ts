@@ -1,5 +1,6 @@
 import { evaluateNodes, type Graph, type GraphNode, inputsOf, nodeKeys, outputsOf, runNodes } from '../graph';
 import { nodesFor } from '../graph/graph';
+import { namedSizes, settledNode, sizeFor } from '../graph/open-sizes';
 import { operatorOf } from '../graph/operators';
 import { filledPart } from '../graph/run-node';
 import { allowedBytes, type MemoryLimit } from '../native/memory';
@@ -68,7 +69,10 @@ export class SplitGraph {
     if (this.isWhole) return made;
     const allowed = this.allowed(inputs, memory);
     const values = this.valuesFor(inputs, made);
-    return evaluateNodes(this.back, values, this.weights, outputsOf(this.graph), { ...options, allowed });
+    return evaluateNodes(this.settledBack(inputs), values, this.weights, outputsOf(this.graph), {
+      ...options,
+      allowed,
+    });
   }
 
   /** `finish` on the calling thread. */
@@ -81,7 +85,13 @@ export class SplitGraph {
     if (this.isWhole) return made;
     const allowed = this.allowed(inputs, memory);
     const values = this.valuesFor(inputs, made);
-    return runNodes(this.back, values, this.weights, outputsOf(this.graph), { threads, allowed });
+    return runNodes(this.settledBack(inputs), values, this.weights, outputsOf(this.graph), { threads, allowed });
+  }
+
+  private settledBack(inputs: ReadonlyMap<string, Tensor>): readonly GraphNode[] {
+    const shapes = inputsOf(this.graph).map(({ id }) => inputs.get(id)!.shape);
+    const named = namedSizes(this.graph, shapes);
+    return this.back.map((node) => settledNode(node, (size) => sizeFor(size, node, named)));
   }
 
   private valuesFor(inputs: ReadonlyMap<string, Tensor>, made: ReadonlyMap<string, Tensor>) {

@@ -1,6 +1,7 @@
 import { checkOptions } from '../arguments/check';
 import { integer, optional, optionsOf, SIGNAL, THREADS } from '../arguments/schemas';
 import { bindInputs, checkModel, type InputTensors, inputsOf, type Model } from '../graph';
+import { withSizes } from '../graph/open-sizes';
 import { elementCount, type Tensor } from '../tensor/tensor';
 import { compileGraph } from './compile';
 import { SplitGraph } from './data-sizes';
@@ -83,7 +84,7 @@ export async function measurePrecision(
   const shapes = Object.fromEntries(inputsOf(model.graph).map(({ id }, i) => [id, bound[i]!.shape]));
   const { threads, outputs, plans } = await runEngines(model, input, shapes, { ...checked, runs });
   const { front } = new SplitGraph(model.graph, model.tensors);
-  const program = compileGraph(front, model.tensors);
+  const program = compileGraph(withSizes(front, shapes), model.tensors);
   const reference = new ReferenceRun(program, bound, threads, signal);
   const layers: LayerPrecision[] = [];
   for await (const layer of reference.layers()) {

@@ -38,12 +38,19 @@ export interface NativeRun {
   readonly ownsOutputs: boolean;
 }
 
+/** Shapes whose sizes are remembered. */
+const MAX_REMEMBERED = 64;
+
 /** The native engine of one program. */
 export class NativeEngine {
+  /** What shapes tell of steps. */
+  private readonly sizes = new Map<string, ReturnType<Program['settled']>>();
+
   /** @param nodes the name of the node of each step */
   private constructor(
     private readonly handle: EngineHandle,
     private readonly nodes: readonly string[],
+    private readonly settled: Program['settled'],
   ) {}
 
   /**
@@ -58,7 +65,7 @@ export class NativeEngine {
   ): Promise<NativeEngine> {
     const addon = loadAddon();
     const names = program.steps.map(({ name }) => name);
-    const engine = new NativeEngine(addon.engineBuilder(), names);
+    const engine = new NativeEngine(addon.engineBuilder(), names, program.settled);
     let copied = 0;
     for (const { fuse, ...step } of program.steps) {
       const complete = fuse === undefined ? step : { ...step, ...(await fuse({ signal })) };
@@ -81,7 +88,7 @@ export class NativeEngine {
   /** @throws naming the node that does not fit, or whose value is the largest of those that would take more than the memory limit */
   async prepare(shapes: readonly Shape[], threads: number, options: AsyncCallOptions): Promise<void> {
     try {
-      await callNativeAsync('enginePrepare', { engine: this.handle, shapes, threads }, options);
+      await callNativeAsync('enginePrepare', this.of(shapes, threads), options);
     } catch (error) {
       throw this.atNode(error);
     }
@@ -90,7 +97,7 @@ export class NativeEngine {
   run({ shapes, inputs, outputs }: Omit<NativeRun, 'ownsOutputs'>, threads: number): void {
     const owned = { ownsInputs: false, ownsOutputs: false };
     try {
-      callNative('engineRun', { engine: this.handle, shapes, inputs, outputs, threads, ...owned });
+      callNative('engineRun', { ...this.of(shapes, threads), inputs, outputs, ...owned });
     } catch (error) {
       throw this.atNode(error);
     }
@@ -102,7 +109,7 @@ export class NativeEngine {
     threads: number,
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    const args = { engine: this.handle, shapes, inputs, outputs, threads, ownsInputs: true, ownsOutputs };
+    const args = { ...this.of(shapes, threads), inputs, outputs, ownsInputs: true, ownsOutputs };
     try {
       await callNativeAsync('engineRun', args, { signal });
     } catch (error) {
@@ -112,10 +119,22 @@ export class NativeEngine {
 
   explain(shapes: readonly Shape[], threads: number): readonly NativeEngineStep[] {
     try {
-      return expectAnswer('engineExplain', loadAddon().engineExplain({ engine: this.handle, shapes, threads }));
+      return expectAnswer('engineExplain', loadAddon().engineExplain(this.of(shapes, threads)));
     } catch (error) {
       throw this.atNode(error);
     }
+  }
+
+  /** What every call says of its shapes. */
+  private of(shapes: readonly Shape[], threads: number) {
+    const key = shapes.map((shape) => shape.join()).join(';');
+    let sizes = this.sizes.get(key);
+    if (sizes === undefined) {
+      sizes = this.settled(shapes);
+      if (this.sizes.size >= MAX_REMEMBERED) this.sizes.clear();
+      this.sizes.set(key, sizes);
+    }
+    return { engine: this.handle, shapes, threads, ...(sizes.length === 0 ? {} : { sizes }) };
   }
 
   memory(): NativeEngineMemory {

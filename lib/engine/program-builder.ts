@@ -2,13 +2,14 @@ import { fromBranch, materializeAsync } from '../algebra';
 import type { Merging, PendingMap } from '../algebra/merge';
 import { type GraphNode, inputsOf, outputsOf } from '../graph';
 import { namingNode } from '../graph/naming-node';
+import { isOpen, namedSizes, settledNode, sizeFor } from '../graph/open-sizes';
 import { operatorOf } from '../graph/operators';
 import type { Epilogue, StepBuilder } from '../graph/operators/operator';
 import { throwIfAborted } from '../native/call';
 import type { Padding4 } from '../ops/geometry';
 import type { TensorOp } from '../ops/tensor-op';
 import type { KnownValues } from './known-values';
-import type { Program, ProgramStep } from './program';
+import type { Program, ProgramStep, SettledStep } from './program';
 import { type Layout, StepList } from './step-list';
 
 /** The nodes of a graph as steps of a program: activations and the sum with another value go into the convolution before them. */
@@ -18,6 +19,8 @@ export class ProgramBuilder {
   private readonly inputs: readonly number[];
   /** Values by id of their node. */
   private readonly values = new Map<string, number>();
+  /** Nodes whose sizes are told with each run, by their steps. */
+  private readonly open = new Map<ProgramStep, GraphNode>();
 
   /** @param pending what is asked before a value is read, which may make its steps */
   constructor(
@@ -33,7 +36,7 @@ export class ProgramBuilder {
   finish(): Program {
     const { graph } = this.known;
     const outputs = [...new Set(outputsOf(graph))].map((id) => this.value(id));
-    return { inputs: this.inputs, steps: this.list.steps, outputs };
+    return { inputs: this.inputs, steps: this.list.steps, outputs, settled: (shapes) => this.settled(shapes) };
   }
 
   /** Channels of a value that is an image in the engine's layout, or is about to become one; undefined of another, or where nothing tells. */
@@ -46,6 +49,10 @@ export class ProgramBuilder {
 
   /** A node as it stands. */
   add(node: GraphNode): void {
+    if (isOpen(node)) {
+      this.addOpen(node);
+      return;
+    }
     const { epilogue, isSum, steps, native, stages } = operatorOf(node);
     if (epilogue !== undefined) this.addActivation(node, epilogue(node));
     else if (isSum) this.addSum(node, native!(node, this.known.weight));
@@ -57,6 +64,35 @@ export class ProgramBuilder {
       const conv = fromBranch(branch, { channels: this.known.channelsOf(source) });
       this.addConvolution({ node, source, conv });
     }
+  }
+
+  /** A node whose sizes are told with each run: the step has 1 for each until then. */
+  private addOpen(node: GraphNode): void {
+    const { native, keepsImages } = operatorOf(node);
+    const builder = this.stepsOf(node);
+    const layout = keepsImages && builder.isImages() ? 'images' : 'tensor';
+    const value = builder[layout](
+      native!(
+        settledNode(node, () => 1),
+        this.known.weight,
+      ),
+    );
+    this.values.set(node.id, value);
+    this.open.set(this.list.makerOf(value)!, node);
+  }
+
+  private settled(shapes: readonly (readonly number[])[]): readonly SettledStep[] {
+    if (this.open.size === 0) return [];
+    const named = namedSizes(this.known.graph, shapes);
+    return [...this.open].map(([step, open]) => {
+      const node = settledNode(open, (size) => sizeFor(size, open, named));
+      const { ints, resize } = operatorOf(node).native!(node, this.known.weight);
+      return {
+        node: this.list.steps.indexOf(step),
+        ...(ints === undefined ? {} : { ints }),
+        ...(resize === undefined ? {} : { sizes: resize.sizes }),
+      };
+    });
   }
 
   private stepsOf({ id: name, inputs }: GraphNode): StepBuilder {

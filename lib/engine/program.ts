@@ -20,4 +20,14 @@ export interface Program {
   readonly inputs: readonly number[];
   readonly steps: readonly ProgramStep[];
   readonly outputs: readonly number[];
+  /** The steps whose sizes the inputs' shapes tell, for inputs of those. @throws ERR_REPFUSE_GRAPH naming the node */
+  readonly settled: (shapes: readonly (readonly number[])[]) => readonly SettledStep[];
+}
+
+/** Sizes of one step. */
+export interface SettledStep extends Pick<NativeStep, 'ints'> {
+  /** Its place among the steps. */
+  readonly node: number;
+  /** Of a resize. */
+  readonly sizes?: readonly number[];
 }

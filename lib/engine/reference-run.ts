@@ -66,7 +66,8 @@ export class ReferenceRun {
           { kind: 'toImages', name: step.name, inputs: [0] },
           { ...step, inputs: [1] },
         ];
-    const program: Program = { inputs: [isImages ? input.shape[1]! : 0], steps, outputs: [steps.length] };
+    const inputs = [isImages ? input.shape[1]! : 0];
+    const program: Program = { inputs, steps, outputs: [steps.length], settled: () => [] };
     const options = { algorithm, precision, batchInvariant: false, plans: 1, memory: resolveMemoryLimit(undefined) };
     const native = await NativeEngine.build(program, options, this.signal);
     try {

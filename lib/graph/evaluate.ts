@@ -10,6 +10,7 @@ import { asOutput, bindInputs, type InputTensors } from './edges';
 import { type Graph, type GraphNode, inputsOf, nodesFor } from './graph';
 import { expectRoomFor, expectRoomForAll, givenBytes } from './memory';
 import { namingNode } from './naming-node';
+import { withSizes } from './open-sizes';
 import { nodeError, type Shape } from './operators/operator';
 import { parseGraph } from './parse';
 import { BLOCKING, ON_POOL, runNode } from './run-node';
@@ -146,11 +147,11 @@ export function normalizeInput(graph: Graph, input: Tensor): Tensor {
 
 /** What is to run, on what, within how many bytes for what only the run tells. @param kept ids of those whose results stay */
 function check(graph: Graph, tensors: ReadonlyMap<string, Tensor>, input: InputTensors, kept: readonly string[]) {
-  const nodes = nodesFor(graph.nodes, kept);
   const given = bindInputs(graph, input);
   const inputs = new Map(inputsOf(graph).map(({ id }, i) => [id, given[i]!]));
   const shapesGiven = new Map([...inputs].map(([id, { shape }]) => [id, shape]));
   const shapes = inferShapes(graph, shapesGiven, tensors);
+  const nodes = nodesFor(withSizes(graph, shapesGiven).nodes, kept);
   const allowed = allowedBytes(resolveMemoryLimit(undefined), givenBytes(graph, shapes, tensors));
   expectRoomForAll(nodes, shapes, tensors, kept, allowed);
   return { nodes, inputs, allowed };

@@ -4,7 +4,7 @@ import type { ComputedDType } from '../tensor/dtype';
 import { type GraphNode, operatorOf } from './operators';
 
 export type * from './operators';
-export type { NodeOf } from './operators/operator';
+export type { NodeOf, NodeSize } from './operators/operator';
 
 /** What a graph takes: a tensor of any rank. */
 export interface GraphInput {

@@ -3,6 +3,7 @@ import { RepfuseError } from '../errors';
 import type { PixelNormalization } from '../ops';
 import type { ComputedDType } from '../tensor/dtype';
 import type { Graph, GraphInput, GraphNode } from './graph';
+import { namesOf } from './open-sizes';
 import { OPERATORS, operatorOf } from './operators';
 import {
   integer,
@@ -19,6 +20,8 @@ import {
   optional,
   type Rule,
 } from './operators/fields';
+
+import { nodeError } from './operators/operator';
 
 /** Far above any real network, low enough that a hostile file cannot keep the checks busy for long. */
 const MAX_NODES = 10_000;
@@ -71,9 +74,11 @@ function parse(json: unknown): Graph {
     throw bad('nodes', `a list of 1 to ${MAX_NODES} nodes`, nodes);
   const inputs = graph.inputs === undefined ? undefined : parseInputs(graph);
   const given = new Set<unknown>(inputs?.map(({ id }) => id) ?? [input]);
+  const open = new Set((inputs?.map(({ shape }) => shape) ?? [OPEN_IMAGES]).flat());
   const known = new Set(given as Set<string>);
   const parsed = nodes.map((node, index) => {
     const result = parseNode(node, index, known);
+    expectSizesOf(result, open);
     known.add(result.id);
     return result;
   });
@@ -95,6 +100,16 @@ function parse(json: unknown): Graph {
     ...parseFields(graph, GRAPH_FIELDS, (field) => field),
     ...(graph.normalization === undefined ? {} : { normalization: parseNormalization(graph.normalization) }),
   } as unknown as Graph;
+}
+
+/** The open sizes of a graph of images. */
+const OPEN_IMAGES = ['N', 'C', 'H', 'W'];
+
+/** @throws ERR_REPFUSE_GRAPH naming the node whose sizes speak of what is no open size of the inputs */
+function expectSizesOf(node: GraphNode, open: ReadonlySet<unknown>): void {
+  const unknown = namesOf(node).find((name) => !open.has(name));
+  if (unknown === undefined) return;
+  throw nodeError(node, `its sizes speak of ${show(unknown)}, which is no open size of the inputs`);
 }
 
 function parseInputs({ input, inputs }: Record<string, unknown>): readonly GraphInput[] {

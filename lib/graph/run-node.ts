@@ -79,7 +79,7 @@ function runWhole<Result, Options>(
   if (run !== undefined) return run(node, inputs, { ops: operators, options, weight });
   if (native !== undefined) {
     const shapes = inputs.map((input) => input.shape) as unknown as Inputs<Shape>;
-    const result = shape(node, shapes, (key) => tensors.get(key)!.shape);
+    const result = shape(node, shapes, (key) => tensors.get(key)!.shape) as Shape;
     return operators.tensorOp(native(node, weight), inputs, result, options);
   }
   const [x] = inputs;

@@ -1,8 +1,10 @@
 import { RepfuseError } from '../errors';
+import { OpenSize, product, type Sizes } from '../sizes/size';
 import { DTYPES } from '../tensor/dtype';
-import { elementCount, formatShape, type Tensor } from '../tensor/tensor';
+import { formatShape, type Tensor } from '../tensor/tensor';
 import { bindShapes, expectMultiples, expectShapes, type InputShapes } from './edges';
 import { type Graph, type GraphNode, inputsOf, nodeKeys, outputsOf } from './graph';
+import { withSizes } from './open-sizes';
 import { operatorOf } from './operators';
 import { MAX_RANK } from './operators/fields';
 import { type Inputs, nodeError, type Shape, ShapeMismatch } from './operators/operator';
@@ -12,18 +14,18 @@ const MAX_ELEMENTS = 2 ** 31 - 1;
 
 /**
  * Shape of every node's result, by id, for inputs of `inputShapes` (of one input its shape, else by name). Every tensor that a node reads is
- * checked against it: there, floating-point, of the right shape. Of a result whose size the data tell it is the largest that it can have;
+ * checked against it: there, floating-point, of the right shape. An image whose size fits nowhere is refused with the multiple that fits. Of a result whose size the data tell it is the largest that it can have;
  * what is behind such a result has none.
  *
  * @throws ERR_REPFUSE_GRAPH naming the node whose weights are missing or whose input does not fit; ERR_REPFUSE_SHAPE where a shape is not
  *   what the graph's `inputs` say; ERR_REPFUSE_INVALID_ARGUMENT naming the input without a shape
  */
 export function inferShapes(
-  graph: Graph,
+  open: Graph,
   inputShapes: InputShapes,
   tensors: ReadonlyMap<string, Pick<Tensor, 'dtype' | 'shape'>>,
 ): Map<string, Shape> {
-  const given = bindShapes(graph, inputShapes);
+  const given = bindShapes(open, inputShapes);
   for (const shape of given) {
     if (shape.every((size) => Number.isSafeInteger(size) && size > 0)) continue;
     throw new RepfuseError(
@@ -31,20 +33,33 @@ export function inferShapes(
       `Expected positive integers for the input's shape but received ${formatShape(shape)}`,
     );
   }
-  if (graph.inputs !== undefined) expectShapes(graph, given);
-  expectMultiples(graph, given);
+  if (open.inputs !== undefined) expectShapes(open, given);
+  try {
+    return shapesOf(withSizes(open, inputShapes), given, tensors);
+  } catch (error) {
+    if (error instanceof RepfuseError && error.code === 'ERR_REPFUSE_GRAPH') expectMultiples(open, given);
+    throw error;
+  }
+}
+
+/** Of a graph whose sizes are known. */
+function shapesOf(
+  graph: Graph,
+  given: readonly Shape[],
+  tensors: ReadonlyMap<string, Pick<Tensor, 'dtype' | 'shape'>>,
+): Map<string, Shape> {
   const shapes = new Map(inputsOf(graph).map(({ id }, i) => [id, given[i]!]));
-  const open = new Set<string>(); // results of a size that the data tell
+  const behind = new Set<string>(); // results of a size that the data tell
   for (const node of graph.nodes) {
-    if (node.inputs.some((id) => open.has(id))) {
+    if (node.inputs.some((id) => behind.has(id))) {
       expectTensors(node, tensors);
-      open.add(node.id);
+      behind.add(node.id);
       continue;
     }
     shapes.set(node.id, nodeShape(node, shapes, tensors));
-    if (operatorOf(node).dataAxis?.(node) !== undefined) open.add(node.id);
+    if (operatorOf(node).dataAxis?.(node) !== undefined) behind.add(node.id);
   }
-  const unknown = outputsOf(graph).find((id) => !shapes.has(id) && !open.has(id));
+  const unknown = outputsOf(graph).find((id) => !shapes.has(id) && !behind.has(id));
   if (unknown !== undefined)
     throw new RepfuseError('ERR_REPFUSE_GRAPH', `Expected the id of a node for output but received ${unknown}`);
   return shapes;
@@ -70,15 +85,27 @@ export function nodeShape(
   node: GraphNode,
   shapes: ReadonlyMap<string, Shape>,
   tensors: ReadonlyMap<string, Pick<Tensor, 'dtype' | 'shape'>>,
-): Shape {
+): Shape;
+/** The same of inputs whose sizes are open. */
+export function nodeShape(
+  node: GraphNode,
+  shapes: ReadonlyMap<string, Sizes>,
+  tensors: ReadonlyMap<string, Pick<Tensor, 'dtype' | 'shape'>>,
+): Sizes;
+export function nodeShape(
+  node: GraphNode,
+  shapes: ReadonlyMap<string, Sizes>,
+  tensors: ReadonlyMap<string, Pick<Tensor, 'dtype' | 'shape'>>,
+): Sizes {
   expectTensors(node, tensors);
   const inputs = node.inputs.map((id) => {
     const shape = shapes.get(id);
     if (shape === undefined) throw nodeError(node, `its input ${id} does not come before it`);
     return shape;
   });
-  const shape = shapeOf(node, inputs as unknown as Inputs<Shape>, (key) => tensors.get(key)!.shape);
-  if (elementCount(shape) > MAX_ELEMENTS) {
+  const shape = shapeOf(node, inputs as unknown as Inputs<Sizes>, (key) => tensors.get(key)!.shape);
+  const count = product(shape);
+  if (typeof count === 'number' && count > MAX_ELEMENTS) {
     throw nodeError(node, `its result ${formatShape(shape)} would hold more than ${MAX_ELEMENTS} values`);
   }
   return shape;
@@ -94,13 +121,13 @@ export function expectTensors(node: GraphNode, tensors: ReadonlyMap<string, Pick
   }
 }
 
-function shapeOf(node: GraphNode, inputs: Inputs<Shape>, keyShape: (key: string) => Shape): Shape {
+function shapeOf(node: GraphNode, inputs: Inputs<Sizes>, keyShape: (key: string) => Shape): Sizes {
   try {
     const shape = operatorOf(node).shape(node, inputs, keyShape);
     if (inputs.length === 0) return shape; // a constant of the state dict, as it is
     if (shape.length > MAX_RANK) throw new ShapeMismatch(`its result would have more than ${MAX_RANK} axes`);
     const mayBeEmpty = inputs.some((input) => input.includes(0)); // as only a size that the data tell can be
-    if (shape.some((size) => !(size >= (mayBeEmpty ? 0 : 1))))
+    if (shape.some((size) => !(size instanceof OpenSize || size >= (mayBeEmpty ? 0 : 1))))
       throw new ShapeMismatch(`nothing remains of its input ${formatShape(inputs[0])}`);
     return shape;
   } catch (error) {

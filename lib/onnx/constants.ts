@@ -1,27 +1,43 @@
+import type { Sizes } from '../sizes/size';
 import type { Tensor } from '../tensor/tensor';
 import { Budget, MAX_RANK } from './evaluation/budget';
 import { cast } from './evaluation/cast';
+import { evaluateOpen, isOpenList, type KnownValue, openCountOf, openShapeOf } from './evaluation/open-lists';
 import { canEvaluate, evaluateNode, evaluateOfShape } from './evaluation/operators';
 import { FixedConstants } from './fixed-constants';
 import type { Graph, Node } from './schema/onnx_pb';
 import type { Wiring } from './wiring';
 
-/** The constant values of a graph whose input has one size: those that are the same for all, and arithmetic on shapes. */
+/**
+ * The values of a graph that are known before it runs: those that are the same for all inputs, and arithmetic on shapes, whose sizes may be
+ * open.
+ */
 export class Constants {
-  private readonly known = new Map<string, Tensor | undefined>();
+  private readonly known = new Map<string, KnownValue | undefined>();
   private readonly budget = new Budget();
 
   /** shapes: of values, where they are known; looked at when a value is asked for. Default: what the graph says of its own. */
   constructor(
     graph: Graph,
     private readonly wiring: Wiring,
-    private readonly shapes: ReadonlyMap<string, readonly number[]> = staticShapes(graph),
+    readonly shapes: ReadonlyMap<string, Sizes> = staticShapes(graph),
     private readonly fixed = new FixedConstants(graph),
   ) {}
 
   /** The tensor that a value always is, or undefined. @throws ERR_REPFUSE_FORMAT, ERR_REPFUSE_GRAPH for what is malformed */
   get(value: string): Tensor | undefined {
+    const known = this.knownValue(value);
+    return known === undefined || isOpenList(known) ? undefined : known;
+  }
+
+  /** The same, or what a value is of open sizes. */
+  knownValue(value: string): KnownValue | undefined {
     return this.fixed.settles(value) ? this.fixed.get(value) : this.computed(value);
+  }
+
+  /** Whether a value is known before the network runs, be it of open sizes. */
+  isKnown(value: string): boolean {
+    return this.fixed.has(value) || this.knownValue(value) !== undefined;
   }
 
   has(value: string): boolean {
@@ -29,11 +45,11 @@ export class Constants {
   }
 
   shapeOf(value: string): readonly number[] | undefined {
-    return this.fixed.shapeOf(value) ?? this.get(value)?.shape;
+    return this.fixed.shapeOf(value) ?? this.knownValue(value)?.shape;
   }
 
   /** What is computed from shapes: depth first, without recursion, which deep graphs would overflow. */
-  private computed(value: string): Tensor | undefined {
+  private computed(value: string): KnownValue | undefined {
     if (this.known.has(value)) return this.known.get(value);
     const producer = this.wiring.producer(value);
     if (producer === undefined || !canEvaluate(producer)) return undefined;
@@ -59,20 +75,30 @@ export class Constants {
     return value !== '' && !this.known.has(value) && !this.fixed.settles(value);
   }
 
-  private evaluate(node: Node): readonly Tensor[] | undefined {
+  private evaluate(node: Node): readonly KnownValue[] | undefined {
     if (!canEvaluate(node)) return undefined;
     const [first] = node.input;
     const told = this.shapes.get(first ?? '');
-    // What is computed from the input of a network is float32.
-    const ofShape = told && evaluateOfShape(node, { shape: told, dtype: 'F32' }, this.budget);
+    const ofShape = told && this.evaluateOfShape(node, told);
     if (ofShape !== undefined) return [ofShape];
-    const inputs = node.input.map((name) => (name === '' ? undefined : this.get(name)));
-    if (node.opType === 'CastLike' && inputs[0] !== undefined && inputs[1] === undefined) {
-      const floats = cast(inputs[0], 'F32', this.budget);
+    const inputs = node.input.map((name) => (name === '' ? undefined : this.knownValue(name)));
+    const [only, like] = inputs;
+    if (node.opType === 'CastLike' && only !== undefined && !isOpenList(only) && like === undefined) {
+      const floats = cast(only, 'F32', this.budget);
       return floats && [floats];
     }
-    const isMissing = inputs.some((tensor, i) => tensor === undefined && node.input[i] !== '');
-    return isMissing ? undefined : evaluateNode(node, inputs, this.budget);
+    if (inputs.some((value, i) => value === undefined && node.input[i] !== '')) return undefined;
+    if (inputs.some((value) => value !== undefined && isOpenList(value)))
+      return evaluateOpen(node, inputs, this.budget);
+    return evaluateNode(node, inputs as (Tensor | undefined)[], this.budget);
+  }
+
+  /** What a node makes of a shape alone. What is computed from the input of a network is float32. */
+  private evaluateOfShape(node: Node, shape: Sizes): KnownValue | undefined {
+    if (shape.every((size) => typeof size === 'number'))
+      return evaluateOfShape(node, { shape: shape as readonly number[], dtype: 'F32' }, this.budget);
+    if (node.opType === 'Shape') return openShapeOf(node, shape);
+    return node.opType === 'Size' ? openCountOf(shape) : undefined;
   }
 }
 

@@ -75,7 +75,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   ...Object.fromEntries(SAME.map((operator) => [operator, same])),
   ...Object.fromEntries(['Add', 'Sub', 'Mul', 'Div', 'Sum', 'Max', 'Min'].map((operator) => [operator, met])),
   Conv: (node, [x, weight]) => {
-    const size = x && weight && slidSizes(node, weight.slice(2), x.slice(2));
+    const size = x && weight && (slidSizes(node, weight.slice(2), x.slice(2)) as Sizes | undefined);
     return size && [x![0]!, weight![0]!, ...size];
   },
   MaxPool: pooled,
@@ -166,7 +166,7 @@ function shapeOf(node: Node, inputs: Parameters<Rule>[1], numbers: Parameters<Ru
 }
 
 function pooled(node: Node, [x]: readonly (Sizes | undefined)[]): Sizes | undefined {
-  const size = x && slidSizes(node, intsOf(node, 'kernel_shape') ?? [], x.slice(2));
+  const size = x && (slidSizes(node, intsOf(node, 'kernel_shape') ?? [], x.slice(2)) as Sizes | undefined);
   return size && [...x!.slice(0, 2), ...size];
 }
 

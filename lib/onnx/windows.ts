@@ -1,20 +1,22 @@
-import type { Padding4 } from '../ops/geometry';
+import { ceilOf, floorOf, greater, minus, type Size, type Sizes, sum, times } from '../sizes/size';
 import { intOf, intsOf, stringOf } from './attributes';
 import type { Node } from './schema/onnx_pb';
 
 type Two = readonly [number, number];
 /** A number for each axis of an image: height and width of one, of lines and volumes as many as those have. */
 type Axes = readonly number[];
+/** The same of sizes that may be open. */
+type OpenAxes = Sizes;
 
 /** How a window slides over images. */
-export interface Window {
+export interface Window<S extends Size = number> {
   readonly stride: Two;
   readonly dilation: Two;
   /** [top, left, bottom, right] */
-  readonly padding: Padding4;
+  readonly padding: readonly [S, S, S, S];
 }
 
-export interface PoolWindow extends Window {
+export interface PoolWindow<S extends Size = number> extends Window<S> {
   readonly kernel: Two;
   readonly ceilMode: boolean;
   readonly countIncludePad: boolean;
@@ -28,22 +30,27 @@ export interface TransposedWindow extends Window {
  * The window of a Conv, or why it has none that is known.
  *
  * @param weight the shape of its weight
- * @param sizes height and width of its input, in every image that stands for those that it may get; none: nothing tells them
+ * @param sizes height and width of its input, in every image that stands for those that it may get; none: nothing tells them. Of open ones the
+ *   padding may be open
  */
-export function readConv(node: Node, weight: Axes, sizes: readonly Axes[]): (Window & { groups: number }) | string {
+export function readConv<S extends Size>(
+  node: Node,
+  weight: Axes,
+  sizes: readonly (readonly S[])[],
+): (Window<S> & { groups: number }) | string {
   if (weight.length !== 4) return NO_IMAGES;
   const window = readWindow(node, weight.slice(2), sizes);
-  return typeof window === 'string' ? window : { ...(window as unknown as Window), groups: intOf(node, 'group', 1) };
+  return typeof window === 'string' ? window : { ...(window as unknown as Window<S>), groups: intOf(node, 'group', 1) };
 }
 
 /** The window of a MaxPool or AveragePool, or why it has none that is known; `sizes` as for `readConv`. */
-export function readPool(node: Node, sizes: readonly Axes[]): PoolWindow | string {
+export function readPool<S extends Size>(node: Node, sizes: readonly (readonly S[])[]): PoolWindow<S> | string {
   const kernel = intsOf(node, 'kernel_shape') ?? [1, 1];
   if (kernel.length !== 2) return notOfImages('kernel_shape');
   const window = readWindow(node, kernel, sizes);
   if (typeof window === 'string') return window;
   return {
-    ...(window as unknown as Window),
+    ...(window as unknown as Window<S>),
     kernel: kernel as unknown as Two,
     ceilMode: intOf(node, 'ceil_mode', 0) !== 0,
     countIncludePad: intOf(node, 'count_include_pad', 0) !== 0,
@@ -54,7 +61,7 @@ export function readPool(node: Node, sizes: readonly Axes[]): PoolWindow | strin
 export function readConvTranspose(
   node: Node,
   weight: Axes,
-  sizes: readonly Axes[],
+  sizes: readonly OpenAxes[],
 ): (TransposedWindow & { groups: number }) | string {
   if (weight.length !== 4) return NO_IMAGES;
   const kernel = weight.slice(2);
@@ -76,29 +83,29 @@ export function readConvTranspose(
   const beyond = inAll(sizes, (size) =>
     size.map((pixels, axis) => {
       const span = spanOf(kernel[axis]!, dilation[axis]!) + outputPadding[axis]!;
-      return stride[axis]! * (pixels - 1) + span - (asked?.[axis] ?? pixels * stride[axis]!);
+      return minus(sum(times(stride[axis]!, minus(pixels, 1)), span), asked?.[axis] ?? times(pixels, stride[axis]!));
     }),
   );
-  if (beyond === undefined) return 'its output_shape depends on sizes that the model leaves open';
+  if (beyond === undefined || !areKnown(beyond)) return 'its output_shape depends on sizes that the model leaves open';
   const more = outputPadding.map((each, axis) => each + Math.max(0, -beyond[axis]!));
   return made(
     shared(
       beyond.map((each) => Math.max(0, each)),
       mode,
-    ),
+    ) as Axes,
     more,
   );
 }
 
 /** Sizes of an image after a window of `kernel` has slid over it; undefined where rounding up leaves a choice, or nothing tells. */
-export function slidSizes(node: Node, kernel: Axes, sizes: Axes): Axes | undefined {
+export function slidSizes(node: Node, kernel: Axes, sizes: OpenAxes): OpenAxes | undefined {
   if (sizes.length !== kernel.length || intOf(node, 'ceil_mode', 0) !== 0) return undefined;
   const window = readWindow(node, kernel, [sizes]);
   if (typeof window === 'string') return undefined;
   const { stride, dilation, padding } = window;
   return sizes.map((size, axis) => {
-    const room = size + padding[axis]! + padding[axis + sizes.length]! - spanOf(kernel[axis]!, dilation[axis]!);
-    return Math.floor(room / stride[axis]!) + 1;
+    const room = sum(size, padding[axis]!, padding[axis + sizes.length]!, -spanOf(kernel[axis]!, dilation[axis]!));
+    return sum(floorOf(room, stride[axis]!), 1);
   });
 }
 
@@ -130,7 +137,7 @@ const NONE = [0, 0, 0, 0];
 const notOfImages = (name: string) => `its ${name} are not those of images`;
 
 /** A window over images of any number of axes; its padding before all axes stands before that after them. */
-function readWindow(node: Node, kernel: Axes, sizes: readonly Axes[]) {
+function readWindow(node: Node, kernel: Axes, sizes: readonly OpenAxes[]) {
   const axes = kernel.length;
   const lists = stepsOf(node, axes);
   if (typeof lists === 'string') return lists;
@@ -146,7 +153,8 @@ function readWindow(node: Node, kernel: Axes, sizes: readonly Axes[]) {
   const total = inAll(dependsOnSize ? sizes : [kernel], (size) =>
     size.map((pixels, axis) => {
       const span = spanOf(kernel[axis]!, dilation[axis]!);
-      return Math.max(0, (Math.ceil(pixels / stride[axis]!) - 1) * stride[axis]! + span - pixels);
+      const reached = sum(times(minus(ceilOf(pixels, stride[axis]!), 1), stride[axis]!), span);
+      return greater(0, minus(reached, pixels));
     }),
   );
   if (total === undefined)
@@ -174,15 +182,19 @@ function spanOf(taps: number, dilation: number): number {
   return (taps - 1) * dilation + 1;
 }
 
+function areKnown(sizes: OpenAxes): sizes is Axes {
+  return sizes.every((size) => typeof size === 'number');
+}
+
 /** What is the same for all sizes; undefined where it is not, or there are none. */
-function inAll(sizes: readonly Axes[], of: (size: Axes) => Axes): Axes | undefined {
+function inAll(sizes: readonly OpenAxes[], of: (size: OpenAxes) => OpenAxes): OpenAxes | undefined {
   const [first, ...others] = sizes.map(of);
   return others.every((other) => other.join() === first!.join()) ? first : undefined;
 }
 
 /** Padding shared out to both ends of each axis; the odd pixel goes to the end (SAME_UPPER), or to the start. */
-function shared(total: Axes, mode: string): Axes {
-  const half = total.map((each) => Math.floor(each / 2));
-  const rest = total.map((each, axis) => each - half[axis]!);
+function shared(total: OpenAxes, mode: string): OpenAxes {
+  const half = total.map((each) => floorOf(each, 2));
+  const rest = total.map((each, axis) => minus(each, half[axis]!));
   return mode === 'SAME_UPPER' ? [...half, ...rest] : [...rest, ...half];
 }

@@ -1,4 +1,5 @@
 import { integer, isListOf, type Schema, value } from '../arguments/schemas';
+import { floorOf, type Size, sum } from '../sizes/size';
 
 /** `[vertical, horizontal]`, or one number for both, as PyTorch's options take. */
 export type Pair = number | readonly [number, number];
@@ -61,6 +62,22 @@ export function windowCount(
   before: number,
   after: number,
   dilation: number,
-): number {
-  return Math.floor((size + before + after - dilation * (kernel - 1) - 1) / stride) + 1;
+): number;
+export function windowCount(
+  size: Size,
+  kernel: number,
+  stride: number,
+  before: number,
+  after: number,
+  dilation: number,
+): Size;
+export function windowCount(
+  size: Size,
+  kernel: number,
+  stride: number,
+  before: number,
+  after: number,
+  dilation: number,
+): Size {
+  return sum(floorOf(sum(size, before + after - dilation * (kernel - 1) - 1), stride), 1);
 }

@@ -1,5 +1,6 @@
 import { BOOLEAN, integer, membersOf, optional, SIGNAL, THREADS } from '../arguments/schemas';
 import { RepfuseError } from '../errors';
+import { ceilOf, floorOf, lesser, type Size, sum } from '../sizes/size';
 import { Tensor } from '../tensor/tensor';
 import { PADDING, PAIR, type Padding, type Pair, toPadding4, toPair } from './geometry';
 import {
@@ -125,17 +126,34 @@ export function pooledSize(
   before: number,
   after: number,
   ceilMode: boolean,
-): number {
+): number;
+export function pooledSize(
+  size: Size,
+  kernel: number,
+  stride: number,
+  before: number,
+  after: number,
+  ceilMode: boolean,
+): Size;
+export function pooledSize(
+  size: Size,
+  kernel: number,
+  stride: number,
+  before: number,
+  after: number,
+  ceilMode: boolean,
+): Size {
   if (before < 0 || after < 0 || before >= kernel || after >= kernel) {
     throw new RepfuseError(
       'ERR_REPFUSE_INVALID_ARGUMENT',
       `Expected padding from 0 to less than the window of ${kernel} but received ${Math.min(before, after) < 0 ? Math.min(before, after) : Math.max(before, after)}`,
     );
   }
-  const free = size + before + after - kernel;
-  let count = (ceilMode ? Math.ceil(free / stride) : Math.floor(free / stride)) + 1;
-  if (ceilMode && (count - 1) * stride >= size + before) count--; // that window would begin in the right padding
-  if (count < 1) {
+  const free = sum(size, before + after - kernel);
+  // The last window may not begin in the padding at the end.
+  const steps = ceilMode ? lesser(ceilOf(free, stride), floorOf(sum(size, before - 1), stride)) : floorOf(free, stride);
+  const count = sum(steps, 1);
+  if (typeof count === 'number' && count < 1) {
     throw new RepfuseError('ERR_REPFUSE_SHAPE', `Expected an input of at least ${kernel} pixels but received ${size}`);
   }
   return count;

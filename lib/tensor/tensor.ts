@@ -12,7 +12,7 @@ export function elementCount(shape: readonly number[]): number {
 }
 
 /** `[2, 3]` as text, for messages. */
-export function formatShape(shape: readonly number[]): string {
+export function formatShape(shape: readonly unknown[]): string {
   return `[${shape.join(', ')}]`;
 }
 

@@ -321,7 +321,7 @@ describe('doctor', () => {
     const { status, stdout } = repfuse('doctor');
     expect(status).toBe(0);
     expect(stdout).toMatch(/native addon: loaded from \S+repfuse\.node \((REPFUSE_NATIVE_PATH|local build)\)/);
-    expect(stdout).toMatch(/CPU level: (scalar|avx2|avx512)/);
+    expect(stdout).toMatch(/CPU level: (scalar|avx2|avx512|avx512bf16|amx) /);
     expect(stdout).toMatch(/threads: \d+/);
     for (const tool of ['python3', 'make', 'cmake', 'node-gyp']) expect(stdout).toContain(`${tool}: `);
   });

@@ -51,7 +51,7 @@ describe('explain', () => {
 
   test('MobileOne-S0: a depthwise convolution and the pointwise one after it are one step', async () => {
     const { graph, tensors } = netFromSeed('mobileone_s0', { form: 'deploy' });
-    using engine = await Engine.create({ graph, tensors });
+    using engine = await Engine.create({ graph, tensors }, { algorithm: 'direct' });
     const convolutions = engine.explain().filter(({ macs }) => macs > 0);
     const pairs = convolutions.filter(({ kernel }) => /^depthwise \S+ \+ direct \S+$/.test(kernel));
     expect(pairs.map(({ layer }) => layer.split(' + ').length)).toEqual(Array(20).fill(2));

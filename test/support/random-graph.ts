@@ -282,6 +282,7 @@ class Maker {
   private readonly plain = (): Made => ({});
 
   private readonly maker: Readonly<Record<Op, (input: string, shape: Shape) => Made | undefined>> = {
+    sizes: () => ({ values: [this.random.pick([1, 3, 7])], scalar: this.chance(0.5) }),
     conv2d: (_, [, c = 0]) => {
       const depthwise = this.chance(0.2);
       const out = depthwise ? c : this.random.pick(CHANNELS);

@@ -4,7 +4,8 @@ import type { OnnxModel } from '../../onnx/model';
 import { type Graph, type Node, NodeSchema } from '../../onnx/schema/onnx_pb';
 import { numbersOf } from '../../onnx/values';
 import { FreshNames } from '../../onnx/wiring';
-import { elementCount, formatShape, type Tensor } from '../../tensor/tensor';
+import { areSame } from '../../sizes/size';
+import type { Tensor } from '../../tensor/tensor';
 import { type Reader, refused, type Take } from './reader';
 
 /** The branch of an If that stands in its place; or both, of which a choice between their results is made as the network runs. */
@@ -44,10 +45,9 @@ function branchOf(node: Node, name: (typeof NAMES)[number]): Graph | undefined {
 /** One of two results of one shape. */
 function takeChoice(reader: Reader, node: Node): void {
   const [condition, yes, no] = node.input as [string, string, string];
-  const [first, second] = [yes, no].map((value) => reader.sizes(value).map(formatShape).join()) as [string, string];
-  if (first !== second) throw refused(node, 'which shape its result has is known only as it runs');
-  if (reader.sizes(condition).some((shape) => elementCount(shape) !== 1))
-    throw refused(node, 'its condition is not one element');
+  if (!areSame(reader.sizes(yes), reader.sizes(no)))
+    throw refused(node, 'which shape its result has is known only as it runs');
+  if (reader.sizes(condition).some((size) => size !== 1)) throw refused(node, 'its condition is not one element');
   const id = node.output[0]!;
   const isWide = reader.rank(condition) > reader.rank(yes);
   const own = isWide ? `${id}.condition` : condition;

@@ -2,8 +2,9 @@ import { floatOf, intOf, stringOf } from '../../onnx/attributes';
 import type { Node } from '../../onnx/schema/onnx_pb';
 import { dtypeOf, numbersOf } from '../../onnx/values';
 import type { BinaryFunction } from '../../ops/tensor-op';
+import { areSame } from '../../sizes/size';
 import { DTYPES } from '../../tensor/dtype';
-import { formatShape, Tensor } from '../../tensor/tensor';
+import { Tensor } from '../../tensor/tensor';
 import { type GraphNode, OPERATORS } from '../operators';
 import { patternAt } from './patterns';
 import { about, type Reader, refused, type Take } from './reader';
@@ -196,7 +197,6 @@ export function pushBinary(reader: Reader, id: string, name: BinaryFunction, fir
     return;
   }
   const inputs = [first, second];
-  const [a, b] = inputs.map((value) => reader.sizes(value).map(formatShape).join());
-  if (name === 'add' && a === b) reader.push({ id, op: 'add', inputs });
+  if (name === 'add' && areSame(reader.sizes(first), reader.sizes(second))) reader.push({ id, op: 'add', inputs });
   else reader.push({ id, op: 'binary', inputs, function: name });
 }

@@ -1,4 +1,3 @@
-import { RepfuseError } from '../../errors';
 import type { OnnxModel } from '../../onnx';
 import { FixedConstants } from '../../onnx/fixed-constants';
 import type { Node } from '../../onnx/schema/onnx_pb';
@@ -7,9 +6,10 @@ import { DETECTION_OPERATORS } from './detections';
 import { ELEMENTWISE_OPERATORS } from './elementwise';
 import { IMAGE_OPERATORS } from './images';
 import { INDEXING_OPERATORS } from './indexing';
+import { SIZE_OPERATORS } from './made-of-sizes';
 import { NORMALIZATION_OPERATORS } from './normalizations';
 import { PRODUCT_OPERATORS } from './products';
-import { openPixels, Reader, type ReadModel, unusable } from './reader';
+import { Reader, type ReadModel, unusable } from './reader';
 import { RECURRENT_OPERATORS } from './recurrent';
 import { REDUCTION_OPERATORS } from './reductions';
 import { SELECTION_OPERATORS } from './selection';
@@ -28,6 +28,7 @@ const OPERATORS = new Map(
     ...DETECTION_OPERATORS,
     ...SELECTION_OPERATORS,
     ...BRANCH_OPERATORS,
+    ...SIZE_OPERATORS,
   }),
 );
 
@@ -47,7 +48,7 @@ export function fromOnnx(model: OnnxModel, fixed = new FixedConstants(model.prot
       known = new FixedConstants(current.proto.graph, known);
     }
     try {
-      return readAtAnyMultiple(current, known);
+      return new Reader(current, OPERATORS, known).read();
     } catch (error) {
       if (!(error instanceof KnownBranches)) throw error;
       taken = error.taken;
@@ -58,23 +59,3 @@ export function fromOnnx(model: OnnxModel, fixed = new FixedConstants(model.prot
 
 /** So often a model is read anew, with branches that were known in place of an If. */
 const MOST_ROUNDS = 256;
-
-function readAtAnyMultiple(model: OnnxModel, fixed: FixedConstants): ReadModel {
-  let refusal: unknown;
-  for (const multiple of MULTIPLES) {
-    const reader = new Reader(model, OPERATORS, fixed, multiple);
-    try {
-      return reader.read();
-    } catch (error) {
-      if (error instanceof KnownBranches) throw error;
-      refusal ??= error;
-      const isOfSizes =
-        error instanceof RepfuseError && error.code === 'ERR_REPFUSE_GRAPH' && !('operators' in error.details);
-      if (!isOfSizes || openPixels(reader.inputs).length === 0) break;
-    }
-  }
-  throw refusal;
-}
-
-/** A network whose maps are halved and doubled again fits images of multiples alone: the first with which all sizes fit is asked of every run. */
-const MULTIPLES = [1, 2, 4, 8, 16, 32, 64];

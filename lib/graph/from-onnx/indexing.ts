@@ -35,27 +35,27 @@ export const INDEXING_OPERATORS: Readonly<Record<string, Take>> = {
     reader.push({ ...about(node, 'scatter_nd'), inputs: node.input, ...functionOf(node) });
   },
   Expand(reader, node) {
-    const [target, other] = reader.shapeNumbers(node, 1);
-    if (target.join() !== other.join()) throw refused(node, 'its shape depends on sizes that the model leaves open');
-    reader.push({ ...about(node, 'expand'), shape: target });
+    const shape = reader.shapeNumbers(node, 1).map((size) => reader.sizeText(size));
+    reader.push({ ...about(node, 'expand'), shape });
   },
   Tile(reader, node) {
     const [input] = node.input as [string];
-    const repeats = reader.integers(node, 1, 'repeats') ?? [];
+    const repeats = reader.listed(node, 1, 'repeats') ?? [];
     const sizes = reader.sizes(input);
     if (repeats.length !== reader.rank(input)) throw refused(node, 'its repeats are not one for each axis');
     // An axis of one element is spread, copies of a longer one stand one after the other.
-    const isUnit = repeats.map((_, axis) => sizes.every((shape) => shape[axis] === 1));
+    const isUnit = sizes.map((size) => size === 1);
     const id = node.output[0]!;
     let value = input;
     for (const [axis, count] of repeats.entries()) {
       if (count === 1 || isUnit[axis]) continue;
+      if (typeof count !== 'number') throw refused(node, `it repeats an axis ${count} times, which is open`);
       const copies = Array<string>(count).fill(value);
       value = `${id}.${axis}`;
       reader.push({ id: value, op: 'concat', inputs: copies, axis });
     }
-    const spread = repeats.map((count, axis) => (isUnit[axis] ? count : 1));
-    if (spread.some((count) => count > 1)) reader.push({ id, op: 'expand', inputs: [value], shape: spread });
+    const spread = repeats.map((count, axis) => (isUnit[axis] ? reader.sizeText(count) : 1));
+    if (spread.some((count) => count !== 1)) reader.push({ id, op: 'expand', inputs: [value], shape: spread });
     else reader.alias(node, value);
   },
   CumSum(reader, node) {
@@ -84,7 +84,8 @@ function expectWithin(reader: Reader, node: Node, axis: number): void {
   const [input, index] = node.input as [string, string];
   const indices = reader.constant(index);
   if (indices === undefined) return;
-  const size = Math.min(...reader.sizes(input).map((shape) => shape[axis]!));
+  const size = reader.sizes(input)[axis]!;
+  if (typeof size !== 'number') return;
   const outside = numbersOf(indices).find((place) => place < -size || place >= size);
   if (outside !== undefined) throw refused(node, `its index ${outside} is not within an axis of ${size}`);
 }

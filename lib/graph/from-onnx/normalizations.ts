@@ -81,11 +81,10 @@ export const NORMALIZATION_OPERATORS: Readonly<Record<string, Take>> = {
     const parts = partsOf(reader, node);
     const [x] = node.input as [string];
     const axis = reader.axis(x, intOf(node, 'axis', reader.opset < 13 ? 1 : -1));
-    const [first, second] = reader.sizes(x);
-    if (reader.opset < 13 && first.slice(axis + 1).some((size) => size > 1))
+    const first = reader.sizes(x);
+    if (reader.opset < 13 && first.slice(axis + 1).some((size) => size !== 1))
       throw refused(node, 'it is over several axes');
-    if (first[axis] !== second[axis]) throw refused(node, 'the size of its axis is open');
-    const size = first[axis]!;
+    const size = reader.knownSize(x, axis);
     reader.takeBudget(size);
     const places = Tensor.f32(
       [size, ...first.slice(axis + 1).map(() => 1)],
@@ -193,7 +192,7 @@ function takeGroups(reader: Reader, node: Node): void {
   const [x] = node.input as [string];
   const groups = intOf(node, 'num_groups', 0);
   const pixels = axesFrom(reader, node, 2);
-  const count = reader.sizes(x)[0][1]!;
+  const count = reader.knownSize(x, 1);
   if (groups < 1 || count % groups !== 0) throw refused(node, `its ${count} channels are not ${groups} groups`);
   const parts = partsOf(reader, node);
   const mean = (name: string, value: string) => {
@@ -222,7 +221,7 @@ function takeLocalResponse(reader: Reader, node: Node): void {
   const [x] = node.input as [string];
   if (reader.rank(x) !== 4) throw refused(node, 'it is not of images');
   const parts = partsOf(reader, node);
-  const count = reader.sizes(x)[0][1]!;
+  const count = reader.knownSize(x, 1);
   const size = intOf(node, 'size', 1);
   const id = `${node.output[0]}.sum`;
   reader.takeBudget(count * count);

@@ -1,6 +1,7 @@
 import { floatOf, intOf, stringOf } from '../../onnx/attributes';
 import type { Node } from '../../onnx/schema/onnx_pb';
 import { transposed } from '../../onnx/values';
+import { product, type Size } from '../../sizes/size';
 import { Tensor } from '../../tensor/tensor';
 import { about, type Reader, refused, type Take } from './reader';
 
@@ -90,18 +91,18 @@ function takeEinsum(reader: Reader, node: Node): void {
   const rows = a.labels.filter((label) => !inBoth.includes(label));
   const columns = b.labels.filter((label) => !inBoth.includes(label));
   const sizes = new Map(
-    [a, b].flatMap(({ value, labels }) => labels.map((label, i) => [label, sizeOf(reader, value, i)])),
+    [a, b].flatMap(({ value, labels }) => labels.map((label, i) => [label, reader.sizes(value)[i]!])),
   );
-  const groups = (...parts: readonly (readonly string[])[]) => ({ node, common, parts, sizes });
+  const groups = (...parts: readonly (readonly string[])[]) => ({ common, parts, sizes });
   const left = grouped(reader, a, `${id}.a`, groups(rows, summed));
   const right = grouped(reader, b, `${id}.b`, groups(summed, columns));
   const made = [...common, ...rows, ...columns];
-  const product = `${id}.product`;
-  pushProduct(reader, product, left, right);
-  const apart = rows.length === 1 && columns.length === 1 ? product : `${id}.apart`;
-  if (apart !== product) {
-    const shape = [...common.map(() => 0), ...[...rows, ...columns].map((label) => sizes.get(label)!)];
-    reader.push({ id: apart, op: 'reshape', inputs: [product], shape: expectOneOpen(node, shape) });
+  const whole = `${id}.product`;
+  pushProduct(reader, whole, left, right);
+  const apart = rows.length === 1 && columns.length === 1 ? whole : `${id}.apart`;
+  if (apart !== whole) {
+    const shape = [...common.map(() => 0), ...[...rows, ...columns].map((label) => reader.sizeText(sizes.get(label)!))];
+    reader.push({ id: apart, op: 'reshape', inputs: [whole], shape });
   }
   const perm = result.map((label) => made.indexOf(label));
   if (transposedValue(reader, apart, perm, id) !== id) reader.alias(node, apart);
@@ -113,36 +114,21 @@ function grouped(
   { value, labels }: Labelled,
   id: string,
   how: {
-    readonly node: Node;
     readonly common: readonly string[];
     readonly parts: readonly (readonly string[])[];
-    readonly sizes: ReadonlyMap<string, number>;
+    readonly sizes: ReadonlyMap<string, Size>;
   },
 ): string {
   const order = [...how.common, ...how.parts.flat()];
   const perm = order.map((label) => labels.indexOf(label));
   const turned = transposedValue(reader, value, perm, `${id}.turned`);
   if (how.parts.every((part) => part.length === 1)) return turned;
-  const product = (part: readonly string[]) =>
-    part.reduce((sum, label) => Math.max(-1, sum * how.sizes.get(label)!), 1);
   const shape = [
     ...how.common.map(() => 0),
-    ...how.parts.map((part) => (part.some((label) => how.sizes.get(label) === -1) ? -1 : product(part))),
+    ...how.parts.map((part) => reader.sizeText(product(part.map((label) => how.sizes.get(label)!)))),
   ];
-  reader.push({ id, op: 'reshape', inputs: [turned], shape: expectOneOpen(how.node, shape) });
+  reader.push({ id, op: 'reshape', inputs: [turned], shape });
   return id;
-}
-
-/** Of an axis of a value; -1 where the model leaves it open. */
-function sizeOf(reader: Reader, value: string, axis: number): number {
-  const [first, second] = reader.sizes(value);
-  return first[axis] === second[axis] ? first[axis]! : -1;
-}
-
-function expectOneOpen(node: Node, shape: readonly number[]): readonly number[] {
-  if (shape.filter((size) => size === -1).length > 1)
-    throw refused(node, 'more than one of its sizes depend on what the model leaves open');
-  return shape;
 }
 
 /** The labels of each input and of the result; the axes of an ellipsis are called by their place from the end. */

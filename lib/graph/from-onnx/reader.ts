@@ -1,22 +1,26 @@
 import { RepfuseError } from '../../errors';
 import type { OnnxModel } from '../../onnx';
 import { describeNode, intOf, intsOf, isOfOnnx } from '../../onnx/attributes';
+import { Constants } from '../../onnx/constants';
+import { isOpenList, quotientsOf, sizesOf } from '../../onnx/evaluation/open-lists';
 import type { FixedConstants } from '../../onnx/fixed-constants';
 import { type Border, bordersOf } from '../../onnx/fold/borders';
 import { liveNodes } from '../../onnx/fold/dead-code';
 import { changed } from '../../onnx/messages';
 import type { Node, TensorShape_Dimension, ValueInfo } from '../../onnx/schema/onnx_pb';
-import { ShapeProbe, type Sizes } from '../../onnx/shape-probe';
 import { valueTypes } from '../../onnx/value-types';
 import { dtypeOf, numbersOf } from '../../onnx/values';
 import { flatAxis, windowAxes } from '../../onnx/windows';
 import { Wiring } from '../../onnx/wiring';
+import { multipleFor, withConditions } from '../../sizes/conditions';
+import { namesIn, openSize, type Size, type Sizes } from '../../sizes/size';
 import { type ComputedDType, DTYPES } from '../../tensor/dtype';
 import { toFloat32 } from '../../tensor/half';
 import { elementCount, formatShape, Tensor } from '../../tensor/tensor';
 import { type Graph, type GraphInput, type GraphNode, nodesFor } from '../graph';
 import { operatorOf } from '../operators';
 import { OPEN_SIZE } from '../operators/fields';
+import type { NodeSize } from '../operators/operator';
 import { nodeShape } from '../shapes';
 import { expectOperators } from './missing-operators';
 
@@ -36,11 +40,15 @@ export class Reader {
   private readonly nodes: GraphNode[] = [];
   private readonly tensors = new Map<string, Tensor>();
   private readonly wiring: Wiring;
-  private readonly probe: ShapeProbe;
-  /** Of every value that the graph has so far, in both probe. */
-  private readonly shapes: readonly [Map<string, Sizes>, Map<string, Sizes>] = [new Map(), new Map()];
+  private readonly constants: Constants;
+  /** Of every value that the graph has so far. */
+  private readonly shapes = new Map<string, Sizes>();
+  /** What shapes can be told of: the open sizes of the inputs. */
+  private readonly open: ReadonlySet<string>;
   private readonly types: ReadonlyMap<string, ComputedDType>;
   readonly inputs: readonly GraphInput[];
+  /** The same, as the graph has them. */
+  private readonly given: readonly GraphInput[];
   /** Whether the one input is a float32 image batch, of channels that the graph's own tensors tell. */
   private readonly isPlain: boolean;
   /** Whether only arithmetic leads to the convolution that tells the channels of an input: then the graph has to say them. */
@@ -53,7 +61,6 @@ export class Reader {
     private readonly model: OnnxModel,
     private readonly operators: ReadonlyMap<string, Take>,
     private readonly fixed: FixedConstants,
-    private readonly multiple = 1,
   ) {
     const { graph } = model.proto;
     this.wiring = new Wiring(graph);
@@ -61,20 +68,24 @@ export class Reader {
     const initializers = new Set(graph.initializer.map(({ name }) => name));
     const inputs = graph.input.filter(({ name }) => !initializers.has(name));
     if (inputs.length === 0) throw unusable('Expected an ONNX model of an input to run but it has none');
-    this.inputs = inputs.map((input) => this.given(input));
+    this.inputs = inputs.map((input) => this.inputOf(input));
     const [{ type, shape }] = this.inputs as [GraphInput];
     const isImages = this.inputs.length === 1 && type === 'F32' && shape.length === 4;
-    this.isPlain = isImages && typeof shape[1] === 'number' && !this.saysChannels;
-    this.probe = new ShapeProbe(graph, this.wiring, this.shapes, fixed);
-    const open = probesOf(this.inputs, multiple);
-    this.shapes.forEach((shapes, sample) => {
-      const size = (each: number | string) => (typeof each === 'number' ? each : open.get(each)![sample]!);
-      for (const { id, shape } of this.inputs) shapes.set(id, shape.map(size));
-    });
+    const [, , height, width] = shape;
+    const isOpen = typeof height === 'string' && typeof width === 'string';
+    const isFixed = typeof height === 'number' && typeof width === 'number';
+    this.isPlain = isImages && typeof shape[1] === 'number' && !this.saysChannels && (isOpen || isFixed);
+    this.constants = new Constants(graph, this.wiring, this.shapes, fixed);
+    // Of images sizes have the names that all graphs of images give them.
+    const given = this.isPlain ? this.inputs.map((each) => ({ ...each, shape: plainShape(each.shape) })) : this.inputs;
+    this.given = given;
+    this.open = new Set(given.flatMap(({ shape: sizes }) => sizes.filter((size) => typeof size === 'string')));
+    const sizeOf = (size: number | string) => (typeof size === 'number' ? size : openSize(size));
+    for (const { id, shape: sizes } of given) this.shapes.set(id, sizes.map(sizeOf));
   }
 
   /** An input as a graph says it: images where the model tells no shape. @throws ERR_REPFUSE_GRAPH */
-  private given({ name: id, type: given }: ValueInfo): GraphInput {
+  private inputOf({ name: id, type: given }: ValueInfo): GraphInput {
     const elements = given?.tensorType?.elemType ?? 0;
     const type = elements === 0 ? 'F32' : dtypeOf(elements);
     if (type === undefined) throw unusable(`Expected numbers for the input ${id} but its ONNX type is ${elements}`);
@@ -90,16 +101,20 @@ export class Reader {
   }
 
   read(): ReadModel {
-    this.takeNodes();
-    const outputs = this.model.proto.graph.output.map(({ name }) => this.result(name));
+    const { made: outputs, conditions } = withConditions(() => {
+      this.takeNodes();
+      return this.model.proto.graph.output.map(({ name }) => this.result(name));
+    });
+    const pixels = this.isPlain ? ['H', 'W'] : openPixels(this.inputs);
+    const multiple = pixels.length === 0 ? 1 : multipleFor(conditions, pixels);
     const [{ id: input, shape }] = this.inputs as [GraphInput];
     const image = shape.slice(1);
     const fixed = this.isPlain && image.every((size) => typeof size === 'number');
     const types = outputs.map((id) => [id, this.typeOf(id) ?? 'F32'] as const).filter(([, type]) => type !== 'F32');
     const graph: Graph = {
       input,
-      ...(this.isPlain ? {} : { inputs: this.inputs }),
-      ...(this.multiple === 1 ? {} : { multiples: this.multiples() }),
+      ...(this.isPlain && (fixed || this.tellsChannels(input)) ? {} : { inputs: this.given }),
+      ...(multiple === 1 ? {} : { multiples: Object.fromEntries(pixels.map((name) => [name, multiple])) }),
       output: outputs[0]!,
       ...(types.length > 0 ? { outputTypes: Object.fromEntries(types) } : {}),
       ...(outputs.length > 1 ? { outputs } : {}),
@@ -109,9 +124,16 @@ export class Reader {
     return { graph, tensors: this.tensors, aliases: this.same };
   }
 
-  private multiples(): Readonly<Record<string, number>> {
-    const names = this.isPlain ? ['H', 'W'] : openPixels(this.inputs);
-    return Object.fromEntries(names.map((name) => [name, this.multiple]));
+  /** Whether a tensor of the graph tells the channels of its input, so that the graph need not. */
+  private tellsChannels(input: string): boolean {
+    const same = new Set([input]);
+    for (const node of this.nodes) {
+      if (!same.has(node.inputs[0] ?? '')) continue;
+      const { inputChannels, keepsChannels } = operatorOf(node);
+      if (inputChannels?.(node, (key) => this.tensors.get(key)?.shape) !== undefined) return true;
+      if (keepsChannels?.(node)) same.add(node.id);
+    }
+    return false;
   }
 
   /** The nodes from which a path leads to an output; those of a border as one, its indices then lead nowhere. */
@@ -149,7 +171,7 @@ export class Reader {
 
   /** Constants, and arithmetic on shapes, whose readers look them up. */
   private isAside({ opType, output }: Node): boolean {
-    return opType === 'Constant' || output.every((value) => value === '' || this.probe.isKnown(value));
+    return opType === 'Constant' || output.every((value) => value === '' || this.constants.isKnown(value));
   }
 
   private takeBorder({ input, output, padding, fill }: Border): void {
@@ -211,14 +233,15 @@ export class Reader {
   private result(name: string): string {
     const id = this.value(name);
     if (id === name && this.nodes.some((node) => node.id === id)) return name;
-    const constant = this.probe.get(name);
+    const constant = this.constants.get(name);
     if (constant !== undefined) {
       this.nodes.push({ id: name, op: 'constant', inputs: [], tensor: this.set(name, constant) });
       return name;
     }
-    if (!this.shapes[0].has(id))
-      throw unusable(`Expected an ONNX model that computes its output ${name} from its inputs`);
-    const shape = this.sizes(id)[0].map(() => 0);
+    if (!this.shapes.has(id)) this.addKnown(name);
+    if (id === name && this.shapes.has(id)) return name;
+    if (!this.shapes.has(id)) throw unusable(`Expected an ONNX model that computes its output ${name} from its inputs`);
+    const shape = this.sizes(id).map(() => 0);
     this.push({ id: name, op: 'reshape', inputs: [id], shape }); // a copy
     return name;
   }
@@ -233,27 +256,39 @@ export class Reader {
     this.expectKnown(node, value);
     if (!node.output[0]) throw refused(node, 'its result has no name');
     this.same.set(node.output[0]!, this.value(value));
-    for (const shapes of this.shapes) shapes.set(node.output[0]!, shapes.get(this.value(value))!); // a Shape may ask
+    this.shapes.set(node.output[0]!, this.shapes.get(this.value(value))!); // a Shape may ask
   }
 
-  /** Shapes of a value in both probe. */
-  sizes(value: string): readonly [Sizes, Sizes] {
-    if (!this.shapes[0].has(this.value(value))) this.addConstant(value);
-    const [first, second] = this.shapes.map((shapes) => shapes.get(this.value(value)));
-    if (first === undefined || second === undefined)
-      throw unusable(`nothing that is run makes its input ${JSON.stringify(value)}`);
-    return [first, second];
+  /** Shape of a value, of which sizes may be open. */
+  sizes(value: string): Sizes {
+    if (!this.shapes.has(this.value(value))) this.addKnown(value);
+    const shape = this.shapes.get(this.value(value));
+    if (shape === undefined) throw unusable(`nothing that is run makes its input ${JSON.stringify(value)}`);
+    return shape;
+  }
+
+  /** A size of a value that what is read has to know. */
+  knownSize(value: string, axis: number): number {
+    const size = this.sizes(value)[axis]!;
+    if (typeof size === 'number') return size;
+    throw unusable(`the size of its axis ${axis} is open (${size})`);
+  }
+
+  /** A size as a field of a node says it. @throws ERR_REPFUSE_GRAPH where only the data tell it */
+  sizeText(size: Size): NodeSize {
+    const unknown = [...namesIn(size)].find((name) => !this.open.has(name));
+    if (unknown !== undefined) throw unusable(`a size depends on what only a run tells (${size})`);
+    return typeof size === 'number' ? size : size.text;
   }
 
   rank(value: string): number {
-    return this.sizes(value)[0].length;
+    return this.sizes(value).length;
   }
 
   /** An axis of a value, counted from the start. */
   axis(value: string, axis: number): number {
     const rank = this.rank(value);
-    if (axis < -rank || axis >= rank)
-      throw unusable(`its input ${formatShape(this.sizes(value)[0])} has no axis ${axis}`);
+    if (axis < -rank || axis >= rank) throw unusable(`its input ${formatShape(this.sizes(value))} has no axis ${axis}`);
     return axis < 0 ? axis + rank : axis;
   }
 
@@ -263,7 +298,7 @@ export class Reader {
   }
 
   constant(value: string): Tensor | undefined {
-    return value === '' ? undefined : this.probe.get(value);
+    return value === '' ? undefined : this.constants.get(value);
   }
 
   /** A constant that is computed with, which float32 must hold: integers to 2^24. */
@@ -293,20 +328,36 @@ export class Reader {
     return constant === undefined || constant.size > MAX_NUMBERS ? undefined : numbersOf(constant);
   }
 
-  /** Numbers that may depend on the input's shape, in both probe. */
-  shapeNumbers(node: Node, index: number): readonly [readonly number[], readonly number[]] {
-    const numbers = this.probe.numbers(node.input[index]!);
-    if (numbers === undefined)
+  /** Whole numbers that may depend on the inputs' shapes: of an input, else of an attribute; undefined where there is neither. */
+  listed(node: Node, index: number, attribute: string): Sizes | undefined {
+    return (node.input[index] ?? '') === '' ? intsOf(node, attribute) : this.shapeNumbers(node, index);
+  }
+
+  /** Whole numbers that may depend on the inputs' shapes. */
+  shapeNumbers(node: Node, index: number): Sizes {
+    const known = this.constants.knownValue(node.input[index]!);
+    const sizes = known && sizesOf(known);
+    if (sizes === undefined)
       throw refused(
         node,
         `its input ${JSON.stringify(node.input[index])} is neither a constant nor computed from shapes`,
       );
-    return numbers;
+    return sizes;
+  }
+
+  /** Numbers that may be quotients of two sizes. */
+  shapeQuotients(node: Node, index: number): readonly (readonly [Size, Size])[] {
+    const known = this.constants.knownValue(node.input[index]!);
+    return read(
+      node,
+      (known && quotientsOf(known)) ??
+        `its input ${JSON.stringify(node.input[index])} is neither a constant nor computed from shapes`,
+    );
   }
 
   /** Whether a value is computed from shapes alone. */
   isShapeNumber(value: string): boolean {
-    return this.probe.isKnown(value);
+    return this.constants.isKnown(value);
   }
 
   /** The one number of an optional input. */
@@ -324,29 +375,47 @@ export class Reader {
     this.add({ ...node, inputs: node.inputs.map((input) => this.value(input)) } as GraphNode);
   }
 
-  /** A constant that is asked for as a value of the network becomes one. */
-  private addConstant(value: string): void {
+  /** What is known before a run and asked for as a value of the network becomes one. */
+  private addKnown(value: string): void {
     const constant = this.operand(value);
-    if (constant !== undefined) this.add({ id: value, op: 'constant', inputs: [], tensor: this.set(value, constant) });
+    if (constant !== undefined) {
+      this.add({ id: value, op: 'constant', inputs: [], tensor: this.set(value, constant) });
+      return;
+    }
+    const known = value === '' ? undefined : this.constants.knownValue(value);
+    if (known === undefined || !isOpenList(known)) return;
+    const sizes = sizesOf(known);
+    if (sizes === undefined) this.takeAside(value);
+    else if (known.shape.length > 1) throw unusable(`its input ${JSON.stringify(value)} is a table of open sizes`);
+    else {
+      const values = sizes.map((size) => this.sizeText(size));
+      this.add({ id: value, op: 'sizes', inputs: [], values, scalar: known.shape.length === 0 });
+    }
+  }
+
+  /** Arithmetic on sizes that leaves fractions runs with the network. */
+  private takeAside(value: string): void {
+    const producer = this.wiring.producer(value);
+    if (producer !== undefined) this.take(producer);
   }
 
   private add(node: GraphNode): void {
     if (!node.id) throw unusable('its result has no name');
     for (const input of node.inputs) this.sizes(input);
     const dataAxis = operatorOf(node).dataAxis?.(node);
-    for (const [sample, shapes] of this.shapes.entries()) {
-      const shape = nodeShape(node, shapes, this.tensors);
-      // A size that the data tell is another one in each sample, so that nothing is computed from it as the model is read.
-      shapes.set(
-        node.id,
-        dataAxis === undefined ? shape : shape.map((size, i) => size + (i === dataAxis ? sample : 0)),
-      );
-    }
+    const shape: Sizes = nodeShape(node, this.shapes as ReadonlyMap<string, Sizes>, this.tensors);
+    // A size that the data tell has a name that is none of the inputs'.
+    this.shapes.set(
+      node.id,
+      shape.map((size, axis) => (axis === dataAxis ? openSize(`found_${this.nodes.length}`) : size)),
+    );
     this.nodes.push(node);
   }
 
   private expectKnown(node: Node, value: string): void {
-    if (this.shapes[0].has(this.value(value))) return;
+    if (this.shapes.has(this.value(value))) return;
+    this.addKnown(value);
+    if (this.shapes.has(this.value(value))) return;
     throw refused(node, `nothing that is run makes its input ${JSON.stringify(value)}`);
   }
 
@@ -400,29 +469,9 @@ export class Reader {
     return value !== '' && (this.wiring.readersOf(value) > 0 || this.wiring.outputs.has(value));
   }
 
-  /** All values so far. */
-  known(): Iterable<string> {
-    return this.shapes[0].keys();
-  }
-
-  /** The values of whose shapes another is computed, as far as they are known. */
-  shapesBehind(value: string): readonly string[] {
-    const found = new Set<string>();
-    const seen = new Set<string>();
-    for (const open = [value]; open.length > 0; ) {
-      const producer = this.wiring.producer(open.pop()!);
-      for (const input of producer?.input ?? []) {
-        if (producer!.opType === 'Shape' && this.shapes[0].has(this.value(input))) found.add(input);
-        else if (!seen.has(input)) open.push(input);
-        seen.add(input);
-      }
-    }
-    return [...found];
-  }
-
   /** Whether a constant leaves the shape of what it meets as it is. */
   keepsShape(value: string, constant: Tensor): boolean {
-    const [sizes] = this.sizes(value);
+    const sizes = this.sizes(value);
     const { shape } = constant;
     return (
       shape.length <= sizes.length &&
@@ -447,39 +496,18 @@ function openName(input: string, axis: number, value: TensorShape_Dimension['val
     : `${input.replace(/[^A-Za-z0-9_]/g, '_').slice(0, 100)}_${axis}`.replace(/^\d/, '_');
 }
 
-/** Sizes that stand for the open ones in two samples: odd ones too, so that what rounds shows itself. */
-function probesOf(inputs: readonly GraphInput[], multiple: number): ReadonlyMap<string, readonly [number, number]> {
-  const found = new Map<string, readonly [number, number]>();
-  // An even and an odd number of times, so that what rounds shows itself.
-  const multipleOf = (size: number, odd: 0 | 1) => {
-    const times = Math.ceil(size / multiple);
-    return multiple * (times % 2 === odd ? times : times + 1);
-  };
-  for (const { shape } of inputs) {
-    for (const [axis, size] of shape.entries()) {
-      if (typeof size === 'number' || found.has(size)) continue;
-      const own = shape.length === 4 ? IMAGE_PROBES[axis]! : undefined;
-      const isPixels = own !== undefined && axis > 0 && multiple > 1;
-      const image = isPixels ? ([multipleOf(own[0], 0), multipleOf(own[1], 1)] as const) : own;
-      found.set(size, image ?? [64 + 32 * found.size, 61 + 34 * found.size]);
-    }
-  }
-  return found;
+/** The sizes of images, by their usual names where they are open. */
+function plainShape(shape: GraphInput['shape']): GraphInput['shape'] {
+  return shape.map((size, axis) => (typeof size === 'number' ? size : PLAIN_NAMES[axis]!));
 }
+
+const PLAIN_NAMES = ['N', 'C', 'H', 'W'];
 
 /** Names of the open sizes of images but their number. */
 export function openPixels(inputs: readonly GraphInput[]): readonly string[] {
   const ofImages = inputs.filter(({ shape }) => shape.length === 4);
   return [...new Set(ofImages.flatMap(({ shape }) => shape.slice(1).filter((size) => typeof size === 'string')))];
 }
-
-/** Batch, channels or height, height, width. */
-const IMAGE_PROBES: readonly (readonly [number, number])[] = [
-  [2, 3],
-  [192, 171],
-  [224, 301],
-  [256, 245],
-];
 
 /** A problem that is not yet known to be of a node. */
 export function unusable(problem: string): RepfuseError {

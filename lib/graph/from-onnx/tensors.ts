@@ -12,9 +12,12 @@ import {
   RESIZE_MODES,
   RESIZE_NEAREST,
 } from '../../ops/tensor-op';
+import { ceilOf, floorOf, isSame, lesser, minus, type Size, type Sizes, sum, times } from '../../sizes/size';
+import { parseSize } from '../../sizes/text';
 import { Tensor } from '../../tensor/tensor';
 import { GRID_MODES, GRID_PADDINGS, type GridSampleNode } from '../operators/grid-sample';
-import { about, type Reader, read, refused, type Take, unusable } from './reader';
+import type { NodeSize } from '../operators/operator';
+import { about, type Reader, read, refused, type Take } from './reader';
 
 /** Far beyond any size, within what a graph's JSON holds. */
 const END = 2 ** 31 - 1;
@@ -47,8 +50,8 @@ export const TENSOR_OPERATORS: Readonly<Record<string, Take>> = {
   Squeeze(reader, node) {
     const [input] = node.input as [string];
     const given = reader.integers(node, 1, 'axes');
-    const [first, second] = reader.sizes(input);
-    const units = [...first.keys()].filter((axis) => first[axis] === 1 && second[axis] === 1);
+    const sizes = reader.sizes(input);
+    const units = [...sizes.keys()].filter((axis) => sizes[axis] === 1);
     const axes = given === undefined ? units : given.map((axis) => reader.axis(input, axis));
     reader.push({ ...about(node, 'squeeze'), axes });
   },
@@ -59,46 +62,46 @@ export const TENSOR_OPERATORS: Readonly<Record<string, Take>> = {
   },
   Slice(reader, node) {
     const [input] = node.input as [string];
-    const starts = reader.integers(node, 1, 'starts');
-    const ends = reader.integers(node, 2, 'ends');
+    const starts = reader.listed(node, 1, 'starts');
+    const ends = reader.listed(node, 2, 'ends');
     if (starts === undefined || ends === undefined) throw refused(node, 'it has no starts or no ends');
     const axes = reader.integers(node, 3, 'axes') ?? starts.map((_, axis) => axis);
     const steps = reader.integers(node, 4, 'steps') ?? starts.map(() => 1);
     const rank = reader.rank(input);
-    const slices = { starts: Array(rank).fill(0), ends: Array(rank).fill(END), steps: Array(rank).fill(1) };
+    const slices = {
+      starts: Array<NodeSize>(rank).fill(0),
+      ends: Array<NodeSize>(rank).fill(END),
+      steps: Array<number>(rank).fill(1),
+    };
     for (const [i, given] of axes.entries()) {
       const axis = reader.axis(input, given);
-      slices.starts[axis] = within(starts[i]!);
-      slices.ends[axis] = within(ends[i]!);
-      slices.steps[axis] = within(steps[i]!);
+      slices.starts[axis] = reader.sizeText(within(starts[i]!));
+      slices.ends[axis] = reader.sizeText(within(ends[i]!));
+      slices.steps[axis] = Math.min(Math.max(steps[i]!, -END), END);
     }
     reader.push({ ...about(node, 'slice'), ...slices });
   },
   Split(reader, node) {
     const [input] = node.input as [string];
     const axis = reader.axis(input, intOf(node, 'axis', 0));
-    const given = reader.integers(node, 1, 'split');
-    const [parts, others] = reader.sizes(input).map((sizes) => splitSizes(node, sizes[axis]!, given)) as [
-      readonly number[],
-      readonly number[],
-    ];
-    if (parts.join() !== others.join()) throw refused(node, 'its parts depend on sizes that the model leaves open');
-    let start = 0;
+    const parts = reader.listed(node, 1, 'split') ?? equalParts(node, reader.sizes(input)[axis]!);
+    let start: Size = 0;
     for (const [i, part] of parts.entries()) {
       const id = node.output[i] ?? '';
-      if (id !== '') pushRange(reader, id, input, axis, start, start + part);
-      start += part;
+      const end: Size = sum(start, part);
+      if (id !== '') pushRange(reader, id, input, axis, start, end);
+      start = end;
     }
   },
   Pad(reader, node) {
     const mode = stringOf(node, 'mode', 'constant');
     if (!PAD_MODES.includes(mode as PadMode)) throw refused(node, `its mode is ${mode}`);
     const numbers = (index: number) => reader.numbers(node.input[index]!);
-    const pads = read(node, readPads(node, reader.rank(node.input[0]!), numbers));
+    const pads = openPadsOf(reader, node) ?? read(node, readPads(node, reader.rank(node.input[0]!), numbers));
     const value = read(node, readPadValue(node, numbers) ?? 'its value is no constant number');
     // JSON has no infinity, which exporters put around what a MaxPool reads: a tensor has.
     const isInfinite = mode === 'constant' && !Number.isFinite(value);
-    const channels = isInfinite ? (reader.sizes(node.input[0]!)[0][1] ?? 0) : 0;
+    const channels = isInfinite ? reader.knownSize(node.input[0]!, 1) : 0;
     const infinities = Tensor.f32([channels], Array<number>(channels).fill(value));
     const frame = isInfinite ? { value: 0, fill: reader.set(`${node.output[0]}.fill`, infinities) } : { value };
     reader.push({ ...about(node, 'pad'), ...pads, mode: mode as PadMode, ...frame });
@@ -107,8 +110,12 @@ export const TENSOR_OPERATORS: Readonly<Record<string, Take>> = {
     const [input] = node.input as [string];
     const axis = reader.axis(input, intOf(node, 'axis', reader.opset < 13 ? 1 : -1));
     // Before opset 13 over all axes from this one on.
-    const [first, second] = reader.sizes(input);
-    const joint = reader.opset < 13 && [first, second].some((sizes) => sizes.slice(axis + 1).some((size) => size > 1));
+    const joint =
+      reader.opset < 13 &&
+      reader
+        .sizes(input)
+        .slice(axis + 1)
+        .some((size) => size !== 1);
     reader.push({ ...about(node, 'softmax'), ...(axis === 1 ? {} : { axis }), ...(joint ? { joint } : {}) });
   },
   DepthToSpace(reader, node) {
@@ -137,33 +144,64 @@ export const TENSOR_OPERATORS: Readonly<Record<string, Take>> = {
   Upsample: takeResize,
 };
 
-function within(place: number): number {
-  return Math.min(Math.max(place, -END), END);
+function within(place: Size): Size {
+  return typeof place === 'number' ? Math.min(Math.max(place, -END), END) : place;
+}
+
+/** As many parts as there are outputs, the last the smallest. */
+function equalParts(node: Node, size: Size): Sizes {
+  const count = node.output.length;
+  if (typeof size === 'number') return splitSizes(node, size, undefined);
+  const each = ceilOf(size, count);
+  return node.output.map((_, i) => lesser(each, minus(size, times(i, each))));
+}
+
+/** Pads that are computed from open sizes. */
+function openPadsOf(reader: Reader, node: Node) {
+  if ((node.input[1] ?? '') === '' || reader.constant(node.input[1]!) !== undefined) return undefined;
+  const rank = reader.rank(node.input[0]!);
+  const axes = (node.input[3] ?? '') === '' ? [...Array(rank).keys()] : reader.integers(node, 3, 'axes')!;
+  const pads = reader.shapeNumbers(node, 1);
+  if (pads.length !== 2 * axes.length) throw refused(node, 'its pads are not two for each axis');
+  const side = (axis: number, end: 0 | 1) => {
+    const place = axes.findIndex((each) => each === axis || each === axis - rank);
+    return place < 0 ? 0 : reader.sizeText(pads[place + end * axes.length]!);
+  };
+  const all = [...Array(rank).keys()];
+  return { before: all.map((axis) => side(axis, 0)), after: all.map((axis) => side(axis, 1)) };
 }
 
 /** A part of an axis; to its end where none is given. */
-export function pushRange(reader: Reader, id: string, input: string, axis: number, start: number, end = END): void {
+export function pushRange(reader: Reader, id: string, input: string, axis: number, start: Size, end: Size = END): void {
   const rank = reader.rank(input);
-  const of = (value: number, otherwise: number) =>
+  const of = (value: NodeSize, otherwise: number): NodeSize[] =>
     Array.from({ length: rank }, (_, each) => (each === axis ? value : otherwise));
-  reader.push({ id, op: 'slice', inputs: [input], starts: of(start, 0), ends: of(end, END), steps: of(1, 1) });
+  reader.push({
+    id,
+    op: 'slice',
+    inputs: [input],
+    starts: of(reader.sizeText(start), 0),
+    ends: of(reader.sizeText(end), END),
+    steps: Array<number>(rank).fill(1),
+  });
 }
 
-/** Sizes that do not depend on what the model leaves open; 0 and -1 for those that do. */
-function reshapeOf(reader: Reader, node: Node): number[] {
-  const [first, second] = reader.shapeNumbers(node, 1);
-  const [from, other] = reader.sizes(node.input[0]!);
+/** Sizes, of which those that are the input's are 0 and one may be -1: what remains. */
+function reshapeOf(reader: Reader, node: Node): NodeSize[] {
+  const wanted = reader.shapeNumbers(node, 1);
+  const from = reader.sizes(node.input[0]!);
   const zeroIsZero = intOf(node, 'allowzero', 0) !== 0;
-  if (zeroIsZero && first.includes(0)) throw refused(node, 'its result is empty');
-  const shape = first.map((size, i) => {
+  if (zeroIsZero && wanted.includes(0)) throw refused(node, 'its result is empty');
+  const shape = wanted.map((size, i): NodeSize => {
     // A batch that the model fixes stays the input's batch, whatever it is.
-    const isBatch = i === 0 && size === from[0];
-    if (size === second[i] && size !== 0 && !isBatch) return size;
-    return size === 0 || (size === from[i] && second[i] === other[i]) ? 0 : -1;
+    if (i === 0 && from.length > 0 && isSame(size, from[0]!)) return 0;
+    if (typeof size === 'number') return size;
+    return i < from.length && isSame(size, from[i]!) ? 0 : size.text;
   });
-  if (shape.filter((size) => size === -1).length > 1)
-    throw refused(node, 'more than one of its sizes depend on what the model leaves open');
-  return shape;
+  // One size that is open is what remains: of however many images, where the model speaks of one.
+  const open = shape.flatMap((size, i) => (typeof size === 'string' ? [i] : []));
+  if (open.length === 1 && !shape.includes(-1)) return shape.map((size, i) => (i === open[0] ? -1 : size));
+  return shape.map((size) => reader.sizeText(typeof size === 'number' ? size : parseSize(size)!));
 }
 
 /** Of images, and of values that are images with axes of one element more. */
@@ -201,14 +239,8 @@ function unitsFor(reader: Reader, node: Node): number[] | undefined {
   if (rank < 3) return rank === 1 ? [0, 1, 2] : [0, 1];
   const axes = resizedAxes(reader, node);
   const own = reader.sizes(input);
-  const old = isOldResize(reader, node);
-  const scales = scalesOf(reader, node, old) ?? [];
-  const sizes = old || (node.input[3] ?? '') === '' ? undefined : reader.shapeNumbers(node, 3);
-  const isKept = axes.every((axis, i) => {
-    if (axis !== 1) return true;
-    if (scales.length > 0) return scales[i] === 1;
-    return sizes?.every((list, sample) => list[i] === own[sample]![axis]) ?? true;
-  });
+  const { scales, sizes } = targetOf(reader, node, axes, isOldResize(reader, node));
+  const isKept = scales === undefined ? isSame(sizes![1]!, own[1]!) : scales[1] === 1;
   return isKept ? [2] : [0];
 }
 
@@ -220,23 +252,14 @@ function isOldResize(reader: Reader, node: Node): boolean {
 function takeImageResize(reader: Reader, node: Node, axes: readonly number[]): void {
   const [input] = node.input as [string];
   const old = isOldResize(reader, node);
-  const spread = (values: readonly number[] | undefined, otherwise: number) =>
-    values === undefined || values.length === 0
-      ? undefined
-      : [0, 1, 2, 3].map((axis) => values[axes.indexOf(axis)] ?? otherwise);
-  const scales = spread(scalesOf(reader, node, old), 1);
-  const like = old ? undefined : likeOf(reader, node, axes);
-  const sizes = like !== undefined ? undefined : sizesOf(reader, node, axes, old);
   const from = reader.sizes(input);
+  const { scales, sizes } = targetOf(reader, node, axes, old);
   for (const axis of [0, 1]) {
-    if (
-      (scales !== undefined && scales[axis] !== 1) ||
-      (sizes !== undefined && sizes[axis] !== 0 && from.some((shape) => shape[axis] !== sizes[axis]))
-    )
+    if (scales?.[axis] !== undefined && scales[axis] !== 1)
+      throw refused(node, 'it resizes other axes than height and width');
+    if (sizes !== undefined && !isSame(sizes[axis]!, from[axis]!))
       throw refused(node, 'it resizes other axes than height and width');
   }
-  if (scales === undefined && sizes === undefined && like === undefined)
-    throw refused(node, 'it has neither scales nor sizes');
   const roi = node.input[1] === undefined || old ? undefined : reader.constant(node.input[1]);
   const crop = roi === undefined ? [] : numbersOf(roi);
   const share = (axis: number, end: number) =>
@@ -244,11 +267,11 @@ function takeImageResize(reader: Reader, node: Node, axes: readonly number[]): v
   const aspect = choice(node, 'keep_aspect_ratio_policy', RESIZE_ASPECTS, 'stretch');
   // A ratio is kept of axes that the node names.
   const isOut = (axis: number) => aspect !== 'stretch' && !axes.includes(axis);
-  const pair = (list: readonly number[] | undefined, out: number) =>
-    [2, 3].map((axis) => (isOut(axis) ? out : (list?.[axis] ?? 0))) as [number, number];
+  const pair = <T extends NodeSize>(list: readonly T[] | undefined, out: T | number) =>
+    [2, 3].map((axis) => (isOut(axis) ? out : (list?.[axis] ?? 0))) as [T | number, T | number];
   reader.push({
     ...about(node, 'resize'),
-    inputs: like === undefined ? [input] : [input, like],
+    inputs: [input],
     mode: choice(node, 'mode', RESIZE_MODES, 'nearest'),
     coordinates: choice(node, 'coordinate_transformation_mode', RESIZE_COORDINATES, old ? 'asymmetric' : 'half_pixel'),
     nearest: choice(node, 'nearest_mode', RESIZE_NEAREST, old ? 'floor' : 'round_prefer_floor'),
@@ -257,57 +280,47 @@ function takeImageResize(reader: Reader, node: Node, axes: readonly number[]): v
     antialias: intOf(node, 'antialias', 0) !== 0,
     cubic_a: floatOf(node, 'cubic_coeff_a', -0.75),
     extrapolation: floatOf(node, 'extrapolation_value', 0),
-    scales: pair(sizes === undefined && like === undefined ? scales : undefined, 1),
-    sizes: pair(sizes, 0),
+    scales: pair(scales, 1),
+    sizes: pair<NodeSize>(
+      sizes?.map((size) => reader.sizeText(size)),
+      0,
+    ),
     crop: [share(2, 0), share(3, 0), share(2, 1), share(3, 1)],
   });
 }
 
-function scalesOf(reader: Reader, node: Node, old: boolean): readonly number[] | undefined {
-  if (old && node.input.length === 1) return floatsOf(node, 'scales');
-  const name = node.input[old ? 1 : 2] ?? '';
-  if (name === '') return undefined;
-  const constant = reader.constant(name);
-  if (constant === undefined) throw refused(node, 'its scales are no constants');
-  return numbersOf(constant);
-}
-
-/** The value whose height and width the sizes are, where they depend on what the model leaves open. */
-function likeOf(reader: Reader, node: Node, axes: readonly number[]): string | undefined {
-  if ((node.input[3] ?? '') === '') return undefined;
-  const wanted = reader.shapeNumbers(node, 3);
-  const [first, second] = wanted.map((sizes) => [2, 3].map((axis) => sizes[axes.indexOf(axis)])) as [
-    number[],
-    number[],
-  ];
-  if (first.join() === second.join()) return undefined;
-  const own = reader.sizes(node.input[0]!);
-  const keepsPlanes = wanted.every((sizes, sample) =>
-    [0, 1].every((axis) => !axes.includes(axis) || sizes[axes.indexOf(axis)] === own[sample]![axis]),
-  );
-  if (!keepsPlanes) throw refused(node, 'it resizes other axes than height and width');
-  // Those whose shapes are asked, else (exporters compute sizes from the input's) any that has them.
-  return [...reader.shapesBehind(node.input[3]!), ...reader.known()].find((value) => {
-    const [here, there] = reader.sizes(value);
-    const isImage = here.length === 4 && here.slice(2).join() === first.join();
-    return isImage && there.slice(2).join() === second.join();
+/** For each axis its scale, or its size in the result; scales that are quotients of open sizes are sizes. */
+function targetOf(
+  reader: Reader,
+  node: Node,
+  axes: readonly number[],
+  old: boolean,
+):
+  | { readonly scales: readonly number[]; readonly sizes?: undefined }
+  | { readonly sizes: Sizes; readonly scales?: undefined } {
+  const from = reader.sizes(node.input[0]!);
+  const spread = <T>(values: readonly T[], otherwise: (axis: number) => T) =>
+    [0, 1, 2, 3].map((axis) => values[axes.indexOf(axis)] ?? otherwise(axis));
+  if (!old && (node.input[3] ?? '') !== '') {
+    const sizes = reader.shapeNumbers(node, 3);
+    if (sizes.length > 0) return { sizes: spread(sizes, (axis) => from[axis]!) };
+  }
+  const place = old ? 1 : 2;
+  if (old && node.input.length === 1) return { scales: spread(floatsOf(node, 'scales') ?? [], () => 1) };
+  if ((node.input[place] ?? '') === '') throw refused(node, 'it has neither scales nor sizes');
+  const constant = reader.constant(node.input[place]!);
+  if (constant !== undefined) {
+    if (constant.size === 0) throw refused(node, 'it has neither scales nor sizes');
+    return { scales: spread(numbersOf(constant), () => 1) };
+  }
+  const quotients = reader.shapeQuotients(node, place);
+  const sizes = quotients.map(([of, by], i) => {
+    const size = times(from[axes[i]!]!, of);
+    const made = floorOf(size, by);
+    if (isSame(times(made, by), size)) return made;
+    throw refused(node, `its scale (${of}) / (${by}) leaves a fraction of a pixel`);
   });
-}
-
-/** For each axis; 0 where nothing is said of it. */
-function sizesOf(reader: Reader, node: Node, axes: readonly number[], old: boolean): number[] | undefined {
-  const name = node.input[3] ?? '';
-  if (old || name === '') return undefined;
-  const [first, second] = reader.shapeNumbers(node, 3);
-  if (first.length === 0) return undefined;
-  const [from, other] = reader.sizes(node.input[0]!);
-  return [0, 1, 2, 3].map((axis) => {
-    const size = first[axes.indexOf(axis)];
-    if (size === undefined) return axis < 2 ? 0 : from[axis]!;
-    if (size === second[axes.indexOf(axis)]) return size;
-    if (axis < 2 && size === from[axis] && second[axes.indexOf(axis)] === other[axis]) return 0;
-    throw unusable('its sizes are computed from those that the model leaves open');
-  });
+  return { sizes: spread(sizes, (axis) => from[axis]!) };
 }
 
 function choice<Word extends string>(node: Node, name: string, words: readonly Word[], otherwise: Word): Word {

@@ -1,3 +1,4 @@
+import { allAgree } from '../../sizes/conditions';
 import { formatShape } from '../../tensor/tensor';
 import { type NodeOf, type Operator, ShapeMismatch } from './operator';
 
@@ -8,9 +9,10 @@ export const add: Operator<AddNode> = {
   inputs: 2,
   fields: {},
   shape(_, inputs) {
-    const [first, second] = inputs.map(formatShape);
-    if (first !== second) throw new ShapeMismatch(`the shapes of its inputs, ${first} and ${second}, differ`);
-    return inputs[0];
+    const [first, second = []] = inputs;
+    if (!allAgree(first, second))
+      throw new ShapeMismatch(`the shapes of its inputs, ${formatShape(first)} and ${formatShape(second)}, differ`);
+    return first;
   },
   keepsChannels: () => true,
   affine: ({ inputs }) => ({ kind: 'sum', inputs }),

@@ -1,4 +1,5 @@
 import type { Stage } from '../../ops';
+import { type Size, sum } from '../../sizes/size';
 import { elementCount, Tensor } from '../../tensor/tensor';
 import { BOOLEAN, integer, NAME, NOT_NEGATIVE } from './fields';
 import {
@@ -52,7 +53,7 @@ export const bnPad: Operator<BnPadNode> = {
   shape(node, [input], shapeOf) {
     const [n, c, h, w] = expectImage(input);
     expectStatistics(node, c, shapeOf);
-    return [n, c, h + 2 * node.pad, w + 2 * node.pad];
+    return [n, c, sum(h, 2 * node.pad), sum(w, 2 * node.pad)];
   },
   keepsChannels: () => true,
   inputChannels,
@@ -73,7 +74,7 @@ function keysOf({ prefix, affine }: BatchNormFields): string[] {
   return [...own, `${prefix}.running_mean`, `${prefix}.running_var`];
 }
 
-function expectStatistics(node: BatchNormFields, channels: number, shapeOf: ShapeOf): void {
+function expectStatistics(node: BatchNormFields, channels: Size, shapeOf: ShapeOf): void {
   for (const key of keysOf(node)) expectTensor(key, [channels], shapeOf);
 }
 

@@ -1,6 +1,8 @@
+import { allAgree } from '../../sizes/conditions';
+import { type Sizes, sum } from '../../sizes/size';
 import { formatShape } from '../../tensor/tensor';
 import { integer } from './fields';
-import { expectAxis, type NodeOf, type Operator, type Shape, ShapeMismatch } from './operator';
+import { expectAxis, type NodeOf, type Operator, ShapeMismatch } from './operator';
 
 export interface ConcatNode extends NodeOf<'concat'> {
   readonly axis: number;
@@ -14,11 +16,11 @@ export const concat: Operator<ConcatNode> = {
   shape({ axis }, inputs) {
     const [input] = inputs;
     expectAxis(axis, input);
-    const rest = (shape: Shape) => formatShape(shape.map((size, each) => (each === axis ? 0 : size)));
-    const other = inputs.find((shape) => rest(shape) !== rest(input));
+    const rest = (shape: Sizes) => shape.map((size, each) => (each === axis ? 0 : size));
+    const other = inputs.find((shape) => !allAgree(rest(input), rest(shape)));
     if (other !== undefined)
       throw new ShapeMismatch(`shapes ${formatShape(input)} and ${formatShape(other)} do not fit`);
-    const joined = inputs.reduce((sum, shape) => sum + shape[axis]!, 0);
+    const joined = sum(...inputs.map((shape) => shape[axis]!));
     return input.map((size, each) => (each === axis ? joined : size));
   },
   keepsChannels: ({ axis }) => axis !== 1,

@@ -1,4 +1,6 @@
 import { type Padding4, toPadding4 } from '../../ops/geometry';
+import { agree } from '../../sizes/conditions';
+import { minus, product, type Size, type Sizes, sum, times } from '../../sizes/size';
 import { elementCount, formatShape, Tensor } from '../../tensor/tensor';
 import { integer, integers, NAME, nullable, SIDES } from './fields';
 import {
@@ -47,17 +49,18 @@ export const convTranspose2d: Operator<ConvTranspose2dNode> = {
     const [n, c, ...pixels] = expectImage(input);
     const weight = shapeOf(node.weight);
     const [channels, outPerGroup, ...kernel] = weight as [number, number, number, number];
-    if (weight.length !== 4 || weight.includes(0) || channels !== c || c % node.groups !== 0)
+    if (weight.length !== 4 || weight.includes(0) || !agree(channels, c) || channels % node.groups !== 0)
       throw new ShapeMismatch(
         `its tensor ${node.weight} of shape ${formatShape(weight)} does not fit ${c} input channels in ${node.groups} groups`,
       );
     const out = outPerGroup * node.groups;
     if (node.bias !== null) expectTensor(node.bias, [out], shapeOf);
     const size = AXES.map((axis) => resultSize(node, axis, pixels[axis], kernel[axis]!));
-    if (size.some((each) => each < 1))
+    if (size.some((each) => typeof each === 'number' && each < 1))
       throw new ShapeMismatch(`its padding leaves nothing of ${formatShape(pixels)} pixels`);
     spreadShape(node, weight);
-    if (elementCount(uncroppedShape(node, input, weight)) > MAX_ELEMENTS)
+    const whole = product(uncroppedShape(node, input, weight));
+    if (typeof whole === 'number' && whole > MAX_ELEMENTS)
       throw new ShapeMismatch(`before its padding is cut off its result would hold more than ${MAX_ELEMENTS} values`);
     return [n, out, ...size];
   },
@@ -87,7 +90,7 @@ export const convTranspose2d: Operator<ConvTranspose2dNode> = {
   // Every input pixel meets every weight of its channel once.
   macs: ({ weight }, input, _, shapeOf) => elementCount(input) * elementCount(shapeOf(weight).slice(1)),
   // What will be cropped, before and after it is spread.
-  workspace: (node, input, shapeOf) => 2 * elementCount(uncroppedShape(node, input, shapeOf(node.weight))),
+  workspace: (node, input, shapeOf) => 2 * (product(uncroppedShape(node, input, shapeOf(node.weight))) as number),
   onnx: (node, { shapeOf }) => ({
     opType: 'ConvTranspose',
     inputs: [...node.inputs, ...weightKeys(node).map((key) => ({ key }))],
@@ -98,18 +101,21 @@ export const convTranspose2d: Operator<ConvTranspose2dNode> = {
 const AXES = [0, 1] as const;
 
 /** Output size along one axis (0: rows). */
-function resultSize(node: ConvTranspose2dNode, axis: 0 | 1, size: number, kernel: number): number {
+function resultSize(node: ConvTranspose2dNode, axis: 0 | 1, size: Size, kernel: number): Size {
   const sides = toPadding4(node.padding);
   const reach = node.dilation[axis] * (kernel - 1) + 1;
-  return node.stride[axis] * (size - 1) + reach - sides[axis]! - sides[axis + 2]! + node.output_padding[axis];
+  return sum(
+    times(node.stride[axis], minus(size, 1)),
+    reach - sides[axis]! - sides[axis + 2]! + node.output_padding[axis],
+  );
 }
 
 /** About the shape of the result before its padding is cut off: at least that. */
-function uncroppedShape(node: ConvTranspose2dNode, [n, , ...pixels]: Shape, weight: Shape): Shape {
+function uncroppedShape(node: ConvTranspose2dNode, [n, , ...pixels]: Sizes, weight: Shape): Sizes {
   const sides = toPadding4(node.padding);
   const size = AXES.map((axis) => {
     const whole = resultSize(node, axis, pixels[axis]!, weight[axis + 2]!);
-    return whole + sides[axis]! + sides[axis + 2]! + node.stride[axis];
+    return sum(whole, sides[axis]! + sides[axis + 2]! + node.stride[axis]);
   });
   return [n!, weight[1]! * node.groups, ...size];
 }

@@ -1,9 +1,11 @@
 import { stageWeight } from '../../ops/branch';
 import { toPadding4, windowCount } from '../../ops/geometry';
+import { agree } from '../../sizes/conditions';
 import { elementCount, formatShape } from '../../tensor/tensor';
 import { exactly, integer, integers, NAME, nullable, optional, SIDES } from './fields';
 import {
   convolutionAttributes,
+  expectChannels,
   expectImage,
   expectTensor,
   type NodeOf,
@@ -48,7 +50,7 @@ export const conv2d: Operator<Conv2dNode> = {
     const [n, c, h, w] = expectImage(input);
     const shape = shapeOf(weight);
     const [out, inPerGroup, kh, kw] = shape as [number, number, number, number];
-    if (shape.length !== 4 || shape.includes(0) || inPerGroup * groups !== c || out % groups !== 0)
+    if (shape.length !== 4 || shape.includes(0) || !agree(inPerGroup * groups, c) || out % groups !== 0)
       throw new ShapeMismatch(
         `its tensor ${weight} of shape ${formatShape(shape)} does not fit ${c} input channels in ${groups} groups`,
       );
@@ -58,7 +60,7 @@ export const conv2d: Operator<Conv2dNode> = {
       windowCount(h, kh, stride[0], top, bottom, dilation[0]),
       windowCount(w, kw, stride[1], left, right, dilation[1]),
     ] as const;
-    if (size[0] < 1 || size[1] < 1)
+    if (size.some((each) => typeof each === 'number' && each < 1))
       throw new ShapeMismatch(
         `its ${kh}x${kw} kernel with dilation ${formatShape(dilation)} does not fit into ${h}x${w} pixels with padding ${formatShape(padding)}`,
       );
@@ -97,7 +99,7 @@ export const identityConv: Operator<IdentityConvNode> = {
   fields: { weight: NAME, groups: integer(1) },
   keys: ({ weight }) => [weight],
   shape({ weight, groups }, [input], shapeOf) {
-    const channels = expectImage(input)[1];
+    const channels = expectChannels(input)[1];
     if (channels % groups !== 0) throw new ShapeMismatch(`${groups} groups do not divide ${channels} input channels`);
     expectTensor(weight, [channels, channels / groups, 1, 1], shapeOf);
     return input;

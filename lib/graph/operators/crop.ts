@@ -1,4 +1,5 @@
 import type { Padding4 } from '../../ops/geometry';
+import { sum } from '../../sizes/size';
 import { formatShape } from '../../tensor/tensor';
 import { integers } from './fields';
 import { expectImage, type NodeOf, type Operator, onnxFrame, ShapeMismatch, type Two } from './operator';
@@ -15,8 +16,9 @@ export const crop: Operator<CropNode> = {
   fields: { rows: integers<Two>(2, 0), cols: integers<Two>(2, 0) },
   shape({ rows, cols }, [input]) {
     const [n, c, h, w] = expectImage(input);
-    const size = [h - rows[0] - rows[1], w - cols[0] - cols[1]] as const;
-    if (size[0] < 1 || size[1] < 1) throw new ShapeMismatch(`nothing remains of its input ${formatShape(input)}`);
+    const size = [sum(h, -rows[0], -rows[1]), sum(w, -cols[0], -cols[1])] as const;
+    if (size.some((each) => typeof each === 'number' && each < 1))
+      throw new ShapeMismatch(`nothing remains of its input ${formatShape(input)}`);
     return [n, c, ...size];
   },
   keepsChannels: () => true,

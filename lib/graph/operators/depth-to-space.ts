@@ -1,5 +1,15 @@
+import { agree } from '../../sizes/conditions';
+import { floorOf, times } from '../../sizes/size';
 import { BOOLEAN, integers } from './fields';
-import { expectImage, type NodeOf, type Operator, ShapeMismatch, type Two, Unwritable } from './operator';
+import {
+  expectChannels,
+  expectImage,
+  type NodeOf,
+  type Operator,
+  ShapeMismatch,
+  type Two,
+  Unwritable,
+} from './operator';
 
 /** Channels are [block_h, block_w, C] (or [C, block_h, block_w], `channels_first`). */
 export interface DepthToSpaceNode extends NodeOf<'depth_to_space'> {
@@ -20,10 +30,10 @@ export const depthToSpace: Operator<DepthToSpaceNode> = {
   inputs: 1,
   fields: { block: integers<Two>(2, 1), channels_first: BOOLEAN },
   shape({ block: [down, across] }, [input]) {
-    const [n, channels, height, width] = expectImage(input);
+    const [n, channels, height, width] = expectChannels(input);
     if (channels % (down * across) !== 0)
       throw new ShapeMismatch(`${channels} channels are no whole number of blocks of ${down}x${across}`);
-    return [n, channels / (down * across), height * down, width * across];
+    return [n, channels / (down * across), times(height, down), times(width, across)];
   },
   channels: ({ block: [down, across] }, [input]) => (input === undefined ? undefined : input / (down * across)),
   native: ({ block, channels_first }) => ({ kind: 'depthToSpace', ints: [...block, channels_first ? 1 : 0] }),
@@ -43,9 +53,10 @@ export const spaceToDepth: Operator<SpaceToDepthNode> = {
   fields: { block: integers<Two>(2, 1), channels_first: BOOLEAN },
   shape({ block: [down, across] }, [input]) {
     const [n, channels, height, width] = expectImage(input);
-    if (height % down !== 0 || width % across !== 0)
+    const [rows, columns] = [floorOf(height, down), floorOf(width, across)];
+    if (!agree(times(rows, down), height) || !agree(times(columns, across), width))
       throw new ShapeMismatch(`${height}x${width} pixels are no whole number of blocks of ${down}x${across}`);
-    return [n, channels * down * across, height / down, width / across];
+    return [n, times(channels, down * across), rows, columns];
   },
   channels: ({ block: [down, across] }, [input]) => (input === undefined ? undefined : input * down * across),
   magnitude: (node) => node,

@@ -1,4 +1,6 @@
-import { elementCount, formatShape, Tensor } from '../../tensor/tensor';
+import { allAgree } from '../../sizes/conditions';
+import { lesser, product } from '../../sizes/size';
+import { formatShape, Tensor } from '../../tensor/tensor';
 import { BOOLEAN, integer, NUMBER } from './fields';
 import { integerTensor, type NodeOf, type OnnxNode, type Operator, ShapeMismatch } from './operator';
 
@@ -26,10 +28,11 @@ export const nonMaxSuppression: Operator<NonMaxSuppressionNode> = {
   shape({ most }, [boxes, scores = []]) {
     const [images, count, sides] = boxes;
     const [others, classes = 0, scored] = scores;
-    const fits = boxes.length === 3 && scores.length === 3 && sides === 4 && images === others && count === scored;
+    const fits =
+      boxes.length === 3 && scores.length === 3 && allAgree([sides!, images!, count!], [4, others!, scored!]);
     if (!fits)
       throw new ShapeMismatch(`boxes ${formatShape(boxes)} and scores ${formatShape(scores)} do not fit each other`);
-    return [images! * classes * Math.min(most, count!), 3];
+    return [product([images!, classes, lesser(most, count!)]), 3];
   },
   rank: () => 2,
   native: ({ most, iou, score, by_center }) => ({
@@ -50,7 +53,7 @@ export const nonZero: Operator<NonZeroNode> = {
   inputs: 1,
   fields: {},
   dataAxis: () => 1,
-  shape: (_, [input]) => [input.length, elementCount(input)],
+  shape: (_, [input]) => [input.length, product(input)],
   rank: () => 2,
   native: () => ({ kind: 'nonZero' }),
   onnx: ({ id, inputs }) => asFloats(id, { opType: 'NonZero', inputs }),

@@ -1,9 +1,13 @@
 import { isListOf as isList } from '../../arguments/schemas';
+import { OpenSize } from '../../sizes/size';
+import { parseSize } from '../../sizes/text';
 
 /** Far above any real network, low enough that a hostile file cannot keep the checks busy for long. */
 const MAX_NAME_LENGTH = 1000;
 const MAX_LIST_LENGTH = 100_000;
 export const MAX_INTEGER = 2 ** 31 - 1;
+/** Most entries of a list of sizes that is a value. */
+const MAX_SIZES = 256;
 /** Most axes of a tensor. */
 export const MAX_RANK = 8;
 
@@ -76,6 +80,22 @@ export const integer = (minimum: number): Rule<number> => ({
 export const integers = <List extends readonly number[]>(count: List['length'], minimum: number): Rule<List> => ({
   expected: `${count} integers from ${minimum} to ${MAX_INTEGER}`,
   accepts: (value) => isListOf(value, (item) => isInteger(item, minimum), count) && (value as []).length === count,
+});
+const isSize = (value: unknown, minimum: number) =>
+  isInteger(value, minimum) || (typeof value === 'string' && parseSize(value) instanceof OpenSize);
+/** Of a `NodeSize`, one an axis. */
+export const anySizes = (minimum: number): Rule<readonly (number | string)[]> => ({
+  expected: `at most ${MAX_RANK} integers from ${minimum} to ${MAX_INTEGER}, or expressions of open sizes`,
+  accepts: (value) => isListOf(value, (item) => isSize(item, minimum), MAX_RANK),
+});
+/** Of a list that is a value. */
+export const manySizes: Rule<readonly (number | string)[]> = {
+  expected: `1 to ${MAX_SIZES} integers, or expressions of open sizes`,
+  accepts: (value) => isListOf(value, (item) => isSize(item, -MAX_INTEGER), MAX_SIZES) && (value as []).length > 0,
+};
+export const sizeList = <List extends readonly (number | string)[]>(count: number, minimum: number): Rule<List> => ({
+  expected: `${count} integers from ${minimum} to ${MAX_INTEGER}, or expressions of open sizes`,
+  accepts: (value) => isListOf(value, (item) => isSize(item, minimum), count) && (value as []).length === count,
 });
 /** As many as a tensor has axes, or fewer. */
 export const anyIntegers = (minimum: number): Rule<readonly number[]> => ({

@@ -1,4 +1,5 @@
-import { elementCount, formatShape } from '../../tensor/tensor';
+import { product } from '../../sizes/size';
+import { formatShape } from '../../tensor/tensor';
 import { integer, optional } from './fields';
 import { type NodeOf, type Operator, ShapeMismatch } from './operator';
 
@@ -12,7 +13,7 @@ export const flatten: Operator<FlattenNode> = {
   fields: { axis: optional(integer(0)) },
   shape({ axis = 1 }, [input]) {
     if (axis > input.length) throw new ShapeMismatch(`its input ${formatShape(input)} has no axis ${axis}`);
-    return [elementCount(input.slice(0, axis)), elementCount(input.slice(axis))];
+    return [product(input.slice(0, axis)), product(input.slice(axis))];
   },
   rank: () => 2,
   magnitude: (node) => node,

@@ -1,3 +1,4 @@
+import { allAgree } from '../../sizes/conditions';
 import { formatShape } from '../../tensor/tensor';
 import { BOOLEAN, oneOf } from './fields';
 import { expectImage, type NodeOf, type Operator, ShapeMismatch, Unwritable } from './operator';
@@ -24,7 +25,7 @@ export const gridSample: Operator<GridSampleNode> = {
   shape(_, [input, grid = []]) {
     const [n, channels] = expectImage(input);
     const [images, height, width, places] = grid;
-    if (grid.length !== 4 || images !== n || places !== 2)
+    if (grid.length !== 4 || !allAgree([images!, places!], [n, 2]))
       throw new ShapeMismatch(`a grid ${formatShape(grid)} does not fit its input ${formatShape(input)}`);
     return [n, channels, height!, width!];
   },

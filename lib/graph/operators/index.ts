@@ -43,6 +43,7 @@ import { type RecurrentNode, recurrent } from './recurrent';
 import { type ReduceNode, reduce } from './reduce';
 import { type ReshapeNode, reshape } from './reshape';
 import { type ResizeNode, resize } from './resize';
+import { type SizesNode, sizes } from './sizes';
 import { type SliceNode, slice } from './slice';
 import { type SoftmaxNode, softmax } from './softmax';
 import { type SqueezeNode, squeeze, type UnsqueezeNode, unsqueeze } from './squeeze';
@@ -76,6 +77,7 @@ export type * from './recurrent';
 export type * from './reduce';
 export type * from './reshape';
 export type * from './resize';
+export type * from './sizes';
 export type * from './slice';
 export type * from './softmax';
 export type * from './squeeze';
@@ -120,6 +122,7 @@ export type GraphNode =
   | ResizeNode
   | ScatterElementsNode
   | ScatterNdNode
+  | SizesNode
   | SliceNode
   | SoftmaxNode
   | SpaceToDepthNode
@@ -153,6 +156,7 @@ export const OPERATORS: { readonly [Op in GraphNode['op']]: Operator<Extract<Gra
   constant,
   concat,
   transpose,
+  sizes,
   slice,
   pad,
   reshape,

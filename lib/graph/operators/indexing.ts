@@ -1,14 +1,8 @@
+import { allAgree } from '../../sizes/conditions';
+import { leastOf, minus, type Sizes } from '../../sizes/size';
 import { formatShape } from '../../tensor/tensor';
 import { integer, oneOf, optional } from './fields';
-import {
-  expectAxis,
-  type NodeOf,
-  type OnnxNode,
-  type Operator,
-  type Shape,
-  ShapeMismatch,
-  Unwritable,
-} from './operator';
+import { expectAxis, type NodeOf, type OnnxNode, type Operator, ShapeMismatch, Unwritable } from './operator';
 
 /** Parts of the first input at the places along `axis` that the second holds: that axis becomes the axes of the second. */
 export interface GatherNode extends NodeOf<'gather'> {
@@ -54,9 +48,9 @@ export const gatherNd: Operator<GatherNdNode> = {
   inputs: 2,
   fields: { batch_dims: integer(0) },
   shape({ batch_dims: common }, [input, indices = []]) {
-    const named = indices.at(-1) ?? 0;
+    const named = namedBy(indices);
     const fits = common < Math.min(input.length, indices.length) && named >= 1 && common + named <= input.length;
-    if (!fits || formatShape(input.slice(0, common)) !== formatShape(indices.slice(0, common)))
+    if (!fits || !allAgree(input.slice(0, common), indices.slice(0, common)))
       throw new ShapeMismatch(`indices ${formatShape(indices)} do not fit its input ${formatShape(input)}`);
     return [...indices.slice(0, -1), ...input.slice(common + named)];
   },
@@ -86,7 +80,7 @@ export const scatterElements: Operator<ScatterElementsNode> = {
   fields: { axis: integer(0), function: optional(oneOf(SCATTER_FUNCTIONS)) },
   shape({ axis }, [input, indices = [], updates = []]) {
     expectIndices(axis, input, indices);
-    if (formatShape(indices) !== formatShape(updates))
+    if (!allAgree(indices, updates))
       throw new ShapeMismatch(`updates ${formatShape(updates)} do not fit indices ${formatShape(indices)}`);
     return input;
   },
@@ -99,9 +93,9 @@ export const scatterNd: Operator<ScatterNdNode> = {
   inputs: 3,
   fields: { function: optional(oneOf(SCATTER_FUNCTIONS)) },
   shape(_, [input, indices = [], updates = []]) {
-    const named = indices.at(-1) ?? 0;
+    const named = namedBy(indices);
     const wanted = [...indices.slice(0, -1), ...input.slice(named)];
-    if (named < 1 || named > input.length || formatShape(wanted) !== formatShape(updates))
+    if (named < 1 || named > input.length || !allAgree(wanted, updates))
       throw new ShapeMismatch(
         `updates ${formatShape(updates)} at ${formatShape(indices)} do not fit its input ${formatShape(input)}`,
       );
@@ -126,10 +120,18 @@ function reductionOf(name: ScatterFunction | undefined, opset: number) {
   return { reduction: name };
 }
 
+/** Axes of a place. */
+function namedBy(indices: Sizes): number {
+  const named = indices.at(-1) ?? 0;
+  if (typeof named !== 'number') throw new ShapeMismatch(`indices ${formatShape(indices)} name an open number of axes`);
+  return named;
+}
+
 /** Indices for elements: of as many axes as the input, and no longer than it along others than `axis`. */
-function expectIndices(axis: number, input: Shape, indices: Shape): void {
+function expectIndices(axis: number, input: Sizes, indices: Sizes): void {
   expectAxis(axis, input);
-  const fits = indices.length === input.length && indices.every((size, i) => i === axis || size <= input[i]!);
+  const fits =
+    indices.length === input.length && indices.every((size, i) => i === axis || !(leastOf(minus(size, input[i]!)) > 0));
   if (!fits) throw new ShapeMismatch(`indices ${formatShape(indices)} do not fit its input ${formatShape(input)}`);
 }
 

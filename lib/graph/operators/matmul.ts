@@ -1,3 +1,5 @@
+import { agree } from '../../sizes/conditions';
+import type { Sizes } from '../../sizes/size';
 import { broadcastShape } from '../../tensor/shape-rules';
 import { elementCount, formatShape } from '../../tensor/tensor';
 import { NAME, optional } from './fields';
@@ -18,10 +20,10 @@ export const matmul: Operator<MatMulNode> = {
     const b = constant === undefined ? other : shapeOf(constant);
     const mismatch = () => new ShapeMismatch(`${formatShape(a)} and ${formatShape(b)} have no matrix product`);
     if (a.length === 0 || b.length === 0 || (constant !== undefined && b.length !== 2)) throw mismatch();
-    const left = a.length === 1 ? [1, a[0]!] : a;
-    const right = b.length === 1 ? [b[0]!, 1] : b;
+    const left: Sizes = a.length === 1 ? [1, a[0]!] : a;
+    const right: Sizes = b.length === 1 ? [b[0]!, 1] : b;
     const batch = broadcastShape(left.slice(0, -2), right.slice(0, -2));
-    if (left.at(-1) !== right.at(-2) || batch === undefined) throw mismatch();
+    if (!agree(left.at(-1)!, right.at(-2)!) || batch === undefined) throw mismatch();
     return [...batch, ...(a.length === 1 ? [] : [left.at(-2)!]), ...(b.length === 1 ? [] : [right.at(-1)!])];
   },
   rank({ constant }, inputs) {

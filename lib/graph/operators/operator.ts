@@ -3,6 +3,9 @@ import { RepfuseError } from '../../errors';
 import type * as ops from '../../ops';
 import { type Padding4, toPadding4 } from '../../ops/geometry';
 import type { NativeStep, TensorOp } from '../../ops/tensor-op';
+import { allAgree } from '../../sizes/conditions';
+import type { Size, Sizes } from '../../sizes/size';
+import { parseSize } from '../../sizes/text';
 import { formatShape, Tensor } from '../../tensor/tensor';
 import type { Rule } from './fields';
 
@@ -18,6 +21,8 @@ export type Two = readonly [number, number];
 export type Sides = Two | readonly [number, number, number, number];
 
 export type Shape = readonly number[];
+/** In a field: a size, or an expression of the open sizes of the graph's inputs (`floor((H + 1) / 2)`). */
+export type NodeSize = number | string;
 export type ImageShape = readonly [number, number, number, number];
 /** One of each input of a node; as many as the operator takes. */
 export type Inputs<T> = readonly [T, ...T[]];
@@ -38,7 +43,9 @@ export interface Operator<N extends NodeOf> {
   readonly keys?: (node: N) => readonly string[];
 
   /** Shape of the result. @throws ShapeMismatch */
-  readonly shape: (node: N, inputs: Inputs<Shape>, shapeOf: ShapeOf) => Shape;
+  readonly shape: (node: N, inputs: Inputs<Sizes>, shapeOf: ShapeOf) => Sizes;
+  /** Its fields that may hold expressions of open sizes: `NodeSize`s. */
+  readonly sizes?: readonly (keyof N)[];
   /** Axes of the result, whatever the sizes are; as many as the first input has where nothing is said. */
   readonly rank?: (node: N, inputs: readonly number[], shapeOf: ShapeOf) => number;
   /** Whether the result has the channels of the first input. */
@@ -66,6 +73,8 @@ export interface Operator<N extends NodeOf> {
   readonly epilogue?: (node: N) => Epilogue;
   /** It adds two values: a convolution that makes one of them may add the other. */
   readonly isSum?: true;
+  /** `native` works on images too, and makes images of them. */
+  readonly keepsImages?: true;
   /** The native operator on row-major tensors. */
   readonly native?: (node: N, weight: Weight) => TensorOp;
   /** Adds the engine's steps; where nothing is said: `native` on row-major tensors. @returns the value of the result */
@@ -177,22 +186,42 @@ export function nodeError({ id, op }: NodeOf, problem: string): RepfuseError {
   return new RepfuseError('ERR_REPFUSE_GRAPH', `Node ${id} (${op}): ${problem}`, { node: id });
 }
 
-/** What does not fit, in words; who asks for a shape names the node. */
+/** What does not agree, in words; who asks for a shape names the node. */
 export class ShapeMismatch extends Error {}
 /** What ONNX cannot say, in words; who asks names the node. */
 export class Unwritable extends Error {}
 
-export function expectImage(shape: Shape): ImageShape {
+export function expectImage(shape: Sizes): readonly [Size, Size, Size, Size] {
   if (shape.length !== 4) throw new ShapeMismatch(`expected [N, C, H, W] but its input is ${formatShape(shape)}`);
-  return shape as unknown as ImageShape;
+  return shape as unknown as readonly [Size, Size, Size, Size];
 }
 
-export function expectAxis(axis: number, shape: Shape): void {
+/** An image of known channels. */
+export function expectChannels(shape: Sizes): readonly [Size, number, Size, Size] {
+  const [n, channels, ...pixels] = expectImage(shape);
+  if (typeof channels !== 'number')
+    throw new ShapeMismatch(`its input ${formatShape(shape)} has an open number of channels`);
+  return [n, channels, ...pixels];
+}
+
+/** A field's sizes for arithmetic. */
+export function sizesIn(list: readonly NodeSize[]): Sizes {
+  return list.map((size) => (typeof size === 'number' ? size : (parseSize(size) ?? 0)));
+}
+
+/** A field's sizes, once those of the inputs are known (see `withSizes`). */
+export function settled(list: readonly NodeSize[]): number[] {
+  const open = list.find((size) => typeof size === 'string');
+  if (open !== undefined) throw new ShapeMismatch(`its size ${open} is not known yet`);
+  return list as number[];
+}
+
+export function expectAxis(axis: number, shape: Sizes): void {
   if (axis >= Math.max(shape.length, 1)) throw new ShapeMismatch(`its input ${formatShape(shape)} has no axis ${axis}`);
 }
 
 /** A list for each axis. */
-export function expectRank(list: readonly number[], shape: Shape): void {
+export function expectRank(list: readonly unknown[], shape: Sizes): void {
   if (list.length !== shape.length)
     throw new ShapeMismatch(
       `expected something for each axis of its input ${formatShape(shape)} but it has ${list.length}`,
@@ -200,9 +229,9 @@ export function expectRank(list: readonly number[], shape: Shape): void {
 }
 
 /** A tensor of the state dict of this very shape, none of whose axes is empty. */
-export function expectTensor(key: string, expected: Shape, shapeOf: ShapeOf): void {
+export function expectTensor(key: string, expected: Sizes, shapeOf: ShapeOf): void {
   const shape = shapeOf(key);
-  const isEqual = formatShape(shape) === formatShape(expected);
+  const isEqual = allAgree(shape, expected);
   if (isEqual && !shape.includes(0)) return;
   const received = isEqual ? 'has no elements' : `is ${formatShape(shape)}`;
   throw new ShapeMismatch(`expected ${formatShape(expected)} for its tensor ${key} but it ${received}`);

@@ -1,22 +1,27 @@
 import type { Padding4 } from '../../ops/geometry';
 import { PAD_MODES, type PadMode } from '../../ops/tensor-op';
+import { greater, leastOf, minus, sum } from '../../sizes/size';
 import { formatShape, Tensor } from '../../tensor/tensor';
-import { anyIntegers, MAX_INTEGER, NAME, NUMBER, oneOf, optional } from './fields';
+import { anySizes, MAX_INTEGER, NAME, NUMBER, oneOf, optional } from './fields';
 import {
   expectImage,
   expectRank,
   expectTensor,
   integerTensor,
   type NodeOf,
+  type NodeSize,
   type Operator,
+  type Shape,
   ShapeMismatch,
+  settled,
+  sizesIn,
   Unwritable,
 } from './operator';
 
 /** For each axis; negative sides crop. */
 export interface PadNode extends NodeOf<'pad'> {
-  readonly before: readonly number[];
-  readonly after: readonly number[];
+  readonly before: readonly NodeSize[];
+  readonly after: readonly NodeSize[];
   readonly mode: PadMode;
   readonly value: number;
   /** In place of `value`: one for each channel, around images. */
@@ -26,12 +31,13 @@ export interface PadNode extends NodeOf<'pad'> {
 export const pad: Operator<PadNode> = {
   inputs: 1,
   fields: {
-    before: anyIntegers(-MAX_INTEGER),
-    after: anyIntegers(-MAX_INTEGER),
+    before: anySizes(-MAX_INTEGER),
+    after: anySizes(-MAX_INTEGER),
     mode: oneOf(PAD_MODES),
     value: NUMBER,
     fill: optional(NAME),
   },
+  sizes: ['before', 'after'],
   keys: ({ fill }) => (fill === undefined ? [] : [fill]),
   shape(node, [input], shapeOf) {
     if (node.fill !== undefined) {
@@ -39,12 +45,13 @@ export const pad: Operator<PadNode> = {
       if (frameOf(node) === undefined) throw new ShapeMismatch('values for each channel stand around images only');
     }
     for (const list of [node.before, node.after]) expectRank(list, input);
+    const [first, last] = [sizesIn(node.before), sizesIn(node.after)];
     return input.map((size, axis) => {
-      const [before, after] = [node.before[axis]!, node.after[axis]!];
-      const furthest = Math.max(before, after);
-      if (node.mode === 'reflect' && furthest > size - 1)
+      const [before, after] = [first[axis]!, last[axis]!];
+      const furthest = greater(before, after);
+      if (node.mode === 'reflect' && leastOf(minus(furthest, size)) > -1)
         throw new ShapeMismatch(`reflection by ${furthest} goes beyond its input ${formatShape(input)}`);
-      return size + before + after;
+      return sum(size, before, after);
     });
   },
   keepsChannels: ({ before, after }) => before[1] === 0 && after[1] === 0,
@@ -59,7 +66,7 @@ export const pad: Operator<PadNode> = {
   magnitude: (node) => (node.mode === 'constant' ? { ...node, value: Math.abs(node.value) } : undefined),
   native: ({ before, after, mode, value }) => ({
     kind: 'pad',
-    ints: [...before, ...after],
+    ints: settled([...before, ...after]),
     padMode: mode,
     padValue: value,
   }),
@@ -78,7 +85,7 @@ export const pad: Operator<PadNode> = {
     return ops.tensorOp(
       pad.native!(node, weight),
       [x],
-      pad.shape(node, [x.shape], (key) => weight(key).shape),
+      pad.shape(node, [x.shape], (key) => weight(key).shape) as Shape,
       options,
     );
   },
@@ -88,7 +95,7 @@ export const pad: Operator<PadNode> = {
     const values = mode === 'constant' ? [Tensor.f32([], [value])] : [];
     return {
       opType: 'Pad',
-      inputs: [...inputs, integerTensor([...before, ...after]), ...values],
+      inputs: [...inputs, integerTensor(settled([...before, ...after])), ...values],
       attributes: { mode },
     };
   },
@@ -97,5 +104,7 @@ export const pad: Operator<PadNode> = {
 /** The sides of a padding of constants that is one of rows and columns of images. */
 function frameOf({ before, after, mode }: PadNode): Padding4 | undefined {
   const ofPixels = before.length === 4 && [before, after].every(([n, c]) => n === 0 && c === 0);
-  return mode === 'constant' && ofPixels ? [before[2]!, before[3]!, after[2]!, after[3]!] : undefined;
+  const sides = [before[2], before[3], after[2], after[3]];
+  const areKnown = sides.every((side) => typeof side === 'number');
+  return mode === 'constant' && ofPixels && areKnown ? (sides as unknown as Padding4) : undefined;
 }

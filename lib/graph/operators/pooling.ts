@@ -3,17 +3,9 @@ import type { Stage } from '../../ops';
 import { toPadding4 } from '../../ops/geometry';
 import { pooledSize } from '../../ops/pool';
 import type { NativeStep } from '../../ops/tensor-op';
+import type { Sizes } from '../../sizes/size';
 import { BOOLEAN, integer, integers, optional, SIDES } from './fields';
-import {
-  expectImage,
-  type NodeOf,
-  type Operator,
-  type Shape,
-  ShapeMismatch,
-  type Sides,
-  type Two,
-  Unwritable,
-} from './operator';
+import { expectImage, type NodeOf, type Operator, ShapeMismatch, type Sides, type Two, Unwritable } from './operator';
 
 export interface PoolingWindow {
   readonly kernel: Two;
@@ -107,7 +99,7 @@ export const globalAvgPool: Operator<GlobalAvgPoolNode> = {
   onnx: { type: 'GlobalAveragePool' },
 };
 
-function pooledShape(node: PoolingWindow, input: Shape): Shape {
+function pooledShape(node: PoolingWindow, input: Sizes): Sizes {
   const [n, c, ...pixels] = expectImage(input);
   const { kernel, stride, padding, dilation, ceilMode } = windowOf(node);
   try {

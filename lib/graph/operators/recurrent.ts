@@ -1,3 +1,4 @@
+import { agree, allAgree } from '../../sizes/conditions';
 import { elementCount, formatShape, Tensor } from '../../tensor/tensor';
 import { integer, NAME, oneOf } from './fields';
 import { type NodeOf, type OnnxNode, type Operator, ShapeMismatch, Unwritable } from './operator';
@@ -34,10 +35,10 @@ export const recurrent: Operator<RecurrentNode> = {
         `expected ${formatShape(wanted)} for its tensor ${weight} but it is ${formatShape(shapeOf(weight))}`,
       );
     const [time = 0, batch = 0, all] = gates;
-    if (gates.length !== 3 || all !== directions * wanted[1]!)
+    if (gates.length !== 3 || !agree(all!, directions * wanted[1]!))
       throw new ShapeMismatch(`its input ${formatShape(gates)} is not [time, batch, ${directions * wanted[1]!}]`);
     for (const state of states) {
-      if (formatShape(state) !== formatShape([directions, batch, units]))
+      if (!allAgree(state, [directions, batch, units]))
         throw new ShapeMismatch(`a state ${formatShape(state)} is not ${formatShape([directions, batch, units])}`);
     }
     return [time, directions, batch, units];

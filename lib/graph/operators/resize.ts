@@ -5,12 +5,26 @@ import {
   RESIZE_NEAREST,
   type ResizeOptions,
 } from '../../ops/tensor-op';
+import { floorOf, type Size, times } from '../../sizes/size';
 import { Tensor } from '../../tensor/tensor';
-import { BOOLEAN, integers, NUMBER, numbers, oneOf } from './fields';
-import { expectImage, integerTensor, type NodeOf, type Operator, type Two, Unwritable } from './operator';
+import { BOOLEAN, NUMBER, numbers, oneOf, sizeList } from './fields';
+import {
+  expectImage,
+  integerTensor,
+  type NodeOf,
+  type NodeSize,
+  type Operator,
+  ShapeMismatch,
+  settled,
+  sizesIn,
+  type Two,
+  Unwritable,
+} from './operator';
 
 /** Of height and width, as ONNX's Resize; of two inputs to the size of the second. */
-export interface ResizeNode extends NodeOf<'resize'>, ResizeOptions {}
+export interface ResizeNode extends NodeOf<'resize'>, Omit<ResizeOptions, 'sizes'> {
+  readonly sizes: readonly [NodeSize, NodeSize];
+}
 
 /** From here on there are axes, antialias and keep_aspect_ratio_policy. */
 const NEWER_RESIZE = 18;
@@ -27,29 +41,39 @@ export const resize: Operator<ResizeNode> = {
     cubic_a: NUMBER,
     extrapolation: NUMBER,
     scales: numbers<Two>(2),
-    sizes: integers<Two>(2, 0),
+    sizes: sizeList<ResizeNode['sizes']>(2, 0),
     crop: numbers<ResizeOptions['crop']>(4),
   },
+  sizes: ['sizes'],
   shape({ coordinates, aspect, crop, scales, sizes: own }, [input, like]) {
     const [n, channels, ...from] = expectImage(input);
-    const sizes = like === undefined ? own : expectImage(like).slice(2);
-    const ratios = from.map((size, i) => sizes[i]! / size).filter((ratio) => ratio > 0);
+    const wanted = like === undefined ? sizesIn(own) : expectImage(like).slice(2);
+    const known = [...from, ...wanted].every((size) => typeof size === 'number');
+    const ratios = known
+      ? from.map((size, i) => (wanted[i] as number) / (size as number)).filter((each) => each > 0)
+      : [];
     const to = from.map((size, i) => {
-      if (sizes[i] === 0) {
+      if (wanted[i] === 0) {
         const share = coordinates === 'tf_crop_and_resize' ? crop[i + 2]! - crop[i]! : 1;
-        return Math.floor(size * share * scales[i]!);
+        return scaled(size, share * scales[i]!);
       }
-      if (aspect === 'stretch') return sizes[i]!;
+      if (aspect === 'stretch') return wanted[i]!;
+      if (typeof size !== 'number' || !known) throw new ShapeMismatch(`an aspect that is kept of an open size`);
       const ratio = aspect === 'not_larger' ? Math.min(...ratios) : Math.max(...ratios);
       return Math.floor(ratio * size + 0.5);
     });
     return [n, channels, ...to];
   },
   keepsChannels: () => true,
-  native: ({ id, op, inputs, ...options }) => ({ kind: 'resize', resize: options }),
+  keepsImages: true,
+  native: ({ id, op, inputs, sizes: wanted, ...options }) => ({
+    kind: 'resize',
+    resize: { ...options, sizes: settled(wanted) as unknown as Two },
+  }),
   steps: (node, engine) => engine[engine.isImages() ? 'images' : 'tensor'](resize.native!(node, engine.weight)),
   onnx(node, { opset }) {
-    const { inputs, scales, sizes, crop, aspect, antialias, coordinates } = node;
+    const { inputs, scales, crop, aspect, antialias, coordinates } = node;
+    const sizes = settled(node.sizes);
     const newer = opset >= NEWER_RESIZE;
     if (inputs.length > 1) throw new Unwritable('a size that is that of another value by one operator');
     const bySizes = sizes.every((size) => size > 0);
@@ -82,3 +106,11 @@ export const resize: Operator<ResizeNode> = {
     };
   },
 };
+
+/** floor(size * scale); of an open size, whose product is not rounded, for scales that are few halvings of a whole number. */
+function scaled(size: Size, scale: number): Size {
+  if (typeof size === 'number') return Math.floor(size * scale);
+  const parts = 2 ** 10;
+  if (!Number.isInteger(scale * parts)) throw new ShapeMismatch(`a scale of ${scale} of an open size`);
+  return floorOf(times(size, scale * parts), parts);
+}

@@ -1,27 +1,45 @@
-import { sliceRange } from '../../tensor/shape-rules';
-import { anyIntegers, MAX_INTEGER, STEPS } from './fields';
-import { expectRank, integerTensor, type NodeOf, type Operator } from './operator';
+import { slicedSize } from '../../tensor/shape-rules';
+import { anySizes, MAX_INTEGER, STEPS } from './fields';
+import {
+  expectRank,
+  integerTensor,
+  type NodeOf,
+  type NodeSize,
+  type Operator,
+  ShapeMismatch,
+  settled,
+  sizesIn,
+} from './operator';
 
 /** For each axis; negative places count from the end, those beyond it are the end. */
 export interface SliceNode extends NodeOf<'slice'> {
-  readonly starts: readonly number[];
-  readonly ends: readonly number[];
+  readonly starts: readonly NodeSize[];
+  readonly ends: readonly NodeSize[];
   readonly steps: readonly number[];
 }
 
 export const slice: Operator<SliceNode> = {
   inputs: 1,
-  fields: { starts: anyIntegers(-MAX_INTEGER), ends: anyIntegers(-MAX_INTEGER), steps: STEPS },
+  fields: { starts: anySizes(-MAX_INTEGER), ends: anySizes(-MAX_INTEGER), steps: STEPS },
+  sizes: ['starts', 'ends'],
   shape({ starts, ends, steps }, [input]) {
     for (const list of [starts, ends, steps]) expectRank(list, input);
-    return input.map((size, axis) => sliceRange(starts[axis]!, ends[axis]!, steps[axis]!, size).count);
+    const [first, last] = [sizesIn(starts), sizesIn(ends)];
+    return input.map((size, axis) => {
+      const count = slicedSize(first[axis]!, last[axis]!, steps[axis]!, size);
+      if (count === undefined)
+        throw new ShapeMismatch(
+          `from which end ${starts[axis]} and ${ends[axis]} count depends on sizes that are open`,
+        );
+      return count;
+    });
   },
   native: ({ starts, ends, steps }) => ({
     kind: 'slice',
-    ints: starts.flatMap((start, i) => [start, ends[i]!, steps[i]!]),
+    ints: settled(starts).flatMap((start, i) => [start, settled(ends)[i]!, steps[i]!]),
   }),
   onnx: ({ inputs, starts, ends, steps }) => ({
     opType: 'Slice',
-    inputs: [...inputs, ...[starts, ends, [...starts.keys()], steps].map(integerTensor)],
+    inputs: [...inputs, ...[settled(starts), settled(ends), [...starts.keys()], steps].map(integerTensor)],
   }),
 };

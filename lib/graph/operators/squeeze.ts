@@ -1,3 +1,4 @@
+import { agree } from '../../sizes/conditions';
 import { formatShape } from '../../tensor/tensor';
 import { anyIntegers } from './fields';
 import { expectAxis, integerTensor, type NodeOf, type OnnxNode, type Operator, ShapeMismatch } from './operator';
@@ -18,7 +19,7 @@ export const squeeze: Operator<SqueezeNode> = {
   shape({ axes }, [input]) {
     for (const axis of axes) {
       expectAxis(axis, input);
-      if (input[axis] !== 1) throw new ShapeMismatch(`axis ${axis} of its input ${formatShape(input)} is not 1`);
+      if (!agree(input[axis]!, 1)) throw new ShapeMismatch(`axis ${axis} of its input ${formatShape(input)} is not 1`);
     }
     return input.filter((_, axis) => !axes.includes(axis));
   },

@@ -1,3 +1,4 @@
+import { leastOf, minus } from '../../sizes/size';
 import { BOOLEAN, integer, optional } from './fields';
 import { expectAxis, integerTensor, type NodeOf, type OnnxNode, type Operator, ShapeMismatch, TYPES } from './operator';
 
@@ -22,7 +23,7 @@ export const topPlaces: Operator<TopPlacesNode> = {
     expectAxis(axis, input);
     if (told?.some((size) => size !== 1)) throw new ShapeMismatch('its count is not one element');
     const most = input[axis]!;
-    if (count !== undefined && count > most)
+    if (count !== undefined && leastOf(minus(count, most)) > 0)
       throw new ShapeMismatch(`it asks for ${count} places of an axis of ${most}`);
     return input.map((size, i) => (i === axis ? (count ?? most) : size));
   },

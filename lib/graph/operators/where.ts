@@ -1,3 +1,4 @@
+import type { Sizes } from '../../sizes/size';
 import { broadcastShape } from '../../tensor/shape-rules';
 import { formatShape } from '../../tensor/tensor';
 import { type NodeOf, type Operator, ShapeMismatch, TYPES } from './operator';
@@ -10,7 +11,7 @@ export const where: Operator<WhereNode> = {
   fields: {},
   shape(_, inputs) {
     const [first, ...rest] = inputs;
-    let met: readonly number[] | undefined = first;
+    let met: Sizes | undefined = first;
     for (const shape of rest) met = met && broadcastShape(met, shape);
     if (met === undefined) throw new ShapeMismatch(`shapes ${inputs.map(formatShape).join(', ')} do not meet`);
     return met;

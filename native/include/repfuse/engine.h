@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -59,6 +60,13 @@ struct StepReport {
   double seconds;   // of the fastest run so far; 0 before the first
 };
 
+// What the inputs' shapes tell of a node: its ints, and the sizes of a resize.
+struct NodeSizes {
+  size_t node;
+  std::vector<int64_t> ints;
+  std::array<int64_t, 2> resize;
+};
+
 struct EngineMemory {
   size_t source_weights, packed_weights, activations, workspace;  // bytes
 };
@@ -69,15 +77,17 @@ class Engine {
   static Status Create(Network network, EngineOptions options, std::shared_ptr<Engine>* out);
   virtual ~Engine() = default;
 
-  // Shapes of the results for inputs of those shapes; of images [batch, channels, height, width].
-  virtual Status OutputShapes(std::span<const Shape> inputs, std::vector<Shape>* outputs) const = 0;
+  // Shapes of the results for inputs of those shapes; of images [batch, channels, height, width]. `sizes`, here and below: of every node
+  // whose sizes depend on the inputs' shapes.
+  virtual Status OutputShapes(std::span<const Shape> inputs, std::vector<Shape>* outputs, std::span<const NodeSizes> sizes = {}) = 0;
   // Compiles the plan for the inputs' shapes, if there is none. Fails naming the node (`where`) that does not fit, or whose value is the
   // largest of those that would take more than the limit.
-  virtual Status Prepare(std::span<const Shape> inputs, int threads) = 0;
+  virtual Status Prepare(std::span<const Shape> inputs, int threads, std::span<const NodeSizes> sizes = {}) = 0;
   // Inputs and outputs are row-major, each of as many elements as its shape. Bit-equal for any number of threads. Calls may overlap.
   virtual Status Run(std::span<const Shape> shapes, std::span<const std::span<const float>> inputs,
-                     std::span<const std::span<float>> outputs, int threads) = 0;
-  virtual Status Explain(std::span<const Shape> inputs, int threads, std::vector<StepReport>* out) = 0;
+                     std::span<const std::span<float>> outputs, int threads, std::span<const NodeSizes> sizes = {}) = 0;
+  virtual Status Explain(std::span<const Shape> inputs, int threads, std::vector<StepReport>* out,
+                         std::span<const NodeSizes> sizes = {}) = 0;
   virtual EngineMemory memory() const = 0;
 };
 

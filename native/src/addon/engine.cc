@@ -1,7 +1,8 @@
 // engineBuilder() -> handle. engineAdd(handle, {inputs, and a node, see network_node.h}) -> status | null. engineBuild(handle,
 // {inputs, outputs, algorithm, precision, batchInvariant, plans, memory?: {most, least, timesInput, timesWeights}}) -> status | null, where
 // an input is the number of its channels, or 0 for a tensor of any rank. Then enginePrepare, engineRun {engine, shapes, inputs, outputs,
-// ownsInputs, ownsOutputs, threads}, each with its asynchronous twin; engineExplain({engine, shapes, threads}) -> steps | status;
+// ownsInputs, ownsOutputs, threads, sizes?}, each with its asynchronous twin; engineExplain({engine, shapes, threads, sizes?}) -> steps |
+// status, where sizes are what the shapes tell of nodes (ReadSizes);
 // engineMemory(handle); engineDispose(handle) -> status | null: runs under way keep the engine until they end.
 #include "repfuse/engine.h"
 
@@ -48,6 +49,32 @@ std::vector<Shape> ReadShapes(Arguments& arguments) {
     }
   }
   return shapes;
+}
+
+// What the shapes tell of nodes: [{node, ints?, sizes?: [height, width]}].
+std::vector<NodeSizes> ReadSizes(Arguments& arguments) {
+  std::vector<NodeSizes> sizes;
+  const Napi::Value given = arguments.Get("sizes");
+  if (given.IsUndefined()) return sizes;
+  if (!given.IsArray()) {
+    arguments.Fail("sizes");
+    return sizes;
+  }
+  for (uint32_t i = 0; i < given.As<Napi::Array>().Length(); ++i) {
+    const Napi::Value item = given.As<Napi::Array>().Get(i);
+    if (!item.IsObject()) {
+      arguments.Fail("sizes");
+      break;
+    }
+    Arguments node = arguments.Child(item.As<Napi::Object>());
+    NodeSizes& own = sizes.emplace_back();
+    own.node = static_cast<size_t>(node.Int("node", 0, kMaxValue));
+    if (!node.Get("ints").IsUndefined()) own.ints = node.List("ints", -kMaxDim, kMaxDim);
+    if (node.Get("sizes").IsUndefined()) continue;
+    const auto resized = node.Ints("sizes", 2, 0, kMaxDim);
+    own.resize = {resized[0], resized[1]};
+  }
+  return sizes;
 }
 
 Napi::Value Builder(const Napi::CallbackInfo& info) {
@@ -100,6 +127,7 @@ class EngineJob : public Job {
   Status Prepare() override {
     threads_ = arguments.Threads();
     shapes_ = ReadShapes(arguments);
+    sizes_ = ReadSizes(arguments);
     engine_ = EngineOf(arguments.Get("engine"));
     if (engine_ == nullptr) arguments.Fail("engine");
     return arguments.status();
@@ -108,13 +136,14 @@ class EngineJob : public Job {
  protected:
   std::shared_ptr<Engine> engine_;
   std::vector<Shape> shapes_;
+  std::vector<NodeSizes> sizes_;
   int threads_ = 1;
 };
 
 class EnginePrepareJob final : public EngineJob {
  public:
   using EngineJob::EngineJob;
-  Status Run() override { return engine_->Prepare(shapes_, threads_); }
+  Status Run() override { return engine_->Prepare(shapes_, threads_, sizes_); }
 };
 
 class EngineRunJob final : public EngineJob {
@@ -125,7 +154,7 @@ class EngineRunJob final : public EngineJob {
     const Status prepared = EngineJob::Prepare();
     if (!prepared.ok()) return prepared;
     std::vector<Shape> shapes;
-    const Status inferred = engine_->OutputShapes(shapes_, &shapes);
+    const Status inferred = engine_->OutputShapes(shapes_, &shapes, sizes_);
     if (!inferred.ok()) return inferred;
     const Status read = ReadArrays("inputs", shapes_, false, arguments.Bool("ownsInputs"), &inputs_);
     return read.ok() ? ReadArrays("outputs", shapes, true, arguments.Bool("ownsOutputs"), &outputs_) : read;
@@ -135,7 +164,7 @@ class EngineRunJob final : public EngineJob {
     for (const Operand* input : inputs_) inputs.push_back(input->span());
     std::vector<std::span<float>> outputs;
     for (const Operand* output : outputs_) outputs.push_back(output->out_span());
-    return engine_->Run(shapes_, inputs, outputs, threads_);
+    return engine_->Run(shapes_, inputs, outputs, threads_, sizes_);
   }
 
  private:
@@ -156,26 +185,18 @@ class EngineRunJob final : public EngineJob {
   std::vector<Operand*> inputs_, outputs_;
 };
 
-// {engine, shapes, threads} of a call that answers at once.
-Napi::Value WithEngine(const Napi::CallbackInfo& info,
-                       const std::function<Status(Engine&, const std::vector<Shape>&, int, Napi::Value*)>& body) {
-  Napi::Value answer;
+Napi::Value Explain(const Napi::CallbackInfo& info) {
+  Napi::Array out = Napi::Array::New(info.Env());
   const Status status = Guarded([&]() -> Status {
     Arguments arguments(info[0].As<Napi::Object>());
     const auto engine = EngineOf(arguments.Get("engine"));
     const std::vector<Shape> shapes = ReadShapes(arguments);
+    const std::vector<NodeSizes> sizes = ReadSizes(arguments);
     const int threads = arguments.Threads();
     if (engine == nullptr) arguments.Fail("engine");
-    return arguments.status().ok() ? body(*engine, shapes, threads, &answer) : arguments.status();
-  });
-  return status.ok() ? answer : StatusToJs(info.Env(), status);
-}
-
-Napi::Value Explain(const Napi::CallbackInfo& info) {
-  return WithEngine(info, [&](Engine& engine, const std::vector<Shape>& shapes, int threads, Napi::Value* answer) {
+    if (!arguments.status().ok()) return arguments.status();
     std::vector<StepReport> steps;
-    const Status status = engine.Explain(shapes, threads, &steps);
-    Napi::Array out = Napi::Array::New(info.Env());
+    const Status explained = engine->Explain(shapes, threads, &steps, sizes);
     for (const StepReport& step : steps) {
       Napi::Object item = Napi::Object::New(info.Env());
       item.Set("layer", step.name);
@@ -187,9 +208,9 @@ Napi::Value Explain(const Napi::CallbackInfo& info) {
       item.Set("seconds", step.seconds);
       out.Set(out.Length(), item);
     }
-    *answer = out;
-    return status;
+    return explained;
   });
+  return status.ok() ? out : StatusToJs(info.Env(), status);
 }
 
 Napi::Value Memory(const Napi::CallbackInfo& info) {

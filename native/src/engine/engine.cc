@@ -4,6 +4,7 @@
 #include <list>
 #include <mutex>
 
+#include "operators/operator.h"
 #include "plan.h"
 #include "shapes.h"
 
@@ -15,31 +16,34 @@ class CompilingEngine final : public Engine {
   CompilingEngine(Network network, EngineOptions options)
       : network_(std::move(network)), options_(options), weights_(network_, {options_, Kernels(), 1}) {}
 
-  Status OutputShapes(std::span<const Shape> inputs, std::vector<Shape>* outputs) const override {
+  Status OutputShapes(std::span<const Shape> inputs, std::vector<Shape>* outputs, std::span<const NodeSizes> sizes) override {
     std::vector<Shape> shapes;
     std::vector<ValueType> types;
-    const Status status = InferShapes(network_, inputs, &shapes, &types);
+    std::unique_lock compiling(compiling_, std::defer_lock);
+    if (!sizes.empty()) compiling.lock();
+    Status status = Settle(sizes);
+    if (status.ok()) status = InferShapes(network_, inputs, &shapes, &types);
     if (!status.ok()) return status;
     outputs->clear();
     for (const int output : network_.outputs) outputs->push_back(shapes[static_cast<size_t>(output)]);
     return Ok();
   }
 
-  Status Prepare(std::span<const Shape> inputs, int threads) override {
+  Status Prepare(std::span<const Shape> inputs, int threads, std::span<const NodeSizes> sizes) override {
     std::shared_ptr<Plan> plan;
-    return PlanFor(inputs, threads, &plan);
+    return PlanFor(inputs, sizes, threads, &plan);
   }
 
   Status Run(std::span<const Shape> shapes, std::span<const std::span<const float>> inputs, std::span<const std::span<float>> outputs,
-             int threads) override {
+             int threads, std::span<const NodeSizes> sizes) override {
     std::shared_ptr<Plan> plan;
-    const Status status = PlanFor(shapes, threads, &plan);
+    const Status status = PlanFor(shapes, sizes, threads, &plan);
     return status.ok() ? plan->Run(inputs, outputs, threads) : status;
   }
 
-  Status Explain(std::span<const Shape> inputs, int threads, std::vector<StepReport>* out) override {
+  Status Explain(std::span<const Shape> inputs, int threads, std::vector<StepReport>* out, std::span<const NodeSizes> sizes) override {
     std::shared_ptr<Plan> plan;
-    const Status status = PlanFor(inputs, threads, &plan);
+    const Status status = PlanFor(inputs, sizes, threads, &plan);
     if (status.ok()) *out = plan->Explain();
     return status;
   }
@@ -58,7 +62,7 @@ class CompilingEngine final : public Engine {
 
  private:
   // The plan used last stands first.
-  Status PlanFor(std::span<const Shape> inputs, int threads, std::shared_ptr<Plan>* out) {
+  Status PlanFor(std::span<const Shape> inputs, std::span<const NodeSizes> sizes, int threads, std::shared_ptr<Plan>* out) {
     std::unique_lock compiling(compiling_, std::defer_lock);
     for (int attempt = 0;; ++attempt) {
       {
@@ -74,7 +78,8 @@ class CompilingEngine final : public Engine {
       if (attempt == 1) break;
       compiling.lock();  // one at a time: weights are packed once, and whoever waited finds the plan
     }
-    const Status status = Plan::Compile(network_, {options_, Kernels(), threads}, weights_, inputs, out);
+    Status status = Settle(sizes);
+    if (status.ok()) status = Plan::Compile(network_, {options_, Kernels(), threads}, weights_, inputs, out);
     if (!status.ok()) return status;
     std::lock_guard lock(mutex_);
     plans_.push_front(*out);
@@ -82,7 +87,22 @@ class CompilingEngine final : public Engine {
     return Ok();
   }
 
-  Network network_;
+  // Gives nodes the sizes that they have for the inputs at hand; no plan looks at its nodes once it is compiled.
+  Status Settle(std::span<const NodeSizes> sizes) {
+    for (const NodeSizes& of : sizes) {
+      if (of.node >= network_.nodes.size()) return {Code::kInvalidArgument, "sizes"};
+      NetworkNode& node = network_.nodes[of.node];
+      if (node.op->is_convolution()) return {Code::kInvalidArgument, "sizes"};
+      node.ints = of.ints;
+      node.resize.sizes = of.resize;
+      Status checked = CheckNode(node);
+      checked.where = static_cast<long long>(of.node);
+      if (!checked.ok()) return checked;
+    }
+    return Ok();
+  }
+
+  Network network_;  // its sizes only under `compiling_`
   const EngineOptions options_;
   WeightStore weights_;
   std::mutex compiling_;

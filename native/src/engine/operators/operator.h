@@ -63,8 +63,8 @@ struct Operator {
 extern const Operator kConv, kLinear, kMaxPool, kAveragePool, kGlobalAveragePool, kGate, kFrame, kSoftmax, kSoftmaxOverAxis, kAdd,
     kActivation, kBinary, kConcat, kResize, kDepthToSpace, kFlatten, kReshape, kSqueeze, kUnsqueeze, kConstant, kTranspose, kSlice, kPad,
     kReduce, kWhere, kMatMul, kToTensor, kToImages;
-extern const Operator kCumSum, kExpand, kGather, kGatherElements, kGatherNd, kGridSample, kNonMaxSuppression, kNonZero, kRecurrent,
-    kScatterElements, kScatterNd, kSpaceToDepth;
+extern const Operator kCumSum, kExpand, kGather, kGatherElements, kGatherNd, kGridSample, kNonMaxSuppression, kNonZero, kNumbers,
+    kRecurrent, kScatterElements, kScatterNd, kSpaceToDepth;
 extern const Operator kLpPool, kTopPlaces, kTrilu;
 
 // A step that a function computes: body(run).

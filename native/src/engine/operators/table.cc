@@ -51,7 +51,8 @@ constexpr const Operator* kOperators[] = {&kConv,
                                           &kNonZero,
                                           &kLpPool,
                                           &kTopPlaces,
-                                          &kTrilu};
+                                          &kTrilu,
+                                          &kNumbers};
 
 }  // namespace
 
