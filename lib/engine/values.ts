@@ -25,7 +25,10 @@ export function valuesOf(graph: Graph, stubs: ReadonlyMap<string, TensorStub>, c
   const two = shapes(1);
   const images = isTold && two === undefined && graph.inputs === undefined ? 1 : 'N';
   const inputs = inputsOf(graph).map(({ id, shape, type = 'F32' }): EngineValue => {
-    const own = graph.inputs === undefined ? [images, ...(graph.inputShape ?? [channels, 'H', 'W'])] : shape;
+    const own =
+      graph.inputs === undefined
+        ? [images, ...(graph.inputShape === undefined ? [channels, 'H', 'W'] : shape.slice(1))]
+        : shape;
     return { name: id, dtype: type, shape: own };
   });
   const outputs = outputsOf(graph).map((name): EngineValue => {
@@ -46,7 +49,13 @@ export function valuesOf(graph: Graph, stubs: ReadonlyMap<string, TensorStub>, c
 type OpenSizes = ReadonlyMap<string, readonly [number, number]>;
 
 function openSizes(graph: Graph): OpenSizes {
-  if (graph.inputs === undefined) return new Map([['N', [1, 2]]]);
+  const { inputShape = [0, 0, 0] } = graph;
+  if (graph.inputs === undefined)
+    return new Map([
+      ['N', [1, 2]],
+      ['H', [inputShape[1], 3 * inputShape[1]]],
+      ['W', [inputShape[2], 5 * inputShape[2]]],
+    ]);
   const names = new Set(graph.inputs.flatMap(({ shape }) => shape.filter((size) => typeof size === 'string')));
   return new Map([...names].map((name, i) => [name, [32 * (i + 1), 64 * (i + 2)]]));
 }

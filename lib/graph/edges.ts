@@ -60,7 +60,7 @@ export function bindShapes(graph: Graph, given: InputShapes): readonly Shape[] {
 
 /** The shapes of inputs of one image or item, where only their number is open: a name that stands first alone. */
 export function shapesForOne(graph: Graph): readonly Shape[] | undefined {
-  if (graph.inputs === undefined && graph.inputShape === undefined) return undefined;
+  if (graph.inputs === undefined) return graph.inputShape && [[1, ...graph.inputShape]];
   const inputs = inputsOf(graph);
   const isFixed = inputs.every(({ shape }) => shape.slice(1).every((size) => typeof size === 'number'));
   return isFixed ? inputs.map(({ shape }) => shape.map((size) => (typeof size === 'number' ? size : 1))) : undefined;

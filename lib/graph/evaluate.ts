@@ -134,12 +134,15 @@ export async function evaluateNodes(
  * @throws ERR_REPFUSE_SHAPE if the images are not of the graph's input shape
  */
 export function normalizeInput(graph: Graph, input: Tensor): Tensor {
-  const { inputShape, normalization } = parseGraph(graph);
+  const { inputShape, anySize = false, normalization } = parseGraph(graph);
   checkArgument('input', TENSOR, input);
-  if (inputShape !== undefined && formatShape(input.shape.slice(1)) !== formatShape(inputShape)) {
+  const told = anySize ? input.shape.slice(1, 2) : input.shape.slice(1);
+  const isRank = input.shape.length === 4 || !anySize;
+  const known = inputShape?.slice(0, anySize ? 1 : 3);
+  if (known !== undefined && (!isRank || formatShape(told) !== formatShape(known))) {
     throw new RepfuseError(
       'ERR_REPFUSE_SHAPE',
-      `Expected images ${batchOf(inputShape)} but received ${formatShape(input.shape)}`,
+      `Expected images ${batchOf(anySize ? [...known, 'H', 'W'] : known)} but received ${formatShape(input.shape)}`,
     );
   }
   return normalization === undefined ? input : normalizePixels(input, normalization);

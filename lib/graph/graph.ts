@@ -33,6 +33,8 @@ export interface Graph {
   readonly multiples?: Readonly<Record<string, number>>;
   /** [C, H, W] of one image, where it is fixed. */
   readonly inputShape?: readonly [number, number, number];
+  /** Images of any height and width fit: those of `inputShape` are what the network was trained on. */
+  readonly anySize?: boolean;
   /** What to do to raw pixels first: (x * scale - mean) / std per channel. */
   readonly normalization?: PixelNormalization;
   /** Names of the output's classes. */
@@ -40,8 +42,10 @@ export interface Graph {
 }
 
 /** All inputs, in their order. */
-export function inputsOf({ input, inputs, inputShape }: Graph): readonly GraphInput[] {
-  return inputs ?? [{ id: input, shape: ['N', ...(inputShape ?? ['C', 'H', 'W'])] }];
+export function inputsOf({ input, inputs, inputShape, anySize = false }: Graph): readonly GraphInput[] {
+  if (inputs !== undefined) return inputs;
+  const [channels, ...size] = inputShape ?? ['C', 'H', 'W'];
+  return [{ id: input, shape: ['N', channels, ...(anySize ? ['H', 'W'] : size)] }];
 }
 
 /** Ids of all results. */

@@ -6,6 +6,7 @@ import type { Graph, GraphInput, GraphNode } from './graph';
 import { namesOf } from './open-sizes';
 import { OPERATORS, operatorOf } from './operators';
 import {
+  BOOLEAN,
   integer,
   integers,
   isListOf,
@@ -31,6 +32,7 @@ type Fields = Readonly<Record<string, Rule>>;
 
 const GRAPH_FIELDS: Fields = {
   inputShape: optional(integers<readonly [number, number, number]>(3, 1)),
+  anySize: optional(BOOLEAN),
   labels: optional(NAMES),
 };
 /** Types of what callers give and get. */

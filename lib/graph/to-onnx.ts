@@ -17,6 +17,7 @@ import type { ComputedDType } from '../tensor/dtype';
 import { toFloat32 } from '../tensor/half';
 import { Tensor } from '../tensor/tensor';
 import { type Graph, type GraphNode, inputsOf, outputsOf } from './graph';
+import { isOpen } from './open-sizes';
 import { operatorOf } from './operators';
 import { nodeError, type OnnxContext, type OnnxNode, type OnnxTwin, Unwritable } from './operators/operator';
 import { inferShapes } from './shapes';
@@ -150,6 +151,7 @@ class Writer {
 
   private asOnnx(node: GraphNode): readonly OnnxNode[] {
     const { onnx } = operatorOf(node);
+    if (isOpen(node)) throw nodeError(node, 'ONNX is not written of sizes that follow from those of the inputs');
     if (typeof onnx !== 'function') return [written(onnx, node)];
     try {
       return [onnx(node, this.context)].flat();

@@ -23,7 +23,7 @@ export function graphOf(architecture: Architecture, names: KeyNames, formOf: (pr
     { id: 'features', op: 'flatten', inputs: ['pool'] },
     { id: 'logits', op: 'linear', inputs: ['features'], weight: `${names.head}.weight`, bias: `${names.head}.bias` },
   );
-  return { input: 'x', output: 'logits', nodes, inputShape: [3, imageSize, imageSize] };
+  return { input: 'x', output: 'logits', nodes, inputShape: [3, imageSize, imageSize], anySize: true };
 }
 
 function blockNodes(block: NetBlock, prefix: string, names: KeyNames, form: NetForm, input: string): GraphNode[] {

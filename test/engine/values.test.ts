@@ -14,7 +14,7 @@ async function engineOf(nodes: GraphNode[], extra: object = {}): Promise<Engine>
 test('an engine tells its inputs, outputs and labels', async () => {
   const { graph, tensors } = netFromSeed('repvgg_a0', { form: 'deploy', classes: 2 });
   using engine = await Engine.create({ graph: { ...graph, labels: ['cat', 'dog'] }, tensors });
-  expect(engine.inputs).toEqual([{ name: 'x', dtype: 'F32', shape: ['N', 3, 224, 224] }]);
+  expect(engine.inputs).toEqual([{ name: 'x', dtype: 'F32', shape: ['N', 3, 'H', 'W'] }]);
   expect(engine.outputs).toEqual([{ name: 'logits', dtype: 'F32', shape: ['N', 2] }]);
   expect(engine.labels).toEqual(['cat', 'dog']);
 });

@@ -1,10 +1,12 @@
 import { writeSafetensors } from '../../lib/checkpoint/safetensors/write-safetensors';
 import { convert } from '../../lib/convert';
 import { Engine, readModel } from '../../lib/engine';
+import { evaluate } from '../../lib/graph';
 import { type NetName, netFromSeed, netGraph } from '../../lib/nets';
 import { seededUniform, uniformValues } from '../../lib/tensor/random';
 import { Tensor } from '../../lib/tensor/tensor';
 import { peakError } from '../support/compare';
+import { Random } from '../support/random';
 import { refusal } from '../support/refusal';
 import { temporaryFolder } from '../support/temporary';
 
@@ -76,4 +78,19 @@ describe('from checkpoint to result', () => {
       expect(await steps(file, name)).toEqual(await steps(converted));
     },
   );
+});
+
+test.each(['repvgg_a0', 'mobileone_s0'] as const)('%s runs at any size, and the engine as `evaluate`', async (name) => {
+  const model = netFromSeed(name, { form: 'deploy', classes: 5 });
+  await using engine = await Engine.create(model);
+  for (const [height, width] of [
+    [32, 32],
+    [97, 61],
+    [1, 1],
+  ] as const) {
+    const x = Tensor.f32([1, 3, height, width], new Random(3).floats(3 * height * width));
+    const want = evaluate(model.graph, model.tensors, x).data as Float32Array;
+    expect(peakError((await engine.run(x)).data, want)).toBeLessThan(1e-5);
+  }
+  await expect(engine.run(Tensor.f32([1, 4, 32, 32]))).rejects.toThrow('Expected images [N, 3, H, W] but received');
 });

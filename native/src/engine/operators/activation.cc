@@ -72,7 +72,7 @@ float RoundToF16(float x, float, float) {
 // Of the C library, in float64.
 template <double (*kOf)(double)>
 float In64(float x, float, float) {
-  return static_cast<float>(kOf(x));
+  return static_cast<float>(kOf(static_cast<double>(x)));
 }
 
 bool ReluBounds(float, float, float* low, float*) {
