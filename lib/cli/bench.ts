@@ -1,8 +1,9 @@
 import { Command, InvalidArgumentError } from 'commander';
+import { quote } from '../arguments/show';
 import { seededInputs } from '../convert/verify/seeded-inputs';
 import { Engine, type EngineStep, measurePrecision, type Precision, readModel } from '../engine';
 import { RepfuseError } from '../errors';
-import { type InputShapes, type InputTensors, type Model, normalizeInput } from '../graph';
+import { type InputShapes, type InputTensors, inputsOf, type Model, normalizeInput } from '../graph';
 import { printable } from '../printable';
 import { seededUniform, uniformValues } from '../tensor/random';
 import { elementCount, Tensor } from '../tensor/tensor';
@@ -20,6 +21,7 @@ interface BenchFlags extends GraphFlags {
   readonly tensor?: string;
   readonly batch: number;
   readonly size?: readonly [number, number];
+  readonly inputShape: readonly NamedShape[];
   readonly runs: number;
   readonly threads?: number;
   readonly json?: true;
@@ -35,6 +37,12 @@ export function benchCommand(session: Session): Command {
     .option('--tensor <name>', 'which tensor of a safetensors input (default: the only one, or "input")')
     .option('--batch <number>', 'images of a run; of --input the first ones', positiveInteger)
     .option('--size <HxW>', "height and width of seeded images (default: the graph's)", imageSize)
+    .option(
+      '--input-shape <shape>',
+      'shape of a seeded input, such as 1x3x224x224; of several inputs name:1x80, given for each',
+      namedShape,
+      [],
+    )
     .option('--runs <number>', 'timed runs', positiveInteger, 20)
     .option('--threads <number>', 'threads (default: CPUs and quota)', positiveInteger)
     .option('--json', 'print the whole report as JSON')
@@ -63,13 +71,22 @@ export function benchCommand(session: Session): Command {
     });
 }
 
-/** A graph of images, for those of a size. */
+/** A graph of images, whose plan for those of a size is made at once. */
 function imagesOf(graph: Model['graph'], { shape }: Tensor): Model['graph'] {
-  return graph.inputs === undefined ? { ...graph, inputShape: shape.slice(1) as [number, number, number] } : graph;
+  if (graph.inputs !== undefined || shape.length !== 4) return graph;
+  return { ...graph, inputShape: shape.slice(1) as [number, number, number], anySize: true };
 }
 
 async function inputOf({ graph, tensors }: Model, flags: BenchFlags): Promise<InputTensors> {
-  const { input, tensor, batch, size } = flags;
+  const { input, tensor, batch, size, inputShape } = flags;
+  if (inputShape.length > 0) {
+    if (input !== undefined || batch !== undefined || size !== undefined)
+      throw new RepfuseError(
+        'ERR_REPFUSE_INVALID_ARGUMENT',
+        'Expected no --input, --batch or --size beside --input-shape, which says all of it',
+      );
+    return seededOf({ graph, tensors }, inputShape);
+  }
   if (graph.inputs !== undefined) {
     const flag = batch !== undefined ? '--batch' : size !== undefined ? '--size' : undefined;
     if (flag !== undefined)
@@ -128,6 +145,33 @@ async function bench(
     memory: engine.memory,
     steps: engine.explain(shapesOf(input)),
   };
+}
+
+interface NamedShape {
+  /** Of an input; undefined where there is one alone. */
+  readonly name?: string;
+  readonly shape: readonly number[];
+}
+
+function namedShape(text: string, before: readonly NamedShape[]): readonly NamedShape[] {
+  const [, name, sizes] = /^(?:(.+):)?([1-9]\d{0,8}(?:x[1-9]\d{0,8}){0,7})$/.exec(text) ?? [];
+  if (sizes === undefined) throw new InvalidArgumentError('expected sizes such as 1x3x224x224, or name:1x80');
+  return [...before, { ...(name === undefined ? {} : { name }), shape: sizes.split('x').map(Number) }];
+}
+
+/** Seeded inputs, some of which have these shapes. */
+function seededOf(model: Model, given: readonly NamedShape[]): InputTensors {
+  const inputs = inputsOf(model.graph);
+  const names = inputs.map(({ id }) => id);
+  const shapes = given.map(({ name = names[0]!, shape }) => [name, shape] as const);
+  const unknown = shapes.find(([name]) => !names.includes(name));
+  if (unknown !== undefined || (given.some(({ name }) => name === undefined) && names.length > 1))
+    throw new RepfuseError(
+      'ERR_REPFUSE_INVALID_ARGUMENT',
+      `Expected shapes of the inputs ${names.map((name) => quote(name)).join(', ')} for --input-shape but received ${unknown === undefined ? 'one without a name' : `one of ${quote(unknown[0])}`}`,
+    );
+  const seeded = seededInputs(model, 1, new Map(shapes));
+  return model.graph.inputs === undefined ? seeded.get(names[0]!)! : seeded;
 }
 
 function imageSize(text: string): readonly [number, number] {

@@ -76,7 +76,8 @@ function parse(json: unknown): Graph {
     throw bad('nodes', `a list of 1 to ${MAX_NODES} nodes`, nodes);
   const inputs = graph.inputs === undefined ? undefined : parseInputs(graph);
   const given = new Set<unknown>(inputs?.map(({ id }) => id) ?? [input]);
-  const open = new Set((inputs?.map(({ shape }) => shape) ?? [OPEN_IMAGES]).flat());
+  const isFixed = graph.inputShape !== undefined && graph.anySize !== true;
+  const open = new Set((inputs?.map(({ shape }) => shape) ?? [isFixed ? ['N'] : OPEN_IMAGES]).flat());
   const known = new Set(given as Set<string>);
   const parsed = nodes.map((node, index) => {
     const result = parseNode(node, index, known);

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { workplace } from './command';
 
 const { repfuse } = workplace();
@@ -22,4 +23,22 @@ test.each([
   expect(stderr).toBe(
     `ERR_REPFUSE_INVALID_ARGUMENT: Expected no ${flag[0]} for a model whose inputs are other than images: give them with --input\n`,
   );
+});
+
+const OPEN = join('test', 'fixtures', 'networks', 'efficientnet_same.dynamo.open.onnx');
+
+test('bench of a model whose sizes are open: --input-shape says them', () => {
+  const { status, stdout } = repfuse('bench', OPEN, '--runs', '1', '--json', '--input-shape', '1x3x97x64');
+  expect([status, JSON.parse(stdout).input]).toEqual([0, [1, 3, 97, 64]]);
+});
+
+test.each([
+  ['y:1x3x97x64', /inputs "x" for --input-shape but received one of "y"/],
+  ['1x3xA', /expected sizes such as 1x3x224x224/],
+  ['1x0x5x5', /expected sizes such as 1x3x224x224/],
+  ['1x4x97x64', /4|channels/],
+])('bench has no --input-shape %s', (shape, message) => {
+  const { status, stderr } = repfuse('bench', OPEN, '--runs', '1', '--input-shape', shape);
+  expect(status).not.toBe(0);
+  expect(stderr).toMatch(message);
 });

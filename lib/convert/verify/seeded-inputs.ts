@@ -7,10 +7,18 @@ const IMAGES = 2;
 /** Height, width and what else a model leaves open. */
 const SIZE = 64;
 
-/** Seeded tensors for a network's inputs, by name: of two images, or one where it takes no more. */
-export function seededInputs(model: Model, seed: number): ReadonlyMap<string, Tensor> {
+/**
+ * Seeded tensors for a network's inputs, by name: of two images, or one where it takes no more.
+ *
+ * @param given the shapes of some inputs
+ */
+export function seededInputs(
+  model: Model,
+  seed: number,
+  given: ReadonlyMap<string, readonly number[]> = new Map(),
+): ReadonlyMap<string, Tensor> {
   const uniform = seededUniform(seed);
-  const shapes = shapesFor(model);
+  const shapes = new Map([...shapesFor(model), ...given]);
   return new Map(
     inputsOf(model.graph).map(({ id, type = 'F32' }) => {
       const shape = shapes.get(id)!;
@@ -53,7 +61,9 @@ function shapesFor({ graph, tensors }: Model): ReadonlyMap<string, readonly numb
     const sizes = inputsOf(graph).map(({ id, shape }) => {
       const known = shape.map((size, axis) => {
         if (typeof size === 'number') return size;
-        const told = axis === 0 ? images : shape.length === 4 && axis === 1 ? (channels.get(id) ?? SIZE) : SIZE;
+        const multiple = graph.multiples?.[size] ?? 1;
+        const own = multiple * Math.ceil(SIZE / multiple);
+        const told = axis === 0 ? images : shape.length === 4 && axis === 1 ? (channels.get(id) ?? own) : own;
         if (!open.has(size)) open.set(size, told);
         return open.get(size)!;
       });
