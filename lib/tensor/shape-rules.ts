@@ -43,14 +43,18 @@ export function slicedSize(start: Size, end: Size, step: number, size: Size): Si
 
 /** A place counted from the start: of a negative one from the end. */
 function placeOf(place: Size, size: Size): Size | undefined {
+  if (typeof place === 'number' && place > FAR) return size;
   if (leastOf(place) >= 0) return place;
   return leastOf(minus(0, place)) > 0 ? sum(size, place) : undefined;
 }
 
 /** Before the first element, whatever the size is. */
 function isBeyond(place: Size): boolean {
-  return typeof place === 'number' && place < -(2 ** 30);
+  return typeof place === 'number' && place < -FAR;
 }
+
+/** Beyond any size: what exporters write for an end wherever it is. */
+const FAR = 2 ** 30;
 
 /** What a slice takes of an axis of `size`: negative places count from the end, those beyond it are the end. */
 export function sliceRange(

@@ -16,6 +16,7 @@ import {
   truncated,
 } from '../../lib/sizes/size';
 import { parseSize } from '../../lib/sizes/text';
+import { slicedSize } from '../../lib/tensor/shape-rules';
 import { Random } from '../support/random';
 
 const [H, W] = [openSize('H'), openSize('W')];
@@ -147,4 +148,14 @@ describe('texts of files', () => {
     expect(parseSize(`(H + W + a + b)${' * (H + W + a + b)'.repeat(200)}`)).toBeUndefined();
     expect(process.cpuUsage().user - begin).toBeLessThan(1e6);
   });
+});
+
+describe('what a slice takes of an open axis', () => {
+  const END = 2 ** 31 - 1;
+  test.each([
+    ['all of it', 0, END, 1, H],
+    ['all but the first', 1, END, 1, minus(H, 1)],
+    ['every second', 0, END, 2, ceilOf(H, 2)],
+    ['all, backwards', END, -END, -1, H],
+  ] as const)('%s', (_, start, end, step, count) => expect(isSame(slicedSize(start, end, step, H)!, count)).toBe(true));
 });
