@@ -253,8 +253,27 @@ function extreme(kind: 'min' | 'max', a: Size, b: Size): Size {
   if (typeof a === 'number' && typeof b === 'number') return Math[kind](a, b);
   if (leastOf(minus(a, b)) >= 0) return kind === 'max' ? a : b;
   if (leastOf(minus(b, a)) >= 0) return kind === 'max' ? b : a;
-  const [of, by] = String(a) < String(b) ? [a, b] : [b, a];
-  return new OpenSize([{ times: 1, factors: [{ kind, text: `${kind}(${of}, ${by})`, of, by }] }]);
+  // Of the same sizes, however they were compared, the same text: each of them once, in one order, none that another makes idle.
+  const isIdle = (size: Size, beside: Size) => leastOf(kind === 'max' ? minus(beside, size) : minus(size, beside)) >= 0;
+  const kept: Size[] = [];
+  for (const size of [...among(kind, a), ...among(kind, b)]) {
+    if (kept.some((each) => isIdle(size, each))) continue;
+    const left = kept.filter((each) => !isIdle(each, size));
+    kept.splice(0, kept.length, ...left, size);
+  }
+  kept.sort((one, other) => (String(one) < String(other) ? -1 : 1));
+  const [first, ...others] = kept as [Size, ...Size[]];
+  return others.reduce<Size>((of, by) => {
+    return new OpenSize([{ times: 1, factors: [{ kind, text: `${kind}(${of}, ${by})`, of, by }] }]);
+  }, first);
+}
+
+/** What a minimum or maximum is of; else the size itself. */
+function among(kind: 'min' | 'max', size: Size): Sizes {
+  const [term, ...others] = termsOf(size);
+  const [factor, ...more] = term?.factors ?? [];
+  const isOne = others.length === 0 && term?.times === 1 && more.length === 0 && factor?.kind === kind;
+  return isOne ? [...among(kind, factor.of), ...among(kind, factor.by)] : [size];
 }
 
 function textOf(terms: readonly Term[]): string {

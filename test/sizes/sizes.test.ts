@@ -159,3 +159,10 @@ describe('what a slice takes of an open axis', () => {
     ['all, backwards', END, -END, -1, H],
   ] as const)('%s', (_, start, end, step, count) => expect(isSame(slicedSize(start, end, step, H)!, count)).toBe(true));
 });
+
+test('minima and maxima are the same however they were compared', () => {
+  const three = greater(greater(H, W), 9);
+  for (const size of [greater(9, greater(W, H)), greater(three, H), greater(W, greater(H, three))])
+    expect(isSame(size, three)).toBe(true);
+  expect(isSame(greater(lesser(H, W), 9), three)).toBe(false);
+});
