@@ -12,7 +12,7 @@ import {
   RESIZE_MODES,
   RESIZE_NEAREST,
 } from '../../ops/tensor-op';
-import { ceilOf, floorOf, isSame, lesser, minus, type Size, type Sizes, sum, times } from '../../sizes/size';
+import { ceilOf, floorOf, isSame, minus, type Size, type Sizes, sum, times } from '../../sizes/size';
 import { parseSize } from '../../sizes/text';
 import { Tensor } from '../../tensor/tensor';
 import { GRID_MODES, GRID_PADDINGS, type GridSampleNode } from '../operators/grid-sample';
@@ -153,7 +153,7 @@ function equalParts(node: Node, size: Size): Sizes {
   const count = node.output.length;
   if (typeof size === 'number') return splitSizes(node, size, undefined);
   const each = ceilOf(size, count);
-  return node.output.map((_, i) => lesser(each, minus(size, times(i, each))));
+  return node.output.map((_, i) => (i < count - 1 ? each : minus(size, times(i, each))));
 }
 
 /** Pads that are computed from open sizes. */

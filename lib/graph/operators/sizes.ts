@@ -1,3 +1,4 @@
+import { Tensor } from '../../tensor/tensor';
 import { BOOLEAN, manySizes } from './fields';
 import { type NodeOf, type NodeSize, type Operator, settled, Unwritable } from './operator';
 
@@ -14,6 +15,7 @@ export const sizes: Operator<SizesNode> = {
   shape: ({ values, scalar }) => (scalar ? [] : [values.length]),
   rank: ({ scalar }) => (scalar ? 0 : 1),
   native: ({ values, scalar }) => ({ kind: 'numbers', ints: [scalar ? 1 : 0, ...settled(values)] }),
+  run: ({ values, scalar }, _, { ops }) => ops.constant(Tensor.f32(scalar ? [] : [values.length], settled(values))),
   onnx: () => {
     throw new Unwritable('sizes of its inputs as a value');
   },
