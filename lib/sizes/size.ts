@@ -97,6 +97,7 @@ export function ceilOf(a: Size, b: Size): Size {
 /** a / b rounded towards 0, as integers are divided in files. */
 export function truncated(a: Size, b: Size): Size {
   if (typeof a === 'number' && typeof b === 'number') return Math.trunc(a / b) + 0;
+  if (b === 1) return a;
   if (leastOf(a) >= 0) return floorOf(a, b);
   return sum(greater(0, floorOf(a, b)), lesser(0, ceilOf(a, b)));
 }

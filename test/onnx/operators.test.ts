@@ -147,6 +147,22 @@ const CASES: Readonly<Record<string, Case>> = {
     channels: CHANNELS,
     open: true,
   },
+  'Resize to a size that is cut from a shape, up to as many entries as it has': {
+    nodes: [
+      node('MaxPool', ['a'], ['small'], { kernel_shape: [2, 2], strides: [2, 2] }),
+      node('Shape', ['b'], ['shape']),
+      node('Shape', ['shape'], ['count']),
+      node('Slice', ['shape', 'two', 'count'], ['pixels']),
+      node('Shape', ['small'], ['own']),
+      node('Slice', ['own', 'zero', 'two'], ['planes']),
+      node('Concat', ['planes', 'pixels'], ['sizes'], { axis: 0 }),
+      node('Resize', ['small', '', '', 'sizes'], ['large'], { mode: 'linear' }),
+      node('Add', ['large', 'b'], ['y']),
+    ],
+    tensors: { zero: integers(0), two: integers(2) },
+    channels: CHANNELS,
+    open: true,
+  },
   'Resize, linear': {
     nodes: [node('Resize', ['a', '', 'scales'], ['y'], { mode: 'linear' })],
     tensors: { scales: Tensor.f32([4], [1, 1, 1.5, 3]) },

@@ -166,3 +166,5 @@ test('minima and maxima are the same however they were compared', () => {
     expect(isSame(size, three)).toBe(true);
   expect(isSame(greater(lesser(H, W), 9), three)).toBe(false);
 });
+
+test('rounding a whole size changes nothing', () => expect(isSame(truncated(minus(H, W), 1), minus(H, W))).toBe(true));

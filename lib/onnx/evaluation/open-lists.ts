@@ -185,6 +185,8 @@ function make(node: Node, inputs: readonly (KnownValue | undefined)[], budget: B
   const { opType } = node;
   const [a, b] = inputs;
   if (a === undefined) return undefined;
+  if (opType === 'Shape') return openShapeOf(node, a.shape); // how many entries there are
+  if (opType === 'Size') return openCountOf(a.shape);
   if (opType === 'Cast' || opType === 'CastLike') {
     const to = opType === 'Cast' ? dtypeOf(intOf(node, 'to', 0)) : b?.dtype;
     return isOpenList(a) && to !== undefined ? castTo(a, to) : undefined;
