@@ -185,3 +185,17 @@ describe.each(Object.entries(CASES))('%s', (_, { nodes, tensors, sizes, multiple
     });
   });
 });
+
+test('arithmetic on sizes has a budget: a file that squares one again and again is refused before long', () => {
+  const nodes = [node('Shape', ['x'], ['s0'])];
+  for (let i = 0; i < 3000; i++) {
+    nodes.push(node('Mul', [`s${2 * i}`, `s${2 * i}`], [`s${2 * i + 1}`]));
+    nodes.push(node('Add', [`s${2 * i + 1}`, 's0'], [`s${2 * i + 2}`]));
+  }
+  nodes.push(node('Reshape', ['x', 's6000'], ['y']));
+  const begin = process.cpuUsage().user;
+  expect(() => fromOnnx(model(nodes, {}, { inputs: { x: [null, 3, null, null] }, outputs: ['y'] }))).toThrow(
+    expect.objectContaining({ code: 'ERR_REPFUSE_GRAPH' }),
+  );
+  expect(process.cpuUsage().user - begin).toBeLessThan(10e6);
+});

@@ -80,12 +80,21 @@ export function evaluateOpen(
   inputs: readonly (KnownValue | undefined)[],
   budget: Budget,
 ): readonly KnownValue[] | undefined {
+  if (!budget.spend(effortOf(inputs))) return undefined;
   const moved = MOVED.get(node.opType);
   if (moved !== undefined) return move(node, inputs, moved, budget);
-  const [a, b] = inputs;
   const made = make(node, inputs, budget);
-  if (made === undefined || a === undefined || (b === undefined && inputs.length > 2)) return undefined;
-  return [isOpenList(made) ? closed(made) : made];
+  return made && [isOpenList(made) ? closed(made) : made];
+}
+
+/** By the length of what is computed with: a file could ask for arithmetic on long expressions again and again. */
+function effortOf(inputs: readonly (KnownValue | undefined)[]): number {
+  const lists = inputs.filter((input) => input !== undefined && isOpenList(input)) as readonly OpenList[];
+  const lengthOf = (size: Size) => (typeof size === 'number' ? 1 : size.text.length);
+  return lists.reduce(
+    (sum, { entries }) => sum + entries.reduce((own, { of, by }) => own + lengthOf(of) + lengthOf(by), 16),
+    0,
+  );
 }
 
 /** Operators that move entries, and which of their inputs hold them. */
