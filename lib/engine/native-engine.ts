@@ -4,7 +4,7 @@ import { type AsyncCallOptions, callNative, callNativeAsync, throwIfAborted, thr
 import { loadAddon } from '../native/load';
 import type { MemoryLimit } from '../native/memory';
 import { nodeArguments } from '../ops/tensor-op';
-import type { Program, ProgramStep } from './program';
+import type { Program, ProgramStep, SettledStep } from './program';
 
 /** Of one input. */
 export type Shape = readonly number[];
@@ -44,7 +44,7 @@ const MAX_REMEMBERED = 64;
 /** The native engine of one program. */
 export class NativeEngine {
   /** What shapes tell of steps. */
-  private readonly sizes = new Map<string, ReturnType<Program['settled']>>();
+  private readonly sizes = new Map<string, readonly SettledStep[]>();
 
   /** @param nodes the name of the node of each step */
   private constructor(
@@ -127,6 +127,7 @@ export class NativeEngine {
 
   /** What every call says of its shapes. */
   private of(shapes: readonly Shape[], threads: number) {
+    if (this.settled === undefined) return { engine: this.handle, shapes, threads };
     const key = shapes.map((shape) => shape.join()).join(';');
     let sizes = this.sizes.get(key);
     if (sizes === undefined) {
@@ -134,7 +135,7 @@ export class NativeEngine {
       if (this.sizes.size >= MAX_REMEMBERED) this.sizes.clear();
       this.sizes.set(key, sizes);
     }
-    return { engine: this.handle, shapes, threads, ...(sizes.length === 0 ? {} : { sizes }) };
+    return { engine: this.handle, shapes, threads, sizes };
   }
 
   memory(): NativeEngineMemory {

@@ -36,7 +36,8 @@ export class ProgramBuilder {
   finish(): Program {
     const { graph } = this.known;
     const outputs = [...new Set(outputsOf(graph))].map((id) => this.value(id));
-    return { inputs: this.inputs, steps: this.list.steps, outputs, settled: (shapes) => this.settled(shapes) };
+    const program = { inputs: this.inputs, steps: this.list.steps, outputs };
+    return this.open.size === 0 ? program : { ...program, settled: (shapes) => this.settled(shapes) };
   }
 
   /** Channels of a value that is an image in the engine's layout, or is about to become one; undefined of another, or where nothing tells. */
@@ -82,7 +83,6 @@ export class ProgramBuilder {
   }
 
   private settled(shapes: readonly (readonly number[])[]): readonly SettledStep[] {
-    if (this.open.size === 0) return [];
     const named = namedSizes(this.known.graph, shapes);
     return [...this.open].map(([step, open]) => {
       const node = settledNode(open, (size) => sizeFor(size, open, named));

@@ -20,8 +20,8 @@ export interface Program {
   readonly inputs: readonly number[];
   readonly steps: readonly ProgramStep[];
   readonly outputs: readonly number[];
-  /** The steps whose sizes the inputs' shapes tell, for inputs of those. @throws ERR_REPFUSE_GRAPH naming the node */
-  readonly settled: (shapes: readonly (readonly number[])[]) => readonly SettledStep[];
+  /** The steps whose sizes the inputs' shapes tell, for inputs of those; left out where there are none. @throws ERR_REPFUSE_GRAPH naming the node */
+  readonly settled?: (shapes: readonly (readonly number[])[]) => readonly SettledStep[];
 }
 
 /** Sizes of one step. */

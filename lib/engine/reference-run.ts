@@ -67,7 +67,7 @@ export class ReferenceRun {
           { ...step, inputs: [1] },
         ];
     const inputs = [isImages ? input.shape[1]! : 0];
-    const program: Program = { inputs, steps, outputs: [steps.length], settled: () => [] };
+    const program: Program = { inputs, steps, outputs: [steps.length] };
     const options = { algorithm, precision, batchInvariant: false, plans: 1, memory: resolveMemoryLimit(undefined) };
     const native = await NativeEngine.build(program, options, this.signal);
     try {

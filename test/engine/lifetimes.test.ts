@@ -127,7 +127,7 @@ describe('memory', () => {
       })();`;
     const { status, output } = node(code, ['--expose-gc']);
     expect(status).toBe(0);
-    expect(Number(output)).toBeLessThan(20);
+    expect(Number(output)).toBeLessThan(40); // one result of each run would be far more
   });
 });
 
