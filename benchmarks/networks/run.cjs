@@ -76,7 +76,7 @@ async function answersOf(command, args) {
     return stdout
       .trim()
       .split('\n')
-      .map((text) => JSON.parse(text));
+      .map((text) => JSON.parse(text.replaceAll(`${FOLDER}/`, '')));
   } catch ({ killed, signal, code, stderr = '' }) {
     if (killed) return [{ problem: `not within ${MINUTES} minutes` }];
     return [{ problem: `the process ended (${signal ?? code}) ${stderr.trim().split('\n').at(-1).slice(0, 200)}` }];
