@@ -1,6 +1,6 @@
 import { evaluateNodes, type Graph, type GraphNode, inputsOf, nodeKeys, outputsOf, runNodes } from '../graph';
 import { nodesFor } from '../graph/graph';
-import { namedSizes, settledNode, sizeFor } from '../graph/open-sizes';
+import { namedSizes, settledNode } from '../graph/open-sizes';
 import { operatorOf } from '../graph/operators';
 import { filledPart } from '../graph/run-node';
 import { allowedBytes, type MemoryLimit } from '../native/memory';
@@ -91,7 +91,7 @@ export class SplitGraph {
   private settledBack(inputs: ReadonlyMap<string, Tensor>): readonly GraphNode[] {
     const shapes = inputsOf(this.graph).map(({ id }) => inputs.get(id)!.shape);
     const named = namedSizes(this.graph, shapes);
-    return this.back.map((node) => settledNode(node, (size) => sizeFor(size, node, named)));
+    return this.back.map((node) => settledNode(node, named));
   }
 
   private valuesFor(inputs: ReadonlyMap<string, Tensor>, made: ReadonlyMap<string, Tensor>) {

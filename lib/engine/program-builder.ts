@@ -2,7 +2,7 @@ import { fromBranch, materializeAsync } from '../algebra';
 import type { Merging, PendingMap } from '../algebra/merge';
 import { type GraphNode, inputsOf, outputsOf } from '../graph';
 import { namingNode } from '../graph/naming-node';
-import { isOpen, namedSizes, settledNode, sizeFor } from '../graph/open-sizes';
+import { isOpen, namedSizes, nodeOfOnes, settledNode } from '../graph/open-sizes';
 import { operatorOf } from '../graph/operators';
 import type { Epilogue, StepBuilder } from '../graph/operators/operator';
 import { throwIfAborted } from '../native/call';
@@ -72,12 +72,7 @@ export class ProgramBuilder {
     const { native, keepsImages } = operatorOf(node);
     const builder = this.stepsOf(node);
     const layout = keepsImages && builder.isImages() ? 'images' : 'tensor';
-    const value = builder[layout](
-      native!(
-        settledNode(node, () => 1),
-        this.known.weight,
-      ),
-    );
+    const value = builder[layout](native!(nodeOfOnes(node), this.known.weight));
     this.values.set(node.id, value);
     this.open.set(this.list.makerOf(value)!, node);
   }
@@ -85,7 +80,7 @@ export class ProgramBuilder {
   private settled(shapes: readonly (readonly number[])[]): readonly SettledStep[] {
     const named = namedSizes(this.known.graph, shapes);
     return [...this.open].map(([step, open]) => {
-      const node = settledNode(open, (size) => sizeFor(size, open, named));
+      const node = settledNode(open, named);
       const { ints, resize } = operatorOf(node).native!(node, this.known.weight);
       return {
         node: this.list.steps.indexOf(step),

@@ -29,7 +29,7 @@ export interface Graph {
   readonly outputTypes?: Readonly<Record<string, ComputedDType>>;
   /** In an order in which they can run: every input is one of the graph's or an earlier node's. */
   readonly nodes: readonly GraphNode[];
-  /** Of which number an open size must be a multiple, by its name: `H` and `W` of an image batch. */
+  /** The number whose multiples an open size is proven to fit, by its name: `H` and `W` of an image batch. */
   readonly multiples?: Readonly<Record<string, number>>;
   /** [C, H, W] of one image, where it is fixed. */
   readonly inputShape?: readonly [number, number, number];

@@ -33,11 +33,20 @@ export function namedSizes(graph: Graph, shapes: readonly Shape[]): NamedSizes {
 export function withSizes(graph: Graph, inputShapes: InputShapes): Graph {
   if (!graph.nodes.some(isOpen)) return graph;
   const named = namedSizes(graph, bindShapes(graph, inputShapes));
-  return { ...graph, nodes: graph.nodes.map((node) => settledNode(node, (size) => sizeFor(size, node, named))) };
+  return { ...graph, nodes: graph.nodes.map((node) => settledNode(node, named)) };
 }
 
-/** The node with a number for each expression. */
-export function settledNode(node: GraphNode, numberFor: (size: string) => number): GraphNode {
+/** The node with a number for each expression. @throws ERR_REPFUSE_GRAPH naming it */
+export function settledNode(node: GraphNode, named: NamedSizes): GraphNode {
+  return withNumbers(node, (size) => sizeFor(size, node, named));
+}
+
+/** The node with 1 for each expression, until a run tells. */
+export function nodeOfOnes(node: GraphNode): GraphNode {
+  return withNumbers(node, () => 1);
+}
+
+function withNumbers(node: GraphNode, numberFor: (size: string) => number): GraphNode {
   if (!isOpen(node)) return node;
   const lists = sizeLists(node).map(([field, list]) => {
     return [field, list.map((size) => (typeof size === 'string' ? numberFor(size) : size))] as const;
@@ -51,7 +60,7 @@ function sizeLists(node: GraphNode): readonly (readonly [string, readonly NodeSi
 }
 
 /** @throws ERR_REPFUSE_GRAPH naming the node whose size speaks of another than the inputs', or is none that a tensor can have */
-export function sizeFor(text: string, node: GraphNode, named: NamedSizes): number {
+function sizeFor(text: string, node: GraphNode, named: NamedSizes): number {
   try {
     const value = substituted(parseSize(text)!, named);
     if (typeof value === 'number' && Math.abs(value) < 2 ** 31) return value;

@@ -2,7 +2,6 @@ import { elementCount, formatShape, type Tensor } from '../tensor/tensor';
 import { Constants } from './constants';
 import { FixedConstants } from './fixed-constants';
 import type { Graph } from './schema/onnx_pb';
-import { numbersOf } from './values';
 import type { Wiring } from './wiring';
 
 export type Sizes = readonly number[];
@@ -55,28 +54,12 @@ export class ShapeProbe {
     return this.fixed.has(value) || this.get(value) !== undefined;
   }
 
-  /** What a value of shape arithmetic is with each sample. */
-  numbers(value: string): readonly [readonly number[], readonly number[]] | undefined {
-    const [first, second] = [this.constants[0].get(value), this.constants[1].get(value)];
-    if (first === undefined || second === undefined || first.size > MAX_SIZES || second.size > MAX_SIZES)
-      return undefined;
-    return [numbersOf(first), numbersOf(second)];
-  }
-
-  /** Whether a value is known before the network runs, be it of the input's shape. */
-  isKnown(value: string): boolean {
-    return this.constants.every((constants) => constants.has(value));
-  }
-
   /** The shape that a value always has; undefined also for what depends on open sizes. */
   shapeOf(value: string): Sizes | undefined {
     const [first, second] = [this.shapes[0].get(value), this.shapes[1].get(value)];
     return first !== undefined && second !== undefined && first.join() === second.join() ? first : undefined;
   }
 }
-
-/** More elements than shape arithmetic ever has. */
-const MAX_SIZES = 4096;
 
 function isSame(a: Tensor, b: Tensor): boolean {
   if (a.dtype !== b.dtype || formatShape(a.shape) !== formatShape(b.shape)) return false;

@@ -1,5 +1,5 @@
 import { integer, isListOf, type Schema, value } from '../arguments/schemas';
-import { floorOf, type Size, sum } from '../sizes/size';
+import { floorOf, type Size, type SizeLike, sum } from '../sizes/size';
 
 /** `[vertical, horizontal]`, or one number for both, as PyTorch's options take. */
 export type Pair = number | readonly [number, number];
@@ -55,29 +55,14 @@ export function toPadding4(padding: Padding): Padding4 {
 }
 
 /** Output size of a window that slides along one axis: `floor((size + before + after - dilation (kernel - 1) - 1) / stride) + 1`. */
-export function windowCount(
-  size: number,
+export function windowCount<S extends Size>(
+  size: S,
   kernel: number,
   stride: number,
   before: number,
   after: number,
   dilation: number,
-): number;
-export function windowCount(
-  size: Size,
-  kernel: number,
-  stride: number,
-  before: number,
-  after: number,
-  dilation: number,
-): Size;
-export function windowCount(
-  size: Size,
-  kernel: number,
-  stride: number,
-  before: number,
-  after: number,
-  dilation: number,
-): Size {
-  return sum(floorOf(sum(size, before + after - dilation * (kernel - 1) - 1), stride), 1);
+): SizeLike<S> {
+  const free = sum(size, before + after - dilation * (kernel - 1) - 1);
+  return sum(floorOf(free, stride), 1) as SizeLike<S>;
 }

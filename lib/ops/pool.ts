@@ -1,6 +1,6 @@
 import { BOOLEAN, integer, membersOf, optional, SIGNAL, THREADS } from '../arguments/schemas';
 import { RepfuseError } from '../errors';
-import { ceilOf, floorOf, lesser, type Size, sum } from '../sizes/size';
+import { ceilOf, floorOf, lesser, type Size, type SizeLike, sum } from '../sizes/size';
 import { Tensor } from '../tensor/tensor';
 import { PADDING, PAIR, type Padding, type Pair, toPadding4, toPair } from './geometry';
 import {
@@ -119,30 +119,14 @@ function prepareWindowPool(
 }
 
 /** Output size of a pooling along one axis. @throws ERR_REPFUSE_SHAPE, ERR_REPFUSE_INVALID_ARGUMENT (a window of nothing but padding) */
-export function pooledSize(
-  size: number,
+export function pooledSize<S extends Size>(
+  size: S,
   kernel: number,
   stride: number,
   before: number,
   after: number,
   ceilMode: boolean,
-): number;
-export function pooledSize(
-  size: Size,
-  kernel: number,
-  stride: number,
-  before: number,
-  after: number,
-  ceilMode: boolean,
-): Size;
-export function pooledSize(
-  size: Size,
-  kernel: number,
-  stride: number,
-  before: number,
-  after: number,
-  ceilMode: boolean,
-): Size {
+): SizeLike<S> {
   if (before < 0 || after < 0 || before >= kernel || after >= kernel) {
     throw new RepfuseError(
       'ERR_REPFUSE_INVALID_ARGUMENT',
@@ -156,7 +140,7 @@ export function pooledSize(
   if (typeof count === 'number' && count < 1) {
     throw new RepfuseError('ERR_REPFUSE_SHAPE', `Expected an input of at least ${kernel} pixels but received ${size}`);
   }
-  return count;
+  return count as SizeLike<S>;
 }
 
 function prepareGlobalPool(options: OpOptions, input: Tensor): PreparedOp {

@@ -3,6 +3,8 @@ import { RepfuseError } from '../errors';
 /** A size that is known, or an expression of sizes that only a run tells. */
 export type Size = number | OpenSize;
 export type Sizes = readonly Size[];
+/** What arithmetic on such a size makes: a number of numbers. */
+export type SizeLike<S extends Size> = S extends number ? number : Size;
 
 /** What is multiplied in a term. Its text tells it from all others. */
 export type Factor =

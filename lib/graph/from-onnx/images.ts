@@ -66,31 +66,16 @@ const LEAST = -3.4028234663852886e38;
 /** The input of a window: where its padding depends on open sizes, with a frame around it. */
 function padded(reader: Reader, node: Node, padding: readonly Size[], value: number) {
   const [input] = node.input as [string];
-  const [top, left, bottom, right] = padding.map((side) => reader.sizeText(side)) as [
-    NodeSize,
-    NodeSize,
-    NodeSize,
-    NodeSize,
-  ];
-  const sides = [top, left, bottom, right];
+  const sides = reader.sizeTexts(padding);
   if (sides.every((side) => typeof side === 'number')) return { input, sides: sides as unknown as Padding4 };
-  return {
-    input: pushFrame(reader, `${node.output[0]}.padded`, input, [top, left, bottom, right], value),
-    sides: NONE,
-  };
+  return { input: pushFrame(reader, `${node.output[0]}.padded`, input, sides, value), sides: NONE };
 }
 
 const NONE: Padding4 = [0, 0, 0, 0];
 
-function pushFrame(
-  reader: Reader,
-  id: string,
-  input: string,
-  [top, left, bottom, right]: readonly [NodeSize, NodeSize, NodeSize, NodeSize],
-  value: number,
-): string {
-  const sides = { before: [0, 0, top, left], after: [0, 0, bottom, right] };
-  reader.push({ id, op: 'pad', inputs: [input], ...sides, mode: 'constant', value });
+function pushFrame(reader: Reader, id: string, input: string, sides: readonly NodeSize[], value: number): string {
+  const frame = { before: [0, 0, ...sides.slice(0, 2)], after: [0, 0, ...sides.slice(2)] };
+  reader.push({ id, op: 'pad', inputs: [input], ...frame, mode: 'constant', value });
   return id;
 }
 
@@ -105,10 +90,9 @@ function takeSharesInside(
   const [id] = node.output as [string];
   const one = reader.set(`${id}.one`, Tensor.f32([1, 1, 1, 1], [1]));
   reader.push({ id: `${id}.one`, op: 'constant', inputs: [], tensor: one });
-  const shape = [1, 1, ...reader.sizes(node.input[0]!).slice(2)].map((size) => reader.sizeText(size));
+  const shape = [1, 1, ...reader.sizeTexts(reader.sizes(node.input[0]!).slice(2))];
   reader.push({ id: `${id}.ones`, op: 'expand', inputs: [`${id}.one`], shape });
-  const sides = padding.map((side) => reader.sizeText(side)) as [NodeSize, NodeSize, NodeSize, NodeSize];
-  const framed = pushFrame(reader, `${id}.framed`, `${id}.ones`, sides, 0);
+  const framed = pushFrame(reader, `${id}.framed`, `${id}.ones`, reader.sizeTexts(padding), 0);
   reader.push({ id: `${id}.shares`, op: 'avg_pool2d', inputs: [framed], ...window });
   reader.push({ id: `${id}.averages`, op: 'avg_pool2d', inputs: [input], ...window });
   reader.push({ id, op: 'binary', inputs: [`${id}.averages`, `${id}.shares`], function: 'div' });

@@ -35,8 +35,7 @@ export const INDEXING_OPERATORS: Readonly<Record<string, Take>> = {
     reader.push({ ...about(node, 'scatter_nd'), inputs: node.input, ...functionOf(node) });
   },
   Expand(reader, node) {
-    const shape = reader.shapeNumbers(node, 1).map((size) => reader.sizeText(size));
-    reader.push({ ...about(node, 'expand'), shape });
+    reader.push({ ...about(node, 'expand'), shape: reader.sizeTexts(reader.shapeNumbers(node, 1)) });
   },
   Tile(reader, node) {
     const [input] = node.input as [string];

@@ -31,5 +31,5 @@ export const SIZE_OPERATORS: Readonly<Record<string, Take>> = {
 function pushFilled(reader: Reader, id: string, value: number, shape: readonly Size[]): void {
   const tensor = reader.set(`${id}.value`, Tensor.f32([], [value]));
   reader.push({ id: `${id}.value`, op: 'constant', inputs: [], tensor });
-  reader.push({ id, op: 'expand', inputs: [`${id}.value`], shape: shape.map((size) => reader.sizeText(size)) });
+  reader.push({ id, op: 'expand', inputs: [`${id}.value`], shape: reader.sizeTexts(shape) });
 }

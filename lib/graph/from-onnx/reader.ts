@@ -281,6 +281,10 @@ export class Reader {
     return typeof size === 'number' ? size : size.text;
   }
 
+  sizeTexts(sizes: Sizes): NodeSize[] {
+    return sizes.map((size) => this.sizeText(size));
+  }
+
   rank(value: string): number {
     return this.sizes(value).length;
   }

@@ -13,7 +13,6 @@ import {
   RESIZE_NEAREST,
 } from '../../ops/tensor-op';
 import { ceilOf, floorOf, isSame, minus, type Size, type Sizes, sum, times } from '../../sizes/size';
-import { parseSize } from '../../sizes/text';
 import { Tensor } from '../../tensor/tensor';
 import { GRID_MODES, GRID_PADDINGS, type GridSampleNode } from '../operators/grid-sample';
 import type { NodeSize } from '../operators/operator';
@@ -192,16 +191,15 @@ function reshapeOf(reader: Reader, node: Node): NodeSize[] {
   const from = reader.sizes(node.input[0]!);
   const zeroIsZero = intOf(node, 'allowzero', 0) !== 0;
   if (zeroIsZero && wanted.includes(0)) throw refused(node, 'its result is empty');
-  const shape = wanted.map((size, i): NodeSize => {
+  const shape = wanted.map((size, i) => {
     // A batch that the model fixes stays the input's batch, whatever it is.
-    if (i === 0 && from.length > 0 && isSame(size, from[0]!)) return 0;
-    if (typeof size === 'number') return size;
-    return i < from.length && isSame(size, from[i]!) ? 0 : size.text;
+    const isOwn = i < from.length && (i === 0 || typeof size !== 'number') && isSame(size, from[i]!);
+    return isOwn ? 0 : size;
   });
   // One size that is open is what remains: of however many images, where the model speaks of one.
-  const open = shape.flatMap((size, i) => (typeof size === 'string' ? [i] : []));
-  if (open.length === 1 && !shape.includes(-1)) return shape.map((size, i) => (i === open[0] ? -1 : size));
-  return shape.map((size) => reader.sizeText(typeof size === 'number' ? size : parseSize(size)!));
+  const open = shape.flatMap((size, i) => (typeof size === 'number' ? [] : [i]));
+  const rest = open.length === 1 && !shape.includes(-1) ? open[0] : undefined;
+  return reader.sizeTexts(shape.map((size, i) => (i === rest ? -1 : size)));
 }
 
 /** Of images, and of values that are images with axes of one element more. */
@@ -255,10 +253,8 @@ function takeImageResize(reader: Reader, node: Node, axes: readonly number[]): v
   const from = reader.sizes(input);
   const { scales, sizes } = targetOf(reader, node, axes, old);
   for (const axis of [0, 1]) {
-    if (scales?.[axis] !== undefined && scales[axis] !== 1)
-      throw refused(node, 'it resizes other axes than height and width');
-    if (sizes !== undefined && !isSame(sizes[axis]!, from[axis]!))
-      throw refused(node, 'it resizes other axes than height and width');
+    const isKept = scales === undefined ? isSame(sizes![axis]!, from[axis]!) : scales[axis] === 1;
+    if (!isKept) throw refused(node, 'it resizes other axes than height and width');
   }
   const roi = node.input[1] === undefined || old ? undefined : reader.constant(node.input[1]);
   const crop = roi === undefined ? [] : numbersOf(roi);
@@ -281,10 +277,7 @@ function takeImageResize(reader: Reader, node: Node, axes: readonly number[]): v
     cubic_a: floatOf(node, 'cubic_coeff_a', -0.75),
     extrapolation: floatOf(node, 'extrapolation_value', 0),
     scales: pair(scales, 1),
-    sizes: pair<NodeSize>(
-      sizes?.map((size) => reader.sizeText(size)),
-      0,
-    ),
+    sizes: pair<NodeSize>(sizes && reader.sizeTexts(sizes), 0),
     crop: [share(2, 0), share(3, 0), share(2, 1), share(3, 1)],
   });
 }

@@ -3,7 +3,6 @@ import { changed } from '../../onnx/messages';
 import type { Node } from '../../onnx/schema/onnx_pb';
 import { flatAxis } from '../../onnx/windows';
 import { Tensor } from '../../tensor/tensor';
-import type { NodeSize } from '../operators/operator';
 import type { Reader, Take } from './reader';
 
 /** What a window says once for each axis, and twice. */
@@ -23,21 +22,17 @@ export function ofFlatVolumesToo(convolve: (reader: Reader, node: Node, weight: 
     const [turned, images, result] = [`${id}.turned`, `${id}.images`, `${id}.result`];
     const pixels = [2, 3, 4].filter((each) => each !== axis);
     reader.push({ id: turned, op: 'transpose', inputs: [node.input[0]!], perm: [0, axis, 1, ...pixels] });
-    const [, count, ...image] = textsOf(reader, turned);
+    const [, count, ...image] = reader.sizeTexts(reader.sizes(turned));
     reader.push({ id: images, op: 'reshape', inputs: [turned], shape: [-1, ...image] });
     const kernel = tensor!.shape.filter((_, i) => i !== axis);
     const weight = reader.set(`${id}.weight`, new Tensor(tensor!.dtype, kernel, tensor!.data));
     const asImages = { input: [images, ...node.input.slice(1)], output: [result] };
     convolve(reader, changed(withoutAxis(node, flat), asImages), weight);
-    const [, ...made] = textsOf(reader, result);
+    const [, ...made] = reader.sizeTexts(reader.sizes(result));
     reader.push({ id: `${result}.apart`, op: 'reshape', inputs: [result], shape: [-1, count!, ...made] });
     const perm = [2, 3, 4].map((each) => (each === axis ? 1 : pixels.indexOf(each) + 3));
     reader.push({ id, op: 'transpose', inputs: [`${result}.apart`], perm: [0, 2, ...perm] });
   };
-}
-
-function textsOf(reader: Reader, value: string): readonly NodeSize[] {
-  return reader.sizes(value).map((size) => reader.sizeText(size));
 }
 
 function withoutAxis(node: Node, flat: number): Node {

@@ -15,13 +15,13 @@ import {
 } from '../../sizes/size';
 import { DTYPES, type DType } from '../../tensor/dtype';
 import { elementCount, Tensor } from '../../tensor/tensor';
-import { hasAttribute, intOf, intsOf } from '../attributes';
+import { intOf, intsOf } from '../attributes';
 import type { Node } from '../schema/onnx_pb';
 import { dtypeOf, numbersOf } from '../values';
 import type { Budget } from './budget';
 import { integers, metShape } from './elements';
 import { spread } from './movement';
-import { evaluateNode } from './operators';
+import { evaluateNode, sizesTold } from './operators';
 
 /** A value of shape arithmetic whose entries depend on the open sizes of the inputs. */
 export interface OpenList {
@@ -48,8 +48,7 @@ export function isOpenList(value: KnownValue): value is OpenList {
 
 /** What a Shape tells of a shape. */
 export function openShapeOf(node: Node, shape: Sizes): KnownValue {
-  const end = hasAttribute(node, 'end') ? intOf(node, 'end', 0) : shape.length;
-  const sizes = shape.slice(intOf(node, 'start', 0), end);
+  const sizes = sizesTold(node, shape);
   return closed({ dtype: 'I64', shape: [sizes.length], entries: sizes.map(whole) });
 }
 
@@ -158,8 +157,8 @@ const BINARY: Readonly<Record<string, Rule>> = {
   },
   Mod: (a, b, isFloat, node) => {
     if (isFloat || !(leastOf(b.of) > 0)) return undefined;
-    const times_ = intOf(node, 'fmod', 0) === 0 ? floorOf(a.of, b.of) : truncated(a.of, b.of);
-    return whole(minus(a.of, times(b.of, times_)));
+    const count = intOf(node, 'fmod', 0) === 0 ? floorOf(a.of, b.of) : truncated(a.of, b.of);
+    return whole(minus(a.of, times(b.of, count)));
   },
   Min: (a, b) => (a.by === 1 && b.by === 1 ? whole(lesser(a.of, b.of)) : undefined),
   Max: (a, b) => (a.by === 1 && b.by === 1 ? whole(greater(a.of, b.of)) : undefined),

@@ -248,8 +248,13 @@ export function isOfShape({ opType }: Node): boolean {
 
 /** What a Shape tells of a shape. */
 export function shapeOf(node: Node, shape: readonly number[]): Tensor {
+  return integers(sizesTold(node, shape));
+}
+
+/** The sizes of which a Shape tells. */
+export function sizesTold<S>(node: Node, shape: readonly S[]): readonly S[] {
   const end = hasAttribute(node, 'end') ? intOf(node, 'end', 0) : shape.length;
-  return integers(shape.slice(intOf(node, 'start', 0), end));
+  return shape.slice(intOf(node, 'start', 0), end);
 }
 
 function constantOf(node: Node): Tensor | undefined {
