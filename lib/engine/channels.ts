@@ -1,5 +1,6 @@
 import { RepfuseError } from '../errors';
 import { type Graph, type GraphNode, inputsOf } from '../graph';
+import { channelsRead, inputChannels } from '../graph/input-channels';
 import { operatorOf } from '../graph/operators';
 import type { Inputs } from '../graph/operators/operator';
 import type { Tensor } from '../tensor/tensor';
@@ -13,13 +14,17 @@ export function channelCounts(graph: Graph, tensors: ReadonlyMap<string, Tensor>
   const channels = new Map<string, number>();
   for (const { id, shape } of inputsOf(graph)) {
     const told =
-      typeof shape[1] === 'number' ? shape[1] : shape.length === 4 ? inputChannels(id, graph, tensors) : undefined;
+      typeof shape[1] === 'number'
+        ? shape[1]
+        : shape.length === 4
+          ? inputChannels(id, graph.nodes, tensors)
+          : undefined;
     if (told !== undefined) channels.set(id, told);
     else if (graph.inputs === undefined) throw untold();
   }
   for (const node of graph.nodes) {
     const [input] = node.inputs;
-    const told = readChannels(node, tensors);
+    const told = channelsRead(node, tensors);
     if (input !== undefined && !channels.has(input) && told !== undefined) channels.set(input, told);
     const made = madeChannels(node, tensors, channels);
     if (made !== undefined) channels.set(node.id, made);
@@ -39,26 +44,9 @@ function madeChannels(
   return operator.channels?.(node, inputs as unknown as Inputs<number | undefined>, (key) => tensors.get(key)?.shape);
 }
 
-/** What the nodes that read an input, or what keeps its channels, say of them. */
-function inputChannels(input: string, { nodes }: Graph, tensors: ReadonlyMap<string, Tensor>): number | undefined {
-  const same = new Set([input]);
-  for (const node of nodes) {
-    const [first, second] = node.inputs;
-    if (!same.has(first!) && !(operatorOf(node).isSum && same.has(second!))) continue;
-    const told = readChannels(node, tensors);
-    if (told !== undefined) return told;
-    if (operatorOf(node).keepsChannels?.(node)) same.add(node.id);
-  }
-  return undefined;
-}
-
 function untold(): RepfuseError {
   return new RepfuseError(
     'ERR_REPFUSE_INVALID_ARGUMENT',
     'Expected inputShape in the graph, of whose tensors none tells the channels of its input, but received none',
   );
-}
-
-function readChannels(node: GraphNode, tensors: ReadonlyMap<string, Tensor>): number | undefined {
-  return operatorOf(node).inputChannels?.(node, (key) => tensors.get(key)?.shape);
 }

@@ -18,6 +18,7 @@ import { type ComputedDType, DTYPES } from '../../tensor/dtype';
 import { toFloat32 } from '../../tensor/half';
 import { elementCount, formatShape, Tensor } from '../../tensor/tensor';
 import { type Graph, type GraphInput, type GraphNode, nodesFor } from '../graph';
+import { inputChannels } from '../input-channels';
 import { operatorOf } from '../operators';
 import { OPEN_SIZE } from '../operators/fields';
 import type { NodeSize } from '../operators/operator';
@@ -111,29 +112,20 @@ export class Reader {
     const image = shape.slice(1);
     const fixed = this.isPlain && image.every((size) => typeof size === 'number');
     const types = outputs.map((id) => [id, this.typeOf(id) ?? 'F32'] as const).filter(([, type]) => type !== 'F32');
+    const nodes = nodesFor(this.nodes, outputs); // those of an activation that was written by its parts lead nowhere
+    // Where no tensor tells the channels of images, the graph does.
+    const isPlain = this.isPlain && (fixed || inputChannels(input, nodes, this.tensors) !== undefined);
     const graph: Graph = {
       input,
-      ...(this.isPlain && (fixed || this.tellsChannels(input)) ? {} : { inputs: this.given }),
+      ...(isPlain ? {} : { inputs: this.given }),
       ...(multiple === 1 ? {} : { multiples: Object.fromEntries(pixels.map((name) => [name, multiple])) }),
       output: outputs[0]!,
       ...(types.length > 0 ? { outputTypes: Object.fromEntries(types) } : {}),
       ...(outputs.length > 1 ? { outputs } : {}),
-      nodes: nodesFor(this.nodes, outputs), // those of an activation that was written by its parts lead nowhere
+      nodes,
       ...(fixed ? { inputShape: image as unknown as [number, number, number] } : {}),
     };
     return { graph, tensors: this.tensors, aliases: this.same };
-  }
-
-  /** Whether a tensor of the graph tells the channels of its input, so that the graph need not. */
-  private tellsChannels(input: string): boolean {
-    const same = new Set([input]);
-    for (const node of this.nodes) {
-      if (!same.has(node.inputs[0] ?? '')) continue;
-      const { inputChannels, keepsChannels } = operatorOf(node);
-      if (inputChannels?.(node, (key) => this.tensors.get(key)?.shape) !== undefined) return true;
-      if (keepsChannels?.(node)) same.add(node.id);
-    }
-    return false;
   }
 
   /** The nodes from which a path leads to an output; those of a border as one, its indices then lead nowhere. */
