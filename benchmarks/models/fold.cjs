@@ -18,17 +18,16 @@ const ROUNDS = 9;
 const THREADS = [1, 2];
 
 /** The runs of a network: `{ runtime, form, run, close }`, and what making it took. */
-async function openRuns(ort, files, threads) {
+async function openRuns(ort, files, image, threads) {
   const runs = [];
+  const shape = [1, ...image];
+  const data = new Float32Array(shape.reduce((product, size) => product * size, 1)).fill(0.1);
   const options = { intraOpNumThreads: threads, interOpNumThreads: 1, executionMode: 'sequential' };
   for (const [form, file] of Object.entries(files)) {
     const started = performance.now();
     const session = await ort.InferenceSession.create(file, options);
     const loaded = performance.now();
-    const [input] = session.inputMetadata;
-    const shape = [1, ...input.shape.slice(1)];
-    const data = new Float32Array(shape.reduce((product, size) => product * size, 1)).fill(0.1);
-    const feeds = { [input.name]: new ort.Tensor('float32', data, shape) };
+    const feeds = { [session.inputNames[0]]: new ort.Tensor('float32', data, shape) };
     runs.push({
       runtime: 'onnxruntime',
       form,
@@ -68,9 +67,10 @@ async function foldInTurn({ train, folded }) {
 
 async function timeNet(ort, folder, net, threads, print) {
   const files = { train: join(folder, `${net}.onnx`), folded: join(folder, `${net}.folded.onnx`) };
-  await exportOnnx(files.train, netFromSeed(net, { form: 'train' }), { force: true });
+  const made = netFromSeed(net, { form: 'train' });
+  await exportOnnx(files.train, made, { force: true });
   const { nodes, foldMilliseconds } = await foldInTurn(files);
-  const runs = await openRuns(ort, files, threads);
+  const runs = await openRuns(ort, files, made.graph.inputShape, threads);
   const times = runs.map(() => []);
   for (let round = -2; round < ROUNDS; round++) {
     for (const [i, { run }] of runs.entries()) {
