@@ -1,9 +1,11 @@
-// The networks of ../networks/networks.json that hold BatchNormalizations, given and folded, in onnxruntime-node: in turn, in one process, one
-// image, session options as they are but for the threads. Files lie in REPFUSE_NETWORKS, made by `npm run networks`; REPFUSE_FOLD names some of them.
+// The networks of ../networks/networks.json that hold BatchNormalizations, given and folded, in onnxruntime-node. First the nodes that it runs of each,
+// after its own optimizations: where they are the same, there is nothing to time. Where they differ, both are timed in turn, in one process, one image,
+// session options as they are but for the threads. Files lie in REPFUSE_NETWORKS, made by `npm run networks`; REPFUSE_FOLD names some of them, which
+// are timed in any case.
 const { existsSync, mkdtempSync, rmSync } = require('node:fs');
 const { tmpdir } = require('node:os');
 const { join } = require('node:path');
-const { convert, readCheckpoint } = require('repfuse');
+const { convert, inspect, readCheckpoint } = require('repfuse');
 const { median } = require('../interleave.cjs');
 const { FOLDER, ROWS } = require('../networks/rows.cjs');
 
@@ -52,11 +54,35 @@ async function timeForms(ort, files, feeds, threads) {
   return { given: median2(times[0]), folded: median2(times[1]), ratio };
 }
 
-async function timeNetwork(ort, { id }, folder, print) {
+/** How many nodes of each operator onnxruntime runs of a file, after its own optimizations. */
+async function nodesRun(ort, file, folder) {
+  const optimizedModelFilePath = join(folder, 'optimized.onnx');
+  const session = await ort.InferenceSession.create(file, { optimizedModelFilePath, logSeverityLevel: 3 });
+  await session.release();
+  const { operators } = await inspect(optimizedModelFilePath);
+  return new Map(operators.map(({ operator, count }) => [operator, count]));
+}
+
+/** The operators of which the two run different numbers: `[operator, given, folded]`. */
+function differences(given, folded) {
+  return [...new Set([...given.keys(), ...folded.keys()])]
+    .map((operator) => [operator, given.get(operator) ?? 0, folded.get(operator) ?? 0])
+    .filter(([, before, after]) => before !== after);
+}
+
+async function timeNetwork(ort, { id }, folder, isAsked, print) {
   const [given, values, folded] = [join(FOLDER, `${id}.onnx`), join(FOLDER, `${id}.npz`), join(folder, 'folded.onnx')];
   const report = await convert(given, folded, { force: true });
   const { batchNorms, convolutions, nodes } = report;
   if (batchNorms.before === 0 || report.folded.length === 0) return undefined;
+  const differs = differences(await nodesRun(ort, given, folder), await nodesRun(ort, folded, folder));
+  const told = differs.map(([operator, before, after]) => `${operator} ${before} -> ${after}`).join(', ');
+  const head = `${id.padEnd(40)} BN ${batchNorms.before} -> ${batchNorms.after}  onnxruntime runs ${told || 'the same nodes'}`;
+  const row = { id, batchNorms, convolutions, nodes, differs };
+  if (differs.length === 0 && !isAsked) {
+    print(head);
+    return row;
+  }
   const feeds = await feedsOf(ort, values);
   const measured = {};
   for (const threads of THREADS) {
@@ -67,9 +93,9 @@ async function timeNetwork(ort, { id }, folder, print) {
     tries.sort((a, b) => a.ratio - b.ratio);
     measured[`threads${threads}`] = tries[tries.length >> 1];
   }
-  const told = Object.values(measured).map((each) => `${each.given} -> ${each.folded} ms (${each.ratio})`);
-  print(`${id.padEnd(40)} BN ${batchNorms.before} -> ${batchNorms.after}  ${told.join('; ')}`);
-  return { id, batchNorms, convolutions, nodes, ...measured };
+  const times = Object.values(measured).map((each) => `${each.given} -> ${each.folded} ms (${each.ratio})`);
+  print(`${head}: ${times.join('; ')}`);
+  return { ...row, ...measured };
 }
 
 async function timeNetworks(ort, print) {
@@ -83,7 +109,7 @@ async function timeNetworks(ort, print) {
         continue;
       }
       try {
-        const measured = await timeNetwork(ort, row, folder, print);
+        const measured = await timeNetwork(ort, row, folder, names !== undefined, print);
         if (measured !== undefined) rows.push(measured);
       } catch (error) {
         print(`${row.id.padEnd(40)} ${error.message.slice(0, 200)}`);

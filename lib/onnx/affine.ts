@@ -112,7 +112,7 @@ function convStep(node: Node, known: Known): MapOp | NotAffine {
   const bias = biasName === '' ? null : known.constants.get(biasName);
   if (weight === undefined || bias === undefined) return refused('its weight or bias is no constant');
   if (!FLOATS.includes(weight.dtype)) return refused(`its weight is ${weight.dtype}`);
-  const window = readConv(node, weight.shape, sizesOf(input, known));
+  const window = readConv(node, weight.shape, known.size(input));
   if (typeof window === 'string') return refused(window);
   return { kind: 'stages', input, stages: [{ kind: 'conv2d', weight, bias, ...window }] };
 }
@@ -131,7 +131,7 @@ function batchNormStep(node: Node, { constants }: Known): MapOp | NotAffine {
 
 function averagePoolStep(node: Node, known: Known): MapOp | NotAffine {
   const input = node.input[0]!;
-  const window = readPool(node, sizesOf(input, known));
+  const window = readPool(node, known.size(input));
   if (typeof window === 'string') return refused(window);
   const { kernel, stride, padding, dilation, ceilMode, countIncludePad } = window;
   if (ceilMode) return refused('its last windows may hang over the edge (ceil_mode)');
@@ -161,11 +161,6 @@ function padStep(node: Node, { constants }: Known): MapOp | NotAffine {
 
 /** Of the four axes of images. */
 const MAX_PADS = 8;
-
-function sizesOf(input: string, known: Known): readonly (readonly number[])[] {
-  const size = known.size(input);
-  return size === undefined ? [] : [size];
-}
 
 function dropoutStep(node: Node, { constants }: Known): MapOp | NotAffine {
   const [input, , training] = node.input as [string, string?, string?];

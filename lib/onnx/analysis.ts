@@ -1,9 +1,9 @@
 import { type Known, knownOf } from './affine';
 import { ChannelInference } from './channel-inference';
+import type { Constants } from './constants';
 import { FixedConstants } from './fixed-constants';
 import type { OnnxModel } from './model';
 import { nodesOfPatterns } from './patterns';
-import type { ShapeProbe } from './shape-probe';
 import { inferredShapes } from './value-shapes';
 import { Wiring } from './wiring';
 
@@ -11,7 +11,8 @@ import { Wiring } from './wiring';
 export interface Analysis {
   readonly fixed: FixedConstants;
   readonly wiring: Wiring;
-  readonly probe: ShapeProbe;
+  /** What is known before the model runs; their `shapes` are those of all values, as far as they are known. */
+  readonly constants: Constants;
   readonly channels: ChannelInference;
   readonly known: Known;
 }
@@ -23,8 +24,8 @@ export function analyse(
   wiring = new Wiring(model.proto.graph),
 ): Analysis {
   const { graph } = model.proto;
-  const probe = inferredShapes(graph, wiring, fixed);
-  const channels = new ChannelInference(graph, probe);
-  const ofPatterns = nodesOfPatterns(graph, wiring, probe);
-  return { fixed, wiring, probe, channels, known: knownOf(model, probe, channels, ofPatterns, fixed.budget) };
+  const constants = inferredShapes(graph, wiring, fixed);
+  const channels = new ChannelInference(graph, constants);
+  const ofPatterns = nodesOfPatterns(graph, wiring, constants);
+  return { fixed, wiring, constants, channels, known: knownOf(model, constants, channels, ofPatterns, fixed.budget) };
 }

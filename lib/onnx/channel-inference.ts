@@ -1,8 +1,7 @@
 import { intOf } from './attributes';
+import type { Constants } from './constants';
 import type { Graph, Node } from './schema/onnx_pb';
-import type { ShapeProbe } from './shape-probe';
-import { FUNCTIONS_OF_ONE } from './value-shapes';
-import type { ConstantValues } from './values';
+import { FUNCTIONS_OF_ONE, numbersOnly } from './value-shapes';
 
 /** Operators whose result has the channels of their first input. */
 const KEEP_CHANNELS = new Set([
@@ -22,7 +21,7 @@ export class ChannelInference {
 
   constructor(
     graph: Graph,
-    private readonly probe: ShapeProbe,
+    private readonly constants: Constants,
   ) {
     for (const { name, type } of [...graph.input, ...graph.valueInfo, ...graph.output]) {
       const dims = type?.tensorType?.shape?.dim ?? [];
@@ -30,7 +29,7 @@ export class ChannelInference {
       if (dims.length === 4 && value?.case === 'dimValue') this.channels.set(name, Number(value.value));
     }
     for (const node of graph.node) {
-      const found = this.made(node, probe);
+      const found = this.made(node);
       if (found !== undefined && node.output[0] !== undefined) this.channels.set(node.output[0], found);
     }
   }
@@ -42,23 +41,23 @@ export class ChannelInference {
 
   /** The whole shape, where it does not depend on what the graph leaves open. */
   shapeOf(value: string): readonly number[] | undefined {
-    return this.probe.shapeOf(value);
+    return numbersOnly(this.constants.shapes.get(value));
   }
 
   /** Height and width, where the graph tells both. */
   sizeOf(value: string): readonly [number, number] | undefined {
-    const shape = this.probe.shapeOf(value);
+    const shape = this.shapeOf(value);
     return shape?.length === 4 ? [shape[2]!, shape[3]!] : undefined;
   }
 
-  private made(node: Node, constants: ConstantValues): number | undefined {
+  private made(node: Node): number | undefined {
     const { opType, input } = node;
     if (opType === 'Conv') {
-      const weight = constants.get(input[1]!);
+      const weight = this.constants.get(input[1]!);
       return weight?.shape.length === 4 ? weight.shape[0] : undefined;
     }
     if (opType === 'ConvTranspose') {
-      const weight = constants.get(input[1]!);
+      const weight = this.constants.get(input[1]!);
       return weight?.shape.length === 4 ? weight.shape[1]! * intOf(node, 'group', 1) : undefined;
     }
     if (opType === 'Pad' || KEEP_CHANNELS.has(opType)) return this.channels.get(input[0]!);

@@ -1,4 +1,4 @@
-import type { Sizes } from '../sizes/size';
+import { ifShort, type Sizes } from '../sizes/size';
 import type { Tensor } from '../tensor/tensor';
 import { Budget, MAX_RANK } from './evaluation/budget';
 import { cast } from './evaluation/cast';
@@ -79,7 +79,7 @@ export class Constants {
     if (!canEvaluate(node)) return undefined;
     const [first] = node.input;
     const told = this.shapes.get(first ?? '');
-    const ofShape = told && this.evaluateOfShape(node, told);
+    const ofShape = told && ifShort(() => this.evaluateOfShape(node, told));
     if (ofShape !== undefined) return [ofShape];
     const inputs = node.input.map((name) => (name === '' ? undefined : this.knownValue(name)));
     const [only, like] = inputs;
@@ -89,7 +89,7 @@ export class Constants {
     }
     if (inputs.some((value, i) => value === undefined && node.input[i] !== '')) return undefined;
     if (inputs.some((value) => value !== undefined && isOpenList(value)))
-      return evaluateOpen(node, inputs, this.budget);
+      return ifShort(() => evaluateOpen(node, inputs, this.budget));
     return evaluateNode(node, inputs as (Tensor | undefined)[], this.budget);
   }
 

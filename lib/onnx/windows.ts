@@ -30,24 +30,23 @@ export interface TransposedWindow extends Window {
  * The window of a Conv, or why it has none that is known.
  *
  * @param weight the shape of its weight
- * @param sizes height and width of its input, in every image that stands for those that it may get; none: nothing tells them. Of open ones the
- *   padding may be open
+ * @param size height and width of its input, where they are known; of open ones the padding may be open
  */
 export function readConv<S extends Size>(
   node: Node,
   weight: Axes,
-  sizes: readonly (readonly S[])[],
+  size: readonly S[] | undefined,
 ): (Window<S> & { groups: number }) | string {
   if (weight.length !== 4) return NO_IMAGES;
-  const window = readWindow(node, weight.slice(2), sizes);
+  const window = readWindow(node, weight.slice(2), size);
   return typeof window === 'string' ? window : { ...(window as unknown as Window<S>), groups: intOf(node, 'group', 1) };
 }
 
-/** The window of a MaxPool or AveragePool, or why it has none that is known; `sizes` as for `readConv`. */
-export function readPool<S extends Size>(node: Node, sizes: readonly (readonly S[])[]): PoolWindow<S> | string {
+/** The window of a MaxPool or AveragePool, or why it has none that is known; `size` as for `readConv`. */
+export function readPool<S extends Size>(node: Node, size: readonly S[] | undefined): PoolWindow<S> | string {
   const kernel = intsOf(node, 'kernel_shape') ?? [1, 1];
   if (kernel.length !== 2) return notOfImages('kernel_shape');
-  const window = readWindow(node, kernel, sizes);
+  const window = readWindow(node, kernel, size);
   if (typeof window === 'string') return window;
   return {
     ...(window as unknown as Window<S>),
@@ -61,7 +60,7 @@ export function readPool<S extends Size>(node: Node, sizes: readonly (readonly S
 export function readConvTranspose(
   node: Node,
   weight: Axes,
-  sizes: readonly OpenAxes[],
+  size: OpenAxes | undefined,
 ): (TransposedWindow & { groups: number }) | string {
   if (weight.length !== 4) return NO_IMAGES;
   const kernel = weight.slice(2);
@@ -80,12 +79,10 @@ export function readConvTranspose(
     const pads = mode === 'VALID' ? NONE : (intsOf(node, 'pads') ?? NONE);
     return pads.length === 4 ? made(pads) : notOfImages('pads');
   }
-  const beyond = inAll(sizes, (size) =>
-    size.map((pixels, axis) => {
-      const span = spanOf(kernel[axis]!, dilation[axis]!) + outputPadding[axis]!;
-      return minus(sum(times(stride[axis]!, minus(pixels, 1)), span), asked?.[axis] ?? times(pixels, stride[axis]!));
-    }),
-  );
+  const beyond: OpenAxes | undefined = size?.map((pixels, axis) => {
+    const span = spanOf(kernel[axis]!, dilation[axis]!) + outputPadding[axis]!;
+    return minus(sum(times(stride[axis]!, minus(pixels, 1)), span), asked?.[axis] ?? times(pixels, stride[axis]!));
+  });
   if (beyond === undefined || !areKnown(beyond)) return 'its output_shape depends on sizes that the model leaves open';
   const more = outputPadding.map((each, axis) => each + Math.max(0, -beyond[axis]!));
   return made(
@@ -100,12 +97,23 @@ export function readConvTranspose(
 /** Sizes of an image after a window of `kernel` has slid over it; undefined where rounding up leaves a choice, or nothing tells. */
 export function slidSizes(node: Node, kernel: Axes, sizes: OpenAxes): OpenAxes | undefined {
   if (sizes.length !== kernel.length || intOf(node, 'ceil_mode', 0) !== 0) return undefined;
-  const window = readWindow(node, kernel, [sizes]);
+  const window = readWindow(node, kernel, sizes);
   if (typeof window === 'string') return undefined;
   const { stride, dilation, padding } = window;
   return sizes.map((size, axis) => {
     const room = sum(size, padding[axis]!, padding[axis + sizes.length]!, -spanOf(kernel[axis]!, dilation[axis]!));
     return sum(floorOf(room, stride[axis]!), 1);
+  });
+}
+
+/** Sizes of an image that a ConvTranspose makes of one; undefined where nothing tells. */
+export function enlargedSizes(node: Node, weight: Axes, sizes: OpenAxes): OpenAxes | undefined {
+  const window = sizes.length === 2 ? readConvTranspose(node, weight, sizes) : NO_IMAGES;
+  if (typeof window === 'string') return undefined;
+  const { stride, dilation, padding, outputPadding } = window;
+  return sizes.map((size, axis) => {
+    const span = spanOf(weight[axis + 2]!, dilation[axis]!) + outputPadding[axis]!;
+    return sum(times(stride[axis]!, minus(size, 1)), span - padding[axis]! - padding[axis + 2]!);
   });
 }
 
@@ -137,7 +145,7 @@ const NONE = [0, 0, 0, 0];
 const notOfImages = (name: string) => `its ${name} are not those of images`;
 
 /** A window over images of any number of axes; its padding before all axes stands before that after them. */
-function readWindow(node: Node, kernel: Axes, sizes: readonly OpenAxes[]) {
+function readWindow(node: Node, kernel: Axes, size: OpenAxes | undefined) {
   const axes = kernel.length;
   const lists = stepsOf(node, axes);
   if (typeof lists === 'string') return lists;
@@ -150,13 +158,11 @@ function readWindow(node: Node, kernel: Axes, sizes: readonly OpenAxes[]) {
   if (!isSame(mode)) return `its auto_pad is ${mode}`;
   const { stride, dilation } = lists;
   const dependsOnSize = stride.some((step) => step > 1);
-  const total = inAll(dependsOnSize ? sizes : [kernel], (size) =>
-    size.map((pixels, axis) => {
-      const span = spanOf(kernel[axis]!, dilation[axis]!);
-      const reached = sum(times(minus(ceilOf(pixels, stride[axis]!), 1), stride[axis]!), span);
-      return greater(0, minus(reached, pixels));
-    }),
-  );
+  const total = (dependsOnSize ? size : kernel)?.map((pixels, axis) => {
+    const span = spanOf(kernel[axis]!, dilation[axis]!);
+    const reached = sum(times(minus(ceilOf(pixels, stride[axis]!), 1), stride[axis]!), span);
+    return greater(0, minus(reached, pixels));
+  });
   if (total === undefined)
     return `its auto_pad ${mode} of stride ${stride} depends on sizes that the model leaves open`;
   return { ...lists, padding: shared(total, mode) };
@@ -184,12 +190,6 @@ function spanOf(taps: number, dilation: number): number {
 
 function areKnown(sizes: OpenAxes): sizes is Axes {
   return sizes.every((size) => typeof size === 'number');
-}
-
-/** What is the same for all sizes; undefined where it is not, or there are none. */
-function inAll(sizes: readonly OpenAxes[], of: (size: OpenAxes) => OpenAxes): OpenAxes | undefined {
-  const [first, ...others] = sizes.map(of);
-  return others.every((other) => other.join() === first!.join()) ? first : undefined;
 }
 
 /** Padding shared out to both ends of each axis; the odd pixel goes to the end (SAME_UPPER), or to the start. */

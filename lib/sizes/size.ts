@@ -21,6 +21,22 @@ interface Term {
 const MAX_TERMS = 64;
 const MAX_TEXT = 4000;
 
+class TooLong extends RepfuseError {
+  constructor() {
+    super('ERR_REPFUSE_GRAPH', 'a size depends on the open ones by too long an expression');
+  }
+}
+
+/** What `of` makes; undefined where a size in it would be too long an expression: then nothing is known of it. */
+export function ifShort<T>(of: () => T): T | undefined {
+  try {
+    return of();
+  } catch (error) {
+    if (error instanceof TooLong) return undefined;
+    throw error;
+  }
+}
+
 /**
  * A polynomial with whole coefficients over names, floored quotients, minima and maxima, in one normal form: two that are the same sum of the
  * same terms have the same text.
@@ -31,8 +47,7 @@ export class OpenSize {
   /** @param terms none of them 0, no two of the same factors, at least one with factors */
   constructor(readonly terms: readonly Term[]) {
     this.text = textOf(terms);
-    if (terms.length > MAX_TERMS || this.text.length > MAX_TEXT)
-      throw new RepfuseError('ERR_REPFUSE_GRAPH', 'a size depends on the open ones by too long an expression');
+    if (terms.length > MAX_TERMS || this.text.length > MAX_TEXT) throw new TooLong();
   }
 
   toString(): string {
@@ -190,8 +205,7 @@ function fromTerms(terms: readonly Term[]): Size {
     const sorted = [...factors].sort((a, b) => (a.text < b.text ? -1 : a.text > b.text ? 1 : 0));
     const text = sorted.map((factor) => factor.text).join(' * ');
     byText.set(text, { times: count + (byText.get(text)?.times ?? 0), factors: sorted });
-    if (byText.size > 4 * MAX_TERMS)
-      throw new RepfuseError('ERR_REPFUSE_GRAPH', 'a size depends on the open ones by too long an expression');
+    if (byText.size > 4 * MAX_TERMS) throw new TooLong();
   }
   const kept = [...byText].filter(([, term]) => term.times !== 0);
   if (kept.length === 0) return 0;

@@ -465,6 +465,78 @@ describe('BatchNormalization of features becomes part of a matrix', () => {
   });
 });
 
+describe('sizes that a model leaves open tell where features lie', () => {
+  const weights = {
+    w: tensor(4, 6),
+    row: tensor(6),
+    w1: tensor(4, 4, 1, 1),
+    all: ints(-1),
+    first: ints(0),
+    second: ints(2),
+    one: ints(1),
+    axes: ints(2, 3),
+    ...batchNorm('p', 4),
+    ...batchNorm('q', 6),
+  };
+  const rows = [
+    node('Shape', ['x'], ['shape']),
+    node('Slice', ['shape', 'first', 'second', 'first', 'one'], ['ends']),
+    node('Concat', ['ends', 'all'], ['tokens'], { axis: 0 }),
+  ];
+  const excited = [
+    node('ReduceMean', ['x', 'axes'], ['m']),
+    node('Conv', ['m', 'w1'], ['e']),
+    node('Sigmoid', ['e'], ['s']),
+    node('Mul', ['x', 's'], ['a']),
+  ];
+  const cases: Record<string, readonly [nodes: Node[], operators: readonly string[]]> = {
+    'rows of all pixels, before and behind a matrix': [
+      [
+        ...excited,
+        bn('p', 'a', 'b'),
+        ...rows,
+        node('Reshape', ['b', 'tokens'], ['t']),
+        node('Transpose', ['t'], ['u'], { perm: [0, 2, 1] }),
+        node('MatMul', ['u', 'w'], ['c']),
+        node('Add', ['row', 'c'], ['d']),
+        node('Transpose', ['d'], ['f'], { perm: [0, 2, 1] }),
+        bn('q', 'f', 'y'),
+      ],
+      [
+        ...['ReduceMean', 'Conv', 'Sigmoid', 'Mul', 'Shape', 'Slice', 'Concat'],
+        ...['Reshape', 'Transpose', 'MatMul', 'Add', 'Transpose'],
+      ],
+    ],
+    'an average pooling between, where others read what it averages': [
+      [
+        ...excited,
+        bn('p', 'a', 'b'),
+        node('AveragePool', ['b'], ['c'], { kernel_shape: [2, 2], strides: [2, 2] }),
+        node('Conv', ['c', 'w1'], ['d']),
+        node('AveragePool', ['a'], ['f'], { kernel_shape: [2, 2], strides: [2, 2] }),
+        node('Add', ['d', 'f'], ['y']),
+      ],
+      ['ReduceMean', 'Conv', 'Sigmoid', 'Mul', 'AveragePool', 'Conv', 'AveragePool', 'Add'],
+    ],
+  };
+  test.each(Object.entries(cases))('%s', async (_, [nodes, wanted]) => {
+    const given = model(nodes, weights, { inputs: { x: [null, 4, null, null] }, outputs: ['y'] });
+    const { model: folded } = await fold(given);
+    expect(operators(folded).toSorted()).toEqual([...wanted].sort());
+  });
+
+  test('a frame counts: a BatchNormalization before padded pooling stays', async () => {
+    const nodes = [
+      ...excited,
+      bn('p', 'a', 'b'),
+      node('AveragePool', ['b'], ['c'], { ...SAME, count_include_pad: 1 }),
+      node('Conv', ['c', 'w1'], ['y']),
+    ];
+    const given = model(nodes, weights, { inputs: { x: [null, 4, null, null] }, outputs: ['y'] });
+    expect(operators((await fold(given)).model)).toContain('BatchNormalization');
+  });
+});
+
 test('half types are folded in float64 and stay what they are', async () => {
   const half = (given: Tensor) =>
     new Tensor(

@@ -4,6 +4,7 @@ import { analyse } from '../../lib/onnx/analysis';
 import { readPads } from '../../lib/onnx/pads';
 import { readConv, readConvTranspose, readPool, slidSizes } from '../../lib/onnx/windows';
 import { toPadding4 } from '../../lib/ops/geometry';
+import { openSize, substituted } from '../../lib/sizes/size';
 import { Tensor } from '../../lib/tensor/tensor';
 import { model, node } from '../support/onnx-model';
 
@@ -13,40 +14,48 @@ const pool = (attributes: Parameters<typeof node>[3]) => node('AveragePool', ['x
 describe('auto_pad of a Conv 3x2', () => {
   const weight = [4, 4, 3, 2];
   test.each([
-    ['SAME_UPPER, the odd column at the end', { auto_pad: 'SAME_UPPER' }, [], [1, 0, 1, 1]],
-    ['SAME_LOWER, at the start', { auto_pad: 'SAME_LOWER' }, [], [1, 1, 1, 0]],
-    ['SAME of a dilated kernel', { auto_pad: 'SAME_UPPER', dilations: [2, 3] }, [], [2, 1, 2, 2]],
-    ['SAME of stride 2, an even size', { auto_pad: 'SAME_UPPER', strides: [2, 2] }, [[8, 8]], [0, 0, 1, 0]],
-    ['SAME of stride 2, an odd size', { auto_pad: 'SAME_UPPER', strides: [2, 2] }, [[9, 9]], [1, 0, 1, 1]],
-    ['a stride beyond the kernel needs none', { auto_pad: 'SAME_LOWER', strides: [4, 4] }, [[9, 8]], [1, 0, 1, 0]],
-    ['VALID, whatever pads say', { auto_pad: 'VALID', pads: [1, 1, 1, 1] }, [], [0, 0, 0, 0]],
-    ['NOTSET', { auto_pad: 'NOTSET', pads: [1, 2, 3, 4] }, [], [1, 2, 3, 4]],
-    ['nothing', {}, [], [0, 0, 0, 0]],
+    ['SAME_UPPER, the odd column at the end', { auto_pad: 'SAME_UPPER' }, undefined, [1, 0, 1, 1]],
+    ['SAME_LOWER, at the start', { auto_pad: 'SAME_LOWER' }, undefined, [1, 1, 1, 0]],
+    ['SAME of a dilated kernel', { auto_pad: 'SAME_UPPER', dilations: [2, 3] }, undefined, [2, 1, 2, 2]],
+    ['SAME of stride 2, an even size', { auto_pad: 'SAME_UPPER', strides: [2, 2] }, [8, 8], [0, 0, 1, 0]],
+    ['SAME of stride 2, an odd size', { auto_pad: 'SAME_UPPER', strides: [2, 2] }, [9, 9], [1, 0, 1, 1]],
+    ['a stride beyond the kernel needs none', { auto_pad: 'SAME_LOWER', strides: [4, 4] }, [9, 8], [1, 0, 1, 0]],
+    ['VALID, whatever pads say', { auto_pad: 'VALID', pads: [1, 1, 1, 1] }, undefined, [0, 0, 0, 0]],
+    ['NOTSET', { auto_pad: 'NOTSET', pads: [1, 2, 3, 4] }, undefined, [1, 2, 3, 4]],
+    ['nothing', {}, undefined, [0, 0, 0, 0]],
   ] as const)('%s', (_, attributes, sizes, padding) => {
     expect(readConv(conv(attributes), weight, sizes)).toMatchObject({ padding });
   });
 
   test.each([
-    ['a size that nothing tells', { auto_pad: 'SAME_UPPER', strides: [2, 1] }, [], /depends on sizes/],
-    [
-      'sizes that ask for different pads',
-      { auto_pad: 'SAME_UPPER', strides: [2, 2] },
-      [
-        [8, 8],
-        [9, 9],
-      ],
-      /depends on sizes/,
-    ],
-    ['a word that is none', { auto_pad: 'SAME' }, [], /auto_pad is SAME$/],
-    ['pads of a line', { pads: [1, 1] }, [], /pads are not those of images/],
-    ['strides of a volume', { strides: [1, 1, 1] }, [], /strides are not those of images/],
+    ['a size that nothing tells', { auto_pad: 'SAME_UPPER', strides: [2, 1] }, undefined, /depends on sizes/],
+    ['a word that is none', { auto_pad: 'SAME' }, undefined, /auto_pad is SAME$/],
+    ['pads of a line', { pads: [1, 1] }, undefined, /pads are not those of images/],
+    ['strides of a volume', { strides: [1, 1, 1] }, undefined, /strides are not those of images/],
   ] as const)('%s: the reason', (_, attributes, sizes, reason) => {
     expect(readConv(conv(attributes), weight, sizes)).toMatch(reason);
   });
 });
 
+test('pads of open sizes are expressions of them', () => {
+  const open = readConv(
+    conv({ auto_pad: 'SAME_UPPER', strides: [2, 1] }),
+    [4, 4, 3, 3],
+    [openSize('H'), openSize('W')],
+  );
+  if (typeof open === 'string') throw new Error(open);
+  for (const height of [1, 2, 7, 8]) {
+    const values = new Map([['H', height]]);
+    const known = readConv(conv({ auto_pad: 'SAME_UPPER', strides: [2, 1] }), [4, 4, 3, 3], [height, 5]);
+    const settled = open.padding.map((size) => substituted(size, values));
+    expect(known).toMatchObject({ padding: settled });
+  }
+});
+
 test('pools: kernel, rounding and counting', () => {
-  expect(readPool(pool({ kernel_shape: [2, 3], strides: [2, 1], ceil_mode: 1, count_include_pad: 1 }), [])).toEqual({
+  expect(
+    readPool(pool({ kernel_shape: [2, 3], strides: [2, 1], ceil_mode: 1, count_include_pad: 1 }), undefined),
+  ).toEqual({
     kernel: [2, 3],
     stride: [2, 1],
     dilation: [1, 1],
@@ -54,12 +63,12 @@ test('pools: kernel, rounding and counting', () => {
     ceilMode: true,
     countIncludePad: true,
   });
-  expect(readPool(pool({ kernel_shape: [3] }), [])).toMatch(/not those of images/);
+  expect(readPool(pool({ kernel_shape: [3] }), undefined)).toMatch(/not those of images/);
 });
 
 test('a transposed convolution pads so that its result has the size that is asked for', () => {
   const transposed = (attributes: Parameters<typeof node>[3]) =>
-    readConvTranspose(node('ConvTranspose', ['x', 'w'], ['y'], attributes), [4, 4, 3, 3], [[5, 5]]);
+    readConvTranspose(node('ConvTranspose', ['x', 'w'], ['y'], attributes), [4, 4, 3, 3], [5, 5]);
   const strides = [2, 2];
   expect(transposed({ strides })).toMatchObject({ padding: [0, 0, 0, 0], outputPadding: [0, 0] });
   expect(transposed({ strides, auto_pad: 'SAME_UPPER' })).toMatchObject({ padding: [0, 0, 1, 1] }); // 11 to 10

@@ -47,16 +47,16 @@ export async function weightsOf(
 }
 
 function layersOf(model: OnnxModel, coversOf: (node: Node) => FoldReport['folded'][number]['from'] | undefined) {
-  const { probe } = analyse(model);
+  const { constants } = analyse(model);
   const layers: ModelLayer[] = [];
   for (const node of model.proto.graph.node) {
     const covers = coversOf(node);
     const read = Object.hasOwn(LAYERS, node.opType) ? LAYERS[node.opType] : undefined;
-    const weight = read && probe.get(node.input[1] ?? '');
+    const weight = read && constants.get(node.input[1] ?? '');
     if (covers === undefined || weight === undefined || !isFloat(weight)) continue;
     const layer = read!(node, weight);
     if (layer === undefined) continue;
-    const bias = probe.get(node.input[2] ?? '');
+    const bias = constants.get(node.input[2] ?? '');
     layers.push({ node: describeNode(node), name: node.input[1]!, bias: bias ?? null, covers, ...layer });
   }
   return layers;
@@ -87,7 +87,7 @@ export function transposedMatrix({ dtype, shape, data }: Tensor): Tensor {
 
 /** Every constant that a node reads. */
 function constantsOf(model: OnnxModel): ModelConstant[] {
-  const { probe, wiring } = analyse(model);
+  const { constants: known, wiring } = analyse(model);
   const { graph } = model.proto;
   const constants = new Map<string, ModelConstant>();
   for (const node of graph.node) {
@@ -95,7 +95,7 @@ function constantsOf(model: OnnxModel): ModelConstant[] {
     for (const [place, name] of node.input.entries()) {
       // What is computed from constants is known by the parts that it is computed from.
       if (constants.has(name) || (wiring.producer(name)?.opType ?? 'Constant') !== 'Constant') continue;
-      const tensor = probe.get(name);
+      const tensor = known.get(name);
       const belongs = isLayer && (place === 1 || place === 2);
       if (tensor === undefined || !isFloat(tensor) || (tensor.size < 2 && !belongs)) continue;
       constants.set(name, { name, tensor, of: belongs ? describeNode(node) : undefined });

@@ -7,10 +7,12 @@ import { throwIfAborted } from '../../native/call';
 import { FixedConstants, type FoldOptions, type OnnxModel } from '../../onnx';
 import { type Analysis, analyse } from '../../onnx/analysis';
 import { describeNode, intOf, intsOf } from '../../onnx/attributes';
+import type { Constants } from '../../onnx/constants';
 import { arrange } from '../../onnx/fold/arrange';
 import { placeNorms } from '../../onnx/fold/place-norms';
 import { changed } from '../../onnx/messages';
 import { GraphSchema, type Node, NodeSchema, TensorSchema, ValueInfoSchema } from '../../onnx/schema/onnx_pb';
+import { inferredShapes, numbersOnly } from '../../onnx/value-shapes';
 import { valuesRead } from '../../onnx/wiring';
 import type { DType } from '../../tensor/dtype';
 import { seededUniform } from '../../tensor/random';
@@ -131,7 +133,7 @@ function probeFor(first: Part, second: Part, nodes: readonly Node[], node: Node)
   const [source, weightName] = node.input as [string, string];
   const weight = second.shapeOfConstant(weightName);
   if (weight === undefined) throw unusable(`the weight of ${describeNode(node)} is no constant`);
-  const known = first.analysis.channels.shapeOf(source) ?? first.analysis.probe.shapes[0].get(source);
+  const known = first.exampleShape(source);
   if (node.opType === 'Gemm') {
     const features = weight[intOf(node, 'transB', 0) === 0 ? 0 : 1]!;
     return { shape: [imagesOf(features), features, 1, 1], inPerGroup: features, isFixed: false, isFlat: true };
@@ -235,9 +237,13 @@ function worstOf(expected: Tensor, got: Tensor, terms: Tensor): number {
   return worst;
 }
 
+/** Batch, channels, height and width; nothing can stand for channels. */
+const EXAMPLE = [2, undefined, 224, 256];
+
 /** A model of which parts are taken. */
 class Part {
   private readonly initializers;
+  private example: Constants | undefined;
 
   constructor(
     private readonly model: OnnxModel,
@@ -257,11 +263,18 @@ class Part {
   }
 
   typeOfConstant(name: string): DType {
-    return this.analysis.probe.get(name)?.dtype ?? 'F32';
+    return this.analysis.constants.get(name)?.dtype ?? 'F32';
   }
 
   shapeOfConstant(name: string): readonly number[] | undefined {
-    return this.analysis.probe.get(name)?.shape;
+    return this.analysis.constants.get(name)?.shape;
+  }
+
+  /** The shape of a value for two images of the verifier's choice, where the model leaves sizes open; undefined where nothing tells it. */
+  exampleShape(value: string): readonly number[] | undefined {
+    const { wiring, fixed } = this.analysis;
+    this.example ??= inferredShapes(this.model.proto.graph, wiring, fixed, (axis) => EXAMPLE[axis]);
+    return numbersOnly(this.example.shapes.get(value));
   }
 
   /** The nodes that make a value of another and of constants; undefined where they need more, or do not make it. */

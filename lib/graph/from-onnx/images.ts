@@ -18,25 +18,25 @@ export const IMAGE_OPERATORS: Readonly<Record<string, Take>> = {
   ConvTranspose: ofLinesToo((reader, node) => {
     const weight = imageWeight(reader, node);
     const { shape } = reader.tensor(weight);
-    const { outputPadding, ...window } = read(node, readConvTranspose(node, shape, sizesOf(reader, node)));
+    const { outputPadding, ...window } = read(node, readConvTranspose(node, shape, sizeOf(reader, node)));
     const bias = reader.optional(node, 2);
     reader.push({ ...about(node, 'conv_transpose2d'), weight, bias, ...window, output_padding: outputPadding });
   }),
   MaxPool: ofLinesToo((reader, node) => {
     if (reader.isRead(node.output[1] ?? '')) throw refused(node, 'it tells where its maxima are');
-    const window = read(node, readPool(node, sizesOf(reader, node)));
+    const window = read(node, readPool(node, sizeOf(reader, node)));
     const { input, sides } = padded(reader, node, window.padding, LEAST);
     reader.push({ ...about(node, 'max_pool2d'), inputs: [input], ...poolFields({ ...window, padding: sides }) });
   }),
   LpPool: ofLinesToo((reader, node) => {
     const power = intOf(node, 'p', 2);
-    const window = read(node, readPool(node, sizesOf(reader, node)));
+    const window = read(node, readPool(node, sizeOf(reader, node)));
     const { input, sides } = padded(reader, node, window.padding, 0);
     const fields = poolFields({ ...window, padding: sides });
     reader.push({ ...about(node, 'lp_pool2d'), inputs: [input], ...fields, power });
   }),
   AveragePool: ofLinesToo((reader, node) => {
-    const window = read(node, readPool(node, sizesOf(reader, node)));
+    const window = read(node, readPool(node, sizeOf(reader, node)));
     const { input, sides } = padded(reader, node, window.padding, 0);
     const fields = { ...poolFields({ ...window, padding: sides }), count_include_pad: window.countIncludePad };
     const isOpen = input !== node.input[0];
@@ -49,15 +49,15 @@ export const IMAGE_OPERATORS: Readonly<Record<string, Take>> = {
 
 /** @param weight key of the tensor, which is of images */
 function convolve(reader: Reader, node: Node, weight: string): void {
-  const { padding, ...window } = read(node, readConv(node, reader.tensor(weight).shape, sizesOf(reader, node)));
+  const { padding, ...window } = read(node, readConv(node, reader.tensor(weight).shape, sizeOf(reader, node)));
   const bias = reader.optional(node, 2);
   const { input, sides } = padded(reader, node, padding, 0);
   reader.push({ ...about(node, 'conv2d'), inputs: [input], weight, bias, ...window, padding: sidesOf(sides) });
 }
 
 /** Height and width of the image that a node reads. */
-function sizesOf(reader: Reader, node: Node): readonly Sizes[] {
-  return [reader.sizes(node.input[0]!).slice(2)];
+function sizeOf(reader: Reader, node: Node): Sizes {
+  return reader.sizes(node.input[0]!).slice(2);
 }
 
 /** What no pixel is below. */

@@ -3,10 +3,11 @@ import { elementCount } from '../../tensor/tensor';
 import { affineStep } from '../affine';
 import { type Analysis, analyse } from '../analysis';
 import { hasAttribute, intsOf, isOfOnnx, stringOf } from '../attributes';
+import type { Constants } from '../constants';
 import type { FixedConstants } from '../fixed-constants';
 import type { OnnxModel } from '../model';
 import type { Graph, Node } from '../schema/onnx_pb';
-import type { ShapeProbe } from '../shape-probe';
+import { inferredShapes, numbersOnly, type OpenSizes } from '../value-shapes';
 import { numbersOf } from '../values';
 import { valuesRead, type Wiring } from '../wiring';
 import { liveNodes } from './dead-code';
@@ -35,7 +36,7 @@ function assigns(graph: Graph): boolean {
 }
 
 /** Every border of a graph, by its last node. What reads anything between its nodes must read it for their own indices. */
-export function findBorders(graph: Graph, { probe, known, fixed }: Analysis): ReadonlyMap<Node, Border> {
+export function findBorders(graph: Graph, { known, fixed, wiring }: Analysis): ReadonlyMap<Node, Border> {
   const borders = new Map<Node, Border>();
   if (!assigns(graph)) return borders;
   const readers = new Map<string, Node[]>();
@@ -46,12 +47,14 @@ export function findBorders(graph: Graph, { probe, known, fixed }: Analysis): Re
     if (others === undefined) readers.set(value, [node]);
     else others.push(node);
   }
+  let samples: readonly Constants[] | undefined;
   for (const pad of graph.node.filter(({ opType }) => opType === 'Pad')) {
     const step = affineStep(pad, known);
     if (step?.kind !== 'frame' || step.padding.some((side) => side < 0)) continue;
     const nodes = chainAfter(pad, readers);
     if (!nodes.some(({ opType }) => opType === 'ScatterND')) continue;
-    const [first, second] = ([0, 1] as const).map((sample) => fillOf(nodes, step.padding, probe, sample));
+    samples ??= SAMPLES.map((openSizes) => inferredShapes(graph, wiring, fixed, openSizes));
+    const [first, second] = samples.map((sample) => fillOf(nodes, step.padding, sample));
     if (first === undefined || second === undefined || first.join() !== second.join()) continue;
     const last = nodes.at(-1)!;
     const border = { input: step.input, output: last.output[0]!, padding: step.padding, fill: first, nodes };
@@ -59,6 +62,15 @@ export function findBorders(graph: Graph, { probe, known, fixed }: Analysis): Re
   }
   return borders;
 }
+
+/**
+ * Two images for which places are counted one by one, where a model leaves sizes open: odd ones too, so that what rounds shows itself. Nothing can
+ * stand for channels.
+ */
+const SAMPLES: readonly OpenSizes[] = [
+  [2, undefined, 224, 256],
+  [3, undefined, 301, 245],
+].map((sizes) => (axis) => sizes[axis]);
 
 /** Places of all frames of a border: of two images, as large as any is. */
 const MAX_WRITTEN = 1 << 21;
@@ -76,8 +88,8 @@ function chainAfter(pad: Node, readers: ReadonlyMap<string, readonly Node[]>): r
 }
 
 /** The value of each channel's frame, where the nodes write all of the frame, nothing else, and one value for each channel. */
-function fillOf(nodes: readonly Node[], padding: Padding4, probe: ShapeProbe, sample: 0 | 1): number[] | undefined {
-  const shape = probe.shapes[sample].get(nodes[0]!.output[0]!);
+function fillOf(nodes: readonly Node[], padding: Padding4, sample: Constants): number[] | undefined {
+  const shape = numbersOnly(sample.shapes.get(nodes[0]!.output[0]!));
   if (shape?.length !== 4) return undefined;
   const written = new Map<number, number>(); // by place
   let perm = [0, 1, 2, 3]; // axes of the map as those of the value at hand
@@ -86,7 +98,7 @@ function fillOf(nodes: readonly Node[], padding: Padding4, probe: ShapeProbe, sa
       const turned = intsOf(node, 'perm') ?? [3, 2, 1, 0];
       perm = turned.map((axis) => perm[axis]!);
     }
-    if (node.opType === 'ScatterND' && !assign(node, written, shape, perm, probe, sample)) return undefined;
+    if (node.opType === 'ScatterND' && !assign(node, written, shape, perm, sample)) return undefined;
   }
   if (perm.some((axis, i) => axis !== i)) return undefined;
   const [images, channels, height, width] = shape as [number, number, number, number];
@@ -108,10 +120,9 @@ function assign(
   written: Map<number, number>,
   shape: readonly number[],
   perm: readonly number[],
-  probe: ShapeProbe,
-  sample: 0 | 1,
+  sample: Constants,
 ): boolean {
-  const [, indices, updates] = node.input.map((value) => probe.constants[sample].get(value));
+  const [, indices, updates] = node.input.map((value) => sample.get(value));
   if (indices === undefined || updates === undefined) return false;
   if (hasAttribute(node, 'reduction') && stringOf(node, 'reduction', 'none') !== 'none') return false;
   const depth = indices.shape.at(-1) ?? 0;

@@ -1,8 +1,9 @@
 import { constantStages } from '../../algebra/constant-stages';
 import type { Stage } from '../../ops';
+import { ifShort, product } from '../../sizes/size';
 import { DTYPES } from '../../tensor/dtype';
 import { floatValues } from '../../tensor/half';
-import { elementCount, Tensor } from '../../tensor/tensor';
+import { Tensor } from '../../tensor/tensor';
 import { affineStep, arithmeticOf } from '../affine';
 import type { Analysis } from '../analysis';
 import { isOfOnnx } from '../attributes';
@@ -74,7 +75,8 @@ export class ChainFinder {
         found.nodes.push(...passed.splice(0));
         found.absorbed.push(next);
         found.stages.push(...stages);
-      } else if (next.input[0] === value) features = movedFeatures(next, 'forward', features, this.analysis.probe);
+      } else if (next.input[0] === value)
+        features = movedFeatures(next, 'forward', features, this.analysis.constants.shapes);
       else break;
       value = next.output[0]!;
     }
@@ -83,12 +85,12 @@ export class ChainFinder {
 
   private before(node: Node, { weight, rank }: Product, isTaken: (node: Node) => boolean): Walk & { source: string } {
     const found = { nodes: [] as Node[], absorbed: [] as Node[], stages: [] as Stage[], source: node.input[0]! };
-    const { probe, wiring } = this.analysis;
+    const { constants, wiring } = this.analysis;
     const passed: Node[] = [];
     let value = node.input[0]!;
     const count = weight.shape[1]!;
-    let features = featuresOf(value, count, [1, 1], probe);
-    if (rank === 2) features ??= { count, rank, begin: 1, sizes: [count], inner: [1, 1] };
+    let features = featuresOf(value, count, 1, constants.shapes);
+    if (rank === 2) features ??= { count, rank, begin: 1, sizes: [count], inner: 1 };
     while (features !== undefined && this.soleReader(value) !== undefined) {
       const next = wiring.producer(value);
       if (next === undefined || isTaken(next) || !isOne(next)) break;
@@ -102,7 +104,7 @@ export class ChainFinder {
         found.source = source;
         value = source;
       } else {
-        features = movedFeatures(next, 'back', features, probe);
+        features = movedFeatures(next, 'back', features, constants.shapes);
         value = next.input[0]!;
       }
     }
@@ -111,14 +113,14 @@ export class ChainFinder {
 
   /** Where a product's result has its features: as its operator says where the shape is not known. */
   private resultOf({ opType, output }: Node, { weight, rank }: Product): Features | undefined {
-    const { probe } = this.analysis;
+    const { shapes } = this.analysis.constants;
     const [count] = weight.shape as [number];
-    const shapes = probe.shapes.map((known) => known.get(output[0]!));
     const isMatrix = opType === 'Gemm' || opType === 'MatMul';
-    const inner = shapes.map((shape) => (isMatrix ? 1 : elementCount(shape?.slice(2) ?? [Number.NaN])));
-    const known = featuresOf(output[0]!, count, inner as [number, number], probe);
+    const shape = shapes.get(output[0]!);
+    const inner = isMatrix ? 1 : shape && ifShort(() => product(shape.slice(2)));
+    const known = featuresOf(output[0]!, count, inner, shapes);
     if (known !== undefined || rank === undefined) return known;
-    return { count, rank, begin: 1, sizes: [count], inner: inner as [number, number] };
+    return { count, rank, begin: 1, sizes: [count], inner };
   }
 
   /** What a node does to each feature; undefined where it is none that scales and shifts them. */
@@ -126,7 +128,7 @@ export class ChainFinder {
     const arithmetic = this.analysis.known.ofPatterns.has(node) ? undefined : arithmeticOf(node);
     if (arithmetic !== undefined) {
       const isFirst = node.input[1] === value;
-      const constant = this.analysis.probe.get(node.input[isFirst ? 0 : 1]!);
+      const constant = this.analysis.constants.get(node.input[isFirst ? 0 : 1]!);
       const indices = constant && broadcastIndices(constant.shape, features);
       if (indices === undefined || !DTYPES[constant!.dtype].floating) return undefined;
       const vector = spread(constant!, indices, [1, features.count, 1, 1]);
@@ -160,7 +162,7 @@ export class ChainFinder {
 
   /** The one input of a node that is no constant, if it has one. */
   private variableOf({ input }: Node): string | undefined {
-    const [first, ...others] = input.filter((name) => name !== '' && !this.analysis.probe.has(name));
+    const [first, ...others] = input.filter((name) => name !== '' && !this.analysis.constants.has(name));
     return others.length === 0 ? first : undefined;
   }
 

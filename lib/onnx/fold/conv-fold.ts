@@ -119,7 +119,7 @@ class Folder {
     const border = this.borders.get(node);
     if (border !== undefined) return this.merging.take(node, border.output, { kind: 'frame', ...border });
     const [output = ''] = node.output;
-    if (node.output.length === 1 && this.analysis.probe.has(output)) return false;
+    if (node.output.length === 1 && this.analysis.constants.has(output)) return false;
     const reason =
       this.left.get(node) ??
       (node.opType === 'ScatterND'

@@ -32,7 +32,7 @@ export async function foldLinear(model: OnnxModel, fixed: FixedConstants, option
   const renamed = new Map<string, string>(); // values within chains, whose shape somebody may read
   const folded: FoldedRegion[] = [];
   for (const node of graph.node) {
-    const product = productOf(node, analysis.probe);
+    const product = productOf(node, analysis.constants);
     if (product === undefined) continue;
     if (typeof product === 'string') {
       const batchNorm = chains.batchNormAfter(node);
@@ -59,7 +59,7 @@ export async function foldLinear(model: OnnxModel, fixed: FixedConstants, option
     };
     const shifts = stages.some(({ kind }) => kind === 'bias' || kind === 'batch_norm');
     const constants = [add('weight', product.restore(weight)), ...(shifts ? [add('bias', bias)] : [])];
-    const isMatrix = analysis.probe.shapes[0].get(node.input[0]!)?.length === 2;
+    const isMatrix = analysis.constants.shapes.get(node.input[0]!)?.length === 2;
     rewire(chain, node, output, names, renamed, replaced, (input, made) =>
       writeProduct(node, name, [input, ...constants], made, isMatrix, names),
     );

@@ -161,12 +161,12 @@ function throughParts({ node, norm: { scale, shift }, analysis, channelsOf }: Pa
 /** Channels in groups, turned: Reshape, Transpose and Reshape, as they are written of images. */
 function throughShuffle(passage: Passage): Passed | undefined {
   const { node, norm, analysis, channelsOf } = passage;
-  const { wiring, probe } = analysis;
+  const { wiring, channels } = analysis;
   const turn = wiring.hasOneReader(node.input[0]!) ? wiring.producer(node.input[0]!) : undefined;
   if (turn?.opType !== 'Transpose' || intsOf(turn, 'perm')?.join() !== '0,2,1,3,4') return undefined;
   const split = wiring.hasOneReader(turn.input[0]!) ? wiring.producer(turn.input[0]!) : undefined;
   if (split?.opType !== 'Reshape') return undefined;
-  const sizes = constantNumbers(split.input[1], analysis) ?? probe.shapeOf(turn.input[0]!);
+  const sizes = constantNumbers(split.input[1], analysis) ?? channels.shapeOf(turn.input[0]!);
   const count = norm.scale.length;
   const [groups, each] = [sizes?.[1] ?? 0, sizes?.[2] ?? 0];
   const isSame =
@@ -235,8 +235,8 @@ function isImageValue(value: string, { channels }: Analysis): boolean {
   return channels.channelsOf(value) !== undefined;
 }
 
-function constantNumbers(value: string | undefined, { probe }: Analysis): readonly number[] | undefined {
-  const constant = value ? probe.get(value) : undefined;
+function constantNumbers(value: string | undefined, { constants }: Analysis): readonly number[] | undefined {
+  const constant = value ? constants.get(value) : undefined;
   return constant !== undefined && constant.size <= MAX_NUMBERS ? numbersOf(constant) : undefined;
 }
 

@@ -11,7 +11,8 @@ import { type Graph, type Node, NodeSchema } from '../schema/onnx_pb';
 import { protoOf } from '../values';
 import { FreshNames } from '../wiring';
 import { type Norm, normOf, type Passed, passed } from './norm-passages';
-import { productOf } from './products';
+import { normsBehindPools } from './norms-behind-pools';
+import { isProduct, productOf } from './products';
 import { askSizesBehindNorms } from './sizes-behind-norms';
 
 /** A normalization of a value behind a product, or of what a node makes of such. */
@@ -28,32 +29,27 @@ const MAX_ROUNDS = 8;
 
 /**
  * A model whose BatchNormalizations stand right behind products (Conv, ConvTranspose, Gemm, MatMul), where they can become part of them: before
- * the sums, concatenations, poolings, casts, slices, frames and resizings that stand between. The given model where all do already. The values are
- * the same but for the order of rounding.
+ * the sums, concatenations, poolings, casts, slices, frames and resizings that stand between; or right before one, behind the pooling that stood between.
+ * The given model where all do already. The values are the same but for the order of rounding.
  */
 export async function placeNorms(given: OnnxModel, fixed: FixedConstants, signal?: AbortSignal): Promise<OnnxModel> {
   let model = askSizesBehindNorms(given);
   let constants = fixed;
   for (let round = 0; round < MAX_ROUNDS; round++) {
-    if (!model.proto.graph.node.some(isNorm)) return model;
+    if (!model.proto.graph.node.some(isNorm)) break;
     if (model !== given) {
       constants = new FixedConstants(model.proto.graph, constants);
       await constants.prepare(signal);
     }
     const moved = new Placing(model, analyse(model, constants)).run();
-    if (moved === model) return model;
+    if (moved === model) break;
     model = moved;
   }
-  return model;
+  return normsBehindPools(model);
 }
 
 function isNorm({ opType, domain }: Node): boolean {
   return opType === 'BatchNormalization' && isOfOnnx(domain);
-}
-
-/** Of constants or not, and whoever else reads it: no normalization is to be left behind one. */
-function isProduct(node: Node | undefined): boolean {
-  return node !== undefined && ['Conv', 'ConvTranspose', 'Gemm', 'MatMul'].includes(node.opType);
 }
 
 /** Whether part of a normalization is left in the graph, in the type of its values. */
@@ -146,13 +142,13 @@ class Placing {
 
   /** Whether a value is that of a product, with what scales and shifts its channels. */
   private isBehindProduct(value: string, count: number): boolean {
-    const { wiring, known, probe } = this.analysis;
+    const { wiring, known, channels, constants } = this.analysis;
     for (let name = value; wiring.hasOneReader(name); ) {
       const node = wiring.producer(name);
       if (node === undefined) return false;
-      const product = productOf(node, probe);
+      const product = productOf(node, constants);
       if (product !== undefined) {
-        const isOfRows = node.opType !== 'MatMul' || probe.shapeOf(name)?.length === 2;
+        const isOfRows = node.opType !== 'MatMul' || channels.shapeOf(name)?.length === 2;
         return typeof product !== 'string' && isOfRows && product.weight.shape[0] === count;
       }
       const step = affineStep(node, known);
@@ -163,11 +159,11 @@ class Placing {
   }
 
   private channelsOf(value: string): number | undefined {
-    const { wiring, channels, probe } = this.analysis;
+    const { wiring, channels, constants } = this.analysis;
     const producer = wiring.producer(value);
-    const product = producer && productOf(producer, probe);
+    const product = producer && productOf(producer, constants);
     if (typeof product === 'object' && producer?.opType !== 'MatMul') return product.weight.shape[0];
-    return channels.channelsOf(value) ?? probe.shapeOf(value)?.[1];
+    return channels.channelsOf(value) ?? channels.shapeOf(value)?.[1];
   }
 
   /** Makes the normalized value under another name, before what reads it. */

@@ -5,7 +5,7 @@ import { elementCount, Tensor } from '../../tensor/tensor';
 import { FLOATS } from '../affine';
 import { floatOf, intOf, isOfOnnx } from '../attributes';
 import type { Node } from '../schema/onnx_pb';
-import type { ShapeProbe } from '../shape-probe';
+import type { ConstantValues } from '../values';
 
 /** A node that multiplies by a constant weight, as a convolution of one pixel for each feature of its result. */
 export interface Product {
@@ -23,9 +23,14 @@ export interface Product {
   restore(weight: Tensor): Tensor;
 }
 
+/** Whether a node multiplies by a weight, which may be no constant. */
+export function isProduct(node: Node | undefined): boolean {
+  return node !== undefined && isOfOnnx(node.domain) && Object.hasOwn(PRODUCTS, node.opType);
+}
+
 /** A product of a constant weight; why it is none that takes anything into its weight; undefined for a node of another kind. */
-export function productOf(node: Node, constants: ShapeProbe): Product | string | undefined {
-  if (!isOfOnnx(node.domain) || !Object.hasOwn(PRODUCTS, node.opType) || node.output.length !== 1) return undefined;
+export function productOf(node: Node, constants: ConstantValues): Product | string | undefined {
+  if (!isProduct(node) || node.output.length !== 1) return undefined;
   const [, weightName = '', biasName = ''] = node.input;
   const weight = constants.get(weightName);
   const bias = biasName === '' ? null : constants.get(biasName);
