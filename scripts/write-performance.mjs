@@ -2,6 +2,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { wrapMarkdown } from './wrap-markdown.mjs';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 
@@ -212,5 +213,5 @@ const sections = [
   ...(found.fold ? ['', ...folding(found.fold)] : []),
   ...(found.kernels ? ['', ...kernels(found.kernels)] : []),
 ];
-writeFileSync(join(root, 'docs', 'performance.md'), `${sections.join('\n')}\n`);
+writeFileSync(join(root, 'docs', 'performance.md'), wrapMarkdown(`${sections.join('\n')}\n`));
 if (found.nets) writeFileSync(join(root, 'docs', 'performance.svg'), chart(found.nets));

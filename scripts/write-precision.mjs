@@ -2,6 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { wrapMarkdown } from './wrap-markdown.mjs';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const results = (name) => JSON.parse(readFileSync(join(root, 'benchmarks', 'results', `${name}.json`), 'utf8'));
@@ -219,5 +220,5 @@ $ repfuse bench model.safetensors --precision all --input images.npy
 It prints kernel, time and error of every layer in each precision, of the peak and of the largest sum of magnitudes, each layer judged alone on the input that it has in the float64 network; then time and error of the whole, and how many images keep their
 largest class. \`measurePrecision(model, images)\` is the same as a function. Where \`bf16\` loses a class, \`fast\` rarely does: its errors are some hundred times smaller.
 `;
-writeFileSync(join(root, 'docs', 'precision.md'), text);
+writeFileSync(join(root, 'docs', 'precision.md'), wrapMarkdown(text));
 writeFileSync(join(root, 'docs', 'precision.svg'), chart());

@@ -4,8 +4,21 @@ import { basename, join, resolve } from 'node:path';
 const ROOT = resolve(__dirname, '..');
 const lines = readFileSync(join(ROOT, 'ARCHITECTURE.md'), 'utf8').split('\n');
 
-test('no line of ARCHITECTURE.md is longer than 160 characters', () => {
-  expect(lines.filter((line) => line.length > 160)).toEqual([]);
+/** Markdown of this repository that people write or read, its code and tables left out. */
+function proseOf(file: string): string[] {
+  const text = readFileSync(join(ROOT, file), 'utf8');
+  return text
+    .replaceAll(/^ *```[\s\S]*?^ *```/gm, '')
+    .split('\n')
+    .filter((line) => !/^(\||#| {4}|<|\[)/.test(line));
+}
+
+test('no line of prose is longer than 119 characters', () => {
+  const within = (folder: string) =>
+    readdirSync(join(ROOT, folder), { recursive: folder !== '', encoding: 'utf8' }).map((file) => join(folder, file));
+  const files = ['', 'docs', 'test'].flatMap(within).filter((file) => file.endsWith('.md'));
+  expect(files).toContain('README.md');
+  expect(files.flatMap((file) => proseOf(file).filter((line) => line.length > 119))).toEqual([]);
 });
 
 test('its tables name every room of lib/ and every folder of native/src', () => {
