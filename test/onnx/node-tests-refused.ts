@@ -2,6 +2,7 @@
 export const REFUSED: Readonly<Record<string, string>> = {
   // Volumes, not images.
   test_averagepool_3d_dilations_small: '1 other: AveragePool of 3 dimensions',
+  test_col2im_5d: 'no images of height and width',
   test_maxpool_3d_dilations: '1 other: MaxPool of 3 dimensions',
   test_maxpool_3d_dilations_use_ref_impl: '1 other: MaxPool of 3 dimensions',
   test_convtranspose_3d: '1 other: ConvTranspose of 3 dimensions',

@@ -5,6 +5,7 @@ import type { Padding4 } from '../../ops/geometry';
 import type { Size, Sizes } from '../../sizes/size';
 import { Tensor } from '../../tensor/tensor';
 import type { NodeSize } from '../operators/operator';
+import { takeColumns } from './columns';
 import { imageWeight, ofLinesToo } from './lines';
 import { about, type Reader, read, refused, type Take } from './reader';
 import { ofFlatVolumesToo } from './volumes';
@@ -22,6 +23,7 @@ export const IMAGE_OPERATORS: Readonly<Record<string, Take>> = {
     const bias = reader.optional(node, 2);
     reader.push({ ...about(node, 'conv_transpose2d'), weight, bias, ...window, output_padding: outputPadding });
   }),
+  Col2Im: takeColumns,
   MaxPool: ofLinesToo((reader, node) => {
     if (reader.isRead(node.output[1] ?? '')) throw refused(node, 'it tells where its maxima are');
     const window = read(node, readPool(node, sizeOf(reader, node)));
