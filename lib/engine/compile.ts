@@ -8,6 +8,7 @@ import type { Tensor } from '../tensor/tensor';
 import { KnownValues } from './known-values';
 import type { Program } from './program';
 import { isConvolution, ProgramBuilder } from './program-builder';
+import { spreadLast } from './spread-last';
 
 /**
  * A graph as a program: whatever is an affine map of one value (convolutions, BatchNorms, average pooling, frames, arithmetic with constants,
@@ -16,7 +17,8 @@ import { isConvolution, ProgramBuilder } from './program-builder';
  *
  * @throws ERR_REPFUSE_NOT_FUSABLE or ERR_REPFUSE_NOT_FINITE naming the node of a BatchNorm that cannot be evaluated
  */
-export function compileGraph(graph: Graph, tensors: ReadonlyMap<string, Tensor>): Program {
+export function compileGraph(given: Graph, givenTensors: ReadonlyMap<string, Tensor>): Program {
+  const { graph, tensors } = spreadLast(given, givenTensors);
   const known = new KnownValues(graph, tensors);
   let room = [...tensors.values()].reduce((sum, { size }) => sum + ROOM_FOR_ELEMENT * size, ROOM);
   const merging: Merging<GraphNode> = new Merging({

@@ -145,12 +145,13 @@ function spreadShape(node: ConvTranspose2dNode, weight: Shape): ImageShape {
  *
  * @returns the plain convolution, the native operator that spreads, and `[top, left, bottom, right]` to crop, none negative
  */
-function spreadConvolution(node: ConvTranspose2dNode, tensor: (key: string) => Tensor) {
+export function spreadConvolution(node: ConvTranspose2dNode, tensor: (key: string) => Tensor) {
   const [weight, bias] = [tensor(node.weight), node.bias === null ? null : tensor(node.bias)];
   const [channels, outPerGroup, kh, kw] = weight.shape as ImageShape;
   const { groups, stride } = node;
   const [down, across] = [alongAxis(node, 0, kh), alongAxis(node, 1, kw)] as const;
   const blocks = stride[0] * stride[1];
+  const byPixel = groups === 1; // whole blocks of channels then go to one pixel
   const shape = spreadShape(node, weight.shape);
   const [out, inPerGroup] = shape;
   const values = new Float32Array(elementCount(shape));
@@ -161,14 +162,17 @@ function spreadConvolution(node: ConvTranspose2dNode, tensor: (key: string) => T
       for (let y = 0; y < kh; y++) {
         for (let x = 0; x < kw; x++) {
           const [row, column] = [down.place(y), across.place(x)];
-          const channel = (group * outPerGroup + o) * blocks + row.phase * stride[1] + column.phase;
+          const phase = row.phase * stride[1] + column.phase;
+          const channel = byPixel ? phase * outPerGroup + o : (group * outPerGroup + o) * blocks + phase;
           const tap = (channel * inPerGroup + (c % inPerGroup)) * down.taps * across.taps;
           values[tap + row.tap * across.taps + column.tap] = source[((c * outPerGroup + o) * kh + y) * kw + x]!;
         }
       }
     }
   }
-  const biases = bias && Float32Array.from({ length: out }, (_, i) => Number(bias.data[Math.floor(i / blocks)]));
+  const biases =
+    bias &&
+    Float32Array.from({ length: out }, (_, i) => Number(bias.data[byPixel ? i % outPerGroup : Math.floor(i / blocks)]));
   const padding: Padding4 = [down.taps - 1, across.taps - 1, down.after, across.after];
   const crop: Padding4 = [down.cropBefore, across.cropBefore, down.cropAfter, across.cropAfter];
   return {
@@ -176,7 +180,7 @@ function spreadConvolution(node: ConvTranspose2dNode, tensor: (key: string) => T
     bias: biases && Tensor.f32([out], biases),
     groups,
     padding,
-    spread: { kind: 'depthToSpace', ints: [...stride, 1] },
+    spread: { kind: 'depthToSpace', ints: [...stride, byPixel ? 0 : 1] },
     crop,
   };
 }

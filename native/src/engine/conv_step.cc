@@ -70,6 +70,8 @@ std::unique_ptr<Step> MakeConvStep(const Network& network, size_t i, const Memor
   }
   if (!StaysInside(setting, output.layout.shape)) return nullptr;
   const ConvChoice& choice = memory_plan.choice(i);
+  if (output.layout.kind == Layout::Kind::kPlanar)
+    return MakeSpreadConv(setting, choice.tile, target.threads, {}, output.layout.shape, output);
   switch (choice.method) {
     case ConvMethod::kDepthwise: return MakeDepthwiseConv(setting, output);
     case ConvMethod::kWinograd2: return MakeWinogradConv(std::move(setting), 2, choice.tile, target.threads, output);
@@ -80,6 +82,15 @@ std::unique_ptr<Step> MakeConvStep(const Network& network, size_t i, const Memor
     case ConvMethod::kTiles: break;
   }
   return MakeDenseConv(setting, choice.tile, target.threads, output);
+}
+
+std::unique_ptr<Step> MakeSpreadStep(const Network& network, size_t i, const MemoryPlan& memory_plan, const NodeWeights& weights,
+                                     const Target& target) {
+  const ConvSetting setting = SettingOf(network, i - 1, memory_plan, weights, target.kernels);
+  const ImageShape& wide = memory_plan.value(network.value_of(i - 1)).layout.shape;
+  if (!StaysInside(setting, wide)) return nullptr;
+  return MakeSpreadConv(setting, memory_plan.choice(i - 1).tile, target.threads, SpreadOf(network.nodes[i]), wide,
+                        memory_plan.value(network.value_of(i)));
 }
 
 StepReport ReportOfConv(const Network& network, size_t i, const std::vector<Shape>& shapes, const MemoryPlan& memory_plan,
@@ -97,6 +108,14 @@ StepReport ReportOfConv(const Network& network, size_t i, const std::vector<Shap
   report.macs += inner.macs;
   report.bytes += inner.bytes;
   report.estimate += inner.estimate;
+  return report;
+}
+
+StepReport ReportOfSpread(const Network& network, size_t i, const std::vector<Shape>& shapes, const MemoryPlan& memory_plan,
+                          const NodeWeights& weights) {
+  StepReport report = ReportOfConv(network, i - 1, shapes, memory_plan, weights);
+  if (report.name != network.nodes[i].name) report.name += " + " + network.nodes[i].name;
+  report.output = shapes[static_cast<size_t>(network.value_of(i))];
   return report;
 }
 

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "operators/activation.h"
+#include "operators/operator.h"
 #include "packed_weights.h"
 #include "step.h"
 
@@ -35,6 +36,10 @@ std::unique_ptr<Step> MakeFloat64Conv(ConvSetting setting, Value output);
 // A depthwise convolution and the pointwise one that alone reads it (whose `input` has no memory).
 std::unique_ptr<Step> MakeSeparableConv(const ConvSetting& depthwise, const ConvSetting& pointwise, TileSize tile, int threads,
                                         Value output);
+
+// A dense convolution, whose own result is of the shape `wide` and lies nowhere, spread as what reads it alone wants it.
+std::unique_ptr<Step> MakeSpreadConv(const ConvSetting& setting, TileSize tile, int threads, const Spread& spread, const ImageShape& wide,
+                                     Value output);
 
 // Tiles of F(m x m) that one pass takes: as many as keep the domain's values of all channels in the L2 cache; no
 // more than a thread's part where its weights are small.

@@ -54,6 +54,13 @@ MemoryPlan::MemoryPlan(const Network& network, const Target& target, const std::
   for (size_t i = 0; i < network.nodes.size(); ++i) {
     if (network.nodes[i].op->is_convolution() && !ReserveBorder(i, &allowance)) choices_[i] = Plain(network.nodes[i]);
   }
+  std::vector<int> readers(shapes_.size());
+  for (const NetworkNode& node : network.nodes) {
+    for (const int input : node.inputs) ++readers[static_cast<size_t>(input)];
+  }
+  for (size_t i = 0; i < network.nodes.size(); ++i) {
+    if (types[made(i)] == ValueType::kImages && readers[made(i)] == 0 && IsMadeInPlanes(i)) layouts_[made(i)].kind = Layout::Kind::kPlanar;
+  }
   for (Layout& layout : layouts_) {
     const bool pixel = layout.shape.height == 1 && layout.shape.width == 1 && layout.before == 0 && layout.after == 0;
     if (pixel && layout.kind == Layout::Kind::kBlocked) layout.kind = Layout::Kind::kVectors;
@@ -68,11 +75,7 @@ MemoryPlan::MemoryPlan(const Network& network, const Target& target, const std::
       continue;
     choices_[i] = Choose(i, target);
   }
-  std::vector<int> readers(shapes_.size());
-  for (const NetworkNode& node : network.nodes) {
-    for (const int input : node.inputs) ++readers[static_cast<size_t>(input)];
-  }
-  for (size_t i = 0; i < network.nodes.size(); ++i) inner_[i] = CanBeInner(i, readers);
+  for (size_t i = 0; i < network.nodes.size(); ++i) inner_[i] = (i == 0 || !inner_[i - 1]) && CanBeInner(i, readers);
   FindTerms(TermsOf(target.options.precision, target.kernels));
   AssignSlots();
 }
@@ -214,9 +217,20 @@ bool MemoryPlan::ReadsPlanes(int input) const {
   return true;
 }
 
+bool MemoryPlan::IsMadeInPlanes(size_t node) const {
+  const ImageShape& s = shapes_[made(node)];
+  if (s.channels >= kMaxPlanarChannels || s.height * s.width == 1) return false;
+  const ConvMethod method = choices_[node].method;
+  const NetworkNode& maker = network_.nodes[node];
+  if (!maker.op->is_convolution()) return maker.op == &kDepthToSpace;
+  return maker.inputs.size() == 1 && (method == ConvMethod::kDirect || MultipliesTerms(method)) && layouts_[made(node)].before == 0;
+}
+
 bool MemoryPlan::CanBeInner(size_t node, const std::vector<int>& readers) const {
   const int value = network_.value_of(node);
-  if (node + 1 >= network_.nodes.size() || IsOutput(value) || choices_[node].method != ConvMethod::kDepthwise) return false;
+  if (node + 1 >= network_.nodes.size() || IsOutput(value)) return false;
+  if (network_.nodes[node + 1].op == &kDepthToSpace) return readers[made(node)] == 1 && IsSpread(node);
+  if (choices_[node].method != ConvMethod::kDepthwise) return false;
   const NetworkNode &depthwise = network_.nodes[node], &next = network_.nodes[node + 1];
   if (depthwise.inputs.size() != 1 || !next.op->is_convolution() || next.inputs[0] != value) return false;
   const bool pointwise = next.kernel_h == 1 && next.kernel_w == 1 && next.stride_h == 1 && next.stride_w == 1 && next.groups == 1 &&
@@ -224,6 +238,15 @@ bool MemoryPlan::CanBeInner(size_t node, const std::vector<int>& readers) const 
   return readers[made(node)] == 1 && pointwise && layouts_[made(node)].kind == Layout::Kind::kBlocked &&
          layouts_[made(node + 1)].kind == Layout::Kind::kBlocked && choices_[node + 1].method != ConvMethod::kFloat64 &&
          next.weight_count * static_cast<int64_t>(sizeof(float)) <= kMaxInnerWeights;
+}
+
+// Whether a convolution can write its result where the depth to space after it puts it.
+bool MemoryPlan::IsSpread(size_t node) const {
+  const NetworkNode& conv = network_.nodes[node];
+  const ConvMethod method = choices_[node].method;
+  const bool dense = method == ConvMethod::kDirect || MultipliesTerms(method);
+  return conv.op->is_convolution() && dense && conv.inputs.size() == 1 && network_.nodes[node + 1].inputs[0] == network_.value_of(node) &&
+         layouts_[made(node)].kind == Layout::Kind::kBlocked && layouts_[made(node + 1)].kind != Layout::Kind::kVectors;
 }
 
 // Values share memory where their borders lie alike and the earlier one has been read for the last time.

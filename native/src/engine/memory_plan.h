@@ -25,7 +25,7 @@ class MemoryPlan {
   const ConvChoice& choice(size_t node) const { return choices_[node]; }
   // Two values that are one in memory.
   bool IsAlias(size_t node) const;
-  // A depthwise convolution that the node after it computes with its own; the value between them is nowhere.
+  // A convolution that the node after it computes with its own, or spreads as it is made; the value between them is nowhere.
   bool IsInner(size_t node) const { return inner_[node]; }
   const std::vector<int64_t>& slot_sizes() const { return slot_sizes_; }
   // Whether values and packed weights take at most so many bytes; names the node that makes the largest one.
@@ -33,6 +33,8 @@ class MemoryPlan {
 
  private:
   bool ReadsPlanes(int input) const;
+  // Few channels that nobody reads in blocks: they would mostly hold zeros.
+  bool IsMadeInPlanes(size_t node) const;
   // The index of the value that a node makes.
   size_t made(size_t node) const { return static_cast<size_t>(network_.value_of(node)); }
   bool IsOutput(int value) const;
@@ -45,6 +47,7 @@ class MemoryPlan {
   void CapGrowth(const Target& target);
   // readers: of each value, how many inputs are it.
   bool CanBeInner(size_t node, const std::vector<int>& readers) const;
+  bool IsSpread(size_t node) const;
   void AssignSlots();
   // A slot for a value made by node `made` and read last by node `last`.
   int SlotFor(const Layout& layout, int made, int last);

@@ -110,6 +110,8 @@ Status Plan::Compile(const Network& network, const Target& target, WeightStore& 
     const auto where = static_cast<long long>(i);
     if (network.nodes[i].op->is_convolution())
       add(MakeConvStep(network, i, memory_plan, weights, target), ReportOfConv(network, i, shapes, memory_plan, weights), where);
+    else if (i > 0 && memory_plan.IsInner(i - 1))
+      add(MakeSpreadStep(network, i, memory_plan, weights, target), ReportOfSpread(network, i, shapes, memory_plan, weights), where);
     else if (!memory_plan.IsAlias(i))
       add(MakeOther(network.nodes[i], memory_plan, shapes, value, types, target.kernels), report(network.nodes[i].name, value), where);
     add_twin(network.nodes[i].name, value);

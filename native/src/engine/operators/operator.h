@@ -86,6 +86,13 @@ std::unique_ptr<Step> MakeStep(const StepParts& parts, std::string kernel, Body 
   return std::make_unique<FunctionStep>(parts.output.value, std::move(kernel), std::move(body), workspace);
 }
 
+// How channels become blocks of pixels; blocks of one pixel: they stay what they are.
+struct Spread {
+  int64_t height = 1, width = 1;
+  bool channels_first = false;  // of the three that a channel stands for: [channels, height, width], else [height, width, channels]
+};
+// Of a depth to space, or the way back.
+Spread SpreadOf(const NetworkNode& node);
 // What shapes are told with. The message names what does not fit.
 inline Status Fails(const char* message) { return {Code::kInvalidArgument, message}; }
 inline Status SameShape(const NetworkNode&, std::span<const Shape>, ValueType, Shape*) { return Ok(); }
