@@ -90,6 +90,13 @@ struct AxisTaps {
     const size_t i = static_cast<size_t>(index);
     return std::span(taps).subspan(ends[i], ends[i + 1] - ends[i]);
   }
+  // Whether each pixel of the result is one of the input.
+  bool AreSingle() const {
+    for (size_t i = 0; i < ends.size(); ++i) {
+      if (ends[i] != i) return false;
+    }
+    return true;
+  }
 };
 
 // A place that may be none as an index from `low` to `high`.
@@ -169,26 +176,33 @@ AxisTaps TapsOf(const ResizeOptions& o, int axis, const ResizedAxis& sizes) {
   return taps;
 }
 
-void ResizePixel(const float* x, const Layout& from, int64_t n, int64_t plane, std::span<const Tap> down, std::span<const Tap> across,
-                 float outside, float* y) {
-  const int64_t lanes = from.lanes();
-  if (down.empty() || across.empty()) {
-    std::fill_n(y, lanes, outside);
-    return;
-  }
-  if (down.size() == 1 && across.size() == 1) {
-    std::copy_n(x + from.at(n, plane, down[0].index, across[0].index), lanes, y);
-    return;
-  }
-  double sum[kBlock] = {};
-  for (const Tap& r : down) {
-    for (const Tap& c : across) {
-      const float* pixel = x + from.at(n, plane, r.index, c.index);
-      const double weight = r.weight * c.weight;
-      for (int64_t lane = 0; lane < lanes; ++lane) sum[lane] += weight * pixel[lane];
+// A row of pixels of a plane whose pixels have kLanes elements. x: the plane.
+template <int64_t kLanes>
+void ResizeRow(const float* x, int64_t row, std::span<const Tap> down, const AxisTaps& columns, float outside, float* y) {
+  for (int64_t i = 0; i < columns.size(); ++i, y += kLanes) {
+    const std::span<const Tap> across = columns.of(i);
+    if (down.empty() || across.empty()) {
+      std::fill_n(y, kLanes, outside);
+    } else if (down.size() == 1 && across.size() == 1) {
+      std::copy_n(x + down[0].index * row + across[0].index * kLanes, kLanes, y);
+    } else {
+      double sum[kLanes] = {};
+      for (const Tap& r : down) {
+        for (const Tap& c : across) {
+          const float* pixel = x + r.index * row + c.index * kLanes;
+          const double weight = r.weight * c.weight;
+          for (int64_t lane = 0; lane < kLanes; ++lane) sum[lane] += weight * pixel[lane];
+        }
+      }
+      for (int64_t lane = 0; lane < kLanes; ++lane) y[lane] = static_cast<float>(sum[lane]);
     }
   }
-  for (int64_t lane = 0; lane < lanes; ++lane) y[lane] = static_cast<float>(sum[lane]);
+}
+
+// The same where each pixel is one of the input.
+template <int64_t kLanes>
+void PickRow(const float* x, const std::vector<int64_t>& columns, float* y) {
+  for (const int64_t column : columns) y = std::copy_n(x + column * kLanes, kLanes, y);
 }
 
 std::unique_ptr<Step> ResizeStep(const StepParts& parts) {
@@ -198,16 +212,21 @@ std::unique_ptr<Step> ResizeStep(const StepParts& parts) {
   const AxisTaps rows = TapsOf(options, 0, ResizedAxisOf(options, 0, s.height, s.width));
   const AxisTaps columns = TapsOf(options, 1, ResizedAxisOf(options, 1, s.height, s.width));
   const float outside = static_cast<float>(options.extrapolation);
+  const bool blocked = output.layout.lanes() == kBlock;
+  std::vector<int64_t> picked;  // where each pixel of a row is one of the input's, and each row one of its rows
+  if (rows.AreSingle() && columns.AreSingle()) {
+    for (const Tap& tap : columns.taps) picked.push_back(tap.index);
+  }
+  const auto pick = blocked ? PickRow<kBlock> : PickRow<1>;
+  const auto resize = blocked ? ResizeRow<kBlock> : ResizeRow<1>;
   return MakeStep(parts, "resize", [=](const RunState& run) {
-    const int64_t lanes = output.layout.lanes();
     ForRows(output.layout, run.threads, [&](int64_t n, int64_t plane, int64_t y) {
       float* row = run.at(output) + output.layout.at(n, plane, y, 0);
+      const float* x = run.at(input) + input.layout.at(n, plane, 0, 0);
       const std::span<const Tap> down = rows.of(y);
-      for (int64_t x = 0; x < columns.size(); ++x) {
-        ResizePixel(run.at(input), input.layout, n, plane, down, columns.of(x), outside, row);
-        row += lanes;
-      }
-      ClearPaddedChannels(output.layout, plane, run.at(output) + output.layout.at(n, plane, y, 0));  // what lies outside may be any number
+      if (picked.empty()) resize(x, input.layout.row(), down, columns, outside, row);
+      else pick(x + down[0].index * input.layout.row(), picked, row);
+      ClearPaddedChannels(output.layout, plane, row);  // what lies outside may be any number
     });
   });
 }
