@@ -13,6 +13,15 @@ namespace repfuse {
 using UnaryF32 = void (*)(const float* x, float* y, size_t n);
 // y[i] = a[i] + b[i].
 using BinaryF32 = void (*)(const float* a, const float* b, float* y, size_t n);
+// The same of a function with two parameters.
+using ParametricF32 = void (*)(const float* x, float* y, size_t n, float alpha, float beta);
+// y[i] = f(a[i], b[i]), or of a[i % period] where an operand repeats (every 16 or every single number; 0: it does not). y may equal a or b.
+struct BinarySpan {
+  const float *a, *b;
+  float* y;
+  size_t n, a_period, b_period;
+};
+using BinarySpans = void (*)(const BinarySpan& span);
 
 // Inner loops of fusing, see src/kernels/fuse/rows.h.
 using FuseScaleRow = void (*)(double* acc, const float* w, double scale, size_t n);
@@ -61,6 +70,8 @@ struct BlockedKernels {
   WinogradKernels winograd2, winograd4;
   void (*finish)(const FinishedRow& row);
   UnaryF32 sigmoid, silu, hardswish, exp, gelu, gelu_tanh, mish;  // x may equal y
+  ParametricF32 leaky_relu, hard_sigmoid, clip;                   // likewise
+  BinarySpans add, sub, mul, div, prelu;
 };
 
 // Float32 values as bf16 terms, see src/kernels/terms/.

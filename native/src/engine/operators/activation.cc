@@ -18,17 +18,6 @@ void Row(const float* x, float* y, size_t n, float alpha, float beta) {
   for (size_t i = 0; i < n; ++i) y[i] = kOf(x[i], alpha, beta);
 }
 
-// The upper bound wins where they cross; NaN stays.
-float Clip(float x, float low, float high) {
-  const float least = x < low ? low : x;
-  return least > high ? high : least;
-}
-float LeakyRelu(float x, float slope, float) { return x < 0 ? x * slope : x; }
-// In float64: near the line's zero the two terms cancel.
-float HardSigmoid(float x, float slope, float offset) {
-  const double line = static_cast<double>(x) * slope + offset, least = line < 0 ? 0 : line;
-  return static_cast<float>(least > 1 ? 1 : least);
-}
 float Elu(float x, float alpha, float) { return x < 0 ? static_cast<float>(alpha * std::expm1(static_cast<double>(x))) : x; }
 float Celu(float x, float alpha, float) { return x < 0 ? static_cast<float>(alpha * std::expm1(static_cast<double>(x) / alpha)) : x; }
 float Selu(float x, float alpha, float gamma) {
@@ -92,9 +81,9 @@ constexpr Activation kActivations[] = {
     {"sigmoid", nullptr, [](const KernelTable& kernels) { return kernels.blocked.sigmoid; }},
     {"silu", nullptr, [](const KernelTable& kernels) { return kernels.blocked.silu; }},
     {"hardswish", nullptr, [](const KernelTable& kernels) { return kernels.blocked.hardswish; }},
-    {"clip", Row<Clip>, nullptr, ClipBounds},
-    {"leakyRelu", Row<LeakyRelu>},
-    {"hardSigmoid", Row<HardSigmoid>},
+    {"clip", nullptr, nullptr, ClipBounds, [](const KernelTable& kernels) { return kernels.blocked.clip; }},
+    {"leakyRelu", nullptr, nullptr, nullptr, [](const KernelTable& kernels) { return kernels.blocked.leaky_relu; }},
+    {"hardSigmoid", nullptr, nullptr, nullptr, [](const KernelTable& kernels) { return kernels.blocked.hard_sigmoid; }},
     {"exp", nullptr, [](const KernelTable& kernels) { return kernels.blocked.exp; }},
     {"gelu", nullptr, [](const KernelTable& kernels) { return kernels.blocked.gelu; }},
     {"geluTanh", nullptr, [](const KernelTable& kernels) { return kernels.blocked.gelu_tanh; }},
@@ -164,6 +153,7 @@ const Activation* FindActivation(std::string_view name) {
 AppliedActivation::AppliedActivation(const NetworkNode& node, const KernelTable& kernels) : alpha_(node.alpha), beta_(node.beta) {
   if (node.activation == nullptr) return;
   row_ = node.activation->row;
+  if (node.activation->parametric != nullptr) row_ = node.activation->parametric(kernels);
   if (node.activation->kernel != nullptr) kernel_ = node.activation->kernel(kernels);
 }
 

@@ -10,10 +10,11 @@ namespace repfuse {
 
 struct Activation {
   const char* name;
-  void (*row)(const float* x, float* y, size_t n, float alpha, float beta);
+  ParametricF32 row;
   UnaryF32 (*kernel)(const KernelTable& kernels) = nullptr;  // instead of `row`
   // Those that only keep numbers within bounds, lowest and highest: false where these parameters are none.
   bool (*bounds)(float alpha, float beta, float* low, float* high) = nullptr;
+  ParametricF32 (*parametric)(const KernelTable& kernels) = nullptr;  // instead of `row`, too
 };
 
 // An activation with its parameters, on spans; x may equal y. Without one it is false.
@@ -29,7 +30,7 @@ class AppliedActivation {
 
  private:
   UnaryF32 kernel_ = nullptr;  // of those that have one
-  void (*row_)(const float* x, float* y, size_t n, float alpha, float beta) = nullptr;
+  ParametricF32 row_ = nullptr;
   float alpha_ = 0, beta_ = 0;
 };
 
