@@ -55,6 +55,34 @@ function nets(result) {
   ];
 }
 
+function real(result) {
+  const networks = [...new Set(result.rows.map(({ network }) => network))];
+  const cellsOf = (network, threads) => {
+    const row = result.rows.find((each) => each.network === network && each.threads === threads);
+    if (row?.ratio === undefined) return ['-', '-', row?.problem ?? '-', '-'];
+    const { onnxruntime, repfuse, ratio, share } = row;
+    return [onnxruntime.toFixed(2), repfuse.toFixed(2), ratio.toFixed(2), `${(100 * share).toFixed(0)} %`];
+  };
+  const { threads1, threads2 } = result.means;
+  return [
+    '## Real networks beside onnxruntime-node',
+    '',
+    `As people export them (torch's training form at 224, BatchNormalizations not folded; published detectors and readers), one image, both runtimes in one process by turns; onnxruntime's pool does not spin between runs. Ratios are medians of rounds; their geometric mean is ${threads1.toFixed(2)} on one thread, ${threads2.toFixed(2)} on two. Share: multiply-accumulates of the merged network over those that the CPU can do in registers; Winograd's can exceed 100 %. \`npm run bench:baselines && npm run bench -- real\`, at ${result.isa}. ${machineOf(result)}.`,
+    '',
+    table(
+      [
+        'network',
+        'image',
+        ...[1, 2].flatMap((n) => [`onnxruntime-node ms, t${n}`, `repfuse ms, t${n}`, 'times as fast', 'share']),
+      ],
+      networks.map((network) => {
+        const { size } = result.rows.find((each) => each.network === network);
+        return [network, size.join(' x '), ...cellsOf(network, 1), ...cellsOf(network, 2)];
+      }),
+    ),
+  ];
+}
+
 function service(result) {
   return [
     '## In a service',
@@ -99,6 +127,13 @@ function convert(result) {
   ];
 }
 
+/** Which nodes onnxruntime runs of the networks of docs/onnx.md, given and folded. */
+function toldOf(networks) {
+  if (networks?.[0]?.differs === undefined) return '';
+  const same = networks.filter(({ differs }) => differs.length === 0).length;
+  return `Of ${networks.length} networks of [docs/onnx.md](onnx.md#networks) that hold BatchNormalizations onnxruntime runs, after its own optimizations, the same nodes of both files in ${same}, and other, cheaper ones in the rest. `;
+}
+
 function folding(result) {
   const cells = ({ train, folded, ratio }) => [
     `${train.milliseconds.toFixed(2)} / ${folded.milliseconds.toFixed(2)}`,
@@ -108,7 +143,7 @@ function folding(result) {
   return [
     '## What folding an ONNX model gives',
     '',
-    `The training form as exporters write it / the same folded, one image, in turn, with a pause before every run: a pool of threads that has fallen asleep is woken by each. The engine merges branches as it compiles, whichever form it is given. \`npm run bench:baselines && npm run bench -- fold\`. ${machineOf(result)}.`,
+    `The training form as exporters write it / the same folded, one image, in turn, with a pause before every run: a pool of threads that has fallen asleep is woken by each. The engine merges branches as it compiles, whichever form it is given. ${toldOf(result.networks)}\`npm run bench:baselines && npm run bench -- fold\`. ${machineOf(result)}.`,
     '',
     table(
       [
@@ -198,6 +233,7 @@ ${bars.join('\n')}
 
 const found = {
   nets: results('nets'),
+  real: results('real'),
   service: results('service'),
   convert: results('convert'),
   fold: results('fold'),
@@ -208,6 +244,7 @@ const sections = [
   '',
   'Written by `scripts/write-performance.mjs` from `benchmarks/results/`. Ratios hold for the machine they were measured on; each comes from one run in which both sides took turns.',
   ...(found.nets ? ['', ...nets(found.nets)] : []),
+  ...(found.real ? ['', ...real(found.real)] : []),
   ...(found.service ? ['', ...service(found.service)] : []),
   ...(found.convert ? ['', ...convert(found.convert)] : []),
   ...(found.fold ? ['', ...folding(found.fold)] : []),

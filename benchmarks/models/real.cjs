@@ -6,6 +6,7 @@ const { execFile } = require('node:child_process');
 const { mkdirSync } = require('node:fs');
 const { join } = require('node:path');
 const { promisify } = require('node:util');
+const { info } = require('repfuse');
 const { expectBaselines } = require('./model-files.cjs');
 const { MINUTES, exportAll, fileOf, placePublished } = require('../networks/files.cjs');
 const { FOLDER, REAL } = require('../networks/rows.cjs');
@@ -79,6 +80,7 @@ async function run(print) {
   }
   return {
     description: 'Real networks in training form, one image, onnxruntime-node and repfuse in one process, by turns',
+    isa: info().isa,
     means,
     rows: timed,
   };
