@@ -48,6 +48,8 @@ constexpr Function kFunctions[] = {{"relu", 0, 0, 0},
                                    {"log", 0, 0, 0.51},
                                    {"sqrt", 0, 0, 0.51},
                                    {"reciprocal", 0, 0, 0.51},
+                                   {"abs", 0, 0, 0},
+                                   {"neg", 0, 0, 0},
                                    {"softsign", 0, 0, 1.51}};
 
 double Definition(const Function& f, double x) {
@@ -72,6 +74,8 @@ double Definition(const Function& f, double x) {
   if (name == "log") return std::log(x);
   if (name == "sqrt") return std::sqrt(x);
   if (name == "reciprocal") return 1 / x;
+  if (name == "abs") return std::abs(x);
+  if (name == "neg") return -x;
   if (name == "softsign") return x / (1 + std::abs(x));
   return x;
 }

@@ -11,17 +11,10 @@ namespace repfuse {
 
 // y[i] = max(x[i], 0); NaN stays NaN. x may equal y.
 using UnaryF32 = void (*)(const float* x, float* y, size_t n);
+// A function with up to two parameters. x may equal y.
+using FunctionF32 = void (*)(const float* x, float* y, size_t n, float alpha, float beta);
 // y[i] = a[i] + b[i].
 using BinaryF32 = void (*)(const float* a, const float* b, float* y, size_t n);
-// The same of a function with two parameters.
-using ParametricF32 = void (*)(const float* x, float* y, size_t n, float alpha, float beta);
-// y[i] = f(a[i], b[i]), or of a[i % period] where an operand repeats (every 16 or every single number; 0: it does not). y may equal a or b.
-struct BinarySpan {
-  const float *a, *b;
-  float* y;
-  size_t n, a_period, b_period;
-};
-using BinarySpans = void (*)(const BinarySpan& span);
 
 // Inner loops of fusing, see src/kernels/fuse/rows.h.
 using FuseScaleRow = void (*)(double* acc, const float* w, double scale, size_t n);
@@ -50,6 +43,21 @@ using PackPanelF32 = void (*)(const PanelGeometry& geometry, const float* channe
 struct DepthwiseRows;
 using DepthwiseRowsF32 = void (*)(const DepthwiseRows& rows);
 
+// Functions of two numbers, see src/kernels/elementwise/binary_rows.h.
+struct BinaryRows;
+struct BinaryKernels {
+  void (*add)(const BinaryRows& rows);
+  void (*sub)(const BinaryRows& rows);
+  void (*mul)(const BinaryRows& rows);
+  void (*div)(const BinaryRows& rows);
+  void (*prelu)(const BinaryRows& rows);
+  void (*min)(const BinaryRows& rows);
+  void (*max)(const BinaryRows& rows);
+};
+
+// The sum of a map, see src/kernels/pool/sum_map.h.
+struct MapSum;
+
 // Tiles over blocks of 16 channels, see src/kernels/blocked/.
 struct ConvTile;
 struct DepthwiseTile;
@@ -69,9 +77,9 @@ struct BlockedKernels {
   int depthwise_rows;  // the most that a tile takes
   WinogradKernels winograd2, winograd4;
   void (*finish)(const FinishedRow& row);
-  UnaryF32 sigmoid, silu, hardswish, exp, gelu, gelu_tanh, mish;  // x may equal y
-  ParametricF32 leaky_relu, hard_sigmoid, clip;                   // likewise
-  BinarySpans add, sub, mul, div, prelu;
+  UnaryF32 sigmoid, silu, hardswish, exp, gelu, gelu_tanh, mish, abs, negative, reciprocal, root;  // x may equal y
+  FunctionF32 leaky_relu, hard_sigmoid, clip;
+  void (*sum_map)(const MapSum& map);
 };
 
 // Float32 values as bf16 terms, see src/kernels/terms/.
@@ -110,6 +118,7 @@ struct KernelTable {
   PackPanelF32 pack_panel;
   DepthwiseRowsF32 depthwise_rows;
   BlockedKernels blocked;
+  BinaryKernels binary;
   TermKernels terms;
   ProductKernels products;
   FmaProbe fma_probe;

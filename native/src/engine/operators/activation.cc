@@ -28,10 +28,6 @@ float Shrink(float x, float lambda, float bias) { return x < -lambda ? x + bias 
 // From where e^x is beyond float64 it is x.
 float Softplus(float x, float, float) { return x > 100 ? x : static_cast<float>(std::log1p(std::exp(static_cast<double>(x)))); }
 float Softsign(float x, float, float) { return x / (1 + std::abs(x)); }
-float Abs(float x, float, float) { return std::abs(x); }
-float Neg(float x, float, float) { return -x; }
-float Reciprocal(float x, float, float) { return 1 / x; }
-float Sqrt(float x, float, float) { return std::sqrt(x); }
 float Ceil(float x, float, float) { return std::ceil(x); }
 float Floor(float x, float, float) { return std::floor(x); }
 float RoundToEven(float x, float, float) { return std::nearbyint(x); }
@@ -95,10 +91,10 @@ constexpr Activation kActivations[] = {
     {"shrink", Row<Shrink>},
     {"softplus", Row<Softplus>},
     {"softsign", Row<Softsign>},
-    {"abs", Row<Abs>},
-    {"neg", Row<Neg>},
-    {"reciprocal", Row<Reciprocal>},
-    {"sqrt", Row<Sqrt>},
+    {"abs", nullptr, [](const KernelTable& kernels) { return kernels.blocked.abs; }},
+    {"neg", nullptr, [](const KernelTable& kernels) { return kernels.blocked.negative; }},
+    {"reciprocal", nullptr, [](const KernelTable& kernels) { return kernels.blocked.reciprocal; }},
+    {"sqrt", nullptr, [](const KernelTable& kernels) { return kernels.blocked.root; }},
     {"ceil", Row<Ceil>},
     {"floor", Row<Floor>},
     {"round", Row<RoundToEven>},
@@ -152,8 +148,7 @@ const Activation* FindActivation(std::string_view name) {
 
 AppliedActivation::AppliedActivation(const NetworkNode& node, const KernelTable& kernels) : alpha_(node.alpha), beta_(node.beta) {
   if (node.activation == nullptr) return;
-  row_ = node.activation->row;
-  if (node.activation->parametric != nullptr) row_ = node.activation->parametric(kernels);
+  row_ = node.activation->function != nullptr ? node.activation->function(kernels) : node.activation->row;
   if (node.activation->kernel != nullptr) kernel_ = node.activation->kernel(kernels);
 }
 

@@ -10,11 +10,11 @@ namespace repfuse {
 
 struct Activation {
   const char* name;
-  ParametricF32 row;
+  FunctionF32 row;
   UnaryF32 (*kernel)(const KernelTable& kernels) = nullptr;  // instead of `row`
   // Those that only keep numbers within bounds, lowest and highest: false where these parameters are none.
   bool (*bounds)(float alpha, float beta, float* low, float* high) = nullptr;
-  ParametricF32 (*parametric)(const KernelTable& kernels) = nullptr;  // instead of `row`, too
+  FunctionF32 (*function)(const KernelTable& kernels) = nullptr;  // instead of `row`: a kernel with parameters
 };
 
 // An activation with its parameters, on spans; x may equal y. Without one it is false.
@@ -30,7 +30,7 @@ class AppliedActivation {
 
  private:
   UnaryF32 kernel_ = nullptr;  // of those that have one
-  ParametricF32 row_ = nullptr;
+  FunctionF32 row_ = nullptr;
   float alpha_ = 0, beta_ = 0;
 };
 

@@ -5,23 +5,20 @@
 #include <functional>
 #include <vector>
 
+#include "../../kernels/elementwise/binary_rows.h"
 #include "../walk.h"
 #include "operator.h"
 
 namespace repfuse {
 
-// Numbers y = f(a, b), one after the other in y, and how far an operand's lie apart (0: one for all).
-struct BinaryRows {
-  const float *a, *b;
-  float* y;
-  int64_t outer, inner;
-  int64_t a_outer, b_outer, a_inner, b_inner;
-};
+using BinaryRun = void (*)(const BinaryRows& rows);
 
 struct BinaryFunction {
   const char* name;
-  void (*run)(const BinaryRows& rows);
-  BinarySpans (*spans)(const KernelTable& kernels) = nullptr;  // in vectors, where both operands lie as those take them
+  BinaryRun run;
+  BinaryRun (*kernel)(const KernelTable& kernels) = nullptr;  // instead of `run`
+
+  BinaryRun For(const KernelTable& kernels) const { return kernel != nullptr ? kernel(kernels) : run; }
 };
 
 namespace {
@@ -40,21 +37,12 @@ void Rows(const BinaryRows& r) {
   }
 }
 
-float Sum(float a, float b) { return a + b; }
-float Difference(float a, float b) { return a - b; }
-float Product(float a, float b) { return a * b; }
-float Quotient(float a, float b) { return a / b; }
-float PRelu(float x, float slope) { return x < 0 ? x * slope : x; }
-
 // Squares and cubes are what networks ask for.
 float Power(float x, float exponent) {
   if (exponent == 2) return x * x;
   const double wide = x;
   return static_cast<float>(exponent == 3 ? wide * wide * wide : std::pow(wide, static_cast<double>(exponent)));
 }
-// A NaN of either operand is the result.
-float Least(float a, float b) { return a < b || std::isnan(a) ? a : b; }
-float Largest(float a, float b) { return a > b || std::isnan(a) ? a : b; }
 float Remainder(float a, float b) { return std::fmod(a, b); }
 // With the sign of the divisor, as integers are divided.
 float Modulus(float a, float b) {
@@ -71,14 +59,14 @@ float Or(float a, float b) { return a != 0 || b != 0 ? 1 : 0; }
 float Xor(float a, float b) { return (a != 0) != (b != 0) ? 1 : 0; }
 
 // A new function is a row: its name and Rows<what it makes of two numbers>.
-constexpr BinaryFunction kFunctions[] = {{"add", Rows<Sum>, [](const KernelTable& kernels) { return kernels.blocked.add; }},
-                                         {"sub", Rows<Difference>, [](const KernelTable& kernels) { return kernels.blocked.sub; }},
-                                         {"mul", Rows<Product>, [](const KernelTable& kernels) { return kernels.blocked.mul; }},
-                                         {"div", Rows<Quotient>, [](const KernelTable& kernels) { return kernels.blocked.div; }},
-                                         {"prelu", Rows<PRelu>, [](const KernelTable& kernels) { return kernels.blocked.prelu; }},
+constexpr BinaryFunction kFunctions[] = {{"add", nullptr, [](const KernelTable& kernels) { return kernels.binary.add; }},
+                                         {"sub", nullptr, [](const KernelTable& kernels) { return kernels.binary.sub; }},
+                                         {"mul", nullptr, [](const KernelTable& kernels) { return kernels.binary.mul; }},
+                                         {"div", nullptr, [](const KernelTable& kernels) { return kernels.binary.div; }},
+                                         {"prelu", nullptr, [](const KernelTable& kernels) { return kernels.binary.prelu; }},
                                          {"pow", Rows<Power>},
-                                         {"min", Rows<Least>},
-                                         {"max", Rows<Largest>},
+                                         {"min", nullptr, [](const KernelTable& kernels) { return kernels.binary.min; }},
+                                         {"max", nullptr, [](const KernelTable& kernels) { return kernels.binary.max; }},
                                          {"mod", Rows<Modulus>},
                                          {"fmod", Rows<Remainder>},
                                          {"equal", Rows<Truth<std::equal_to<float>>>},
@@ -116,18 +104,10 @@ Status GateResult(const NetworkNode&, std::span<const Shape> inputs, ValueType, 
   return inputs[1] == Shape::Of({x[0], x[1], 1, 1}) ? Ok() : Fails("the shape of a gate");
 }
 
-BinarySpans SpansOf(const BinaryFunction& function, const KernelTable& kernels) {
-  return function.spans == nullptr ? nullptr : function.spans(kernels);
-}
-
 class BinaryOfImages final : public Step {
  public:
   BinaryOfImages(const StepParts& parts, const char* name, const BinaryFunction& function)
-      : Step(parts.output.value),
-        name_(name),
-        function_(function),
-        spans_(SpansOf(function, parts.kernels)),
-        constant_first_(parts.node.constant_first) {
+      : Step(parts.output.value), name_(name), function_(function.For(parts.kernels)), constant_first_(parts.node.constant_first) {
     for (const ShapedValue& input : parts.inputs) {
       const ImageShape& s = input.value.layout.shape;
       const auto many = [](int64_t size) { return size > 1 ? int64_t{1} : 0; };
@@ -150,11 +130,7 @@ class BinaryOfImages final : public Step {
       const Operand first = At(run, 0, n, plane, y);
       const Operand second = inputs_.size() > 1 ? At(run, 1, n, plane, y) : Operand{constant_.data() + plane * lanes, 0, 1};
       const Operand &a = constant_first_ ? second : first, &b = constant_first_ ? first : second;
-      const int a_period = PeriodOf(a, lanes), b_period = PeriodOf(b, lanes);
-      if (spans_ != nullptr && a_period >= 0 && b_period >= 0)
-        spans_(
-            {a.row, b.row, row, static_cast<size_t>(to.shape.width * lanes), static_cast<size_t>(a_period), static_cast<size_t>(b_period)});
-      else function_.run({a.row, b.row, row, to.shape.width, lanes, a.pixel, b.pixel, a.lane, b.lane});
+      function_({a.row, b.row, row, to.shape.width, lanes, a.pixel, b.pixel, a.lane, b.lane});
       ClearPaddedChannels(to, plane, row);
     });
   }
@@ -169,12 +145,6 @@ class BinaryOfImages final : public Step {
     const float* row;
     int64_t pixel, lane;
   };
-  // As BinarySpan says it; -1 where an operand has one number for all channels of a pixel.
-  static int PeriodOf(const Operand& operand, int64_t lanes) {
-    if (operand.pixel == lanes && (operand.lane == 1 || lanes == 1)) return 0;
-    if (operand.pixel != 0) return -1;
-    return operand.lane == 1 && lanes > 1 ? static_cast<int>(lanes) : 1;
-  }
   Operand At(const RunState& run, size_t index, int64_t n, int64_t plane, int64_t y) const {
     const Layout& layout = inputs_[index].layout;
     const Follow& f = follows_[index];
@@ -182,8 +152,7 @@ class BinaryOfImages final : public Step {
   }
 
   const char* name_;
-  const BinaryFunction& function_;
-  BinarySpans spans_;
+  BinaryRun function_;
   std::vector<Value> inputs_;
   std::vector<Follow> follows_;
   std::vector<float> constant_;
@@ -193,10 +162,7 @@ class BinaryOfImages final : public Step {
 class BinaryOfTensors final : public Step {
  public:
   explicit BinaryOfTensors(const StepParts& parts)
-      : Step(parts.output.value),
-        function_(*parts.node.function),
-        spans_(SpansOf(function_, parts.kernels)),
-        walk_(parts.output.shape, StridesOf(parts)) {
+      : Step(parts.output.value), function_(parts.node.function->For(parts.kernels)), walk_(parts.output.shape, StridesOf(parts)) {
     for (const ShapedValue& input : parts.inputs) slots_.push_back(input.value.slot);
     if (slots_.size() > 1) return;
     const AlignedBuffer& constant = parts.node.bias;
@@ -208,9 +174,7 @@ class BinaryOfTensors final : public Step {
     const float* b = slots_[1] < 0 ? constant_.data() : run.slots[slots_[1]];
     float* y = out(run);
     walk_.ForRows(run.threads, [&](int64_t to, const std::array<int64_t, 2>& from, int64_t count, const std::array<int64_t, 2>& step) {
-      if (spans_ != nullptr && step[0] <= 1 && step[1] <= 1)
-        spans_({a + from[0], b + from[1], y + to, static_cast<size_t>(count), step[0] == 0 ? size_t{1} : 0, step[1] == 0 ? size_t{1} : 0});
-      else function_.run({a + from[0], b + from[1], y + to, 1, count, 0, 0, step[0], step[1]});
+      function_({a + from[0], b + from[1], y + to, 1, count, 0, 0, step[0], step[1]});
     });
   }
   std::string kernel() const override { return "binary"; }
@@ -224,8 +188,7 @@ class BinaryOfTensors final : public Step {
     return parts.node.constant_first ? std::array{other, first} : std::array{first, other};
   }
 
-  const BinaryFunction& function_;
-  BinarySpans spans_;
+  BinaryRun function_;
   Walk<2> walk_;
   std::vector<int> slots_;  // -1: the constant
   std::vector<float> constant_;

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "../../kernels/pool/sum_map.h"
 #include "operator.h"
 
 namespace repfuse {
@@ -156,17 +157,12 @@ std::unique_ptr<Step> NormStep(const StepParts& parts) {
 
 std::unique_ptr<Step> GlobalStep(const StepParts& parts) {
   const Value input = parts.inputs[0].value, output = parts.output.value;
-  return MakeStep(parts, "global average pool", [=](const RunState& run) {
+  return MakeStep(parts, "global average pool", [=, sum_map = parts.kernels.blocked.sum_map](const RunState& run) {
     const Layout &in = input.layout, &to = output.layout;
     ForEach(in.shape.batch * in.blocks(), run.threads, [&](int64_t index, int) {
       const int64_t n = index / in.blocks(), block = index % in.blocks();
-      double sum[kBlock] = {};
-      for (int64_t y = 0; y < in.shape.height; ++y) {
-        const float* row = run.at(input) + in.at(n, block, y, 0);
-        for (int64_t x = 0; x < in.shape.width; ++x) {
-          for (int lane = 0; lane < kBlock; ++lane) sum[lane] += row[x * kBlock + lane];
-        }
-      }
+      double sum[kBlock];
+      sum_map({run.at(input) + in.at(n, block, 0, 0), in.shape.height, in.shape.width, in.row(), sum});
       float* y = run.at(output) + to.at(n, block, 0, 0);
       const double count = static_cast<double>(in.shape.height * in.shape.width);
       for (int lane = 0; lane < kBlock; ++lane) y[lane] = static_cast<float>(sum[lane] / count);

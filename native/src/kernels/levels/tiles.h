@@ -7,6 +7,8 @@
 #include "../blocked/winograd_tile.h"
 #include "../conv/panel.h"
 #include "../depthwise/rows.h"
+#include "../elementwise/binary_rows.h"
 #include "../gemm/gemm.h"
+#include "../pool/sum_map.h"
 #include "../terms/terms.h"
 #include "levels.h"
