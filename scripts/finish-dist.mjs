@@ -21,7 +21,10 @@ const doors = Object.values(exports)
 // network. All doors lead into one file: two copies would mean two RepfuseError classes.
 const library = join(dist, 'bundle', 'index.js');
 const namespaces = doors.map((door) => `export * as ${nameOf(door)} from './lib/${door}';\n`).join('');
-await bundle({ stdin: { contents: namespaces, resolveDir: root, loader: 'ts' } }, library);
+const worker = `export * as batchWorker from './lib/convert/batch/worker';\n`;
+await bundle({ stdin: { contents: namespaces + worker, resolveDir: root, loader: 'ts' } }, library);
+// What the threads of a batch load, of the library and of the command.
+writeFileSync(join(dirname(library), 'batch-worker.js'), "require('./index.js').batchWorker.serveBatch();\n");
 await bundle({ entryPoints: [join(root, 'lib', 'cli', 'main.ts')] }, join(dist, 'cli', 'main.js'));
 chmodSync(join(dist, 'cli', 'main.js'), 0o755);
 copyFileSync(join(root, 'node_modules', INLINED, 'LICENSE.md'), join(dist, `LICENSE.${INLINED}.md`));

@@ -6,8 +6,10 @@ import { basename, dirname, join } from 'node:path';
 /** Of this machine: the process numbers of another say nothing here. */
 const HOST = createHash('sha256').update(hostname()).digest('hex').slice(0, 4);
 const TEMPORARY = /^\.(.+)\.([0-9a-f]{4})-([0-9a-z]{1,8})-[0-9a-f]{8}\.tmp$/s;
-/** Those that this process is writing. */
+/** Those that this thread is writing. */
 export const underway = new Set<string>();
+/** Threads of this process that write files too: whose files it writes this one cannot know. */
+export const otherWriters = { count: 0 };
 
 /** A new name beside a file, which says whose it is: machine and process. */
 export function temporaryOf(file: string): string {
@@ -32,7 +34,8 @@ export async function removeLeftovers(files: readonly string[]): Promise<void> {
       const path = join(folder, entry);
       const writer = Number.parseInt(pid!, 36);
       // A process may have the number of one that was killed: in containers they often do.
-      if (writer === process.pid ? underway.has(path) : isRunning(writer)) continue;
+      const isOurs = () => otherWriters.count > 0 || underway.has(path);
+      if (writer === process.pid ? isOurs() : isRunning(writer)) continue;
       await unlink(path).catch(() => {});
     }
   }
