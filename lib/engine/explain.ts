@@ -5,6 +5,7 @@ import { peakMacs } from './peak';
 export interface EngineStep {
   /** Name of the graph's node. */
   readonly layer: string;
+  /** `view`: nothing to do, as the result lies where its inputs do. */
   readonly kernel: string;
   /** Shape of the result: [N, C, H, W], [N, features], or of any tensor. */
   readonly output: readonly number[];
@@ -14,7 +15,7 @@ export interface EngineStep {
   readonly weightBytes: number;
   /** Seconds on one thread by the table of rates; null where there is no choice of kernels. */
   readonly estimate: number | null;
-  /** Seconds of the fastest run so far; null before the first. */
+  /** Seconds of the fastest run so far; null before the first, and of a view. */
   readonly seconds: number | null;
   /** The part of the machine's peak that it reached, by the multiply-accumulates of the plain definition: Winograd's can exceed 1. Null before a run. */
   readonly shareOfPeak: number | null;

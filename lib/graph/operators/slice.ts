@@ -1,3 +1,4 @@
+import type { NativeStep } from '../../ops/tensor-op';
 import { slicedSize } from '../../tensor/shape-rules';
 import { anySizes, MAX_INTEGER, STEPS } from './fields';
 import {
@@ -7,6 +8,7 @@ import {
   type NodeSize,
   type Operator,
   ShapeMismatch,
+  type StepBuilder,
   settled,
   sizesIn,
 } from './operator';
@@ -34,12 +36,29 @@ export const slice: Operator<SliceNode> = {
       return count;
     });
   },
-  native: ({ starts, ends, steps }) => ({
-    kind: 'slice',
-    ints: settled(starts).flatMap((start, i) => [start, settled(ends)[i]!, steps[i]!]),
-  }),
+  channels({ starts, ends, steps }, [channels]) {
+    if (channels === undefined || starts.length < 2) return undefined;
+    const [[, first], [, last]] = [sizesIn(starts), sizesIn(ends)];
+    const count = slicedSize(first!, last!, steps[1]!, channels);
+    return typeof count === 'number' ? count : undefined;
+  },
+  native: sliceStep,
+  keepsImages: true,
+  steps: (node, engine) => engine[takesBlocks(node, engine) ? 'images' : 'tensor'](sliceStep(node)),
   onnx: ({ inputs, starts, ends, steps }) => ({
     opType: 'Slice',
     inputs: [...inputs, ...[settled(starts), settled(ends), [...starts.keys()], steps].map(integerTensor)],
   }),
 };
+
+function sliceStep({ starts, ends, steps }: SliceNode): NativeStep {
+  const last = settled(ends);
+  return { kind: 'slice', ints: settled(starts).flatMap((start, i) => [start, last[i]!, steps[i]!]) };
+}
+
+/** Whether it takes what lies side by side in images whose blocks of channels are not mostly empty. */
+function takesBlocks({ steps }: SliceNode, engine: StepBuilder): boolean {
+  return engine.isImages() && (engine.channels ?? 0) >= FEW_CHANNELS && steps.every((step) => step === 1);
+}
+
+const FEW_CHANNELS = 8;

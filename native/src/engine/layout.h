@@ -18,6 +18,8 @@ inline constexpr int64_t kTermBlock = 32, kTermPlanar = 4;
 // The same as bf16 terms (src/kernels/terms/): one such map for each term, one after the other, of blocks of 32 channels (half of which a
 // value may leave zero), planar ones of pixels of 4 channels. Distances are elements of float32: 32 channels of a term take the place
 // of 16.
+//
+// Whole blocks of a value may be a value of their own in the same memory: what a slice takes, what a concatenation is made of.
 struct Layout {
   enum class Kind { kBlocked, kPlanar, kVectors };
 
@@ -25,6 +27,9 @@ struct Layout {
   ImageShape shape{};
   int64_t before = 0, after = 0;  // border: above and left, below and right
   int terms = 0;                  // 0: float32
+  // Of what is part of the memory of a larger value: the block at which it begins, and the blocks of that value's images (0: it is no
+  // part).
+  int64_t first = 0, whole = 0;
 
   int64_t lanes() const {  // channels of a pixel of a plane
     if (kind == Kind::kPlanar) return terms == 0 ? 1 : kTermPlanar;
@@ -36,7 +41,7 @@ struct Layout {
   // Elements from one row of pixels, plane, image, term to the next.
   int64_t row() const { return (kind == Kind::kVectors ? shape.batch : before + shape.width + after) * pixel(); }
   int64_t plane() const { return kind == Kind::kVectors ? row() : (before + shape.height + after) * row(); }
-  int64_t image() const { return kind == Kind::kVectors ? pixel() : plane() * planes(); }
+  int64_t image() const { return kind == Kind::kVectors ? pixel() : plane() * (whole > 0 ? whole : planes()); }
   int64_t term() const { return kind == Kind::kVectors ? plane() * planes() : image() * shape.batch; }
   // With what a tile may read beyond the last pixel, which becomes part of no result. Where they are checked, none of the distances above
   // wraps.
@@ -48,7 +53,7 @@ struct Layout {
     return terms == 0 ? whole : whole * terms + kReadAheadPixels * pixel();
   }
   int64_t at(int64_t n, int64_t plane_index, int64_t y, int64_t x) const {
-    return n * image() + plane_index * plane() + (before + y) * row() + (before + x) * pixel();
+    return n * image() + (first + plane_index) * plane() + (before + y) * row() + (before + x) * pixel();
   }
   // A channel's first pixel of a row. Of float32 only.
   int64_t channel(int64_t n, int64_t c, int64_t y) const { return at(n, c / lanes(), y, 0) + c % lanes(); }
@@ -57,7 +62,7 @@ struct Layout {
   // The same memory as one image: vectors are then the pixels of one row. A window on them is of one pixel, and has no stride.
   Layout AsPixels() const {
     if (kind != Kind::kVectors) return *this;
-    return {.kind = Kind::kBlocked, .shape = {1, shape.channels, 1, shape.batch}, .terms = terms};
+    return {.kind = Kind::kBlocked, .shape = {1, shape.channels, 1, shape.batch}, .terms = terms, .first = first, .whole = whole};
   }
   // Row-major, and whole.
   bool IsDense() const { return kind == Kind::kPlanar && before == 0 && after == 0 && terms == 0; }

@@ -37,7 +37,12 @@ ChannelGroups GroupsOf(const NetworkNode& node, const ImageShape& input) { retur
 int64_t RoundUp(int64_t elements) { return (elements + kBlock - 1) / kBlock * kBlock; }
 
 MemoryPlan::MemoryPlan(const Network& network, const Target& target, const std::vector<Shape>& shapes, const std::vector<ValueType>& types)
-    : network_(network), layouts_(shapes.size()), twins_(shapes.size()), choices_(network.nodes.size()), inner_(network.nodes.size()) {
+    : network_(network),
+      layouts_(shapes.size()),
+      twins_(shapes.size()),
+      parts_(shapes.size()),
+      choices_(network.nodes.size()),
+      inner_(network.nodes.size()) {
   for (size_t value = 0; value < shapes.size(); ++value) {
     shapes_.push_back(AsImages(shapes[value]));
     layouts_[value].shape = shapes_[value];
@@ -46,6 +51,7 @@ MemoryPlan::MemoryPlan(const Network& network, const Target& target, const std::
   for (size_t input = 0; input < network.inputs.size(); ++input) {
     if (types[input] == ValueType::kImages && ReadsPlanes(static_cast<int>(input))) layouts_[input].kind = Layout::Kind::kPlanar;
   }
+  FindParts(shapes, types);
   for (size_t i = 0; i < network.nodes.size(); ++i) {
     if (network.nodes[i].op->is_convolution()) choices_[i] = Choose(i, target);
   }
@@ -54,6 +60,7 @@ MemoryPlan::MemoryPlan(const Network& network, const Target& target, const std::
   for (size_t i = 0; i < network.nodes.size(); ++i) {
     if (network.nodes[i].op->is_convolution() && !ReserveBorder(i, &allowance)) choices_[i] = Plain(network.nodes[i]);
   }
+  LayParts();
   std::vector<int> readers(shapes_.size());
   for (const NetworkNode& node : network.nodes) {
     for (const int input : node.inputs) ++readers[static_cast<size_t>(input)];
@@ -65,6 +72,10 @@ MemoryPlan::MemoryPlan(const Network& network, const Target& target, const std::
     const bool pixel = layout.shape.height == 1 && layout.shape.width == 1 && layout.before == 0 && layout.after == 0;
     if (pixel && layout.kind == Layout::Kind::kBlocked) layout.kind = Layout::Kind::kVectors;
   }
+  for (size_t i = 0; i < network.nodes.size(); ++i) {
+    if (IsAlias(i)) parts_[made(i)] = {network.nodes[i].inputs[0], 0};
+  }
+  LayParts();
   // Vectors make the batch a row of pixels: another tile may suit it.
   for (size_t i = 0; i < network.nodes.size(); ++i) {
     const NetworkNode& node = network.nodes[i];
@@ -93,7 +104,7 @@ ConvChoice MemoryPlan::Choose(size_t node, const Target& target) const {
 bool MemoryPlan::ReserveBorder(size_t node, int64_t* allowance) {
   const ConvChoice& choice = choices_[node];
   if (choice.method == ConvMethod::kFloat64) return true;
-  Layout& layout = layouts_[static_cast<size_t>(network_.nodes[node].inputs[0])];
+  Layout& layout = layouts_[static_cast<size_t>(PlaceOf(network_.nodes[node].inputs[0]).of)];
   Layout plain = layout, wide = layout;
   plain.before = plain.after = 0;
   NeedBorder(network_.nodes[node], choice, shapes_[made(node)], &wide);
@@ -153,6 +164,7 @@ void MemoryPlan::FindTerms(int terms) {
     if (!as_terms[value]) continue;
     Layout& layout = !as_float32[value] && CanBeTerms(value) ? layouts_[value] : (twins_[value] = layouts_[value]);
     layout.terms = terms;
+    layout.first = layout.whole = 0;
   }
 }
 
@@ -202,8 +214,89 @@ bool MemoryPlan::IsOutput(int value) const {
 
 bool MemoryPlan::IsAlias(size_t node) const {
   const NetworkNode& copy = network_.nodes[node];
+  const int of = parts_[made(node)].of;
+  if (of >= 0 && of != copy.inputs[0]) return false;  // part of another value
   return copy.op->trait == Trait::kKeepsOrder && layouts_[static_cast<size_t>(copy.inputs[0])].kind == Layout::Kind::kVectors &&
          layouts_[made(node)].kind == Layout::Kind::kVectors;
+}
+
+bool MemoryPlan::IsView(size_t node) const {
+  const std::vector<int>& inputs = network_.nodes[node].inputs;
+  if (network_.nodes[node].op == &kSlice) return parts_[made(node)].of == inputs[0];
+  if (network_.nodes[node].op != &kConcat || layouts_[made(node)].kind == Layout::Kind::kPlanar) return false;
+  const Place place = PlaceOf(network_.value_of(node));
+  int64_t channels = 0;
+  for (const int input : inputs) {
+    if (channels % kBlock != 0 || PlaceOf(input) != Place{place.of, place.block + channels / kBlock}) return false;
+    channels += shapes_[static_cast<size_t>(input)].channels;
+  }
+  return true;
+}
+
+MemoryPlan::Place MemoryPlan::PlaceOf(int value) const {
+  Place place{value, 0};
+  for (const Place* part = &parts_[static_cast<size_t>(value)]; part->of >= 0; part = &parts_[static_cast<size_t>(part->of)])
+    place = {part->of, place.block + part->block};
+  return place;
+}
+
+void MemoryPlan::FindParts(const std::vector<Shape>& shapes, const std::vector<ValueType>& types) {
+  for (size_t i = 0; i < network_.nodes.size(); ++i) {
+    const NetworkNode& node = network_.nodes[i];
+    if (node.op != &kSlice || types[made(i)] != ValueType::kImages) continue;
+    const Shape& input = shapes[static_cast<size_t>(node.inputs[0])];
+    const auto channel = FirstChannelOfSlice(node, input);
+    if (!channel || *channel % kBlock != 0) continue;
+    const int64_t channels = shapes_[made(i)].channels;
+    if (channels % kBlock == 0 || *channel + channels == input[1]) parts_[made(i)] = {node.inputs[0], *channel / kBlock};
+  }
+  // Of concatenations that begin alike the longest comes last; it then holds the others.
+  for (size_t i = network_.nodes.size(); i-- > 0;) {
+    if (network_.nodes[i].op == &kConcat && types[made(i)] == ValueType::kImages) FindPartsOfConcat(i);
+  }
+}
+
+void MemoryPlan::FindPartsOfConcat(size_t node) {
+  const std::vector<int>& inputs = network_.nodes[node].inputs;
+  const int value = network_.value_of(node);
+  const auto channels_of = [&](int input) { return shapes_[static_cast<size_t>(input)].channels; };
+  // Whether the inputs from one on lie one after the other from a place on, until they are so many channels.
+  const auto follow = [&](size_t from, Place place, int64_t channels) {
+    int64_t done = 0;
+    for (; from < inputs.size() && done < channels; done += channels_of(inputs[from++])) {
+      if (done % kBlock != 0 || PlaceOf(inputs[from]) != Place{place.of, place.block + done / kBlock}) return false;
+    }
+    return done == channels;
+  };
+  if (parts_[static_cast<size_t>(value)].of < 0) {
+    const Place start = PlaceOf(inputs[0]);
+    if (start.of != inputs[0] && follow(0, start, channels_of(value))) {
+      parts_[static_cast<size_t>(value)] = start;
+      return;
+    }
+  }
+  int64_t channel = 0;
+  for (size_t i = 0; i < inputs.size() && channel % kBlock == 0; channel += channels_of(inputs[i++])) {
+    // What is no part yet; all slices of a value, one after the other, are that value.
+    const Place place = PlaceOf(inputs[i]);
+    const int64_t channels = channels_of(place.of);
+    if (place.of == PlaceOf(value).of || layouts_[static_cast<size_t>(place.of)].kind != Layout::Kind::kBlocked) continue;
+    const bool is_whole = channels % kBlock == 0 || channel + channels == channels_of(value);
+    if (is_whole && place.block == 0 && follow(i, place, channels)) parts_[static_cast<size_t>(place.of)] = {value, channel / kBlock};
+  }
+}
+
+void MemoryPlan::LayParts() {
+  for (size_t value = 0; value < layouts_.size(); ++value) {
+    const Place place = PlaceOf(static_cast<int>(value));
+    if (place.of == static_cast<int>(value)) continue;
+    const Layout& of = layouts_[static_cast<size_t>(place.of)];
+    Layout& layout = layouts_[value];
+    layout.before = of.before;
+    layout.after = of.after;
+    layout.first = place.block;
+    layout.whole = of.planes();
+  }
 }
 
 // Few channels that only dense convolutions read: blocks of 16 would mostly hold zeros.
@@ -259,21 +352,23 @@ void MemoryPlan::AssignSlots() {
       last[static_cast<size_t>(input)] = std::max(last[static_cast<size_t>(input)], reader);
   }
   for (const int output : network_.outputs) last[static_cast<size_t>(output)] = nodes;
-  for (int i = nodes - 1; i >= 0; --i) {  // an alias lives on in what it aliases
-    if (!IsAlias(static_cast<size_t>(i))) continue;
-    int& source = last[static_cast<size_t>(network_.nodes[static_cast<size_t>(i)].inputs[0])];
-    source = std::max(source, last[made(static_cast<size_t>(i))]);
+  for (size_t value = 0; value < shapes_.size(); ++value) {  // the whole lives as long as its parts
+    const int made_by = network_.IsInput(static_cast<int>(value)) ? -1 : static_cast<int>(network_.maker(static_cast<int>(value)));
+    last[value] = std::max(last[value], made_by);
+    int& whole = last[static_cast<size_t>(PlaceOf(static_cast<int>(value)).of)];
+    whole = std::max(whole, last[value]);
   }
   slots_.assign(shapes_.size(), -1);
   twin_slots_ = slots_;
   for (size_t value = 0; value < shapes_.size(); ++value) {
     const bool is_input = network_.IsInput(static_cast<int>(value));
     const size_t node = network_.maker(static_cast<int>(value));  // of an input none
-    const int made_by = is_input ? -1 : static_cast<int>(node), until = std::max(last[value], made_by);
+    const int made_by = is_input ? -1 : static_cast<int>(node);
     if (!is_input && inner_[node]) continue;
-    if (!is_input && IsAlias(node)) slots_[value] = slots_[static_cast<size_t>(network_.nodes[node].inputs[0])];
-    else slots_[value] = SlotFor(layouts_[value], made_by, until);
-    if (HasTwin(static_cast<int>(value))) twin_slots_[value] = SlotFor(twins_[value], made_by, until);
+    const size_t whole = static_cast<size_t>(PlaceOf(static_cast<int>(value)).of);
+    if (slots_[whole] < 0) slots_[whole] = SlotFor(layouts_[whole], made_by, last[whole]);
+    slots_[value] = slots_[whole];
+    if (HasTwin(static_cast<int>(value))) twin_slots_[value] = SlotFor(twins_[value], made_by, last[value]);
   }
 }
 

@@ -25,6 +25,8 @@ class MemoryPlan {
   const ConvChoice& choice(size_t node) const { return choices_[node]; }
   // Two values that are one in memory.
   bool IsAlias(size_t node) const;
+  // What a node makes lies there already: the channels that a slice takes of its input, a concatenation whose parts are all made in place.
+  bool IsView(size_t node) const;
   // A convolution that the node after it computes with its own, or spreads as it is made; the value between them is nowhere.
   bool IsInner(size_t node) const { return inner_[node]; }
   const std::vector<int64_t>& slot_sizes() const { return slot_sizes_; }
@@ -44,6 +46,18 @@ class MemoryPlan {
   void FindTerms(int terms);
   ConvChoice Choose(size_t node, const Target& target) const;
   bool ReserveBorder(size_t node, int64_t* allowance);
+  // Which values lie in the memory of others.
+  void FindParts(const std::vector<Shape>& shapes, const std::vector<ValueType>& types);
+  void FindPartsOfConcat(size_t node);
+  // A value, and the block of it at which another begins that is part of it, or of a part.
+  struct Place {
+    int of = -1;
+    int64_t block = 0;
+    bool operator==(const Place&) const = default;
+  };
+  Place PlaceOf(int value) const;
+  // Parts lie as what they are parts of.
+  void LayParts();
   void CapGrowth(const Target& target);
   // readers: of each value, how many inputs are it.
   bool CanBeInner(size_t node, const std::vector<int>& readers) const;
@@ -56,6 +70,7 @@ class MemoryPlan {
   std::vector<ImageShape> shapes_;
   std::vector<Layout> layouts_;
   std::vector<Layout> twins_;  // of no terms where there is none
+  std::vector<Place> parts_;   // by value: what it is part of
   std::vector<ConvChoice> choices_;
   std::vector<bool> inner_;
   std::vector<int> slots_, twin_slots_;  // of values

@@ -95,6 +95,12 @@ Status Plan::Compile(const Network& network, const Target& target, WeightStore& 
                       .estimate = 0,
                       .seconds = 0};
   };
+  const auto add_view = [&](StepReport view) {
+    auto entry = std::make_unique<Entry>();
+    view.kernel = "view";
+    entry->report = std::move(view);
+    plan->entries_.push_back(std::move(entry));
+  };
   const auto add_twin = [&](std::string name, int value) {
     if (memory_plan.HasTwin(value))
       add(MakeSplit(memory_plan.value(value), target.kernels, memory_plan.terms(value)), report(std::move(name), value));
@@ -112,6 +118,7 @@ Status Plan::Compile(const Network& network, const Target& target, WeightStore& 
       add(MakeConvStep(network, i, memory_plan, weights, target), ReportOfConv(network, i, shapes, memory_plan, weights), where);
     else if (i > 0 && memory_plan.IsInner(i - 1))
       add(MakeSpreadStep(network, i, memory_plan, weights, target), ReportOfSpread(network, i, shapes, memory_plan, weights), where);
+    else if (memory_plan.IsView(i)) add_view(report(network.nodes[i].name, value));
     else if (!memory_plan.IsAlias(i))
       add(MakeOther(network.nodes[i], memory_plan, shapes, value, types, target.kernels), report(network.nodes[i].name, value), where);
     add_twin(network.nodes[i].name, value);
@@ -190,6 +197,7 @@ Status Plan::Run(std::span<const std::span<const float>> inputs, std::span<const
     const FlushDenormals flush;
     auto before = std::chrono::steady_clock::now();
     for (const auto& entry : entries_) {
+      if (entry->step == nullptr) continue;
       run.threads = std::min(threads, entry->most_threads);
       entry->step->Run(run);
       if (Cancelled()) break;

@@ -34,7 +34,7 @@ class Plan {
 
  private:
   struct Entry {
-    std::unique_ptr<Step> step;
+    std::unique_ptr<Step> step;  // none of a view
     StepReport report;
     int most_threads = 1;
     std::atomic<double> seconds{0};

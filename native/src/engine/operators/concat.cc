@@ -1,7 +1,9 @@
 // Along an axis: of images along the channels.
 #include <algorithm>
+#include <string>
 #include <vector>
 
+#include "../lanes.h"
 #include "operator.h"
 
 namespace repfuse {
@@ -21,32 +23,38 @@ Status Result(const NetworkNode& node, std::span<const Shape> inputs, ValueType 
   return Ok();
 }
 
+// Of those that are not made in their place.
 std::unique_ptr<Step> ImageStep(const StepParts& parts) {
-  std::vector<Value> inputs;
-  for (const ShapedValue& input : parts.inputs) inputs.push_back(input.value);
-  return MakeStep(parts, "concat", [inputs, output = parts.output.value](const RunState& run) {
+  struct Part {
+    Value value;
+    int64_t first;  // channel
+  };
+  std::vector<Part> copied;
+  const Value output = parts.output.value;
+  int64_t channels = 0;
+  for (const ShapedValue& input : parts.inputs) {
+    const Layout &from = input.value.layout, &to = output.layout;
+    const bool in_place = input.value.slot == output.slot && channels % to.lanes() == 0 && from.first == to.first + channels / to.lanes();
+    if (!in_place) copied.push_back({input.value, channels});
+    channels += from.shape.channels;
+  }
+  std::string name = "concat";
+  if (const size_t in_place = parts.inputs.size() - copied.size(); in_place > 0)
+    name.append(", ").append(std::to_string(in_place)).append(" of ").append(std::to_string(parts.inputs.size())).append(" in place");
+  const bool is_last_copied = !copied.empty() && copied.back().first + copied.back().value.layout.shape.channels == channels;
+  return MakeStep(parts, name, [=](const RunState& run) {
     const Layout& to = output.layout;
-    const int64_t lanes = to.lanes(), width = to.shape.width;
     ForEach(to.shape.batch * to.shape.height, run.threads, [&](int64_t index, int) {
       const int64_t n = index / to.shape.height, y = index % to.shape.height;
-      int64_t first = 0;  // channel
-      for (const Value& input : inputs) {
-        const Layout& from = input.layout;
-        const int64_t channels = from.shape.channels;
-        for (int64_t c = 0; c < channels; c += lanes) {
-          const float* x = run.at(input) + from.at(n, c / lanes, y, 0);
-          if (first % lanes == 0 && c + lanes <= channels) {  // whole blocks
-            std::copy_n(x, width * lanes, run.at(output) + to.at(n, (first + c) / lanes, y, 0));
-            continue;
-          }
-          for (int64_t lane = 0; lane < std::min(lanes, channels - c); ++lane) {
-            float* row = run.at(output) + to.channel(n, first + c + lane, y);
-            for (int64_t i = 0; i < width; ++i) row[i * lanes] = x[i * lanes + lane];
-          }
+      for (const Part& part : copied) {
+        const Layout& from = part.value.layout;
+        for (int64_t c = 0, count = 0; c < from.shape.channels; c += count) {
+          count = std::min({from.shape.channels - c, from.lanes() - c % from.lanes(), to.lanes() - (part.first + c) % to.lanes()});
+          const float* x = run.at(part.value) + from.channel(n, c, y);
+          CopyLanes({x, from.pixel(), run.at(output) + to.channel(n, part.first + c, y), to.pixel(), to.shape.width}, count);
         }
-        first += channels;
       }
-      ClearPaddedChannels(to, to.planes() - 1, run.at(output) + to.at(n, to.planes() - 1, y, 0));
+      if (is_last_copied) ClearPaddedChannels(to, to.planes() - 1, run.at(output) + to.at(n, to.planes() - 1, y, 0));
     });
   });
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -96,6 +97,8 @@ Spread SpreadOf(const NetworkNode& node);
 // What shapes are told with. The message names what does not fit.
 inline Status Fails(const char* message) { return {Code::kInvalidArgument, message}; }
 inline Status SameShape(const NetworkNode&, std::span<const Shape>, ValueType, Shape*) { return Ok(); }
+// Of a slice that takes neighbouring channels, and all else: the first of them.
+std::optional<int64_t> FirstChannelOfSlice(const NetworkNode& node, const Shape& input);
 // Whether a node has no bias, or one of so many channels.
 bool IsBiasOf(const NetworkNode& node, int64_t channels);
 // The shape that a node's integers are; no more axes than a shape can have.

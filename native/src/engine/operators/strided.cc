@@ -1,6 +1,7 @@
 // What reads each element of the result at a place of its own in the input, at equal distances along an axis: transpose, slice, expand.
 #include <algorithm>
 
+#include "../lanes.h"
 #include "../walk.h"
 #include "operator.h"
 
@@ -79,7 +80,30 @@ std::unique_ptr<Step> TransposeStep(const StepParts& parts) {
   return StridedCopy(parts, 0, strides);
 }
 
+// Of images; one of rank 2 is a pixel.
+std::unique_ptr<Step> ImageSlice(const StepParts& parts) {
+  const Shape& x = parts.inputs[0].shape;
+  std::array<SliceRange, 4> ranges{{{0, 1, 1}, {0, 1, 1}, {0, 1, 1}, {0, 1, 1}}};
+  for (int axis = 0; axis < x.rank; ++axis) ranges[static_cast<size_t>(axis)] = RangeOf(parts.node, axis, x[axis]);
+  return MakeStep(parts, "slice", [ranges, input = parts.inputs[0].value, output = parts.output.value](const RunState& run) {
+    const Layout &in = input.layout, &to = output.layout;
+    const SliceRange &images = ranges[0], &channels = ranges[1], &rows = ranges[2], &columns = ranges[3];
+    ForRows(to, run.threads, [&](int64_t n, int64_t plane, int64_t y) {
+      const int64_t lanes = std::min(to.lanes(), to.shape.channels - plane * to.lanes());
+      float* row = run.at(output) + to.at(n, plane, y, 0);
+      for (int64_t lane = 0, count = 0; lane < lanes; lane += count) {
+        const int64_t channel = channels.first + (plane * to.lanes() + lane) * channels.step;
+        count = channels.step == 1 ? std::min(lanes - lane, in.lanes() - channel % in.lanes()) : 1;
+        const float* from = run.at(input) + in.channel(images.first + n * images.step, channel, rows.first + y * rows.step);
+        CopyLanes({from + columns.first * in.pixel(), columns.step * in.pixel(), row + lane, to.pixel(), to.shape.width}, count);
+      }
+      ClearPaddedChannels(to, plane, row);
+    });
+  });
+}
+
 std::unique_ptr<Step> SliceStep(const StepParts& parts) {
+  if (parts.type == ValueType::kImages) return ImageSlice(parts);
   const Shape& x = parts.inputs[0].shape;
   const Strides dense = DenseStrides(x);
   Strides strides{};
@@ -98,8 +122,16 @@ std::unique_ptr<Step> ExpandStep(const StepParts& parts) {
 
 }  // namespace
 
+std::optional<int64_t> FirstChannelOfSlice(const NetworkNode& node, const Shape& input) {
+  for (int axis = 0; axis < input.rank; ++axis) {
+    const SliceRange range = RangeOf(node, axis, input[axis]);
+    if (range.step != 1 || (axis != 1 && range.count != input[axis])) return std::nullopt;
+  }
+  return RangeOf(node, 1, input[1]).first;
+}
+
 const Operator kTranspose{"transpose", {1, 1}, ValueTypes::kTensors, TransposeResult, TransposeStep};
-const Operator kSlice{"slice", {1, 1}, ValueTypes::kTensors, SliceResult, SliceStep};
+const Operator kSlice{"slice", {1, 1}, ValueTypes::kAsInputs, SliceResult, SliceStep};
 const Operator kExpand{"expand", {1, 1}, ValueTypes::kTensors, ExpandResult, ExpandStep};
 
 }  // namespace repfuse

@@ -1,0 +1,277 @@
+import { Engine } from '../../lib/engine';
+import type { Graph, GraphNode } from '../../lib/graph';
+import { Tensor } from '../../lib/tensor/tensor';
+import { peakError } from '../support/compare';
+import { availableIsas, withIsa } from '../support/isa';
+import { Random } from '../support/random';
+
+// Slices and concatenations of channels that lie in blocks of the same memory, and those that do not.
+
+type Shape = readonly [number, number, number, number];
+type Image = { readonly shape: Shape; readonly data: Float64Array };
+
+const BATCH = 2;
+const [HEIGHT, WIDTH] = [6, 7];
+const random = new Random(5);
+const tensor = (...shape: number[]) => Tensor.f32(shape, random.floats(shape.reduce((a, b) => a * b, 1)));
+
+function imageOf(shape: Shape, of: (n: number, c: number, y: number, x: number) => number): Image {
+  const [n, channels, height, width] = shape;
+  const data = new Float64Array(n * channels * height * width);
+  let at = 0;
+  for (let i = 0; i < n; i++)
+    for (let c = 0; c < channels; c++)
+      for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) data[at++] = of(i, c, y, x);
+  return { shape, data };
+}
+
+const pixel = ({ shape: [, channels, height, width], data }: Image, n: number, c: number, y: number, x: number) =>
+  y < 0 || x < 0 || y >= height || x >= width ? 0 : data[((n * channels + c) * height + y) * width + x]!;
+
+/** A network, with what each of its values is by the definition. */
+class Net {
+  readonly nodes: GraphNode[] = [];
+  readonly tensors = new Map<string, Tensor>();
+  readonly outputs: string[] = [];
+  private readonly values = new Map<string, Image>();
+  readonly x: Tensor;
+
+  constructor(readonly channels: number) {
+    this.x = tensor(BATCH, channels, HEIGHT, WIDTH);
+    const shape = [BATCH, channels, HEIGHT, WIDTH] as const;
+    this.values.set('x', { shape, data: Float64Array.from(this.x.data as Float32Array) });
+  }
+
+  value(id: string): Image {
+    return this.values.get(id)!;
+  }
+
+  private push(node: Omit<GraphNode, 'id'>, value: Image): string {
+    const id = `v${this.nodes.length}`;
+    this.nodes.push({ ...node, id } as GraphNode);
+    this.values.set(id, value);
+    return id;
+  }
+
+  conv(input: string, out: number, kernel = 1, groups = 1): string {
+    const x = this.value(input);
+    const [n, channels, height, width] = x.shape;
+    const per = channels / groups;
+    const [weight, bias] = [tensor(out, per, kernel, kernel), tensor(out)];
+    const key = `${this.nodes.length}`;
+    this.tensors.set(`${key}.w`, weight).set(`${key}.b`, bias);
+    const pad = (kernel - 1) / 2;
+    const made = imageOf([n, out, height, width], (i, o, y, z) => {
+      let sum = Number(bias.data[o]);
+      const first = Math.floor(o / (out / groups)) * per;
+      for (let c = 0; c < per; c++)
+        for (let u = 0; u < kernel; u++)
+          for (let v = 0; v < kernel; v++)
+            sum +=
+              pixel(x, i, first + c, y + u - pad, z + v - pad) *
+              Number(weight.data[((o * per + c) * kernel + u) * kernel + v]);
+      return sum;
+    });
+    const node = {
+      ...{ op: 'conv2d', inputs: [input], weight: `${key}.w`, bias: `${key}.b`, stride: [1, 1] },
+      ...{ padding: [pad, pad], dilation: [1, 1], groups },
+    };
+    return this.push(node as Omit<GraphNode, 'id'>, made);
+  }
+
+  slice(input: string, from: number, to: number, crop = 0): string {
+    const x = this.value(input);
+    const [n, , height, width] = x.shape;
+    const made = imageOf([n, to - from, height - 2 * crop, width - crop], (i, c, y, z) =>
+      pixel(x, i, from + c, y + crop, z + crop),
+    );
+    const [starts, ends] = [
+      [0, from, crop, crop],
+      [n, to, height - crop, width],
+    ];
+    return this.push({ op: 'slice', inputs: [input], starts, ends, steps: [1, 1, 1, 1] } as never, made);
+  }
+
+  concat(...inputs: string[]): string {
+    const parts = inputs.map((id) => this.value(id));
+    const [n, , height, width] = parts[0]!.shape;
+    const places = parts.flatMap((part) => Array.from({ length: part.shape[1] }, (_, c) => [part, c] as const));
+    const made = imageOf([n, places.length, height, width], (i, c, y, z) =>
+      pixel(places[c]![0], i, places[c]![1], y, z),
+    );
+    return this.push({ op: 'concat', inputs, axis: 1 } as never, made);
+  }
+
+  relu(input: string): string {
+    const { shape, data } = this.value(input);
+    return this.push({ op: 'relu', inputs: [input] } as never, { shape, data: data.map((v) => Math.max(v, 0)) });
+  }
+
+  add(first: string, second: string): string {
+    const [a, b] = [this.value(first), this.value(second)];
+    const data = a.data.map((v, i) => v + b.data[i]!);
+    return this.push({ op: 'add', inputs: [first, second] } as never, { shape: a.shape, data });
+  }
+
+  maxPool(input: string): string {
+    const x = this.value(input);
+    const around = [-1, 0, 1];
+    const inside = (y: number, z: number) => y >= 0 && z >= 0 && y < x.shape[2] && z < x.shape[3];
+    const made = imageOf(x.shape, (i, c, y, z) =>
+      Math.max(
+        ...around.flatMap((u) => around.flatMap((v) => (inside(y + u, z + v) ? [pixel(x, i, c, y + u, z + v)] : []))),
+      ),
+    );
+    const node = { op: 'max_pool2d', inputs: [input], kernel: [3, 3], stride: [1, 1], padding: [1, 1] };
+    return this.push({ ...node, dilation: [1, 1], ceil_mode: false } as never, made);
+  }
+}
+
+interface Case {
+  readonly net: Net;
+  /** Kernels of the slices and concatenations, in their order. */
+  readonly kernels: readonly string[];
+}
+
+function given(channels: number, build: (net: Net) => string[], kernels: readonly string[]): Case {
+  const net = new Net(channels);
+  net.outputs.push(...build(net));
+  return { net, kernels };
+}
+
+/** One half goes through convolutions, then both are joined, as in CSPNet. */
+const halves = (channels: number) => (net: Net) => {
+  const whole = net.relu(net.conv('x', channels));
+  const [first, second] = [net.slice(whole, 0, channels / 2), net.slice(whole, channels / 2, channels)];
+  const deep = net.add(net.relu(net.conv(second, channels / 2, 3)), second);
+  return [net.conv(net.concat(first, deep), 20, 3)];
+};
+
+const CASES: Readonly<Record<string, Case>> = {
+  'halves on blocks': given(8, halves(64), ['view', 'view', 'concat, 1 of 2 in place']),
+  'halves of half a block': given(8, halves(48), ['slice', 'slice', 'concat']),
+  'all slices, and what is made of the last (C2f)': given(
+    8,
+    (net) => {
+      const whole = net.relu(net.conv('x', 32));
+      const [first, second] = [net.slice(whole, 0, 16), net.slice(whole, 16, 32)];
+      const deep = net.add(net.relu(net.conv(second, 16, 3)), second);
+      const deeper = net.add(net.relu(net.conv(deep, 16, 3)), deep);
+      return [net.conv(net.concat(first, second, deep, deeper), 24)];
+    },
+    ['view', 'view', 'view'],
+  ),
+  'one that ends within a block': given(
+    8,
+    (net) => {
+      const whole = net.conv('x', 40);
+      return [net.conv(net.slice(whole, 16, 40), 12, 3), net.conv(net.slice(whole, 8, 40), 12)];
+    },
+    ['view', 'slice'],
+  ),
+  'a slice of a slice, and one that is an output too': given(
+    8,
+    (net) => {
+      const part = net.slice(net.conv('x', 64), 16, 64);
+      const inner = net.slice(part, 16, 32);
+      return [net.conv(inner, 8, 3), part, inner];
+    },
+    ['view', 'view'],
+  ),
+  'dense: each concatenation begins as the next': given(
+    8,
+    (net) => {
+      const a = net.relu(net.conv('x', 16));
+      const b = net.relu(net.conv(net.concat(a, a), 16, 3));
+      const c = net.relu(net.conv(net.concat(a, b), 32, 3));
+      const d = net.relu(net.conv(net.concat(a, b, c), 20));
+      return [net.conv(net.concat(a, b, c, d), 10)];
+    },
+    ['concat', 'view', 'view', 'view'],
+  ),
+  'dense: one after the other': given(
+    8,
+    (net) => {
+      let all = net.relu(net.conv('x', 16));
+      for (let i = 0; i < 3; i++) all = net.concat(all, net.relu(net.conv(all, 16, 3)));
+      return [net.conv(all, 10)];
+    },
+    ['view', 'view', 'view'],
+  ),
+  'parts that others read, with wider borders': given(
+    8,
+    (net) => {
+      const [a, b] = [net.relu(net.conv('x', 16)), net.relu(net.conv('x', 32))];
+      const joined = net.concat(a, b);
+      const far = net.conv(net.add(net.conv(a, 32, 5), b), 8, 3);
+      return [net.conv(joined, 8, 3), far, a];
+    },
+    ['view'],
+  ),
+  'parts off blocks': given(
+    8,
+    (net) => {
+      const [a, b, c] = [net.conv('x', 16), net.relu(net.conv('x', 12)), net.relu(net.conv('x', 21))];
+      return [net.relu(net.concat(a, b, c)), net.conv(net.concat(c, b), 5)];
+    },
+    ['concat, 1 of 3 in place', 'concat'],
+  ),
+  'twice the same': given(
+    8,
+    (net) => {
+      const part = net.relu(net.conv('x', 32, 3));
+      return [net.conv(net.concat(part, part), 8)];
+    },
+    ['concat, 1 of 2 in place'],
+  ),
+  'the input, sliced and concatenated': given(
+    32,
+    (net) => {
+      const deep = net.relu(net.conv(net.slice('x', 16, 32), 16, 3));
+      return [net.relu(net.concat('x', deep)), net.slice('x', 0, 16)];
+    },
+    ['view', 'view', 'view'],
+  ),
+  'views that are pooled, summed, sliced of rows': given(
+    8,
+    (net) => {
+      const whole = net.relu(net.conv('x', 48));
+      const [a, b] = [net.slice(whole, 0, 16), net.slice(whole, 16, 48)];
+      const pooled = net.maxPool(b);
+      const cropped = net.slice(net.add(pooled, b), 8, 32, 1);
+      return [net.concat(net.relu(a), pooled), cropped, net.conv(a, 16, 3, 16)];
+    },
+    ['view', 'view', 'slice', 'view'],
+  ),
+};
+
+async function check({ net, kernels }: Case, precision: 'f32' | 'fast', threads: number, tolerance: number) {
+  const [output] = net.outputs;
+  const graph = { input: 'x', output, outputs: net.outputs, inputShape: [net.channels, HEIGHT, WIDTH] };
+  const { nodes, tensors } = net;
+  const whole = { ...graph, nodes } as unknown as Graph;
+  await using engine = await Engine.create({ graph: whole, tensors }, { threads, precision });
+  const got = await engine.runAll({ x: net.x });
+  for (const id of net.outputs) {
+    const want = net.value(id);
+    expect(got.get(id)?.shape).toEqual(want.shape);
+    expect(peakError(got.get(id)!.data as Float32Array, want.data)).toBeLessThan(tolerance);
+  }
+  const steps = engine.explain(net.x.shape);
+  const joins = new Set(nodes.filter(({ op }) => op === 'slice' || op === 'concat').map(({ id }) => id));
+  const told = steps.filter(({ layer, kernel }) => joins.has(layer) && kernel !== 'split');
+  expect(told.map(({ kernel }) => kernel)).toEqual(kernels);
+  expect(steps.map(({ kernel }) => kernel)).not.toContain('to tensor');
+  expect(told.filter(({ kernel }) => kernel === 'view').map(({ seconds }) => seconds)).toEqual(
+    kernels.filter((kernel) => kernel === 'view').map(() => null),
+  );
+}
+
+describe.each(availableIsas())('%s', (isa) => {
+  test.each(Object.entries(CASES))('%s', async (_, each) => {
+    await withIsa(isa, async () => {
+      for (const threads of [1, 3]) await check(each, 'f32', threads, 4e-6);
+      await check(each, 'fast', 2, 1e-3);
+    });
+  });
+});
