@@ -9,6 +9,7 @@ import { KnownValues } from './known-values';
 import type { Program } from './program';
 import { isConvolution, ProgramBuilder } from './program-builder';
 import { spreadLast } from './spread-last';
+import { stridedChannels } from './strided-channels';
 
 /**
  * A graph as a program: whatever is an affine map of one value (convolutions, BatchNorms, average pooling, frames, arithmetic with constants,
@@ -18,7 +19,7 @@ import { spreadLast } from './spread-last';
  * @throws ERR_REPFUSE_NOT_FUSABLE or ERR_REPFUSE_NOT_FINITE naming the node of a BatchNorm that cannot be evaluated
  */
 export function compileGraph(given: Graph, givenTensors: ReadonlyMap<string, Tensor>): Program {
-  const { graph, tensors } = spreadLast(given, givenTensors);
+  const { graph, tensors } = spreadLast(stridedChannels(given, givenTensors), givenTensors);
   const known = new KnownValues(graph, tensors);
   let room = [...tensors.values()].reduce((sum, { size }) => sum + ROOM_FOR_ELEMENT * size, ROOM);
   const merging: Merging<GraphNode> = new Merging({

@@ -92,6 +92,23 @@ class Net {
     return this.push({ op: 'slice', inputs: [input], starts, ends, steps: [1, 1, 1, 1] } as never, made);
   }
 
+  /** Every so many-th channel from one on, by way of a leading axis. */
+  alternate(input: string, groups: number, place: number): string {
+    const x = this.value(input);
+    const [n, channels, height, width] = x.shape;
+    const each = channels / groups;
+    const made = imageOf([n, each, height, width], (i, c, y, z) => pixel(x, i, c * groups + place, y, z));
+    const step = (node: object, of: string) => this.push({ ...node, inputs: [of] } as never, made);
+    const grouped = step({ op: 'reshape', shape: [-1, groups, height * width] }, input);
+    const turned = step({ op: 'transpose', perm: [1, 0, 2] }, grouped);
+    const images = step({ op: 'reshape', shape: [0, -1, each, height, width] }, turned);
+    const [starts, ends] = [
+      [place, 0, 0, 0, 0],
+      [place + 1, 99, 99, 99, 99],
+    ];
+    return step({ op: 'squeeze', axes: [0] }, step({ op: 'slice', starts, ends, steps: [1, 1, 1, 1, 1] }, images));
+  }
+
   concat(...inputs: string[]): string {
     const parts = inputs.map((id) => this.value(id));
     const [n, , height, width] = parts[0]!.shape;
@@ -232,6 +249,15 @@ const CASES: Readonly<Record<string, Case>> = {
     },
     ['view', 'view', 'view'],
   ),
+  'every other channel, as ShuffleNet and FastestDet have it': given(
+    8,
+    (net) => {
+      const whole = net.relu(net.conv('x', 48));
+      const [a, b] = [net.alternate(whole, 2, 0), net.alternate(whole, 2, 1)];
+      return [net.concat(a, net.relu(net.conv(b, 24, 3))), net.alternate(whole, 3, 2)];
+    },
+    ['slice', 'slice', 'concat', 'slice'],
+  ),
   'views that are pooled, summed, sliced of rows': given(
     8,
     (net) => {
@@ -258,7 +284,9 @@ async function check({ net, kernels }: Case, precision: 'f32' | 'fast', threads:
     expect(peakError(got.get(id)!.data as Float32Array, want.data)).toBeLessThan(tolerance);
   }
   const steps = engine.explain(net.x.shape);
-  const joins = new Set(nodes.filter(({ op }) => op === 'slice' || op === 'concat').map(({ id }) => id));
+  const joins = new Set(
+    nodes.filter(({ op }) => op === 'slice' || op === 'squeeze' || op === 'concat').map(({ id }) => id),
+  );
   const told = steps.filter(({ layer, kernel }) => joins.has(layer) && kernel !== 'split');
   expect(told.map(({ kernel }) => kernel)).toEqual(kernels);
   expect(steps.map(({ kernel }) => kernel)).not.toContain('to tensor');

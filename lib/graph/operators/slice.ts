@@ -58,7 +58,9 @@ function sliceStep({ starts, ends, steps }: SliceNode): NativeStep {
 
 /** Whether it takes what lies side by side in images whose blocks of channels are not mostly empty. */
 function takesBlocks({ steps }: SliceNode, engine: StepBuilder): boolean {
-  return engine.isImages() && (engine.channels ?? 0) >= FEW_CHANNELS && steps.every((step) => step === 1);
+  return (
+    engine.isImages() && (engine.channels ?? 0) >= FEW_CHANNELS && steps.every((step, axis) => step === 1 || axis === 1)
+  );
 }
 
 const FEW_CHANNELS = 8;
