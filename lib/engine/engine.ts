@@ -112,7 +112,12 @@ export class Engine implements Disposable, AsyncDisposable {
     const frontShapes = new OutputShapes(split.front, stubs, memory);
     if (shapes !== undefined) frontShapes.of(shapes); // else sizes are looked at in a run
     const program = compileGraph(split.front, tensors);
-    const native = await NativeEngine.build(program, { algorithm, precision, batchInvariant, plans, memory }, signal);
+    const leastMemory = checked.memory === 'least';
+    const native = await NativeEngine.build(
+      program,
+      { algorithm, precision, batchInvariant, leastMemory, plans, memory },
+      signal,
+    );
     if (shapes !== undefined) await native.prepare(shapes, threads, { signal });
     return new Engine(native, graph, split, stubs, program.inputs[0]!, frontShapes, memory, threads);
   }

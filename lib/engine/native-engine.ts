@@ -26,6 +26,7 @@ export interface NativeEngineOptions {
   readonly algorithm: Algorithm;
   readonly precision: Precision;
   readonly batchInvariant: boolean;
+  readonly leastMemory: boolean;
   readonly plans: number;
   readonly memory: MemoryLimit;
 }
@@ -82,6 +83,7 @@ export class NativeEngine {
     } catch (error) {
       throw engine.atNode(error);
     }
+    engine.account();
     return engine;
   }
 
@@ -91,6 +93,8 @@ export class NativeEngine {
       await callNativeAsync('enginePrepare', this.of(shapes, threads), options);
     } catch (error) {
       throw this.atNode(error);
+    } finally {
+      this.account();
     }
   }
 
@@ -100,6 +104,8 @@ export class NativeEngine {
       callNative('engineRun', { ...this.of(shapes, threads), inputs, outputs, ...owned });
     } catch (error) {
       throw this.atNode(error);
+    } finally {
+      this.account();
     }
   }
 
@@ -114,6 +120,8 @@ export class NativeEngine {
       await callNativeAsync('engineRun', args, { signal });
     } catch (error) {
       throw this.atNode(error);
+    } finally {
+      this.account();
     }
   }
 
@@ -149,6 +157,11 @@ export class NativeEngine {
     const node = this.nodes[details.where as number];
     if (node === undefined) return error;
     return new RepfuseError(code, `Node ${node}: ${message}`, { ...details, node }, { cause: error });
+  }
+
+  /** Plans of new shapes, and runs that overlap, take memory. V8 knows of it, so that engines that nobody has are collected. */
+  private account(): void {
+    throwIfFailed('engineAccount', loadAddon().engineAccount(this.handle));
   }
 
   dispose(): void {

@@ -20,6 +20,11 @@ export interface EngineOptions {
    * measured against.
    */
   readonly algorithm?: Algorithm | undefined;
+  /**
+   * What kernels may be chosen for: `'auto'` (default) lets Winograd's packed weights, which are larger, grow to 2.75 times the weights as
+   * they came, where that is faster; `'least'` takes those whose packed weights are no larger than that. `algorithm` has the last word.
+   */
+  readonly memory?: 'auto' | 'least' | undefined;
   /** Input shapes whose compiled plans are kept, those used last. Default 8. */
   readonly plans?: number | undefined;
   /**
@@ -51,6 +56,7 @@ export interface StreamOptions {
 export const ENGINE_OPTIONS = optionsOf<EngineOptions>()({
   algorithm: optional(oneOf(ALGORITHMS)),
   batchInvariant: optional(BOOLEAN),
+  memory: optional(oneOf(['auto', 'least'])),
   memoryLimit: optional(integer()),
   plans: optional(integer()),
   precision: optional(oneOf(PRECISIONS)),

@@ -68,7 +68,14 @@ export class ReferenceRun {
         ];
     const inputs = [isImages ? input.shape[1]! : 0];
     const program: Program = { inputs, steps, outputs: [steps.length] };
-    const options = { algorithm, precision, batchInvariant: false, plans: 1, memory: resolveMemoryLimit(undefined) };
+    const options = {
+      algorithm,
+      precision,
+      batchInvariant: false,
+      leastMemory: false,
+      plans: 1,
+      memory: resolveMemoryLimit(undefined),
+    };
     const native = await NativeEngine.build(program, options, this.signal);
     try {
       await native.prepare([input.shape], this.threads, { signal: this.signal });

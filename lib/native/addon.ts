@@ -84,6 +84,8 @@ export type Addon = {
   engineBuild(engine: EngineHandle, options: NativeArguments): NativeStatus | null;
   engineExplain(args: NativeArguments): readonly NativeEngineStep[] | NativeStatus;
   engineMemory(engine: EngineHandle): NativeEngineMemory | NativeStatus;
+  /** Tells V8 how much memory the engine holds at present. */
+  engineAccount(engine: EngineHandle): NativeStatus | null;
   engineDispose(engine: EngineHandle): NativeStatus | null;
   tensorOpShape(args: NativeArguments): readonly number[] | NativeStatus;
   info(): NativeInfo;

@@ -1,4 +1,4 @@
-import { Engine } from '../../lib/engine';
+import { Engine, type EngineMemory } from '../../lib/engine';
 import { netFromSeed } from '../../lib/nets';
 import { Tensor } from '../../lib/tensor/tensor';
 import { refusal } from '../support/refusal';
@@ -12,12 +12,30 @@ describe('options', () => {
     [{ plans: 0 }, 'plans'],
     [{ threads: 0 }, 'threads'],
     [{ batchInvariant: 1 }, 'batchInvariant'],
+    [{ memory: 'most' }, 'memory'],
   ])('%j is refused', async (options, message) => {
     const created = Engine.create(smallNet(), options as object);
     expect(await refusal(created)).toMatchObject({
       code: 'ERR_REPFUSE_INVALID_ARGUMENT',
       message: expect.stringContaining(message),
     });
+  });
+
+  test('the least memory: packed weights of the size of the weights as they came, and the same results', async () => {
+    const { graph, tensors } = netFromSeed('repvgg_a0', { form: 'deploy' });
+    const input = image(1, 224, 224);
+    const plain = [...tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+    const held = ({ packedWeights, sourceWeights }: EngineMemory) => packedWeights + sourceWeights;
+    using most = await Engine.create({ graph, tensors });
+    using least = await Engine.create({ graph, tensors }, { memory: 'least' });
+    const [a, b] = [await most.run(input), await least.run(input)];
+    const peak = a.data.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0);
+    expect(a.data.every((value, i) => Math.abs(value - b.data[i]!) <= 1e-4 * peak)).toBe(true);
+    expect(peak).toBeGreaterThan(0);
+    // Channels are filled up to blocks of 16, which is all that is added.
+    expect(held(least.memory)).toBeLessThanOrEqual(1.05 * plain);
+    expect(held(least.memory)).toBeLessThanOrEqual(held(most.memory));
+    expect(least.explain().some(({ kernel }) => kernel.includes('winograd'))).toBe(false);
   });
 
   test('a graph that does not fit its weights is refused, naming the node', async () => {

@@ -136,6 +136,7 @@ describe('the native side reads what it knows, or refuses it by name', () => {
       algorithm: 'auto',
       precision: 'f32',
       batchInvariant: false,
+      leastMemory: false,
       plans: 1,
     };
     expect(addon.engineBuild(addon.engineBuilder(), { ...options, ...change })).toMatchObject({
@@ -153,6 +154,7 @@ describe('the native side reads what it knows, or refuses it by name', () => {
     const foreign = context._external;
     expect(types.isExternal(foreign)).toBe(true);
     expect(addon.engineMemory(foreign)).toMatchObject({ code: 1, message: 'engine' });
+    expect(addon.engineAccount(foreign)).toMatchObject({ code: 1, message: 'engine' });
     expect(addon.engineDispose(foreign)).toMatchObject({ code: 1, message: 'engine' });
     expect(addon.engineAdd(foreign, {})).toMatchObject({ code: 1, message: 'the builder' });
     expect(() => callNative('enginePrepare', { engine: foreign, shapes: [[1, 1, 1, 1]], threads: 1 })).toThrow(

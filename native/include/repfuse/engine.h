@@ -46,6 +46,8 @@ struct EngineOptions {
   Precision precision = Precision::kF32;
   // An image's result does not depend on the batch it came in: kernels are chosen as for one image.
   bool batch_invariant = false;
+  // Packed weights take no more than the weights as they came, as far as choosing kernels can do that: no growth by Winograd.
+  bool least_memory = false;
   int plans = 8;  // shapes whose plans are kept, the one used last
   MemoryLimit memory = {};
 };

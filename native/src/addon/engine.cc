@@ -1,9 +1,9 @@
 // engineBuilder() -> handle. engineAdd(handle, {inputs, and a node, see network_node.h}) -> status | null. engineBuild(handle,
-// {inputs, outputs, algorithm, precision, batchInvariant, plans, memory?: {most, least, timesInput, timesWeights}}) -> status | null, where
-// an input is the number of its channels, or 0 for a tensor of any rank. Then enginePrepare, engineRun {engine, shapes, inputs, outputs,
-// ownsInputs, ownsOutputs, threads, sizes?}, each with its asynchronous twin; engineExplain({engine, shapes, threads, sizes?}) -> steps |
-// status, where sizes are what the shapes tell of nodes (ReadSizes);
-// engineMemory(handle); engineDispose(handle) -> status | null: runs under way keep the engine until they end.
+// {inputs, outputs, algorithm, precision, batchInvariant, leastMemory, plans, memory?: {most, least, timesInput, timesWeights}}) -> status
+// | null, where an input is the number of its channels, or 0 for a tensor of any rank. Then enginePrepare, engineRun {engine, shapes,
+// inputs, outputs, ownsInputs, ownsOutputs, threads, sizes?}, each with its asynchronous twin; engineExplain({engine, shapes, threads,
+// sizes?}) -> steps | status, where sizes are what the shapes tell of nodes (ReadSizes); engineMemory(handle); engineAccount(handle) ->
+// status | null: V8 is told of its bytes; engineDispose(handle) -> status | null: runs under way keep the engine until they end.
 #include "repfuse/engine.h"
 
 #include <limits>
@@ -22,7 +22,20 @@ constexpr int64_t kMaxValue = std::numeric_limits<int>::max();
 struct Handle {
   Network network;  // until it is built
   std::shared_ptr<Engine> engine;
+  int64_t told = 0;  // bytes that V8 knows of
 };
+
+// Tells V8 how much memory the engine holds, which it frees by collecting the handle: it would not know that it is worth it.
+void TellMemory(Napi::Env env, Handle* handle) {
+  int64_t held = 0;
+  if (handle->engine != nullptr) {
+    const EngineMemory memory = handle->engine->memory();
+    held = static_cast<int64_t>(memory.source_weights + memory.packed_weights + memory.activations + memory.workspace);
+  }
+  if (held == handle->told) return;
+  Napi::MemoryManagement::AdjustExternalMemory(env, held - handle->told);
+  handle->told = held;
+}
 
 // On every handle: what another addon or Node itself made is none.
 constexpr napi_type_tag kHandleTag = {0x6b1d7f0e52c94a83, 0x9e3f41c8d7a6b205};
@@ -79,7 +92,11 @@ std::vector<NodeSizes> ReadSizes(Arguments& arguments) {
 
 Napi::Value Builder(const Napi::CallbackInfo& info) {
   auto handle = std::make_unique<Handle>();
-  const auto external = Napi::External<Handle>::New(info.Env(), handle.get(), [](Napi::Env, Handle* data) { delete data; });
+  const auto external = Napi::External<Handle>::New(info.Env(), handle.get(), [](Napi::Env env, Handle* data) {
+    data->engine = nullptr;
+    TellMemory(env, data);
+    delete data;
+  });
   static_cast<void>(handle.release());  // the external has it
   external.TypeTag(&kHandleTag);
   return external;
@@ -104,6 +121,7 @@ Status Build(Handle* handle, Napi::Object object) {
   ReadWord(arguments, "algorithm", kAlgorithms, &options.algorithm);
   ReadWord(arguments, "precision", kPrecisions, &options.precision);
   options.batch_invariant = arguments.Bool("batchInvariant");
+  options.least_memory = arguments.Bool("leastMemory");
   options.plans = static_cast<int>(arguments.Int("plans", 1, 1 << 20));
   for (const int64_t channels : arguments.List("inputs", 0, kMaxDim))
     handle->network.inputs.push_back({channels == 0 ? ValueType::kTensor : ValueType::kImages, channels});
@@ -228,7 +246,16 @@ Napi::Value Memory(const Napi::CallbackInfo& info) {
 Napi::Value Dispose(const Napi::CallbackInfo& info) {
   Handle* handle = HandleOf(info[0]);
   if (handle == nullptr) return StatusToJs(info.Env(), {Code::kInvalidArgument, "engine"});
-  *handle = Handle{};
+  handle->network = {};
+  handle->engine = nullptr;
+  TellMemory(info.Env(), handle);
+  return info.Env().Null();
+}
+
+Napi::Value Account(const Napi::CallbackInfo& info) {
+  Handle* handle = HandleOf(info[0]);
+  if (handle == nullptr) return StatusToJs(info.Env(), {Code::kInvalidArgument, "engine"});
+  TellMemory(info.Env(), handle);
   return info.Env().Null();
 }
 
@@ -246,6 +273,7 @@ void ExportEngine(Napi::Env env, Napi::Object exports) {
   exports.Set("engineBuild", Napi::Function::New(env, Edited<Build>, "engineBuild"));
   exports.Set("engineExplain", Napi::Function::New(env, Explain, "engineExplain"));
   exports.Set("engineMemory", Napi::Function::New(env, Memory, "engineMemory"));
+  exports.Set("engineAccount", Napi::Function::New(env, Account, "engineAccount"));
   exports.Set("engineDispose", Napi::Function::New(env, Dispose, "engineDispose"));
   ExportOperator<EnginePrepareJob>(env, exports, "enginePrepare");
   ExportOperator<EngineRunJob>(env, exports, "engineRun");

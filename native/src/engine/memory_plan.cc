@@ -185,8 +185,10 @@ void MemoryPlan::CapGrowth(const Target& target) {
   std::priority_queue<Move, std::vector<Move>, std::greater<>> moves;  // the next of each layer, the cheapest first
   const auto consider = [&](size_t node) {
     const ConvChoice& now = choices_[node];
-    if (!network_.nodes[node].op->is_convolution() || (now.method != ConvMethod::kWinograd2 && now.method != ConvMethod::kWinograd4))
-      return;
+    if (!network_.nodes[node].op->is_convolution()) return;
+    const bool winograd = now.method == ConvMethod::kWinograd2 || now.method == ConvMethod::kWinograd4;
+    // Three terms of bf16 are larger than a float32, too.
+    if (!winograd && !(target.options.least_memory && MultipliesTerms(now.method))) return;
     EngineOptions asked = target.options;
     const Target other{asked, target.kernels, target.threads};
     asked.algorithm = now.method == ConvMethod::kWinograd4 ? Algorithm::kWinograd2 : Algorithm::kDirect;
@@ -196,10 +198,11 @@ void MemoryPlan::CapGrowth(const Target& target) {
     if (products.estimate < smaller.estimate && products.bytes < now.bytes) smaller = products;
     if (smaller.bytes < now.bytes) moves.push({(smaller.estimate - now.estimate) / (now.bytes - smaller.bytes), node, smaller});
   };
-  if (held > kMaxGrowth * plain) {
+  const double most = target.options.least_memory ? plain : kMaxGrowth * plain;
+  if (held > most) {
     for (size_t i = 0; i < network_.nodes.size(); ++i) consider(i);
   }
-  while (held > kMaxGrowth * plain && !moves.empty()) {
+  while (held > most && !moves.empty()) {
     const Move move = moves.top();
     moves.pop();
     held -= choices_[move.node].bytes - move.smaller.bytes;
