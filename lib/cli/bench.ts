@@ -74,6 +74,7 @@ export function benchCommand(session: Session): Command {
 /** A graph of images, whose plan for those of a size is made at once. */
 function imagesOf(graph: Model['graph'], { shape }: Tensor): Model['graph'] {
   if (graph.inputs !== undefined || shape.length !== 4) return graph;
+  if (graph.inputShape?.join() === shape.slice(1).join()) return graph;
   return { ...graph, inputShape: shape.slice(1) as [number, number, number], anySize: true };
 }
 

@@ -1,5 +1,6 @@
 import { RepfuseError } from '../errors';
 import { type Graph, type GraphNode, inputsOf } from '../graph';
+import { shapesForOne } from '../graph/edges';
 import { inferShapes } from '../graph/shapes';
 import type { Tensor } from '../tensor/tensor';
 
@@ -50,16 +51,11 @@ type Shapes = ReadonlyMap<string, readonly number[]>;
 
 /** Shapes for inputs of one image each; undefined where their other sizes are open. */
 function shapesOfOne(graph: Graph, tensors: ReadonlyMap<string, Tensor>): Shapes | undefined {
-  const inputs = inputsOf(graph);
-  if (graph.anySize || inputs.some(({ shape }) => shape.slice(1).some((size) => typeof size !== 'number'))) {
-    return undefined;
-  }
-  const ofOne = inputs.map(({ id, shape: [first, ...others] }) => {
-    const whole = [typeof first === 'number' ? first : 1, ...(others as number[])];
-    return [id, whole] as const;
-  });
+  const given = graph.anySize ? undefined : shapesForOne(graph);
+  if (given === undefined) return undefined;
+  const byName = Object.fromEntries(inputsOf(graph).map(({ id }, i) => [id, given[i]!]));
   try {
-    return inferShapes(graph, ofOne.length === 1 ? ofOne[0]![1] : Object.fromEntries(ofOne), tensors);
+    return inferShapes(graph, given.length === 1 ? given[0]! : byName, tensors);
   } catch (error) {
     if (error instanceof RepfuseError) return undefined; // told where the graph runs
     throw error;
