@@ -33,4 +33,20 @@ inline void CopyLanes(const LaneRows& rows, int64_t lanes) {
   else kLoops[static_cast<size_t>(lanes - 1)](rows);
 }
 
+// Every so many-th lane of each pixel to neighbouring ones.
+inline void PickLanes(const LaneRows& rows, int64_t lanes, int64_t step) {
+  constexpr int64_t kHalf = kBlock / 2;
+  for (int64_t i = 0; i < rows.pixels; ++i) {
+    const float* x = rows.x + i * rows.x_pixel;
+    float* y = rows.y + i * rows.y_pixel;
+    if (lanes == kHalf && step == 2) {  // of vectors
+      float picked[kHalf];
+      for (int64_t lane = 0; lane < kHalf; ++lane) picked[lane] = x[lane * 2];
+      std::copy_n(picked, kHalf, y);
+    } else {
+      for (int64_t lane = 0; lane < lanes; ++lane) y[lane] = x[lane * step];
+    }
+  }
+}
+
 }  // namespace repfuse

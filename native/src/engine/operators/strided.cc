@@ -93,9 +93,12 @@ std::unique_ptr<Step> ImageSlice(const StepParts& parts) {
       float* row = run.at(output) + to.at(n, plane, y, 0);
       for (int64_t lane = 0, count = 0; lane < lanes; lane += count) {
         const int64_t channel = channels.first + (plane * to.lanes() + lane) * channels.step;
-        count = channels.step == 1 ? std::min(lanes - lane, in.lanes() - channel % in.lanes()) : 1;
+        const int64_t left = in.lanes() - channel % in.lanes();  // of the block
+        count = channels.step < 1 ? 1 : std::min(lanes - lane, (left + channels.step - 1) / channels.step);
         const float* from = run.at(input) + in.channel(images.first + n * images.step, channel, rows.first + y * rows.step);
-        CopyLanes({from + columns.first * in.pixel(), columns.step * in.pixel(), row + lane, to.pixel(), to.shape.width}, count);
+        const LaneRows copied{from + columns.first * in.pixel(), columns.step * in.pixel(), row + lane, to.pixel(), to.shape.width};
+        if (channels.step == 1) CopyLanes(copied, count);
+        else PickLanes(copied, count, channels.step);
       }
       ClearPaddedChannels(to, plane, row);
     });
