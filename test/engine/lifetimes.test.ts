@@ -115,19 +115,17 @@ describe('memory', () => {
       (async () => {
         const width = 384;
         const conv = { id: 'conv', op: 'conv2d', inputs: ['x'], weight: 'conv.weight', bias: null, stride: [1, 1], padding: [1, 1], dilation: [1, 1], groups: 1 };
-        const wide = { graph: { input: 'x', output: 'conv', nodes: [conv] }, tensors: new Map([['conv.weight', Tensor.f32([width, width, 3, 3])]]) };
-        const image = Tensor.f32([1, width, 8, 8]);
+        const wide = { graph: { input: 'x', inputShape: [width, 8, 8], output: 'conv', nodes: [conv] }, tensors: new Map([['conv.weight', Tensor.f32([width, width, 3, 3])]]) };
         let most = 0;
         for (let i = 0; i < 250; i++) {
-          const engine = await Engine.create(wide, { threads: 1 });
-          await engine.run(image);
+          await Engine.create(wide, { threads: 1 });
           most = Math.max(most, process.memoryUsage().rss / 1e6);
         }
         console.log(Math.round(most));
       })();`;
     const { status, output } = node(code); // nobody calls gc()
     expect(status).toBe(0);
-    expect(Number(output)).toBeLessThan(350); // all of them hold 2000
+    expect(Number(output)).toBeLessThan(350); // 600 where V8 does not know
   });
 
   test('10 000 runs: flat', () => {
