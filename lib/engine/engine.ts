@@ -100,7 +100,7 @@ export class Engine implements Disposable, AsyncDisposable {
    */
   static async create(model: Model, options: EngineOptions = {}): Promise<Engine> {
     const checked = checkOptions('Engine.create', ENGINE_OPTIONS, options);
-    const { plans = 8, precision = 'f32', algorithm = 'auto', batchInvariant = false, signal } = checked;
+    const { plans = 8, precision = 'f32', algorithm = 'auto', batchInvariant = false, merge = true, signal } = checked;
     const threads = resolveThreads(checked.threads);
     const memory = resolveMemoryLimit(checked.memoryLimit);
     throwIfAborted(signal);
@@ -115,7 +115,7 @@ export class Engine implements Disposable, AsyncDisposable {
     const leastMemory = checked.memory === 'least';
     const native = await NativeEngine.build(
       program,
-      { algorithm, precision, batchInvariant, leastMemory, plans, memory },
+      { algorithm, precision, batchInvariant, leastMemory, merge, plans, memory },
       signal,
     );
     if (shapes !== undefined) await native.prepare(shapes, threads, { signal });

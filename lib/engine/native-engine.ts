@@ -27,6 +27,7 @@ export interface NativeEngineOptions {
   readonly precision: Precision;
   readonly batchInvariant: boolean;
   readonly leastMemory: boolean;
+  readonly merge: boolean;
   readonly plans: number;
   readonly memory: MemoryLimit;
 }

@@ -73,6 +73,7 @@ export class ReferenceRun {
       precision,
       batchInvariant: false,
       leastMemory: false,
+      merge: true,
       plans: 1,
       memory: resolveMemoryLimit(undefined),
     };

@@ -110,7 +110,7 @@ TEST(EngineConvTest, DepthwiseWithThePointwiseAfterItGivesTheSameBitsAsOneStepAn
     c.pad_h = c.pad_w = k / 2 * c.dilation;
     if (engine() % 2 == 0) c.activation = engine() % 2 == 0 ? FindActivation("relu") : FindActivation("hardswish");
     const bool residual = c.stride == 1 && engine() % 2 == 0;
-    const int64_t out_channels = residual ? channels : 1 + static_cast<int64_t>(engine() % 70);
+    const int64_t out_channels = residual ? channels : 8 + static_cast<int64_t>(engine() % 63);
     const auto x = RandomFloats(static_cast<size_t>(c.input.batch * channels * c.input.height * c.input.width), engine);
     const int threads = 1 + static_cast<int>(seed % 3);
     for (const Isa isa : AvailableIsas()) {
@@ -122,6 +122,85 @@ TEST(EngineConvTest, DepthwiseWithThePointwiseAfterItGivesTheSameBitsAsOneStepAn
           << IsaName(isa) << " " << Describe(c) << out_channels;
     }
   }
+  ASSERT_TRUE(SetIsa(BestIsa()));
+}
+
+// A pointwise convolution, a depthwise one, and a pointwise one (with a residual, where sizes allow it) that only `project` asks for.
+Network InvertedResidual(const Case& depthwise, int64_t in_channels, bool project, uint32_t seed) {
+  std::mt19937 engine(seed);
+  Network network;
+  network.inputs = {{ValueType::kImages, in_channels}};
+  const int64_t channels = depthwise.input.channels;
+  Case pointwise{.input = depthwise.input,
+                 .out_channels = channels,
+                 .groups = 1,
+                 .kernel_h = 1,
+                 .kernel_w = 1,
+                 .stride = 1,
+                 .pad_h = 0,
+                 .pad_w = 0,
+                 .dilation = 1,
+                 .activation = depthwise.activation,
+                 .residual = false};
+  const auto add = [&](const Case& c, int64_t weights) {
+    network.nodes.push_back(
+        ConvNode(c, RandomFloats(static_cast<size_t>(weights), engine), RandomFloats(static_cast<size_t>(c.out_channels), engine)));
+    network.nodes.back().inputs = {static_cast<int>(network.nodes.size()) - 1};
+    network.outputs = {static_cast<int>(network.nodes.size())};
+  };
+  pointwise.input.channels = in_channels;
+  add(pointwise, channels * in_channels);
+  add(depthwise, channels * depthwise.kernel_h * depthwise.kernel_w);
+  if (!project) return network;
+  pointwise.input.channels = channels;
+  pointwise.out_channels = in_channels;
+  pointwise.activation = {};
+  add(pointwise, channels * in_channels);
+  if (depthwise.stride == 1) network.nodes.back().inputs = {2, 0};
+  return network;
+}
+
+// Cut by channels and by rows, with rings that wrap: all that a step of three may be.
+TEST(EngineConvTest, InvertedResidualsGiveTheSameBitsAsOneStepAndAsThree) {
+  std::mt19937 engine(2);
+  const auto pick = [&](std::initializer_list<int64_t> values) { return *(values.begin() + engine() % values.size()); };
+  bool by_rows[2] = {};
+  for (uint32_t seed = 0; seed < 200; ++seed) {
+    const bool large = seed % 10 == 0;  // than what is cut by channels
+    const int64_t k = pick({1, 3, 3, 5, 5, 7}), channels = large ? pick({24, 33}) : pick({5, 16, 17, 24, 49, 72, 130});
+    Case c{.input = {pick({1, 2}), channels, large ? 129 : pick({1, 7, 13, 14, 30}), large ? 120 : pick({7, 9, 13, 28})},
+           .out_channels = channels,
+           .groups = channels,
+           .kernel_h = k,
+           .kernel_w = pick({k, k, 3}),
+           .stride = pick({1, 1, 2, 3}),
+           .pad_h = 0,
+           .pad_w = 0,
+           .dilation = pick({1, 1, 2}),
+           .activation = {},
+           .residual = false};
+    c.pad_h = k / 2 * c.dilation;
+    c.pad_w = c.kernel_w / 2 * c.dilation;
+    if (engine() % 2 == 0) c.activation = engine() % 2 == 0 ? FindActivation("relu") : FindActivation("hardswish");
+    const int64_t in_channels = pick({9, 16, 24, 40});
+    const bool project = engine() % 4 != 0;
+    const auto x = RandomFloats(static_cast<size_t>(c.input.batch * in_channels * c.input.height * c.input.width), engine);
+    const int threads = 1 + static_cast<int>(seed % 3);
+    ImageShape input = c.input;
+    input.channels = in_channels;
+    for (const Isa isa : AvailableIsas()) {
+      ASSERT_TRUE(SetIsa(isa));
+      const size_t steps = StepsOf(InvertedResidual(c, in_channels, project, seed), input, threads);
+      ASSERT_LT(steps, project ? 5u : 4u) << Describe(c);
+      if (project) by_rows[steps == 3] = true;
+      EngineOptions apart = kAsOneStep;
+      apart.merge = false;
+      ASSERT_EQ(RunNetwork(InvertedResidual(c, in_channels, project, seed), kAsOneStep, input, x, threads),
+                RunNetwork(InvertedResidual(c, in_channels, project, seed), apart, input, x, 1))
+          << IsaName(isa) << " " << Describe(c) << " from " << in_channels << ", " << threads << " threads";
+    }
+  }
+  ASSERT_TRUE(by_rows[0] && by_rows[1]);
   ASSERT_TRUE(SetIsa(BestIsa()));
 }
 

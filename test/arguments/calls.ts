@@ -216,6 +216,7 @@ export async function callsOf(path: (name: string) => string): Promise<Readonly<
     precision: 'f32',
     batchInvariant: false,
     algorithm: 'auto',
+    merge: true,
     plans: 1,
     signal: undefined,
   });

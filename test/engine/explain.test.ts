@@ -2,7 +2,8 @@ import { Engine } from '../../lib/engine';
 import { netFromSeed } from '../../lib/nets';
 import { Tensor } from '../../lib/tensor/tensor';
 import { testAt, withIsa } from '../support/isa';
-import { image, smallNet } from './small-net';
+import { Random } from '../support/random';
+import { image, invertedResiduals, smallNet } from './small-net';
 
 describe('explain', () => {
   testAt('avx512', 'RepVGG-A0 on AVX-512: the kernel of every layer', async () => {
@@ -57,6 +58,25 @@ describe('explain', () => {
     expect(pairs.map(({ layer }) => layer.split(' + ').length)).toEqual(Array(20).fill(2));
     // The stem, the last pair (whose pointwise weights are too large to be read for a few rows at a time), the classifier.
     expect(convolutions.length - pairs.length).toBe(4);
+  });
+
+  test('inverted residuals are one step each, under all of their names, and give the same bits as apart', async () => {
+    const x = Tensor.f32([1, 16, 97, 130], new Random(3).floats(16 * 97 * 130));
+    const model = invertedResiduals();
+    const stepsOf = (engine: Engine) =>
+      engine
+        .explain(x.shape)
+        .filter(({ macs }) => macs > 0)
+        .map(({ layer, kernel }) => `${layer}: ${kernel.replaceAll(/ \d+x\d+/g, '')}`);
+    using engine = await Engine.create(model, { algorithm: 'direct', threads: 1 });
+    using apart = await Engine.create(model, { algorithm: 'direct', threads: 1, merge: false });
+    expect(stepsOf(engine)).toEqual([
+      'expand1 + depth1 + project1: direct + depthwise + direct',
+      'expand2 + depth2 + sum: direct + depthwise + direct',
+      'expand3 + depth3: direct + depthwise',
+    ]);
+    expect(stepsOf(apart)).toHaveLength(8);
+    expect(await engine.run(x)).toEqual(await apart.run(x));
   });
 
   test('weights are packed once: another batch of the same kernels takes no more', async () => {

@@ -13,6 +13,7 @@ describe('options', () => {
     [{ threads: 0 }, 'threads'],
     [{ batchInvariant: 1 }, 'batchInvariant'],
     [{ memory: 'most' }, 'memory'],
+    [{ merge: 1 }, 'merge'],
   ])('%j is refused', async (options, message) => {
     const created = Engine.create(smallNet(), options as object);
     expect(await refusal(created)).toMatchObject({

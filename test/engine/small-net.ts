@@ -37,6 +37,50 @@ export function smallNet(seed = 1): Model {
   return { graph, tensors };
 }
 
+/** Inverted residuals: 16 -> 96 -> 24 channels at stride 2, 24 -> 144 -> 24 with a sum, then one whose depthwise convolution is pooled. */
+export function invertedResiduals(seed = 1): Model {
+  const random = new Random(seed);
+  const tensors = new Map<string, Tensor>();
+  const conv = (id: string, input: string, from: number, to: number, kernel = 1, stride = 1) => {
+    const groups = kernel === 1 ? 1 : from;
+    tensors.set(
+      `${id}.weight`,
+      Tensor.f32([to, from / groups, kernel, kernel], random.floats(((to * from) / groups) * kernel ** 2)),
+    );
+    tensors.set(`${id}.bias`, Tensor.f32([to], random.floats(to)));
+    return {
+      id,
+      op: 'conv2d' as const,
+      inputs: [input],
+      weight: `${id}.weight`,
+      bias: `${id}.bias`,
+      stride: [stride, stride] as const,
+      padding: [(kernel - 1) / 2, (kernel - 1) / 2] as const,
+      dilation: [1, 1] as const,
+      groups,
+    };
+  };
+  const graph: Graph = {
+    input: 'x',
+    output: 'pool',
+    nodes: [
+      conv('expand1', 'x', 16, 96),
+      { id: 'r1', op: 'relu', inputs: ['expand1'] },
+      conv('depth1', 'r1', 96, 96, 3, 2),
+      conv('project1', 'depth1', 96, 24),
+      conv('expand2', 'project1', 24, 144),
+      { id: 's2', op: 'silu', inputs: ['expand2'] },
+      conv('depth2', 's2', 144, 144, 5),
+      conv('project2', 'depth2', 144, 24),
+      { id: 'sum', op: 'add', inputs: ['project2', 'project1'] },
+      conv('expand3', 'sum', 24, 48),
+      conv('depth3', 'expand3', 48, 48, 3),
+      { id: 'pool', op: 'global_avg_pool', inputs: ['depth3'] },
+    ],
+  };
+  return { graph, tensors };
+}
+
 export function image(batch: number, height: number, width: number, seed = 7): Tensor {
   return Tensor.f32([batch, 3, height, width], new Random(seed).floats(batch * 3 * height * width));
 }

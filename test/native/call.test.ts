@@ -137,6 +137,7 @@ describe('the native side reads what it knows, or refuses it by name', () => {
       precision: 'f32',
       batchInvariant: false,
       leastMemory: false,
+      merge: true,
       plans: 1,
     };
     expect(addon.engineBuild(addon.engineBuilder(), { ...options, ...change })).toMatchObject({

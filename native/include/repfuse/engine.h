@@ -48,6 +48,8 @@ struct EngineOptions {
   bool batch_invariant = false;
   // Packed weights take no more than the weights as they came, as far as choosing kernels can do that: no growth by Winograd.
   bool least_memory = false;
+  // Layers whose values between them need no memory are one step. No result depends on it.
+  bool merge = true;
   int plans = 8;  // shapes whose plans are kept, the one used last
   MemoryLimit memory = {};
 };

@@ -1,9 +1,10 @@
 // engineBuilder() -> handle. engineAdd(handle, {inputs, and a node, see network_node.h}) -> status | null. engineBuild(handle,
-// {inputs, outputs, algorithm, precision, batchInvariant, leastMemory, plans, memory?: {most, least, timesInput, timesWeights}}) -> status
-// | null, where an input is the number of its channels, or 0 for a tensor of any rank. Then enginePrepare, engineRun {engine, shapes,
-// inputs, outputs, ownsInputs, ownsOutputs, threads, sizes?}, each with its asynchronous twin; engineExplain({engine, shapes, threads,
-// sizes?}) -> steps | status, where sizes are what the shapes tell of nodes (ReadSizes); engineMemory(handle); engineAccount(handle) ->
-// status | null: V8 is told of its bytes; engineDispose(handle) -> status | null: runs under way keep the engine until they end.
+// {inputs, outputs, algorithm, precision, batchInvariant, leastMemory, merge, plans, memory?: {most, least, timesInput, timesWeights}}) ->
+// status | null, where an input is the number of its channels, or 0 for a tensor of any rank. Then enginePrepare, engineRun {engine,
+// shapes, inputs, outputs, ownsInputs, ownsOutputs, threads, sizes?}, each with its asynchronous twin; engineExplain({engine, shapes,
+// threads, sizes?}) -> steps | status, where sizes are what the shapes tell of nodes (ReadSizes); engineMemory(handle);
+// engineAccount(handle) -> status | null: V8 is told of its bytes; engineDispose(handle) -> status | null: runs under way keep the engine
+// until they end.
 #include "repfuse/engine.h"
 
 #include <limits>
@@ -122,6 +123,7 @@ Status Build(Handle* handle, Napi::Object object) {
   ReadWord(arguments, "precision", kPrecisions, &options.precision);
   options.batch_invariant = arguments.Bool("batchInvariant");
   options.least_memory = arguments.Bool("leastMemory");
+  options.merge = arguments.Bool("merge");
   options.plans = static_cast<int>(arguments.Int("plans", 1, 1 << 20));
   for (const int64_t channels : arguments.List("inputs", 0, kMaxDim))
     handle->network.inputs.push_back({channels == 0 ? ValueType::kTensor : ValueType::kImages, channels});

@@ -58,6 +58,19 @@ std::unique_ptr<Step> MakeConvStep(const Network& network, size_t i, const Memor
   Value output = memory_plan.value(network.value_of(i));
   if (memory_plan.choice(i).method == ConvMethod::kFloat64) return MakeFloat64Conv(std::move(setting), output);
   if (i > 0 && memory_plan.IsInner(i - 1)) {
+    const bool ends = memory_plan.choice(i).method == ConvMethod::kDepthwise;  // with the depthwise one
+    if (ends || (i > 1 && memory_plan.IsInner(i - 2))) {
+      const size_t middle = ends ? i : i - 1;
+      MergedConvs convs{.expand = SettingOf(network, middle - 1, memory_plan, weights, target.kernels),
+                        .depthwise = SettingOf(network, middle, memory_plan, weights, target.kernels),
+                        .expand_tile = memory_plan.choice(middle - 1).tile,
+                        .project = std::nullopt,
+                        .project_tile = memory_plan.choice(i).tile};
+      const ImageShape& between = memory_plan.value(network.value_of(middle)).layout.shape;
+      if (!StaysInside(convs.depthwise, between)) return nullptr;
+      if (!ends) convs.project = std::move(setting);
+      return MakeMergedConv(convs, target.threads, output);
+    }
     ConvSetting depthwise = SettingOf(network, i - 1, memory_plan, weights, target.kernels);
     if (!StaysInside(depthwise, setting.input.layout.shape) || !StaysInside(setting, output.layout.shape)) return nullptr;
     return MakeSeparableConv(depthwise, setting, memory_plan.choice(i).tile, target.threads, output);

@@ -36,6 +36,15 @@ std::unique_ptr<Step> MakeFloat64Conv(ConvSetting setting, Value output);
 // A depthwise convolution and the pointwise one that alone reads it (whose `input` has no memory).
 std::unique_ptr<Step> MakeSeparableConv(const ConvSetting& depthwise, const ConvSetting& pointwise, TileSize tile, int threads,
                                         Value output);
+// A pointwise convolution and the depthwise one that alone reads it, and, if there is one, the pointwise one that alone reads that. What
+// lies between them has no memory of its own.
+struct MergedConvs {
+  ConvSetting expand, depthwise;
+  TileSize expand_tile;
+  std::optional<ConvSetting> project;
+  TileSize project_tile;
+};
+std::unique_ptr<Step> MakeMergedConv(const MergedConvs& convs, int threads, Value output);
 
 // A dense convolution, whose own result is of the shape `wide` and lies nowhere, spread as what reads it alone wants it.
 std::unique_ptr<Step> MakeSpreadConv(const ConvSetting& setting, TileSize tile, int threads, const Spread& spread, const ImageShape& wide,

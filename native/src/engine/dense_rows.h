@@ -8,7 +8,7 @@
 
 namespace repfuse {
 
-// Rows of one image, all pointers to what belongs to its first block of channels.
+// Rows of one image, pointers to what belongs to its first block of channels.
 struct DenseShare {
   size_t first_panel, last_panel;  // of these panels, without the last
   int64_t rows;
@@ -16,6 +16,7 @@ struct DenseShare {
   float* y;               // the first row
   const float* residual;  // null, or the first row, laid out as the setting's
   float* scratch;         // `scratch` elements
+  int64_t block = 0;      // of 16 output channels that y and residual begin with
 };
 
 class DenseRows {

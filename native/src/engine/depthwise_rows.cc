@@ -6,9 +6,13 @@
 
 namespace repfuse {
 
-DepthwiseRows::DepthwiseRows(ConvSetting setting, const Layout& in, const Layout& out) : s_(std::move(setting)), in_(in), out_(out) {
-  for (int64_t i = 0; i < s_.kernel_h; ++i) {
-    for (int64_t j = 0; j < s_.kernel_w; ++j) taps_.push_back(i * s_.dilation_h * in.row() + j * s_.dilation_w * kBlock);
+DepthwiseRows::DepthwiseRows(ConvSetting setting, const Layout& in, const Layout& out, int64_t ring)
+    : s_(std::move(setting)), in_(in), out_(out), ring_(ring), phase_taps_((s_.kernel_h + 1) * s_.kernel_w) {
+  for (int64_t phase = 0; phase < std::max<int64_t>(ring, 1); ++phase) {
+    for (int64_t i = 0; i <= s_.kernel_h; ++i) {
+      const int64_t row = phase + i * s_.dilation_h;
+      for (int64_t j = 0; j < s_.kernel_w; ++j) taps_.push_back((ring > 0 ? row % ring : row) * in.row() + j * s_.dilation_w * kBlock);
+    }
   }
   const bool slides = s_.stride_w == 1 && s_.dilation_w == 1 && (s_.kernel_w == 3 || s_.kernel_w == 5 || s_.kernel_w == 7);
   neighbours_ = slides ? s_.kernel_w : 1;
@@ -16,8 +20,8 @@ DepthwiseRows::DepthwiseRows(ConvSetting setting, const Layout& in, const Layout
   rows_ = slides && s_.stride_h == 1 && s_.dilation_h == 1 ? s_.blocked().depthwise_rows : 1;
 }
 
-void DepthwiseRows::Run(int64_t block, const float* x, float* y, const float* residual, int64_t rows) const {
-  const int64_t taps = static_cast<int64_t>(taps_.size()), width = out_.shape.width;
+void DepthwiseRows::Run(int64_t block, const float* x, float* y, const float* residual, int64_t rows, int64_t first) const {
+  const int64_t taps = s_.kernel_h * s_.kernel_w, width = out_.shape.width;
   const Layout& other = s_.residual ? s_.residual->layout : out_;
   DepthwiseTile tile{.x = nullptr,
                      .taps = taps_.data(),
@@ -29,15 +33,16 @@ void DepthwiseRows::Run(int64_t block, const float* x, float* y, const float* re
                      .bias = s_.weights->bias.as<float>() + block * kBlock,
                      .residual = nullptr,
                      .rows = 1,
-                     .x_row = in_.row(),
                      .y_row = out_.row(),
                      .residual_row = other.row(),
                      .low = s_.epilogue.low,
                      .high = s_.epilogue.high};
   for (int64_t row = 0; row < rows; row += tile.rows) {
     tile.rows = static_cast<int>(std::min<int64_t>(rows_, rows - row));
+    const float* x_row = ring_ > 0 ? x : x + row * s_.stride_h * in_.row();
+    if (ring_ > 0) tile.taps = taps_.data() + (first + row * s_.stride_h) % ring_ * phase_taps_;
     for (int64_t column = 0; column < width; column += pixels_) {
-      tile.x = x + row * s_.stride_h * in_.row() + column * tile.pixel;
+      tile.x = x_row + column * tile.pixel;
       tile.y = y + row * out_.row() + column * kBlock;
       tile.residual = residual == nullptr ? nullptr : residual + row * other.row() + column * kBlock;
       s_.blocked().depthwise(tile, static_cast<int>(std::min(pixels_, width - column)));

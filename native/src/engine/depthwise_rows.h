@@ -10,11 +10,12 @@ namespace repfuse {
 // One filter for each channel.
 class DepthwiseRows {
  public:
-  // `in` and `out` say how the rows lie, wherever they are.
-  DepthwiseRows(ConvSetting setting, const Layout& in, const Layout& out);
+  // `in` and `out` say how the rows lie, wherever they are. ring: 0, or the rows of a ring in which those of the input lie.
+  DepthwiseRows(ConvSetting setting, const Layout& in, const Layout& out, int64_t ring = 0);
 
-  // One block's rows of one image. x: the first tap of the first row; residual: null, or laid out as the setting's.
-  void Run(int64_t block, const float* x, float* y, const float* residual, int64_t rows) const;
+  // One block's rows of one image. x: the first tap of the first row (of a ring, which row that is says `first`: of the ring's first row);
+  // residual: null, or laid out as the setting's.
+  void Run(int64_t block, const float* x, float* y, const float* residual, int64_t rows, int64_t first = 0) const;
 
   const ConvSetting& setting() const { return s_; }
   std::string kernel() const;
@@ -22,7 +23,8 @@ class DepthwiseRows {
  private:
   ConvSetting s_;
   Layout in_, out_;
-  std::vector<int64_t> taps_;
+  int64_t ring_, phase_taps_;
+  std::vector<int64_t> taps_;  // for each row of the ring that may be the first; with those of the row after them, which pairs read
   int64_t neighbours_, pixels_;
   int rows_;  // of a tile
 };

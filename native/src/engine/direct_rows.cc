@@ -56,9 +56,9 @@ class DirectRows final : public DenseRows {
     const float* weight = s_.weights->weight.as<float>() + panel.offset * kernel_taps_ * channels_ * (planar ? planes_ * kBlock : kBlock);
     // Sums of float32 gather where they come to lie; those of terms apart.
     const int64_t row_pitch = split ? width * kBlock : out_.row(), block_pitch = split ? rows * row_pitch : out_.plane();
-    float* const sums = split ? share.scratch : share.y + out_.block(panel.block);
+    float* const sums = split ? share.scratch : share.y + out_.block(panel.block - share.block);
     const float* const x = planar ? share.x : share.x + panel.in_block * in_.plane();
-    const float* const residual = share.residual == nullptr ? nullptr : share.residual + panel.block * other().plane();
+    const float* const residual = share.residual == nullptr ? nullptr : share.residual + (panel.block - share.block) * other().plane();
     ConvTile tile{};
     tile.pixel = s_.stride_w * in_.pixel();
     tile.y_block = block_pitch;
@@ -102,7 +102,7 @@ class DirectRows final : public DenseRows {
         }
         for (int64_t block = 0; block < panel.blocks; ++block) {
           Store(panel.block + block, sums + block * block_pitch + row * row_pitch,
-                share.y + out_.block(panel.block + block) + row * out_.row(), width);
+                share.y + out_.block(panel.block + block - share.block) + row * out_.row(), width);
         }
       }
     }

@@ -17,6 +17,9 @@ constexpr double kMaxGrowth = 2.75;
 // 17 x 17 pixels: 27 times; F(4, 3) of 3 to 8 channels: 42 times), or so many bytes together for all that take more. A convolution that
 // would need more is computed without.
 constexpr int64_t kMaxTimes = 32, kMaxWeightTimes = 64, kBorderAllowance = int64_t{32} << 20;
+// Of an expanded map: bytes from which on it does not stay in the cache between steps; bytes of the rows under a window that do while one
+// step reads them; rows that each thread has at least, for those at its edges are expanded twice.
+constexpr int64_t kMinMergedBytes = 1 << 20, kMaxMergedRows = 768 << 10, kMinMergedRows = 8;
 // Weights of a pointwise convolution that every thread can read anew for a few rows at a time.
 constexpr int64_t kMaxInnerWeights = 512 << 10;
 
@@ -28,6 +31,11 @@ void NeedBorder(const NetworkNode& node, const ConvChoice& choice, const ImageSh
   const int64_t m = choice.method == ConvMethod::kWinograd2 ? 2 : 4;
   const int64_t rows = (output.height + m - 1) / m * m + 2 - node.pad_top, columns = (output.width + m - 1) / m * m + 2 - node.pad_left;
   input->after = std::max({input->after, rows - input->shape.height, columns - input->shape.width});
+}
+
+bool IsPointwise(const NetworkNode& node) {
+  return node.kernel_h == 1 && node.kernel_w == 1 && node.stride_h == 1 && node.stride_w == 1 && node.groups == 1 && node.pad_top == 0 &&
+         node.pad_left == 0 && node.pad_bottom == 0 && node.pad_right == 0;
 }
 
 }  // namespace
@@ -86,7 +94,7 @@ MemoryPlan::MemoryPlan(const Network& network, const Target& target, const std::
       continue;
     choices_[i] = Choose(i, target);
   }
-  for (size_t i = 0; i < network.nodes.size(); ++i) inner_[i] = (i == 0 || !inner_[i - 1]) && CanBeInner(i, readers);
+  FindInner(readers, target);
   FindTerms(TermsOf(target.options.precision, target.kernels));
   AssignSlots();
 }
@@ -322,6 +330,33 @@ bool MemoryPlan::IsMadeInPlanes(size_t node) const {
   return maker.inputs.size() == 1 && (method == ConvMethod::kDirect || MultipliesTerms(method)) && layouts_[made(node)].before == 0;
 }
 
+void MemoryPlan::FindInner(const std::vector<int>& readers, const Target& target) {
+  for (size_t i = 0; i < network_.nodes.size(); ++i)
+    inner_[i] =
+        (i == 0 || !inner_[i - 1]) && (target.options.merge || choices_[i].method != ConvMethod::kDepthwise) && CanBeInner(i, readers);
+  for (size_t i = 0; target.options.merge && i + 1 < network_.nodes.size(); ++i) {
+    if ((i > 0 && inner_[i - 1]) || !CanExpand(i, readers)) continue;
+    inner_[i] = true;
+    const ImageShape& to = shapes_[made(i + 1)];
+    const int64_t row = shapes_[made(i)].width * layouts_[made(i)].blocks() * kBlock * static_cast<int64_t>(sizeof(float));
+    const int64_t bytes = row * shapes_[made(i)].height;
+    // Cut by channels, a step has more parts and reads its weights once; cut by rows, nothing of the expanded map leaves the cache.
+    if (bytes < kMinMergedBytes || row * network_.nodes[i + 1].kernel_h > kMaxMergedRows ||
+        to.batch * to.height < target.threads * kMinMergedRows)
+      inner_[i + 1] = false;
+  }
+}
+
+bool MemoryPlan::CanExpand(size_t node, const std::vector<int>& readers) const {
+  const int value = network_.value_of(node);
+  const NetworkNode &expand = network_.nodes[node], &next = network_.nodes[node + 1];
+  if (!expand.op->is_convolution() || !next.op->is_convolution() || choices_[node].method != ConvMethod::kDirect) return false;
+  const auto is_blocked = [&](int index) { return layouts_[static_cast<size_t>(index)].kind == Layout::Kind::kBlocked; };
+  return !IsOutput(value) && readers[made(node)] == 1 && expand.inputs.size() == 1 && IsPointwise(expand) &&
+         choices_[node + 1].method == ConvMethod::kDepthwise && next.inputs.size() == 1 && next.inputs[0] == value &&
+         is_blocked(expand.inputs[0]) && is_blocked(value) && is_blocked(network_.value_of(node + 1));
+}
+
 bool MemoryPlan::CanBeInner(size_t node, const std::vector<int>& readers) const {
   const int value = network_.value_of(node);
   if (node + 1 >= network_.nodes.size() || IsOutput(value)) return false;
@@ -329,9 +364,7 @@ bool MemoryPlan::CanBeInner(size_t node, const std::vector<int>& readers) const 
   if (choices_[node].method != ConvMethod::kDepthwise) return false;
   const NetworkNode &depthwise = network_.nodes[node], &next = network_.nodes[node + 1];
   if (depthwise.inputs.size() != 1 || !next.op->is_convolution() || next.inputs[0] != value) return false;
-  const bool pointwise = next.kernel_h == 1 && next.kernel_w == 1 && next.stride_h == 1 && next.stride_w == 1 && next.groups == 1 &&
-                         next.pad_top == 0 && next.pad_left == 0 && next.pad_bottom == 0 && next.pad_right == 0;
-  return readers[made(node)] == 1 && pointwise && layouts_[made(node)].kind == Layout::Kind::kBlocked &&
+  return readers[made(node)] == 1 && IsPointwise(next) && layouts_[made(node)].kind == Layout::Kind::kBlocked &&
          layouts_[made(node + 1)].kind == Layout::Kind::kBlocked && choices_[node + 1].method != ConvMethod::kFloat64 &&
          next.weight_count * static_cast<int64_t>(sizeof(float)) <= kMaxInnerWeights;
 }
@@ -350,7 +383,8 @@ void MemoryPlan::AssignSlots() {
   const int nodes = static_cast<int>(network_.nodes.size());
   std::vector<int> last(shapes_.size(), -1);
   for (int i = 0; i < nodes; ++i) {
-    const int reader = inner_[static_cast<size_t>(i)] ? i + 1 : i;
+    int reader = i;
+    while (inner_[static_cast<size_t>(reader)]) ++reader;
     for (const int input : network_.nodes[static_cast<size_t>(i)].inputs)
       last[static_cast<size_t>(input)] = std::max(last[static_cast<size_t>(input)], reader);
   }

@@ -62,6 +62,10 @@ class MemoryPlan {
   // readers: of each value, how many inputs are it.
   bool CanBeInner(size_t node, const std::vector<int>& readers) const;
   bool IsSpread(size_t node) const;
+  // A pointwise convolution, as part of the step of the depthwise one after it.
+  bool CanExpand(size_t node, const std::vector<int>& readers) const;
+  // Which convolutions are part of the next one's step.
+  void FindInner(const std::vector<int>& readers, const Target& target);
   void AssignSlots();
   // A slot for a value made by node `made` and read last by node `last`.
   int SlotFor(const Layout& layout, int made, int last);

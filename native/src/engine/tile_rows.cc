@@ -106,10 +106,11 @@ class TileRows final : public DenseRows {
                   pixels = std::min<int64_t>(tile_.pixels, out_.shape.width - column);
     for (int64_t i = 0; i < panel.blocks; ++i, sums += kMatrixSums) {
       const int64_t block = panel.block + i;
-      float* const y = share.y + out_.block(block) + row * out_.row() + column * out_.pixel();
+      float* const y = share.y + out_.block(block - share.block) + row * out_.row() + column * out_.pixel();
       float* const finished = out_.terms == 0 ? y : sums;
-      const float* residual =
-          share.residual == nullptr ? nullptr : share.residual + block * other().plane() + row * other().row() + column * kBlock;
+      const float* residual = share.residual == nullptr
+                                  ? nullptr
+                                  : share.residual + (block - share.block) * other().plane() + row * other().row() + column * kBlock;
       s_.blocked().finish({sums, residual, finished, pixels * kBlock, s_.epilogue.low, s_.epilogue.high});
       Store(block, finished, y, pixels);
     }
