@@ -336,6 +336,8 @@ void MemoryPlan::FindInner(const std::vector<int>& readers, const Target& target
         (i == 0 || !inner_[i - 1]) && (target.options.merge || choices_[i].method != ConvMethod::kDepthwise) && CanBeInner(i, readers);
   for (size_t i = 0; target.options.merge && i + 1 < network_.nodes.size(); ++i) {
     if ((i > 0 && inner_[i - 1]) || !CanExpand(i, readers)) continue;
+    // Of three only the depthwise convolution and the last one know how to multiply terms.
+    if (inner_[i + 1] && MultipliesTerms(choices_[i + 2].method)) continue;
     inner_[i] = true;
     const ImageShape& to = shapes_[made(i + 1)];
     const int64_t row = shapes_[made(i)].width * layouts_[made(i)].blocks() * kBlock * static_cast<int64_t>(sizeof(float));
