@@ -168,7 +168,8 @@ function readWindow(node: Node, kernel: Axes, size: OpenAxes | undefined) {
   return { ...lists, padding: shared(total, mode) };
 }
 
-function stepsOf(node: Node, axes: number): { readonly stride: Axes; readonly dilation: Axes } | string {
+/** The strides and dilations of a node, or what is wrong with them. */
+export function stepsOf(node: Node, axes: number): { readonly stride: Axes; readonly dilation: Axes } | string {
   const [stride, dilation] = [listOf(node, 'strides', axes, 1), listOf(node, 'dilations', axes, 1)];
   if (typeof stride === 'string') return stride;
   return typeof dilation === 'string' ? dilation : { stride, dilation };
@@ -177,6 +178,13 @@ function stepsOf(node: Node, axes: number): { readonly stride: Axes; readonly di
 function listOf(node: Node, name: string, axes: number, otherwise: number): Axes | string {
   const list = intsOf(node, name) ?? Array<number>(axes).fill(otherwise);
   return list.length === axes ? list : notOfImages(name);
+}
+
+/** Whether windows may reach beyond the image. */
+export function isFramed(node: Node): boolean {
+  const mode = stringOf(node, 'auto_pad', 'NOTSET');
+  if (intOf(node, 'ceil_mode', 0) !== 0 || (mode !== 'NOTSET' && mode !== 'VALID')) return true;
+  return mode !== 'VALID' && intsOf(node, 'pads')?.some((side) => side !== 0) === true;
 }
 
 function isSame(mode: string): boolean {

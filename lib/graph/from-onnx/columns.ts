@@ -1,8 +1,10 @@
 import { intsOf } from '../../onnx/attributes';
 import type { Node } from '../../onnx/schema/onnx_pb';
+import { stepsOf } from '../../onnx/windows';
 import { windowCount } from '../../ops/geometry';
 import { minus, product, type Size, sum, times } from '../../sizes/size';
 import { Tensor } from '../../tensor/tensor';
+import type { Two } from '../operators/operator';
 import { type Reader, read, refused } from './reader';
 
 /**
@@ -15,8 +17,9 @@ export function takeColumns(reader: Reader, node: Node): void {
   const pixels = reader.shapeNumbers(node, 1);
   const kernel = read(node, reader.numbers(node.input[2] ?? '') ?? 'its block_shape is no constant');
   if (pixels.length !== 2 || kernel.length !== 2) throw refused(node, 'it makes no images of height and width');
-  const stride = stepsOf(node, 'strides');
-  const dilation = stepsOf(node, 'dilations');
+  const { stride, dilation } = read(node, stepsOf(node, 2));
+  if (![...kernel, ...stride, ...dilation].every((size) => Number.isInteger(size) && size >= 1))
+    throw refused(node, 'its window is none: its block_shape, strides and dilations are to be positive');
   const [top = 0, left = 0, bottom = 0, right = 0] = intsOf(node, 'pads') ?? [];
   const before = [top, left];
   const after = [bottom, right];
@@ -44,15 +47,10 @@ export function takeColumns(reader: Reader, node: Node): void {
     inputs: [`${id}.windows`],
     weight,
     bias: null,
-    stride,
+    stride: stride as unknown as Two,
     padding: [top, left, bottom, right],
-    output_padding: beyond as unknown as readonly [number, number],
-    dilation,
+    output_padding: beyond as unknown as Two,
+    dilation: dilation as unknown as Two,
     groups: channels,
   });
-}
-
-function stepsOf(node: Node, name: 'strides' | 'dilations'): readonly [number, number] {
-  const [vertical = 1, horizontal = 1] = intsOf(node, name) ?? [];
-  return [vertical, horizontal];
 }
