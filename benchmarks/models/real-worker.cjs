@@ -4,7 +4,7 @@ const { join } = require('node:path');
 const repfuse = require('repfuse');
 const { BEFORE } = require('../before.cjs');
 const { median } = require('../interleave.cjs');
-const { addon } = require('../native-addon.cjs');
+const { probe } = require('../native-addon.cjs');
 const { BASELINES } = require('./model-files.cjs');
 
 const ort = require(join(BASELINES, 'node_modules', 'onnxruntime-node'));
@@ -29,7 +29,7 @@ function peakMacs(threads) {
   const flops = new Float64Array(1);
   const seconds = [1, 2, 3].map(() => {
     const started = performance.now();
-    addon.fmaProbe({ rounds: 1_000_000, threads: 1, flops });
+    probe('fmaProbe', { rounds: 1_000_000, threads: 1, flops });
     return (performance.now() - started) / 1e3;
   });
   return (threads * flops[0]) / 2 / Math.min(...seconds);

@@ -1,8 +1,8 @@
 import { type Graph, outputsOf } from '../graph';
 import { inputsOf, nodesFor } from '../graph/graph';
 import { operatorOf } from '../graph/operators';
-import { toFloat32 } from '../tensor/half';
-import { Tensor } from '../tensor/tensor';
+import { asFloat32 } from '../tensor/half';
+import type { Tensor } from '../tensor/tensor';
 import { channelCounts } from './channels';
 
 /** What is known of a graph's values before it runs, by id. */
@@ -57,8 +57,5 @@ export class KnownValues {
   readonly tensor = (key: string): Tensor => this.tensors.get(key)!;
 
   /** A tensor, as float32. */
-  readonly weight = (key: string): Tensor => {
-    const tensor = this.tensors.get(key)!;
-    return tensor.dtype === 'F32' ? tensor : Tensor.f32(tensor.shape, toFloat32(tensor));
-  };
+  readonly weight = (key: string): Tensor => asFloat32(this.tensors.get(key)!);
 }

@@ -3,7 +3,7 @@ import { outputsOf } from '../graph';
 import { operatorOf } from '../graph/operators';
 import { spreadConvolution } from '../graph/operators/conv-transpose2d';
 import { DTYPES } from '../tensor/dtype';
-import { toFloat32 } from '../tensor/half';
+import { asFloat32 } from '../tensor/half';
 import { Tensor } from '../tensor/tensor';
 
 /** How a node spreads channels over blocks of pixels. */
@@ -27,57 +27,54 @@ export function spreadLast(
   graph: Graph,
   tensors: ReadonlyMap<string, Tensor>,
 ): { readonly graph: Graph; readonly tensors: ReadonlyMap<string, Tensor> } {
+  const spreading = graph.nodes.filter(({ op }) => op === 'conv_transpose2d' || op === 'depth_to_space');
+  if (spreading.length === 0) return { graph, tensors };
   const made = new Map(tensors);
-  const weight = (key: string): Tensor => {
-    const tensor = made.get(key)!;
-    return tensor.dtype === 'F32' ? tensor : Tensor.f32(tensor.shape, toFloat32(tensor));
-  };
-  const readers = new Map<string, GraphNode[]>();
-  for (const node of graph.nodes) for (const id of node.inputs) readers.set(id, [...(readers.get(id) ?? []), node]);
-  const outputs = new Set(outputsOf(graph));
+  const readers = soleReaders(graph);
   const moved = new Map<GraphNode, readonly GraphNode[]>();
-  for (const node of graph.nodes) {
-    if (!SPREADING.has(node.op)) continue;
-    const after = takenAfter(node.id, readers, outputs);
-    const spreading = after.length === 0 ? undefined : spreadingOf(node, weight, made);
-    if (spreading === undefined) continue;
-    const nodes = [...spreading.before];
-    let wide = spreading.wide;
-    const taken = after.map((each) => widened(each, wide, spreading, made));
-    const end = taken.indexOf(undefined);
-    const before = taken.slice(0, end < 0 ? taken.length : end) as GraphNode[];
-    if (before.length === 0) continue;
-    for (const each of before) {
-      nodes.push({ ...each, inputs: [wide] } as GraphNode);
-      wide = each.id;
+  for (const node of spreading) {
+    const after = takenAfter(node.id, readers);
+    const how = after.length === 0 ? undefined : spreadingOf(node, made);
+    if (how === undefined) continue;
+    const nodes = [...how.before];
+    let [id, wide] = [node.id, how.wide];
+    for (const each of after) {
+      const before = widened(each, wide, how, made);
+      if (before === undefined) break;
+      nodes.push(before);
+      moved.set(each, []);
+      [id, wide] = [each.id, before.id];
     }
-    const { block, channelsFirst } = spreading;
-    const { id } = after[before.length - 1]!;
-    nodes.push({ id, op: 'depth_to_space', inputs: [wide], block, channels_first: channelsFirst });
+    if (id === node.id) continue; // none moves
+    nodes.push({ id, op: 'depth_to_space', inputs: [wide], block: how.block, channels_first: how.channelsFirst });
     moved.set(node, nodes);
-    for (const each of after.slice(0, before.length)) moved.set(each, []);
   }
   if (moved.size === 0) return { graph, tensors };
   return { graph: { ...graph, nodes: graph.nodes.flatMap((node) => moved.get(node) ?? [node]) }, tensors: made };
 }
 
-const SPREADING: ReadonlySet<GraphNode['op']> = new Set(['conv_transpose2d', 'depth_to_space']);
+/** By value, the node that reads it by one input, where nobody else reads it. */
+function soleReaders(graph: Graph): ReadonlyMap<string, GraphNode> {
+  const readers = new Map<string, GraphNode>();
+  const shared = new Set(outputsOf(graph));
+  for (const node of graph.nodes) {
+    for (const id of node.inputs) {
+      if (readers.has(id)) shared.add(id);
+      readers.set(id, node);
+    }
+  }
+  for (const id of shared) readers.delete(id);
+  return readers;
+}
 
 /** The nodes after a value, each the only reader of the one before, that a convolution can take: constants of channels, then a function of each value. */
-function takenAfter(
-  value: string,
-  readers: ReadonlyMap<string, readonly GraphNode[]>,
-  outputs: ReadonlySet<string>,
-): readonly GraphNode[] {
+function takenAfter(value: string, readers: ReadonlyMap<string, GraphNode>): readonly GraphNode[] {
   const found: GraphNode[] = [];
-  for (let id = value; !outputs.has(id); ) {
-    const [node, ...others] = readers.get(id) ?? [];
-    if (node === undefined || others.length > 0 || node.inputs.length !== 1) break;
+  for (let node = readers.get(value); node !== undefined && node.inputs.length === 1; node = readers.get(node.id)) {
     const isLast = operatorOf(node).epilogue !== undefined;
     if (!isLast && !scalesChannels(node)) break;
     found.push(node);
     if (isLast) break;
-    id = node.id;
   }
   return found;
 }
@@ -87,17 +84,20 @@ function scalesChannels(node: GraphNode): boolean {
   return ['add', 'sub', 'mul'].includes(node.function) || (node.function === 'div' && node.constant_first !== true);
 }
 
-function spreadingOf(
-  node: GraphNode,
-  weight: (key: string) => Tensor,
-  tensors: Map<string, Tensor>,
-): Spreading | undefined {
+function spreadingOf(node: GraphNode, tensors: Map<string, Tensor>): Spreading | undefined {
   if (node.op === 'depth_to_space') {
     const channels = 0; // as many as its constants are for
     return { channels, block: node.block, channelsFirst: node.channels_first, before: [], wide: node.inputs[0]! };
   }
   if (node.op !== 'conv_transpose2d') return undefined;
-  const { crop, spread, weight: kernel, bias, groups, padding } = spreadConvolution(node, weight);
+  const {
+    crop,
+    spread,
+    weight: kernel,
+    bias,
+    groups,
+    padding,
+  } = spreadConvolution(node, (key) => asFloat32(tensors.get(key)!));
   if (crop.some((side) => side !== 0)) return undefined;
   const wide = `${node.id} wide`;
   const keys = { weight: `${wide}.weight`, bias: bias === null ? null : `${wide}.bias` };
@@ -123,14 +123,14 @@ function spreadingOf(
   };
 }
 
-/** The node for the value before it is spread; undefined where its constants are not of channels. */
+/** The node of `wide`, the value before it is spread; undefined where its constants are not of channels. */
 function widened(
   node: GraphNode,
   wide: string,
   spreading: Spreading,
   tensors: Map<string, Tensor>,
 ): GraphNode | undefined {
-  const id = `${node.id} wide`;
+  const moved = { id: `${node.id} wide`, inputs: [wide] };
   const key = (name: string) => `${wide} ${name}`;
   if (node.op === 'batch_norm') {
     const names = [...(node.affine ? ['weight', 'bias'] : []), 'running_mean', 'running_var'];
@@ -138,17 +138,17 @@ function widened(
       const tensor = tensors.get(`${node.prefix}.${name}`)!;
       tensors.set(key(`${node.prefix}.${name}`), repeated(tensor, spreading));
     }
-    return { ...node, id, prefix: key(node.prefix) };
+    return { ...node, ...moved, prefix: key(node.prefix) };
   }
-  if (node.op !== 'binary') return { ...node, id };
+  if (node.op !== 'binary') return { ...node, ...moved } as GraphNode;
   const constant = tensors.get(node.constant!)!;
-  if (constant.size === 1) return { ...node, id };
+  if (constant.size === 1) return { ...node, ...moved };
   const axis = constant.shape.length - 3; // of channels
   if (axis < 0 || constant.shape[axis] !== constant.size || (spreading.channels || constant.size) !== constant.size)
     return undefined;
   const wider = repeated(constant, spreading);
   tensors.set(key(node.constant!), new Tensor(wider.dtype, [wider.size, 1, 1], wider.data));
-  return { ...node, id, constant: key(node.constant!) };
+  return { ...node, ...moved, constant: key(node.constant!) };
 }
 
 /** A constant of channels for those before they are spread. */

@@ -1,7 +1,7 @@
 import * as ops from '../ops';
 import { frame, frameAsync } from '../ops/frame';
 import { tensorOp, tensorOpAsync } from '../ops/tensor-op';
-import { toFloat32 } from '../tensor/half';
+import { asFloat32 } from '../tensor/half';
 import { elementCount, Tensor } from '../tensor/tensor';
 import { type GraphNode, operatorOf } from './operators';
 import type { EagerOps, Inputs, Shape } from './operators/operator';
@@ -73,7 +73,7 @@ function runWhole<Result, Options>(
   tensors: ReadonlyMap<string, Tensor>,
   options: Options,
 ): Result {
-  const weight = (key: string) => float32(tensors.get(key)!);
+  const weight = (key: string) => asFloat32(tensors.get(key)!);
   const inputs = given as Inputs<Tensor>;
   const { run, native, stages, shape } = operatorOf(node);
   if (run !== undefined) return run(node, inputs, { ops: operators, options, weight });
@@ -84,8 +84,4 @@ function runWhole<Result, Options>(
   }
   const [x] = inputs;
   return operators.runBranch({ name: node.id, stages: stages!(node, weight)! }, x, options);
-}
-
-function float32(tensor: Tensor): Tensor {
-  return tensor.dtype === 'F32' ? tensor : Tensor.f32(tensor.shape, toFloat32(tensor));
 }

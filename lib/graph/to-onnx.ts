@@ -14,7 +14,7 @@ import {
 } from '../onnx/schema/onnx_pb';
 import { onnxTypeOf, protoOf } from '../onnx/values';
 import type { ComputedDType } from '../tensor/dtype';
-import { toFloat32 } from '../tensor/half';
+import { asFloat32 } from '../tensor/half';
 import { Tensor } from '../tensor/tensor';
 import { type Graph, type GraphNode, inputsOf, outputsOf } from './graph';
 import { isOpen } from './open-sizes';
@@ -169,10 +169,7 @@ class Writer {
     return this.tensor(`${result}.${input.name}`, input.tensor);
   }
 
-  private readonly float32 = (key: string): Tensor => {
-    const tensor = this.tensors.get(key)!;
-    return tensor.dtype === 'F32' ? tensor : Tensor.f32(tensor.shape, toFloat32(tensor));
-  };
+  private readonly float32 = (key: string): Tensor => asFloat32(this.tensors.get(key)!);
 
   private tensor(name: string, tensor: Tensor): string {
     if (!this.initializers.has(name)) this.initializers.set(name, protoOf(name, tensor));

@@ -1,5 +1,5 @@
 import { RepfuseError } from '../errors';
-import type { Tensor } from './tensor';
+import { Tensor } from './tensor';
 
 /** Value of an IEEE 754 half-precision bit pattern; exact. */
 export function decodeF16(bits: number): number {
@@ -49,6 +49,11 @@ export function decodeBF16(bits: number): number {
  */
 export function toFloat32(tensor: Tensor): Float32Array {
   return tensor.dtype === 'F32' ? (tensor.data as Float32Array) : new Float32Array(floatValues(tensor));
+}
+
+/** The tensor itself, or its values as float32. @throws ERR_REPFUSE_INVALID_ARGUMENT for integer tensors */
+export function asFloat32(tensor: Tensor): Tensor {
+  return tensor.dtype === 'F32' ? tensor : Tensor.f32(tensor.shape, toFloat32(tensor));
 }
 
 /** The values as float64, exactly, always in a new array. @throws ERR_REPFUSE_INVALID_ARGUMENT for integer tensors */

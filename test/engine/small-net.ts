@@ -3,12 +3,20 @@ import { netFromSeed } from '../../lib/nets';
 import { Tensor } from '../../lib/tensor/tensor';
 import { Random } from '../support/random';
 
-/** A plain network of three convolutions, of any image size: 3 -> 24 -> 24 (and a sum) -> 20 channels, stride 2 in the end. */
-export function smallNet(seed = 1): Model {
+/** Makes convolutions with seeded weights that keep the size of an image, but for their stride; their tensors gather in `tensors`. */
+function convolutions(seed: number) {
   const random = new Random(seed);
   const tensors = new Map<string, Tensor>();
-  const conv = (id: string, input: string, from: number, to: number, stride: number) => {
-    tensors.set(`${id}.weight`, Tensor.f32([to, from, 3, 3], random.floats(to * from * 9)));
+  const conv = (
+    id: string,
+    input: string,
+    from: number,
+    to: number,
+    window: { kernel: number; stride: number; groups?: number },
+  ) => {
+    const { kernel, stride, groups = 1 } = window;
+    const shape = [to, from / groups, kernel, kernel];
+    tensors.set(`${id}.weight`, Tensor.f32(shape, random.floats(shape.reduce((a, b) => a * b, 1))));
     tensors.set(`${id}.bias`, Tensor.f32([to], random.floats(to)));
     return {
       id,
@@ -17,11 +25,19 @@ export function smallNet(seed = 1): Model {
       weight: `${id}.weight`,
       bias: `${id}.bias`,
       stride: [stride, stride] as const,
-      padding: [1, 1] as const,
+      padding: [(kernel - 1) / 2, (kernel - 1) / 2] as const,
       dilation: [1, 1] as const,
-      groups: 1,
+      groups,
     };
   };
+  return { conv, tensors };
+}
+
+/** A plain network of three convolutions, of any image size: 3 -> 24 -> 24 (and a sum) -> 20 channels, stride 2 in the end. */
+export function smallNet(seed = 1): Model {
+  const { conv: any, tensors } = convolutions(seed);
+  const conv = (id: string, input: string, from: number, to: number, stride: number) =>
+    any(id, input, from, to, { kernel: 3, stride });
   const graph: Graph = {
     input: 'x',
     output: 'c',
@@ -39,27 +55,9 @@ export function smallNet(seed = 1): Model {
 
 /** Inverted residuals: 16 -> 96 -> 24 channels at stride 2, 24 -> 144 -> 24 with a sum, then one whose depthwise convolution is pooled. */
 export function invertedResiduals(seed = 1): Model {
-  const random = new Random(seed);
-  const tensors = new Map<string, Tensor>();
-  const conv = (id: string, input: string, from: number, to: number, kernel = 1, stride = 1) => {
-    const groups = kernel === 1 ? 1 : from;
-    tensors.set(
-      `${id}.weight`,
-      Tensor.f32([to, from / groups, kernel, kernel], random.floats(((to * from) / groups) * kernel ** 2)),
-    );
-    tensors.set(`${id}.bias`, Tensor.f32([to], random.floats(to)));
-    return {
-      id,
-      op: 'conv2d' as const,
-      inputs: [input],
-      weight: `${id}.weight`,
-      bias: `${id}.bias`,
-      stride: [stride, stride] as const,
-      padding: [(kernel - 1) / 2, (kernel - 1) / 2] as const,
-      dilation: [1, 1] as const,
-      groups,
-    };
-  };
+  const { conv: any, tensors } = convolutions(seed);
+  const conv = (id: string, input: string, from: number, to: number, kernel = 1, stride = 1) =>
+    any(id, input, from, to, { kernel, stride, groups: kernel === 1 ? 1 : from });
   const graph: Graph = {
     input: 'x',
     output: 'pool',

@@ -2,6 +2,7 @@ import { Engine } from '../../lib/engine';
 import type { Graph, GraphNode } from '../../lib/graph';
 import { Tensor } from '../../lib/tensor/tensor';
 import { peakError } from '../support/compare';
+import { type Float64Image, imageOf, pixelOf } from '../support/float64-image';
 import { availableIsas, withIsa } from '../support/isa';
 import { Random } from '../support/random';
 
@@ -9,17 +10,16 @@ import { Random } from '../support/random';
 
 const random = new Random(11);
 const tensor = (...shape: number[]) => Tensor.f32(shape, random.floats(shape.reduce((a, b) => a * b, 1)));
-type Image = { readonly shape: readonly [number, number, number, number]; readonly data: Float64Array };
 
 /** By the definition: every pixel, times the kernel, is added where it belongs. */
 function transposed(
-  x: Image,
+  x: Float64Image,
   weight: Tensor,
   bias: Tensor | null,
   stride: number,
   crop: number,
   groups: number,
-): Image {
+): Float64Image {
   const [n, channels, height, width] = x.shape;
   const [, per, kh, kw] = weight.shape as [number, number, number, number];
   const [out, rows, columns] = [per * groups, (height - 1) * stride + kh, (width - 1) * stride + kw];
@@ -42,26 +42,14 @@ function transposed(
   return imageOf(shape, (i, c, y, z) => whole[place(i, c, y + crop, z + crop)]! + Number(bias?.data[c] ?? 0));
 }
 
-function imageOf(shape: Image['shape'], of: (n: number, c: number, y: number, x: number) => number): Image {
-  const [n, channels, height, width] = shape;
-  const data = new Float64Array(n * channels * height * width);
-  let at = 0;
-  for (let i = 0; i < n; i++)
-    for (let c = 0; c < channels; c++)
-      for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) data[at++] = of(i, c, y, x);
-  return { shape, data };
-}
-
-const pixel = ({ shape: [, channels, height, width], data }: Image, n: number, c: number, y: number, x: number) =>
-  data[((n * channels + c) * height + y) * width + x]!;
-const mapped = (x: Image, of: (value: number, channel: number) => number): Image =>
-  imageOf(x.shape, (n, c, y, z) => of(pixel(x, n, c, y, z), c));
+const mapped = (x: Float64Image, of: (value: number, channel: number) => number): Float64Image =>
+  imageOf(x.shape, (n, c, y, z) => of(pixelOf(x, n, c, y, z), c));
 
 interface Case {
   readonly channels: number;
   readonly nodes: readonly GraphNode[];
   readonly tensors: Readonly<Record<string, Tensor>>;
-  readonly expected: (x: Image) => Image;
+  readonly expected: (x: Float64Image) => Float64Image;
   /** Kernels of the steps between input and output, where they matter. */
   readonly kernels?: RegExp;
 }
@@ -72,7 +60,7 @@ function upsample(channels: number, out: number, stride: number, kernel: number,
     ...{ id: 'up', op: 'conv_transpose2d', inputs: ['x'], weight: 'w', bias: 'b', stride: [stride, stride] },
     ...{ padding: [padding, padding], output_padding: [0, 0], dilation: [1, 1], groups },
   } as GraphNode;
-  const expected = (x: Image) => transposed(x, weight, bias, stride, padding, groups);
+  const expected = (x: Float64Image) => transposed(x, weight, bias, stride, padding, groups);
   return { channels, nodes: [node], tensors: { w: weight, b: bias }, expected };
 }
 
@@ -115,17 +103,17 @@ function shuffled(channels: number, out: number, block: number, channelsFirst: b
     conv,
     { id: 'up', op: 'depth_to_space', inputs: ['wide'], block: [block, block], channels_first: channelsFirst },
   ] as GraphNode[];
-  const expected = (x: Image) => {
+  const expected = (x: Float64Image) => {
     const [n, , height, width] = x.shape;
     const wide = imageOf([n, out * block * block, height, width], (i, o, y, z) => {
       let sum = 0;
-      for (let c = 0; c < channels; c++) sum += pixel(x, i, c, y, z) * Number(weight.data[o * channels + c]);
+      for (let c = 0; c < channels; c++) sum += pixelOf(x, i, c, y, z) * Number(weight.data[o * channels + c]);
       return sum;
     });
     return imageOf([n, out, height * block, width * block], (i, c, y, z) => {
       const place = (y % block) * block + (z % block);
       const from = channelsFirst ? c * block * block + place : place * out + c;
-      return pixel(wide, i, from, Math.floor(y / block), Math.floor(z / block));
+      return pixelOf(wide, i, from, Math.floor(y / block), Math.floor(z / block));
     });
   };
   return { channels, nodes, tensors: { w: weight }, expected, kernels: /, spread$/ };

@@ -2,38 +2,23 @@ import { Engine } from '../../lib/engine';
 import type { Graph, GraphNode } from '../../lib/graph';
 import { Tensor } from '../../lib/tensor/tensor';
 import { peakError } from '../support/compare';
+import { type Float64Image, imageOf, pixelOf } from '../support/float64-image';
 import { availableIsas, withIsa } from '../support/isa';
 import { Random } from '../support/random';
 
 // Slices and concatenations of channels that lie in blocks of the same memory, and those that do not.
-
-type Shape = readonly [number, number, number, number];
-type Image = { readonly shape: Shape; readonly data: Float64Array };
 
 const BATCH = 2;
 const [HEIGHT, WIDTH] = [6, 7];
 const random = new Random(5);
 const tensor = (...shape: number[]) => Tensor.f32(shape, random.floats(shape.reduce((a, b) => a * b, 1)));
 
-function imageOf(shape: Shape, of: (n: number, c: number, y: number, x: number) => number): Image {
-  const [n, channels, height, width] = shape;
-  const data = new Float64Array(n * channels * height * width);
-  let at = 0;
-  for (let i = 0; i < n; i++)
-    for (let c = 0; c < channels; c++)
-      for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) data[at++] = of(i, c, y, x);
-  return { shape, data };
-}
-
-const pixel = ({ shape: [, channels, height, width], data }: Image, n: number, c: number, y: number, x: number) =>
-  y < 0 || x < 0 || y >= height || x >= width ? 0 : data[((n * channels + c) * height + y) * width + x]!;
-
 /** A network, with what each of its values is by the definition. */
 class Net {
   readonly nodes: GraphNode[] = [];
   readonly tensors = new Map<string, Tensor>();
   readonly outputs: string[] = [];
-  private readonly values = new Map<string, Image>();
+  private readonly values = new Map<string, Float64Image>();
   readonly x: Tensor;
 
   constructor(readonly channels: number) {
@@ -42,11 +27,11 @@ class Net {
     this.values.set('x', { shape, data: Float64Array.from(this.x.data as Float32Array) });
   }
 
-  value(id: string): Image {
+  value(id: string): Float64Image {
     return this.values.get(id)!;
   }
 
-  private push(node: Omit<GraphNode, 'id'>, value: Image): string {
+  private push(node: Omit<GraphNode, 'id'>, value: Float64Image): string {
     const id = `v${this.nodes.length}`;
     this.nodes.push({ ...node, id } as GraphNode);
     this.values.set(id, value);
@@ -68,7 +53,7 @@ class Net {
         for (let u = 0; u < kernel; u++)
           for (let v = 0; v < kernel; v++)
             sum +=
-              pixel(x, i, first + c, y + u - pad, z + v - pad) *
+              pixelOf(x, i, first + c, y + u - pad, z + v - pad) *
               Number(weight.data[((o * per + c) * kernel + u) * kernel + v]);
       return sum;
     });
@@ -83,7 +68,7 @@ class Net {
     const x = this.value(input);
     const [n, , height, width] = x.shape;
     const made = imageOf([n, to - from, height - 2 * crop, width - crop], (i, c, y, z) =>
-      pixel(x, i, from + c, y + crop, z + crop),
+      pixelOf(x, i, from + c, y + crop, z + crop),
     );
     const [starts, ends] = [
       [0, from, crop, crop],
@@ -97,7 +82,7 @@ class Net {
     const x = this.value(input);
     const [n, channels, height, width] = x.shape;
     const each = channels / groups;
-    const made = imageOf([n, each, height, width], (i, c, y, z) => pixel(x, i, c * groups + place, y, z));
+    const made = imageOf([n, each, height, width], (i, c, y, z) => pixelOf(x, i, c * groups + place, y, z));
     const step = (node: object, of: string) => this.push({ ...node, inputs: [of] } as never, made);
     const grouped = step({ op: 'reshape', shape: [-1, groups, height * width] }, input);
     const turned = step({ op: 'transpose', perm: [1, 0, 2] }, grouped);
@@ -114,7 +99,7 @@ class Net {
     const [n, , height, width] = parts[0]!.shape;
     const places = parts.flatMap((part) => Array.from({ length: part.shape[1] }, (_, c) => [part, c] as const));
     const made = imageOf([n, places.length, height, width], (i, c, y, z) =>
-      pixel(places[c]![0], i, places[c]![1], y, z),
+      pixelOf(places[c]![0], i, places[c]![1], y, z),
     );
     return this.push({ op: 'concat', inputs, axis: 1 } as never, made);
   }
@@ -136,7 +121,7 @@ class Net {
     const inside = (y: number, z: number) => y >= 0 && z >= 0 && y < x.shape[2] && z < x.shape[3];
     const made = imageOf(x.shape, (i, c, y, z) =>
       Math.max(
-        ...around.flatMap((u) => around.flatMap((v) => (inside(y + u, z + v) ? [pixel(x, i, c, y + u, z + v)] : []))),
+        ...around.flatMap((u) => around.flatMap((v) => (inside(y + u, z + v) ? [pixelOf(x, i, c, y + u, z + v)] : []))),
       ),
     );
     const node = { op: 'max_pool2d', inputs: [input], kernel: [3, 3], stride: [1, 1], padding: [1, 1] };

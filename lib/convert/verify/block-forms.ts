@@ -2,8 +2,8 @@ import type { StateDict } from '../../checkpoint/state-dict';
 import type { DetectedBlock } from '../../families';
 import type { Branch, Stage } from '../../ops';
 import { DTYPES } from '../../tensor/dtype';
-import { toFloat32 } from '../../tensor/half';
-import { formatShape, Tensor } from '../../tensor/tensor';
+import { asFloat32 } from '../../tensor/half';
+import { formatShape } from '../../tensor/tensor';
 
 /** One form of a block, ready to run: branches of one input, whose outputs are summed or joined (`split`: each reads a part), and what follows. */
 export interface BlockForm {
@@ -81,8 +81,4 @@ function float32Branch({ name, stages }: Branch): Branch {
         : stage,
     ),
   };
-}
-
-function asFloat32(tensor: Tensor): Tensor {
-  return tensor.dtype === 'F32' ? tensor : Tensor.f32(tensor.shape, toFloat32(tensor));
 }

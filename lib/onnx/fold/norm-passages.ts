@@ -7,6 +7,7 @@ import { intOf, intsOf, stringOf } from '../attributes';
 import { readPads, readPadValue } from '../pads';
 import type { Node } from '../schema/onnx_pb';
 import { dtypeOf, numbersOf } from '../values';
+import { isFramed } from '../windows';
 import { isSumOfValues } from './reassociate';
 
 /** What a normalization does to each channel of a value: x scale + shift. */
@@ -57,10 +58,7 @@ const largest = (passage: Passage) => (passage.norm.scale.every((value) => value
 const PASSAGES: Readonly<Record<string, (passage: Passage) => Passed | undefined>> = {
   AveragePool(passage) {
     const { node } = passage;
-    const isPadded =
-      intsOf(node, 'pads')?.some((side) => side !== 0) || stringOf(node, 'auto_pad', 'NOTSET') !== 'NOTSET';
-    const isCut = isPadded || intOf(node, 'ceil_mode', 0) !== 0;
-    return isCut && intOf(node, 'count_include_pad', 0) !== 0 ? scaleOnly(passage) : whole(passage);
+    return isFramed(node) && intOf(node, 'count_include_pad', 0) !== 0 ? scaleOnly(passage) : whole(passage);
   },
   Cast: (passage) => {
     const type = dtypeOf(intOf(passage.node, 'to', 0));

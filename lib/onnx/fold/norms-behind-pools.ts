@@ -1,7 +1,8 @@
-import { intOf, intsOf, isOfOnnx, stringOf } from '../attributes';
+import { intOf, isOfOnnx } from '../attributes';
 import { changed } from '../messages';
 import type { OnnxModel } from '../model';
 import type { Node } from '../schema/onnx_pb';
+import { isFramed } from '../windows';
 import { FreshNames, Wiring } from '../wiring';
 import { isProduct } from './products';
 
@@ -53,11 +54,4 @@ function averagesPixels(pool: Node): boolean {
 
 function takesInput(node: Node): boolean {
   return isOfOnnx(node.domain) && (node.opType === 'Flatten' || (node.opType === 'Conv' && !isFramed(node)));
-}
-
-/** Whether windows reach beyond the image. */
-function isFramed(node: Node): boolean {
-  const mode = stringOf(node, 'auto_pad', 'NOTSET');
-  if (intOf(node, 'ceil_mode', 0) !== 0 || (mode !== 'NOTSET' && mode !== 'VALID')) return true;
-  return mode !== 'VALID' && intsOf(node, 'pads')?.some((side) => side !== 0) === true;
 }

@@ -36,7 +36,7 @@ export async function placeNorms(given: OnnxModel, fixed: FixedConstants, signal
   let model = askSizesBehindNorms(given);
   let constants = fixed;
   for (let round = 0; round < MAX_ROUNDS; round++) {
-    if (!model.proto.graph.node.some(isNorm)) break;
+    if (!model.proto.graph.node.some(isNorm)) return model;
     if (model !== given) {
       constants = new FixedConstants(model.proto.graph, constants);
       await constants.prepare(signal);
