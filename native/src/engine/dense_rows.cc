@@ -1,5 +1,7 @@
 #include "dense_rows.h"
 
+#include <algorithm>
+
 #include "../kernels/terms/terms.h"
 
 namespace repfuse {
@@ -12,6 +14,13 @@ void DenseRows::Store(int64_t block, float* x, float* y, int64_t pixels) const {
   if (out_.terms == 0) return;
   ClearPaddedChannels(x, pixels, s_.channels.out_channels - block * kBlock, kBlock);
   s_.kernels->terms.row({x, pixels, reinterpret_cast<uint16_t*>(y), kTermBlock, 2 * out_.term()}, out_.terms);
+}
+
+Layout RowsInCache(int64_t channels, int64_t width, int64_t rows) {
+  constexpr int64_t kBytes = 128 << 10;
+  Layout layout{.kind = Layout::Kind::kBlocked, .shape = {1, channels, 1, width}};
+  layout.shape.height = EvenPart(rows, std::max<int64_t>(kBytes / (layout.elements() * 4), 1));
+  return layout;
 }
 
 std::unique_ptr<DenseRows> MakeDenseRows(ConvSetting setting, TileSize tile, const Layout& in, const Layout& out) {

@@ -8,9 +8,6 @@
 namespace repfuse {
 namespace {
 
-// Rows of the map between the two that are there at a time.
-constexpr int64_t kMiddleBytes = 128 << 10;
-
 // A depthwise convolution and the pointwise one that alone reads it, a few rows of all channels at a time: the map between them never
 // leaves the nearest caches, and a thread makes its own rows of both.
 class SeparableConv final : public Step {
@@ -18,7 +15,7 @@ class SeparableConv final : public Step {
   SeparableConv(const ConvSetting& depthwise, const ConvSetting& pointwise, TileSize tile, int threads, Value output)
       : Step(output),
         lanes_(std::min<int64_t>(threads, output.layout.shape.height)),
-        middle_(Middle(pointwise, (output.layout.shape.height + lanes_ - 1) / lanes_, output)),
+        middle_(RowsInCache(pointwise.channels.in_channels, output.layout.shape.width, (output.layout.shape.height + lanes_ - 1) / lanes_)),
         terms_(middle_),
         depthwise_(depthwise, depthwise.input.layout, middle_) {
     terms_.terms = pointwise.packing.terms;
@@ -66,13 +63,6 @@ class SeparableConv final : public Step {
       pointwise_->setting().kernels->terms.row(
           {middle + middle_.block(block), rows * middle_.shape.width, y, kTermBlock, 2 * terms_.term()}, terms_.terms);
     }
-  }
-
-  // `rows` are a thread's.
-  static Layout Middle(const ConvSetting& pointwise, int64_t rows, const Value& output) {
-    Layout layout{.kind = Layout::Kind::kBlocked, .shape = {1, pointwise.channels.in_channels, 1, output.layout.shape.width}};
-    layout.shape.height = EvenPart(rows, std::max<int64_t>(kMiddleBytes / (layout.elements() * 4), 1));
-    return layout;
   }
 
   int64_t lanes_;

@@ -2,33 +2,28 @@
 #include <vector>
 
 #include "dense_rows.h"
+#include "lanes.h"
 
 namespace repfuse {
 namespace {
-
-// Rows of the map between the two that are there at a time.
-constexpr int64_t kMiddleBytes = 128 << 10;
 
 // A dense convolution whose channels come to lie as blocks of pixels (depth to space), or in planes: rows of all channels are made where
 // the nearest caches hold them, and written where they belong.
 class SpreadConv final : public Step {
  public:
   SpreadConv(const ConvSetting& setting, TileSize tile, int threads, const Spread& spread, const ImageShape& wide, Value output)
-      : Step(output), down_(spread.height), across_(spread.width), middle_{.kind = Layout::Kind::kBlocked, .shape = wide} {
-    middle_.shape.batch = 1;
-    middle_.shape.height = 1;
-    const int64_t lanes = std::min<int64_t>(threads, wide.height), rows = (wide.height + lanes - 1) / lanes;
-    middle_.shape.height = EvenPart(rows, std::max<int64_t>(kMiddleBytes / (middle_.elements() * 4), 1));
-    parts_ = (wide.height + middle_.shape.height - 1) / middle_.shape.height;
-    height_ = wide.height;
+      : Step(output), spread_(spread), height_(wide.height) {
+    const int64_t lanes = std::min<int64_t>(threads, height_);
+    middle_ = RowsInCache(wide.channels, wide.width, (height_ + lanes - 1) / lanes);
+    parts_ = (height_ + middle_.shape.height - 1) / middle_.shape.height;
     rows_ = MakeDenseRows(setting, tile, setting.input.layout, middle_);
-    const int64_t channels = output.layout.shape.channels, blocks = down_ * across_, to = output.layout.lanes();
-    for (int64_t block = 0; block < blocks; ++block) {
+    const int64_t channels = output.layout.shape.channels, to = output.layout.lanes();
+    for (int64_t pixel = 0; pixel < spread.pixels(); ++pixel) {
       for (int64_t c = 0; c < channels; ++c) {
-        const int64_t from = spread.channels_first ? c * blocks + block : block * channels + c;
-        Part next{block, from / kBlock, from % kBlock, c / to, c % to, 1};
-        if (!runs_.empty() && Follows(runs_.back(), next)) ++runs_.back().lanes;
-        else runs_.push_back(next);
+        const int64_t from = spread.channel(c, pixel, channels);
+        Piece next{pixel, from / kBlock, from % kBlock, c / to, c % to, 1};
+        if (!pieces_.empty() && Follows(pieces_.back(), next)) ++pieces_.back().lanes;
+        else pieces_.push_back(next);
       }
     }
   }
@@ -42,8 +37,8 @@ class SpreadConv final : public Step {
       const float* const x = run.slots[s.input.slot] + in.at(n, 0, from * s.stride_h - s.pad_top, -s.pad_left);
       rows_->Run({0, s.weights->panels.size(), rows, x, middle, nullptr, middle + middle_.elements()});
       for (int64_t row = 0; row < rows; ++row) {
-        for (const Part& each : runs_) Write(each, middle + middle_.at(0, each.block, row, 0) + each.lane, n, from + row, out(run));
-        for (int64_t y = (from + row) * down_; y < (from + row + 1) * down_; ++y)
+        for (const Piece& each : pieces_) Write(each, middle + middle_.at(0, each.block, row, 0) + each.lane, n, from + row, out(run));
+        for (int64_t y = (from + row) * spread_.height; y < (from + row + 1) * spread_.height; ++y)
           ClearPaddedChannels(to, to.planes() - 1, out(run) + to.at(n, to.planes() - 1, y, 0));
       }
     });
@@ -52,39 +47,31 @@ class SpreadConv final : public Step {
   int64_t workspace() const override {
     return middle_.elements() + rows_->scratch(middle_.shape.height, static_cast<int64_t>(rows_->setting().weights->panels.size()));
   }
-  std::string kernel() const override { return rows_->kernel() + (down_ * across_ > 1 ? ", spread" : ", in planes"); }
+  std::string kernel() const override { return rows_->kernel() + (spread_.pixels() > 1 ? ", spread" : ", in planes"); }
 
  private:
   // Channels that lie side by side on both sides: of which pixel of a block, from and to where.
-  struct Part {
+  struct Piece {
     int64_t pixel, block, lane, to_plane, to_lane, lanes;
   };
-  static bool Follows(const Part& last, const Part& next) {
+  static bool Follows(const Piece& last, const Piece& next) {
     return last.pixel == next.pixel && last.block == next.block && last.to_plane == next.to_plane && last.lane + last.lanes == next.lane &&
            last.to_lane + last.lanes == next.to_lane;
   }
 
   // A row of pixels, each to the place of its block.
-  void Write(const Part& each, const float* from, int64_t n, int64_t row, float* values) const {
+  void Write(const Piece& each, const float* from, int64_t n, int64_t row, float* values) const {
     const Layout& to = output_.layout;
-    float* y = values + to.at(n, each.to_plane, row * down_ + each.pixel / across_, each.pixel % across_) + each.to_lane;
-    const int64_t width = middle_.shape.width, step = across_ * to.pixel();
-    const auto copy = [&](auto lanes) {
-      for (int64_t x = 0; x < width; ++x) std::copy_n(from + x * kBlock, lanes(), y + x * step);
-    };
-    switch (each.lanes) {
-      case 1: return copy([] { return 1; });
-      case 4: return copy([] { return 4; });
-      case 8: return copy([] { return 8; });
-      case kBlock: return copy([] { return kBlock; });
-      default: return copy([&] { return each.lanes; });
-    }
+    float* y =
+        values + to.at(n, each.to_plane, row * spread_.height + each.pixel / spread_.width, each.pixel % spread_.width) + each.to_lane;
+    CopyLanes({from, kBlock, y, spread_.width * to.pixel(), middle_.shape.width}, each.lanes);
   }
 
-  int64_t down_, across_, height_ = 0, parts_ = 1;  // rows and columns of a block; rows of the convolution's own result, in so many parts
+  Spread spread_;
+  int64_t height_, parts_ = 1;  // rows of the convolution's own result, in so many parts
   Layout middle_;
   std::unique_ptr<DenseRows> rows_;
-  std::vector<Part> runs_;
+  std::vector<Piece> pieces_;
 };
 
 }  // namespace

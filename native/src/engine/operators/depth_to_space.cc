@@ -14,26 +14,32 @@ Status Result(const NetworkNode& node, std::span<const Shape> inputs, ValueType,
   return Ok();
 }
 
+// Each row of each channel of a value: body(image, channel, row, its first pixel).
+template <typename Body>
+void ForChannelRows(const RunState& run, const Value& value, const Body& body) {
+  const Layout& to = value.layout;
+  const int64_t lanes = to.lanes();
+  ForRows(to, run.threads, [&](int64_t n, int64_t plane, int64_t y) {
+    float* row = run.at(value) + to.at(n, plane, y, 0);
+    for (int64_t lane = 0; lane < std::min(lanes, to.shape.channels - plane * lanes); ++lane) body(n, plane * lanes + lane, y, row + lane);
+    ClearPaddedChannels(to, plane, row);
+  });
+}
+
 std::unique_ptr<Step> DepthToSpaceStep(const StepParts& parts) {
   const Value input = parts.inputs[0].value, output = parts.output.value;
-  const auto [height, width, channels_first] = SpreadOf(parts.node);
-  return MakeStep(parts, "depth to space",
-                  [input, output, height = height, width = width, channels_first = channels_first](const RunState& run) {
-                    const Layout &in = input.layout, &to = output.layout;
-                    const int64_t lanes = to.lanes(), channels = to.shape.channels, blocks = height * width;
-                    ForRows(to, run.threads, [&](int64_t n, int64_t plane, int64_t y) {
-                      float* row = run.at(output) + to.at(n, plane, y, 0);
-                      for (int64_t lane = 0; lane < std::min(lanes, channels - plane * lanes); ++lane) {
-                        const int64_t c = plane * lanes + lane;
-                        for (int64_t j = 0; j < width; ++j) {
-                          const int64_t block = y % height * width + j, source = channels_first ? c * blocks + block : block * channels + c;
-                          const float* from = run.at(input) + in.channel(n, source, y / height);
-                          for (int64_t x = 0; x < in.shape.width; ++x) row[(x * width + j) * lanes + lane] = from[x * in.pixel()];
-                        }
-                      }
-                      ClearPaddedChannels(to, plane, row);
-                    });
-                  });
+  const Spread spread = SpreadOf(parts.node);
+  return MakeStep(parts, "depth to space", [=](const RunState& run) {
+    const Layout &in = input.layout, &to = output.layout;
+    const int64_t lanes = to.lanes();
+    ForChannelRows(run, output, [&](int64_t n, int64_t c, int64_t y, float* row) {
+      for (int64_t j = 0; j < spread.width; ++j) {
+        const int64_t source = spread.channel(c, y % spread.height * spread.width + j, to.shape.channels);
+        const float* from = run.at(input) + in.channel(n, source, y / spread.height);
+        for (int64_t x = 0; x < in.shape.width; ++x) row[(x * spread.width + j) * lanes] = from[x * in.pixel()];
+      }
+    });
+  });
 }
 
 Status SpaceToDepthResult(const NetworkNode& node, std::span<const Shape> inputs, ValueType, Shape* out) {
@@ -47,22 +53,17 @@ Status SpaceToDepthResult(const NetworkNode& node, std::span<const Shape> inputs
 
 std::unique_ptr<Step> SpaceToDepthStep(const StepParts& parts) {
   const Value input = parts.inputs[0].value, output = parts.output.value;
-  const auto [height, width, channels_first] = SpreadOf(parts.node);
-  return MakeStep(parts, "space to depth",
-                  [input, output, height = height, width = width, channels_first = channels_first](const RunState& run) {
-                    const Layout &in = input.layout, &to = output.layout;
-                    const int64_t lanes = to.lanes(), channels = in.shape.channels, blocks = height * width;
-                    ForRows(to, run.threads, [&](int64_t n, int64_t plane, int64_t y) {
-                      float* row = run.at(output) + to.at(n, plane, y, 0);
-                      for (int64_t lane = 0; lane < std::min(lanes, to.shape.channels - plane * lanes); ++lane) {
-                        const int64_t made = plane * lanes + lane, block = channels_first ? made % blocks : made / channels,
-                                      c = channels_first ? made / blocks : made % channels;
-                        const float* from = run.at(input) + in.channel(n, c, y * height + block / width) + block % width * in.pixel();
-                        for (int64_t x = 0; x < to.shape.width; ++x) row[x * lanes + lane] = from[x * width * in.pixel()];
-                      }
-                      ClearPaddedChannels(to, plane, row);
-                    });
-                  });
+  const Spread spread = SpreadOf(parts.node);
+  return MakeStep(parts, "space to depth", [=](const RunState& run) {
+    const Layout &in = input.layout, &to = output.layout;
+    const int64_t lanes = to.lanes(), channels = in.shape.channels;
+    ForChannelRows(run, output, [&](int64_t n, int64_t made, int64_t y, float* row) {
+      const int64_t pixel = spread.channels_first ? made % spread.pixels() : made / channels;
+      const int64_t c = spread.channels_first ? made / spread.pixels() : made % channels;
+      const float* from = run.at(input) + in.channel(n, c, y * spread.height + pixel / spread.width) + pixel % spread.width * in.pixel();
+      for (int64_t x = 0; x < to.shape.width; ++x) row[x * lanes] = from[x * spread.width * in.pixel()];
+    });
+  });
 }
 
 }  // namespace

@@ -91,6 +91,10 @@ std::unique_ptr<Step> MakeStep(const StepParts& parts, std::string kernel, Body 
 struct Spread {
   int64_t height = 1, width = 1;
   bool channels_first = false;  // of the three that a channel stands for: [channels, height, width], else [height, width, channels]
+
+  int64_t pixels() const { return height * width; }  // of a block
+  // The channel before that becomes a pixel of one of `channels`.
+  int64_t channel(int64_t c, int64_t pixel, int64_t channels) const { return channels_first ? c * pixels() + pixel : pixel * channels + c; }
 };
 // Of a depth to space, or the way back.
 Spread SpreadOf(const NetworkNode& node);
