@@ -76,7 +76,7 @@ class TileRows final : public DenseRows {
 
   std::string kernel() const override {
     std::string name = in_.kind == Layout::Kind::kPlanar ? "tiles-planar bf16" : "tiles bf16";
-    if (s_.packing.terms > 1) name += "x" + std::to_string(kProductCounts[s_.packing.terms - 1]);
+    if (s_.packing.terms > 1) name.append("x").append(std::to_string(kProductCounts[s_.packing.terms - 1]));
     return name + " 2x" + std::to_string(tile_.pixels);
   }
 
