@@ -55,8 +55,9 @@ struct BinaryKernels {
   void (*max)(const BinaryRows& rows);
 };
 
-// The sum of a map, see src/kernels/pool/sum_map.h.
+// The sum of a map and windows on one, see src/kernels/pool/.
 struct MapSum;
+struct PoolWindows;
 
 // Tiles over blocks of 16 channels, see src/kernels/blocked/.
 struct ConvTile;
@@ -80,6 +81,8 @@ struct BlockedKernels {
   UnaryF32 sigmoid, silu, hardswish, exp, gelu, gelu_tanh, mish, abs, negative, reciprocal, root;  // x may equal y
   FunctionF32 leaky_relu, hard_sigmoid, clip;
   void (*sum_map)(const MapSum& map);
+  void (*max_windows)(const PoolWindows& windows);
+  void (*mean_windows)(const PoolWindows& windows);
 };
 
 // Float32 values as bf16 terms, see src/kernels/terms/.

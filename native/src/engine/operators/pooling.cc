@@ -1,9 +1,9 @@
 // Pooling over windows and over whole maps, 16 channels at a time.
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "../../kernels/pool/sum_map.h"
+#include "../../kernels/pool/window.h"
 #include "operator.h"
 
 namespace repfuse {
@@ -44,49 +44,6 @@ Range RangeOf(int64_t first, int64_t taps, int64_t step, int64_t end) {
   return {first, std::min(first + (taps - 1) * step + 1, end), step};
 }
 
-// A pixel of a block, in registers of the baseline.
-using Quad __attribute__((vector_size(4 * sizeof(float)), may_alias)) = float;
-constexpr int kQuads = kBlock / 4;
-// Lanes that hold a NaN.
-inline auto Unordered(Quad v) { return v != v; }  // NOLINT(misc-redundant-expression): a NaN is not itself
-
-// Padding counts as minus infinity; NaN wins.
-void MaxOf(const Layout& in, const float* x, Range rows, Range columns, bool, float* y) {
-  Quad most[kQuads];
-  decltype(Unordered(Quad{})) unordered[kQuads];  // where a NaN was: a comparison would forget it
-  for (int q = 0; q < kQuads; ++q) {
-    most[q] = Quad{} - std::numeric_limits<float>::infinity();
-    unordered[q] = Unordered(most[q]);
-  }
-  const Range inside_rows = rows.Inside(in.shape.height), inside = columns.Inside(in.shape.width);
-  for (int64_t i = inside_rows.begin; i < inside_rows.end; i += inside_rows.step) {
-    for (int64_t j = inside.begin; j < inside.end; j += inside.step) {
-      const float* pixel = x + i * in.row() + j * kBlock;
-      for (int q = 0; q < kQuads; ++q) {
-        const Quad values = reinterpret_cast<const Quad*>(pixel)[q];
-        unordered[q] |= Unordered(values);
-        most[q] = most[q] > values ? most[q] : values;
-      }
-    }
-  }
-  for (int q = 0; q < kQuads; ++q)
-    reinterpret_cast<Quad*>(y)[q] = unordered[q] ? Quad{} + std::numeric_limits<float>::quiet_NaN() : most[q];
-}
-
-// Sums in float64. What hangs over the padded edge is never counted.
-void MeanOf(const Layout& in, const float* x, Range rows, Range columns, bool count_include_pad, float* y) {
-  double sum[kBlock] = {};
-  const Range inside_rows = rows.Inside(in.shape.height), inside = columns.Inside(in.shape.width);
-  for (int64_t i = inside_rows.begin; i < inside_rows.end; i += inside_rows.step) {
-    for (int64_t j = inside.begin; j < inside.end; j += inside.step) {
-      const float* pixel = x + i * in.row() + j * kBlock;
-      for (int lane = 0; lane < kBlock; ++lane) sum[lane] += pixel[lane];
-    }
-  }
-  const int64_t count = count_include_pad ? rows.size() * columns.size() : inside_rows.size() * inside.size();
-  for (int lane = 0; lane < kBlock; ++lane) y[lane] = static_cast<float>(sum[lane] / static_cast<double>(count));
-}
-
 // Where the windows of an axis stand.
 struct WindowAxis {
   int64_t taps, stride, dilation, before, end;
@@ -101,26 +58,106 @@ WindowAxis Across(const NetworkNode& node, const Layout& in) {
   return {node.kernel_w, node.stride_w, node.dilation_w, node.pad_left, in.shape.width + node.pad_right};
 }
 
-// One window after the other; each ends where the padded input does.
-template <void (*kOf)(const Layout& in, const float* x, Range rows, Range columns, bool count_include_pad, float* y)>
-std::unique_ptr<Step> WindowsStep(const StepParts& parts, const char* name) {
-  const Value input = parts.inputs[0].value, output = parts.output.value;
-  const NetworkNode& node = parts.node;
-  const WindowAxis down = Down(node, input.layout), across = Across(node, input.layout);
-  return MakeStep(parts, name, [=, count_include_pad = node.count_include_pad](const RunState& run) {
-    const Layout &in = input.layout, &to = output.layout;
-    ForRows(to, run.threads, [&](int64_t n, int64_t block, int64_t y) {
-      const float* x = run.at(input) + in.at(n, block, 0, 0);
-      float* row = run.at(output) + to.at(n, block, y, 0);
-      const Range rows = down.At(y);
-      for (int64_t column = 0; column < to.shape.width; ++column)
-        kOf(in, x, rows, across.At(column), count_include_pad, row + column * kBlock);
-    });
+// Windows of one row that all lie inside: the first, and one beyond the last.
+Range Whole(const WindowAxis& axis, int64_t windows, int64_t size) {
+  const int64_t first = std::min((axis.before + axis.stride - 1) / axis.stride, windows);
+  const int64_t reach = (axis.taps - 1) * axis.dilation + 1, free = size + axis.before - reach;
+  return {first, std::clamp(free < 0 ? 0 : free / axis.stride + 1, first, windows), 1};
+}
+
+// What reads the windows of one row of a block: rows of the map inside the windows, and its columns in whole windows or parts of one.
+struct WindowRow {
+  const float* x;  // the block's first pixel
+  Range rows;
+  int64_t row;          // elements from one row of the map to the next
+  float* y;             // the first window of the row
+  int64_t padded_rows;  // of the windows, with those that padding adds
+};
+
+// Windows side by side of the same columns, that of the first of which say which they are.
+PoolWindows WindowsAt(const WindowRow& r, const WindowAxis& across, int64_t first, int64_t count, const Range& columns) {
+  return {.x = r.x + r.rows.begin * r.row + columns.begin * kBlock,
+          .rows = r.rows.size(),
+          .row = r.rows.step * r.row,
+          .columns = columns.size(),
+          .column = columns.step * kBlock,
+          .pixel = across.stride * kBlock,
+          .y = r.y + first * kBlock,
+          .pixels = count,
+          .share = 1};
+}
+
+// Each row of windows: body(row, slot).
+template <typename Body>
+void ForWindowRows(const Value& input, const Value& output, const WindowAxis& down, const RunState& run, const Body& body) {
+  const Layout &in = input.layout, &to = output.layout;
+  const int64_t height = to.shape.height, planes = to.planes();
+  ForEach(to.shape.batch * planes * height, run.threads, [&](int64_t index, int slot) {
+    const int64_t y = index % height, plane = index / height % planes, n = index / height / planes;
+    const Range rows = down.At(y);
+    float* const row = run.at(output) + to.at(n, plane, y, 0);
+    body(WindowRow{run.at(input) + in.at(n, plane, 0, 0), rows.Inside(in.shape.height), in.row(), row, rows.size()}, slot);
+    ClearPaddedChannels(to, plane, row);
   });
 }
 
-std::unique_ptr<Step> MaxStep(const StepParts& parts) { return WindowsStep<MaxOf>(parts, "max pool"); }
-std::unique_ptr<Step> AverageStep(const StepParts& parts) { return WindowsStep<MeanOf>(parts, "average pool"); }
+// Calls body(first, count, columns) for the windows of a row: those at the edges one by one.
+template <typename Body>
+void ForWindowsOfRow(const WindowAxis& across, const Range& whole, int64_t windows, int64_t width, const Body& body) {
+  for (int64_t i = 0; i < windows; ++i) {
+    if (i == whole.begin && whole.end > i) {
+      body(i, whole.end - i, across.At(i).Inside(width));
+      i = whole.end;
+      if (i == windows) return;
+    }
+    body(i, 1, across.At(i).Inside(width));
+  }
+}
+
+// Padding counts as minus infinity; NaN wins. Where that is less work, the largest of each column first, which the windows over it share.
+std::unique_ptr<Step> MaxStep(const StepParts& parts) {
+  const Value input = parts.inputs[0].value, output = parts.output.value;
+  const WindowAxis down = Down(parts.node, input.layout), across = Across(parts.node, input.layout);
+  const int64_t width = input.layout.shape.width, windows = output.layout.shape.width;
+  const bool columns_first = down.taps * std::min(across.stride, width) + across.taps < down.taps * across.taps;
+  const auto run_windows = parts.kernels.blocked.max_windows;
+  const auto body = [=, whole = Whole(across, windows, width)](const RunState& run) {
+    ForWindowRows(input, output, down, run, [&](WindowRow row, int slot) {
+      if (columns_first) {
+        float* const most = run.workspace + slot * run.workspace_size;
+        const WindowAxis each{.taps = 1, .stride = 1, .dilation = 1, .before = 0, .end = width};
+        WindowRow all = row;
+        all.y = most;
+        run_windows(WindowsAt(all, each, 0, width, {0, 1, 1}));
+        row.x = most;
+        row.rows = {0, 1, 1};
+      }
+      ForWindowsOfRow(across, whole, windows, width, [&](int64_t first, int64_t count, const Range& columns) {
+        run_windows(WindowsAt(row, across, first, count, columns));
+      });
+    });
+  };
+  return MakeStep(parts, "max pool", body, columns_first ? width * kBlock : 0);
+}
+
+// Sums in float64. What hangs over the padded edge is never counted.
+std::unique_ptr<Step> AverageStep(const StepParts& parts) {
+  const Value input = parts.inputs[0].value, output = parts.output.value;
+  const WindowAxis down = Down(parts.node, input.layout), across = Across(parts.node, input.layout);
+  const int64_t width = input.layout.shape.width, windows = output.layout.shape.width;
+  const auto run_windows = parts.kernels.blocked.mean_windows;
+  return MakeStep(parts, "average pool",
+                  [=, whole = Whole(across, windows, width), with_padding = parts.node.count_include_pad](const RunState& run) {
+                    ForWindowRows(input, output, down, run, [&](const WindowRow& row, int) {
+                      ForWindowsOfRow(across, whole, windows, width, [&](int64_t first, int64_t count, const Range& columns) {
+                        PoolWindows at = WindowsAt(row, across, first, count, columns);
+                        const int64_t counted = with_padding ? row.padded_rows * across.At(first).size() : at.rows * at.columns;
+                        at.share = 1 / static_cast<double>(counted);
+                        run_windows(at);
+                      });
+                    });
+                  });
+}
 
 // The root of the sum of powers of magnitudes, in float64. Alpha: the power.
 Status NormResult(const NetworkNode& node, std::span<const Shape> inputs, ValueType type, Shape* out) {

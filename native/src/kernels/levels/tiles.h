@@ -10,5 +10,6 @@
 #include "../elementwise/binary_rows.h"
 #include "../gemm/gemm.h"
 #include "../pool/sum_map.h"
+#include "../pool/window.h"
 #include "../terms/terms.h"
 #include "levels.h"
