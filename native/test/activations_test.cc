@@ -35,22 +35,24 @@ constexpr Function kFunctions[] = {{"relu", 0, 0, 0},
                                    {"clip", -1.5f, 6, 0},
                                    {"leakyRelu", 0.01f, 0, 1},
                                    {"hardSigmoid", 1.0f / 6, 0.5f, 0.51},
-                                   {"tanh", 0, 0, 0.51},
-                                   {"erf", 0, 0, 0.51},
+                                   {"tanh", 0, 0, 4},
+                                   {"erf", 0, 0, 4},
                                    {"exp", 0, 0, 2},
                                    {"gelu", 0, 0, 8, 0x1p-5},
                                    {"geluTanh", 0, 0, 8, 0x1p-5},
                                    {"mish", 0, 0, 4, 0x1p-5},
-                                   {"softplus", 0, 0, 0.51},
-                                   {"elu", 0.7f, 0, 1.01},
-                                   {"celu", 0.7f, 0, 1.01},
-                                   {"selu", 1.67326324f, 1.05070099f, 1.01},
+                                   {"softplus", 0, 0, 5},
+                                   {"elu", 0.7f, 0, 4},
+                                   {"celu", 0.7f, 0, 4},
+                                   {"selu", 1.67326324f, 1.05070099f, 4},
                                    {"log", 0, 0, 0.51},
                                    {"sqrt", 0, 0, 0.51},
                                    {"reciprocal", 0, 0, 0.51},
                                    {"abs", 0, 0, 0},
                                    {"neg", 0, 0, 0},
-                                   {"softsign", 0, 0, 1.51}};
+                                   {"softsign", 0, 0, 1.51},
+                                   {"thresholdedRelu", 0.7f, 0, 0},
+                                   {"shrink", 0.5f, 0.25f, 0.51}};
 
 double Definition(const Function& f, double x) {
   const std::string_view name = f.name;
@@ -77,6 +79,8 @@ double Definition(const Function& f, double x) {
   if (name == "abs") return std::abs(x);
   if (name == "neg") return -x;
   if (name == "softsign") return x / (1 + std::abs(x));
+  if (name == "thresholdedRelu") return x <= f.alpha ? 0 : x;
+  if (name == "shrink") return x < -f.alpha ? x + f.beta : x > f.alpha ? x - f.beta : x * 0;
   return x;
 }
 

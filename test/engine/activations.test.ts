@@ -30,8 +30,19 @@ const CASES: Readonly<Record<string, Case>> = {
     definition: (x) => (x * Math.min(Math.max(x + 3, 0), 6)) / 6,
     ulps: 2,
   },
-  erf: { node: { op: 'erf' }, definition: erf, ulps: 1 },
-  tanh: { node: { op: 'tanh' }, definition: Math.tanh, ulps: 1 },
+  erf: { node: { op: 'erf' }, definition: erf, ulps: 4 },
+  tanh: { node: { op: 'tanh' }, definition: Math.tanh, ulps: 4 },
+  softplus: {
+    node: { op: 'softplus' },
+    definition: (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))),
+    ulps: 4,
+  },
+  softsign: { node: { op: 'softsign' }, definition: (x) => x / (1 + Math.abs(x)), ulps: 1 },
+  elu: {
+    node: { op: 'elu', alpha: 0.75 } as Case['node'],
+    definition: (x) => (x < 0 ? 0.75 * Math.expm1(x) : x),
+    ulps: 4,
+  },
   clip: { node: clip(-1.5, 6), definition: (x) => Math.min(Math.max(x, -1.5), 6), ulps: 0 },
   'clip from below': { node: clip(-1e30, null), definition: (x) => Math.max(x, Math.fround(-1e30)), ulps: 0 },
   'leaky relu': {

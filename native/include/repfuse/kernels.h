@@ -78,8 +78,9 @@ struct BlockedKernels {
   int depthwise_rows;  // the most that a tile takes
   WinogradKernels winograd2, winograd4;
   void (*finish)(const FinishedRow& row);
-  UnaryF32 sigmoid, silu, hardswish, exp, gelu, gelu_tanh, mish, abs, negative, reciprocal, root;  // x may equal y
-  FunctionF32 leaky_relu, hard_sigmoid, clip;
+  // Functions of one number; x may equal y.
+  UnaryF32 sigmoid, silu, hardswish, exp, tanh, erf, softplus, softsign, gelu, gelu_tanh, mish, abs, negative, reciprocal, root;
+  FunctionF32 leaky_relu, hard_sigmoid, clip, elu, celu, selu, thresholded_relu, shrink;
   void (*sum_map)(const MapSum& map);
   void (*max_windows)(const PoolWindows& windows);
   void (*mean_windows)(const PoolWindows& windows);

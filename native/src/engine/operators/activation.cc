@@ -18,16 +18,6 @@ void Row(const float* x, float* y, size_t n, float alpha, float beta) {
   for (size_t i = 0; i < n; ++i) y[i] = kOf(x[i], alpha, beta);
 }
 
-float Elu(float x, float alpha, float) { return x < 0 ? static_cast<float>(alpha * std::expm1(static_cast<double>(x))) : x; }
-float Celu(float x, float alpha, float) { return x < 0 ? static_cast<float>(alpha * std::expm1(static_cast<double>(x) / alpha)) : x; }
-float Selu(float x, float alpha, float gamma) {
-  return x > 0 ? gamma * x : static_cast<float>(static_cast<double>(gamma) * alpha * std::expm1(static_cast<double>(x)));
-}
-float ThresholdedRelu(float x, float threshold, float) { return x <= threshold ? 0 : x; }
-float Shrink(float x, float lambda, float bias) { return x < -lambda ? x + bias : x > lambda ? x - bias : x == x ? 0 : x; }  // NOLINT
-// From where e^x is beyond float64 it is x.
-float Softplus(float x, float, float) { return x > 100 ? x : static_cast<float>(std::log1p(std::exp(static_cast<double>(x)))); }
-float Softsign(float x, float, float) { return x / (1 + std::abs(x)); }
 float Ceil(float x, float, float) { return std::ceil(x); }
 float Floor(float x, float, float) { return std::floor(x); }
 float RoundToEven(float x, float, float) { return std::nearbyint(x); }
@@ -80,17 +70,19 @@ constexpr Activation kActivations[] = {
     {"clip", nullptr, nullptr, ClipBounds, [](const KernelTable& kernels) { return kernels.blocked.clip; }},
     {"leakyRelu", nullptr, nullptr, nullptr, [](const KernelTable& kernels) { return kernels.blocked.leaky_relu; }},
     {"hardSigmoid", nullptr, nullptr, nullptr, [](const KernelTable& kernels) { return kernels.blocked.hard_sigmoid; }},
+    {"tanh", nullptr, [](const KernelTable& kernels) { return kernels.blocked.tanh; }},
+    {"erf", nullptr, [](const KernelTable& kernels) { return kernels.blocked.erf; }},
     {"exp", nullptr, [](const KernelTable& kernels) { return kernels.blocked.exp; }},
     {"gelu", nullptr, [](const KernelTable& kernels) { return kernels.blocked.gelu; }},
     {"geluTanh", nullptr, [](const KernelTable& kernels) { return kernels.blocked.gelu_tanh; }},
     {"mish", nullptr, [](const KernelTable& kernels) { return kernels.blocked.mish; }},
-    {"elu", Row<Elu>},
-    {"celu", Row<Celu>},
-    {"selu", Row<Selu>},
-    {"thresholdedRelu", Row<ThresholdedRelu>},
-    {"shrink", Row<Shrink>},
-    {"softplus", Row<Softplus>},
-    {"softsign", Row<Softsign>},
+    {"elu", nullptr, nullptr, nullptr, [](const KernelTable& kernels) { return kernels.blocked.elu; }},
+    {"celu", nullptr, nullptr, nullptr, [](const KernelTable& kernels) { return kernels.blocked.celu; }},
+    {"selu", nullptr, nullptr, nullptr, [](const KernelTable& kernels) { return kernels.blocked.selu; }},
+    {"thresholdedRelu", nullptr, nullptr, nullptr, [](const KernelTable& kernels) { return kernels.blocked.thresholded_relu; }},
+    {"shrink", nullptr, nullptr, nullptr, [](const KernelTable& kernels) { return kernels.blocked.shrink; }},
+    {"softplus", nullptr, [](const KernelTable& kernels) { return kernels.blocked.softplus; }},
+    {"softsign", nullptr, [](const KernelTable& kernels) { return kernels.blocked.softsign; }},
     {"abs", nullptr, [](const KernelTable& kernels) { return kernels.blocked.abs; }},
     {"neg", nullptr, [](const KernelTable& kernels) { return kernels.blocked.negative; }},
     {"reciprocal", nullptr, [](const KernelTable& kernels) { return kernels.blocked.reciprocal; }},
@@ -106,8 +98,6 @@ constexpr Activation kActivations[] = {
     {"notZero", Row<NotZero>},
     {"isNan", Row<IsNan>},
     {"isInf", Row<IsInf>},
-    {"erf", Row<In64<std::erf>>},
-    {"tanh", Row<In64<std::tanh>>},
     {"log", Row<In64<std::log>>},
     {"sin", Row<In64<std::sin>>},
     {"cos", Row<In64<std::cos>>},
