@@ -1,8 +1,10 @@
 // Fork-join and background jobs on the same workers. A worker takes work in this order: a share of an open loop,
 // then a queued job; with neither it spins briefly (layers follow each other within microseconds, waking costs tens
 // of them) and then sleeps. Work goes to whoever worked last: its core's caches hold what the work before left there.
-// Loops nest: a job's ParallelFor is served by whichever workers are free.
+// Loops nest: a job's ParallelFor is served by whichever workers are free. Loops are offered on boards, without a lock:
+// a small map's step takes as long as two locks. Jobs and sleep stand under the mutex.
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -40,8 +42,7 @@ struct Loop {
   const std::atomic<bool>* cancel;
   std::atomic<int64_t> next{0};
   std::atomic<int64_t> done{0};
-  std::atomic<int> helpers{0};   // slots 1.. handed out
-  std::atomic<int> visitors{0};  // workers that still touch this object
+  std::atomic<int> helpers{0};  // slots 1.. handed out
 
   void Run(int slot) {
     for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) {
@@ -49,28 +50,78 @@ struct Loop {
       done.fetch_add(1, std::memory_order_release);
     }
   }
-  bool HasWork() const { return next.load(std::memory_order_relaxed) < count && helpers.load(std::memory_order_relaxed) < max_helpers; }
+  // A slot of a helper's own, or 0 where there is nothing to help with.
+  int Join() {
+    int helper = helpers.load(std::memory_order_relaxed);
+    do {
+      if (helper >= max_helpers || next.load(std::memory_order_relaxed) >= count) return 0;
+    } while (!helpers.compare_exchange_weak(helper, helper + 1, std::memory_order_relaxed));
+    return helper + 1;
+  }
+};
+
+// Where loops are offered. A loop lives on its caller's stack: a worker counts itself as a visitor before it looks at the loop, the caller
+// takes the loop off before it looks at the visitors, and all four in one order, so that either sees the other.
+struct alignas(64) Board {
+  std::atomic<bool> taken{false};
+  std::atomic<Loop*> loop{nullptr};
+  std::atomic<int> visitors{0};
+};
+class Boards {
+ public:
+  // A board that offers the loop until Remove, or null: all are taken.
+  Board* Offer(Loop* loop) {
+    for (Board& board : boards_) {
+      if (board.taken.load(std::memory_order_relaxed) || board.taken.exchange(true, std::memory_order_acquire)) continue;
+      board.loop.store(loop);
+      return &board;
+    }
+    return nullptr;
+  }
+  // The loop is none of the workers' business any more: only shares already begun are outstanding, so the wait is at most one share long.
+  static void Remove(const Loop& loop, Board* board) {
+    board->loop.store(nullptr);
+    for (int spins = 0; loop.done.load(std::memory_order_acquire) < loop.count || board->visitors.load() > 0;) {
+      if (++spins < kMaxPausesBeforeYield) REPFUSE_PAUSE();
+      else std::this_thread::yield();
+    }
+    board->taken.store(false, std::memory_order_release);
+  }
+  // Helps with the first loop that wants help; false where none does. Calls `joined` in between.
+  template <typename Joined>
+  bool Help(const Joined& joined) {
+    for (Board& board : boards_) {
+      if (board.loop.load(std::memory_order_relaxed) == nullptr) continue;
+      board.visitors.fetch_add(1);
+      Loop* loop = board.loop.load();
+      const int slot = loop == nullptr ? 0 : loop->Join();
+      if (slot > 0) {
+        joined();
+        loop->Run(slot);
+      }
+      board.visitors.fetch_sub(1, std::memory_order_release);
+      if (slot > 0) return true;
+    }
+    return false;
+  }
+
+ private:
+  std::array<Board, kMaxThreads> boards_;
 };
 
 class Pool {
  public:
   void RunLoop(Loop& loop) {
     EnsureWorkers(loop.max_helpers);
-    {
+    Board* board = boards_.Offer(&loop);
+    if (board == nullptr) return loop.Run(0);
+    version_.fetch_add(1);
+    if (sleepers_.load() > 0 && spinning_.load(std::memory_order_relaxed) < loop.max_helpers) {
       std::lock_guard lock(mutex_);
-      loops_.push_back(&loop);
-      Call(loop.max_helpers);
+      Wake(loop.max_helpers);
     }
     loop.Run(0);
-    {
-      std::lock_guard lock(mutex_);
-      loops_.erase(std::find(loops_.begin(), loops_.end(), &loop));
-    }
-    // Only shares already begun are outstanding, so the wait is at most one share long.
-    for (int spins = 0; loop.done.load(std::memory_order_acquire) < loop.count || loop.visitors.load(std::memory_order_acquire) > 0;) {
-      if (++spins < kMaxPausesBeforeYield) REPFUSE_PAUSE();
-      else std::this_thread::yield();
-    }
+    Boards::Remove(loop, board);
   }
 
   void Enqueue(std::function<void()> job, int workers) {
@@ -78,7 +129,9 @@ class Pool {
     if (size() == 0) return job();
     std::lock_guard lock(mutex_);
     jobs_.push_back(std::move(job));
-    Call(static_cast<int>(jobs_.size()));
+    queued_.store(jobs_.size(), std::memory_order_relaxed);
+    version_.fetch_add(1);
+    Wake(static_cast<int>(jobs_.size()));
   }
 
   int size() const { return workers_.load(std::memory_order_relaxed); }
@@ -91,12 +144,12 @@ class Pool {
 
   // Has that many workers look for work, under the mutex: those that spin, then those that fell asleep last. No more: waking one costs more
   // than a small layer.
-  void Call(int wanted) {
-    version_.fetch_add(1, std::memory_order_release);
-    for (int called = spinning_; called < wanted && !sleeping_.empty(); ++called) {
+  void Wake(int wanted) {
+    for (int called = spinning_.load(std::memory_order_relaxed); called < wanted && !sleeping_.empty(); ++called) {
       sleeping_.back()->called = true;
       sleeping_.back()->wake.notify_one();
       sleeping_.pop_back();
+      sleepers_.fetch_sub(1);
     }
   }
 
@@ -116,39 +169,50 @@ class Pool {
 
   [[noreturn]] void Work() {
     Sleeper self;
-    std::unique_lock lock(mutex_);
     for (;;) {
-      if (Loop* loop = FindLoop()) {
-        const int slot = loop->helpers.fetch_add(1, std::memory_order_relaxed) + 1;
-        loop->visitors.fetch_add(1, std::memory_order_relaxed);  // under the mutex: RunLoop removes the loop before it waits
-        if (!jobs_.empty()) Call(1);                             // who was counted on for that one is busy now
-        lock.unlock();
-        loop->Run(slot);
-        loop->visitors.fetch_sub(1, std::memory_order_release);
-        lock.lock();
-        continue;
-      }
-      if (!jobs_.empty()) {
-        std::function<void()> job = std::move(jobs_.front());
-        jobs_.pop_front();
-        if (!jobs_.empty()) Call(1);
-        lock.unlock();
-        job();
-        job = nullptr;
-        lock.lock();
-        continue;
-      }
-      const uint64_t seen = version_.load(std::memory_order_acquire);
-      ++spinning_;
-      lock.unlock();
+      const uint64_t seen = version_.load();
+      // Who was counted on for a job is busy with the loop now.
+      const auto joined = [this] {
+        if (queued_.load(std::memory_order_relaxed) == 0) return;
+        std::lock_guard lock(mutex_);
+        if (!jobs_.empty()) Wake(1);
+      };
+      if (boards_.Help(joined) || RunJob()) continue;
+      spinning_.fetch_add(1, std::memory_order_relaxed);
       Spin(seen);
-      lock.lock();
-      --spinning_;
-      if (version_.load(std::memory_order_acquire) != seen) continue;
-      self.called = false;
-      sleeping_.push_back(&self);
-      self.wake.wait(lock, [&] { return self.called; });
+      spinning_.fetch_sub(1, std::memory_order_relaxed);
+      if (version_.load() == seen) Sleep(&self, seen);
     }
+  }
+
+  bool RunJob() {
+    if (queued_.load(std::memory_order_relaxed) == 0) return false;
+    std::function<void()> job;
+    {
+      std::lock_guard lock(mutex_);
+      if (jobs_.empty()) return false;
+      job = std::move(jobs_.front());
+      jobs_.pop_front();
+      queued_.store(jobs_.size(), std::memory_order_relaxed);
+      if (!jobs_.empty()) Wake(1);
+    }
+    job();
+    return true;
+  }
+
+  // Until called, or not at all where there is something new. Who offers something changes the version and then looks for sleepers; this
+  // is among them before it looks at the version.
+  void Sleep(Sleeper* self, uint64_t seen) {
+    std::unique_lock lock(mutex_);
+    self->called = false;
+    sleeping_.push_back(self);
+    sleepers_.fetch_add(1);
+    if (version_.load() != seen) {
+      sleeping_.pop_back();
+      sleepers_.fetch_sub(1);
+      return;
+    }
+    self->wake.wait(lock, [&] { return self->called; });
   }
 
   // Until there is something new, or for a while.
@@ -162,19 +226,14 @@ class Pool {
     } while (std::chrono::steady_clock::now() < end);
   }
 
-  Loop* FindLoop() const {
-    for (Loop* loop : loops_) {
-      if (loop->HasWork()) return loop;
-    }
-    return nullptr;
-  }
-
-  std::mutex mutex_;
-  std::vector<Loop*> loops_;
-  std::deque<std::function<void()>> jobs_;
-  std::atomic<uint64_t> version_{0};
+  Boards boards_;
+  alignas(64) std::atomic<uint64_t> version_{0};  // of what is offered
   std::atomic<int> workers_{0};
-  int spinning_ = 0;  // workers, under the mutex
+  std::atomic<int> spinning_{0};  // workers
+  std::atomic<int> sleepers_{0};
+  std::atomic<size_t> queued_{0};  // jobs
+  std::mutex mutex_;               // of all below
+  std::deque<std::function<void()>> jobs_;
   std::vector<Sleeper*> sleeping_;
 };
 
