@@ -100,6 +100,34 @@ function service(result) {
   ];
 }
 
+function start(result) {
+  const mb = ({ megabytes }) =>
+    ['first', 'tenth', 'settled', 'peak'].map((name) => megabytes[name].toFixed(0)).join(' / ');
+  const ms = ({ milliseconds }) => `${milliseconds.start.toFixed(0)} (${milliseconds.load.toFixed(0)})`;
+  return [
+    '## Start and memory',
+    '',
+    `Of a fresh process each, by turns, ${result.threads} threads: milliseconds from its start to the first result (of that: reading and compiling), and resident MB, Node's own included, after the first run / the tenth / garbage collection / at most. Shares are medians of ${result.rounds} rounds' shares, of the time and of what stays after garbage collection. \`npm run bench:baselines && npm run bench -- start\`, at ${result.isa}. ${machineOf(result)}.`,
+    '',
+    table(
+      ['network', 'repfuse ms', 'onnxruntime-node ms', 'share', 'repfuse MB', 'onnxruntime-node MB', 'share'],
+      result.rows.map(({ name, problem, repfuse, onnxruntime, share }) =>
+        problem === undefined
+          ? [
+              name,
+              ms(repfuse),
+              ms(onnxruntime),
+              share.start.toFixed(2),
+              mb(repfuse),
+              mb(onnxruntime),
+              share.settled.toFixed(2),
+            ]
+          : [name, problem, ...Array(5).fill('-')],
+      ),
+    ),
+  ];
+}
+
 function convert(result) {
   const [...files] = result.rows.filter(({ megabytes }) => megabytes !== undefined);
   const small = result.rows.find(({ filesPerSecond }) => filesPerSecond !== undefined);
@@ -235,6 +263,7 @@ const found = {
   nets: results('nets'),
   real: results('real'),
   service: results('service'),
+  start: results('start'),
   convert: results('convert'),
   fold: results('fold'),
   kernels: results('kernels'),
@@ -246,6 +275,7 @@ const sections = [
   ...(found.nets ? ['', ...nets(found.nets)] : []),
   ...(found.real ? ['', ...real(found.real)] : []),
   ...(found.service ? ['', ...service(found.service)] : []),
+  ...(found.start ? ['', ...start(found.start)] : []),
   ...(found.convert ? ['', ...convert(found.convert)] : []),
   ...(found.fold ? ['', ...folding(found.fold)] : []),
   ...(found.kernels ? ['', ...kernels(found.kernels)] : []),

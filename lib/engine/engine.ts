@@ -46,7 +46,7 @@ import { type EngineValue, valuesOf } from './values';
 
 /** Bytes that an engine holds. */
 export interface EngineMemory {
-  /** Weights as they came, to be packed for further shapes. */
+  /** Weights as they came, or what the packed ones lack of them, to be packed for further shapes. */
   readonly sourceWeights: number;
   /** Weights in the order in which kernels read them; Winograd's are larger. */
   readonly packedWeights: number;

@@ -21,8 +21,8 @@ export interface EngineOptions {
    */
   readonly algorithm?: Algorithm | undefined;
   /**
-   * What kernels may be chosen for: `'auto'` (default) lets Winograd's packed weights, which are larger, grow to 2.75 times the weights as
-   * they came, where that is faster; `'least'` takes those whose packed weights are no larger than that. `algorithm` has the last word.
+   * What kernels may be chosen for: `'auto'` (default) lets Winograd's packed weights, which are larger, grow to 2.2 times the weights as
+   * they came and 8 MiB, where that gains most time for a byte; `'least'` takes those whose packed weights are no larger than that. `algorithm` has the last word.
    */
   readonly memory?: 'auto' | 'least' | undefined;
   /**

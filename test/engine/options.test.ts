@@ -1,6 +1,9 @@
+import { info } from '../../lib';
 import { Engine, type EngineMemory } from '../../lib/engine';
 import { netFromSeed } from '../../lib/nets';
 import { Tensor } from '../../lib/tensor/tensor';
+import { withIsa } from '../support/isa';
+import { Random } from '../support/random';
 import { refusal } from '../support/refusal';
 import { image, smallNet } from './small-net';
 
@@ -49,6 +52,43 @@ describe('options', () => {
       details: { node: 'a' },
     });
     expect(await refusal(Engine.create({ graph, tensors: new Map() }))).toMatchObject({ code: 'ERR_REPFUSE_GRAPH' });
+  });
+
+  test('weights that Winograd holds are had back for other kernels, the very same', async () => {
+    const { graph, tensors } = smallNet();
+    const odd = [0, -0, 1e-40, -3e-39, 1e-7, -1e-3, 1, -1e4, 3e9, 1e20];
+    const values = new Random(5).floats(24 * 24 * 9).map((value, i) => (i % 3 === 0 ? value : odd[i % 10]! * value));
+    const weight = Tensor.f32([24, 24, 3, 3], values);
+    const model = { graph, tensors: new Map([...tensors, ['b.weight', weight]]) };
+    for (const isa of info().isasAvailable) {
+      await withIsa(isa, async () => {
+        using both = await Engine.create(model, { threads: 1 });
+        const kernelOf = (size: number) =>
+          both.explain([1, 3, size, size]).find(({ layer }) => layer === 'rs' || layer === 'sum')!.kernel;
+        const [large, small] = [image(1, 128, 128), image(1, 3, 3)];
+        const first = both.runSync(large);
+        using other = await Engine.create(model, { threads: 1 });
+        expect(both.runSync(small)).toEqual(other.runSync(small));
+        expect(both.runSync(large)).toEqual(first);
+        if (isa !== 'avx512') return;
+        expect([kernelOf(128), kernelOf(3)]).toEqual([
+          expect.stringContaining('winograd'),
+          expect.stringContaining('direct'),
+        ]);
+      });
+    }
+  });
+
+  test('a plan made ahead of runs goes where other shapes come, and many shapes hold the memory of the largest', async () => {
+    const { graph, tensors } = netFromSeed('repvgg_a0', { form: 'deploy' });
+    using engine = await Engine.create({ graph, tensors }, { threads: 1 });
+    const { packedWeights } = engine.memory;
+    engine.runSync(image(3, 224, 224));
+    expect(engine.memory.packedWeights).toBeLessThan(1.2 * packedWeights);
+    engine.runSync(image(1, 224, 224));
+    const { activations } = engine.memory;
+    for (const batch of [2, 3, 2, 1]) engine.runSync(image(batch, 224, 224));
+    expect(engine.memory.activations).toBeLessThan(activations + 2 * 2 ** 20 + 16 * 2 ** 20);
   });
 
   test('plans: the least used go', async () => {

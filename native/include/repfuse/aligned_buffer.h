@@ -41,4 +41,7 @@ class AlignedBuffer {
   size_t capacity_ = 0;
 };
 
+// Gives the memory of freed blocks back to the system: what is kept for the next call, and what the allocator keeps.
+void ReturnFreedMemory();
+
 }  // namespace repfuse

@@ -11,6 +11,9 @@
 namespace repfuse {
 namespace {
 
+// Bytes that plans may hold for runs to come, beside those of the one that needs most.
+constexpr size_t kIdleContexts = 16 << 20;
+
 class CompilingEngine final : public Engine {
  public:
   CompilingEngine(Network network, EngineOptions options)
@@ -37,8 +40,11 @@ class CompilingEngine final : public Engine {
   Status Run(std::span<const Shape> shapes, std::span<const std::span<const float>> inputs, std::span<const std::span<float>> outputs,
              int threads, std::span<const NodeSizes> sizes) override {
     std::shared_ptr<Plan> plan;
-    const Status status = PlanFor(shapes, sizes, threads, &plan);
-    return status.ok() ? plan->Run(inputs, outputs, threads) : status;
+    Status status = PlanFor(shapes, sizes, threads, &plan);
+    if (!status.ok()) return status;
+    status = plan->Run(inputs, outputs, threads);
+    DropIdleContexts();
+    return status;
   }
 
   Status Explain(std::span<const Shape> inputs, int threads, std::vector<StepReport>* out, std::span<const NodeSizes> sizes) override {
@@ -78,13 +84,34 @@ class CompilingEngine final : public Engine {
       if (attempt == 1) break;
       compiling.lock();  // one at a time: weights are packed once, and whoever waited finds the plan
     }
+    DropUnused();
     Status status = Settle(sizes);
     if (status.ok()) status = Plan::Compile(network_, {options_, Kernels(), threads}, weights_, inputs, out);
+    ReturnFreedMemory();  // of weights that are packed now
     if (!status.ok()) return status;
     std::lock_guard lock(mutex_);
     plans_.push_front(*out);
     if (plans_.size() > static_cast<size_t>(std::max(options_.plans, 1))) plans_.pop_back();
     return Ok();
+  }
+
+  // A plan made ahead that no run asked for: of one image, where others come.
+  void DropUnused() {
+    std::lock_guard lock(mutex_);
+    plans_.remove_if([](const auto& plan) { return plan.use_count() == 1 && !plan->has_run(); });
+  }
+
+  // Runs of many shapes by turns hold the memory of the largest: what the others are left with is cleared again when they come back.
+  void DropIdleContexts() {
+    std::lock_guard lock(mutex_);
+    size_t largest = 0, held = 0;
+    for (const auto& plan : plans_) {
+      const size_t bytes = plan->activation_bytes() + plan->workspace_bytes();
+      largest = std::max(largest, bytes);
+      held += bytes;
+    }
+    for (auto plan = plans_.rbegin(); plan != plans_.rend() && *plan != plans_.front() && held > largest + kIdleContexts; ++plan)
+      held -= (*plan)->DropFreeContexts();
   }
 
   // Gives nodes the sizes that they have for the inputs at hand; no plan looks at its nodes once it is compiled.

@@ -1,6 +1,7 @@
 #include "packed_weights.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "../kernels/blocked/winograd_tile.h"
@@ -57,6 +58,41 @@ void ForWeights(const NetworkNode& node, const ChannelGroups& channels, const We
   }
 }
 
+// Calls visit(plain indices of 16 output channels' kernels or -1, the first of their values) for all kernels of Winograd's weights, which
+// lie `step` apart.
+template <typename Visit>
+void ForKernels(const NetworkNode& node, const ChannelGroups& channels, int m, const std::vector<Panel>& panels, const Visit& visit) {
+  const PlainLayout layout(node, channels);
+  const int64_t values = WinogradSize(m) * WinogradSize(m);
+  int64_t from[kBlock];
+  for (const Panel& panel : panels) {
+    int64_t at = panel.offset * values * kBlock * kBlock;
+    const int64_t step = panel.in_blocks * panel.blocks * kBlock * kBlock;  // from one value to the next
+    for (int64_t i = 0; i < panel.in_blocks * kBlock; ++i) {
+      for (int64_t block = 0; block < panel.blocks; ++block, at += kBlock) {
+        for (int64_t lane = 0; lane < kBlock; ++lane)
+          from[lane] = layout.Taps((panel.block + block) * kBlock + lane, panel.in_block * kBlock + i);
+        visit(from, at, step);
+      }
+    }
+  }
+}
+
+// The plain weights that 16 kernels of Winograd's give back by themselves.
+void GiveBack(int m, const float* values, int64_t step, float (*kernels)[kBlock]) {
+  float u[36][kBlock];
+  for (int value = 0; value < WinogradSize(m) * WinogradSize(m); ++value) std::memcpy(u[value], values + value * step, sizeof u[value]);
+  WinogradKernelsOf(m, u, kernels);
+}
+
+// A float32's place among all of them: neighbours differ by one.
+uint32_t PlaceOf(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  return (bits >> 31) != 0 ? ~bits : bits | 0x80000000u;
+}
+
+float AtPlace(uint32_t place) { return std::bit_cast<float>((place >> 31) != 0 ? place & 0x7fffffffu : ~place); }
+
 // Weights of terms: where they are, and how many.
 class TermOrder {
  public:
@@ -104,24 +140,17 @@ class TermOrder {
 int64_t PanelBlocks(const std::vector<Panel>& panels) { return panels.back().offset + panels.back().in_blocks * panels.back().blocks; }
 
 bool PackWinograd(const NetworkNode& node, const float* plain, const ChannelGroups& channels, int m, PackedWeights* out) {
-  const PlainLayout layout(node, channels);
   const int64_t values = WinogradSize(m) * WinogradSize(m);
   if (!out->weight.Allocate(static_cast<size_t>(values * PanelBlocks(out->panels) * kBlock * kBlock) * sizeof(float))) return false;
   float g[9][kBlock], u[36][kBlock];
-  for (const Panel& panel : out->panels) {
-    float* packed = out->weight.as<float>() + panel.offset * values * kBlock * kBlock;
-    const int64_t step = panel.in_blocks * panel.blocks * kBlock * kBlock;  // from one value to the next
-    for (int64_t i = 0; i < panel.in_blocks * kBlock; ++i) {
-      for (int64_t block = 0; block < panel.blocks; ++block, packed += kBlock) {
-        for (int64_t lane = 0; lane < kBlock; ++lane) {
-          const int64_t from = layout.Taps((panel.block + block) * kBlock + lane, panel.in_block * kBlock + i);
-          for (int tap = 0; tap < 9; ++tap) g[tap][lane] = from < 0 ? 0.0f : plain[from + tap];
-        }
-        WinogradWeights(m, g, u);
-        for (int64_t value = 0; value < values; ++value) std::memcpy(packed + value * step, u[value], sizeof u[value]);
-      }
+  ForKernels(node, channels, m, out->panels, [&](const int64_t* from, int64_t at, int64_t step) {
+    for (int64_t lane = 0; lane < kBlock; ++lane) {
+      for (int tap = 0; tap < 9; ++tap) g[tap][lane] = from[lane] < 0 ? 0.0f : plain[from[lane] + tap];
     }
-  }
+    WinogradWeights(m, g, u);
+    float* const packed = out->weight.as<float>() + at;
+    for (int64_t value = 0; value < values; ++value) std::memcpy(packed + value * step, u[value], sizeof u[value]);
+  });
   return true;
 }
 
@@ -173,8 +202,7 @@ bool PackWeights(const NetworkNode& node, const float* plain, const ChannelGroup
   int64_t size = channels.out_blocks() * taps * kBlock;  // depthwise
   if (packing.method != ConvMethod::kDepthwise) {
     out->panels = CutPanels(channels, packing.blocks);
-    if (packing.method == ConvMethod::kWinograd2) return PackWinograd(node, plain, channels, 2, out);
-    if (packing.method == ConvMethod::kWinograd4) return PackWinograd(node, plain, channels, 4, out);
+    if (packing.winograd() != 0) return PackWinograd(node, plain, channels, packing.winograd(), out);
     size =
         packing.planar ? channels.out_blocks() * channels.in_channels * taps * kBlock : PanelBlocks(out->panels) * taps * kBlock * kBlock;
   }
@@ -185,8 +213,53 @@ bool PackWeights(const NetworkNode& node, const float* plain, const ChannelGroup
   return true;
 }
 
+bool RestOfWeights(const NetworkNode& node, const float* plain, const ChannelGroups& channels, const WeightPacking& packing,
+                   const PackedWeights& packed, AlignedBuffer* rest) {
+  constexpr size_t kLongest = 5;                                   // bytes of a difference
+  const size_t most = static_cast<size_t>(node.weight_count) * 2;  // typical weights take 1.1 bytes each
+  AlignedBuffer written;
+  if (!written.Allocate(most + kLongest * 9 * kBlock)) return false;
+  size_t count = 0;
+  auto* const bytes = written.as<uint8_t>();
+  ForKernels(node, channels, packing.winograd(), packed.panels, [&](const int64_t* from, int64_t at, int64_t step) {
+    if (count > most) return;
+    float kernels[9][kBlock];
+    GiveBack(packing.winograd(), packed.weight.as<float>() + at, step, kernels);
+    for (int64_t lane = 0; lane < kBlock; ++lane) {
+      if (from[lane] < 0) continue;
+      for (int tap = 0; tap < 9; ++tap) {
+        const uint32_t difference = PlaceOf(plain[from[lane] + tap]) - PlaceOf(kernels[tap][lane]);
+        // Small ones of either sign first, seven bits a byte.
+        uint32_t left = (difference << 1) ^ ((difference >> 31) != 0 ? ~0u : 0u);
+        for (; left > 127; left >>= 7) bytes[count++] = static_cast<uint8_t>(left | 128);
+        bytes[count++] = static_cast<uint8_t>(left);
+      }
+    }
+  });
+  if (count > most || !rest->Allocate(count)) return false;
+  std::memcpy(rest->data(), bytes, count);
+  return true;
+}
+
 void UnpackWeights(const NetworkNode& node, const PackedWeights& packed, const ChannelGroups& channels, const WeightPacking& packing,
-                   float* plain) {
+                   const AlignedBuffer& rest, float* plain) {
+  if (packing.winograd() != 0) {
+    const auto* bytes = rest.as<const uint8_t>();
+    ForKernels(node, channels, packing.winograd(), packed.panels, [&](const int64_t* from, int64_t at, int64_t step) {
+      float kernels[9][kBlock];
+      GiveBack(packing.winograd(), packed.weight.as<float>() + at, step, kernels);
+      for (int64_t lane = 0; lane < kBlock; ++lane) {
+        if (from[lane] < 0) continue;
+        for (int tap = 0; tap < 9; ++tap) {
+          uint32_t coded = *bytes & 127u;
+          for (int shift = 7; *bytes++ > 127; shift += 7) coded |= (*bytes & 127u) << shift;
+          const uint32_t difference = (coded >> 1) ^ ((coded & 1u) != 0 ? ~0u : 0u);
+          plain[from[lane] + tap] = AtPlace(PlaceOf(kernels[tap][lane]) + difference);
+        }
+      }
+    });
+    return;
+  }
   if (MultipliesTerms(packing.method)) {
     const auto* terms = packed.weight.as<uint16_t>();
     TermOrder(node, packing).ForWeights(channels, packed.panels, [&](int64_t to, int64_t at, int64_t term) {

@@ -23,8 +23,8 @@ struct WeightPacking {
   int64_t row_taps = 1;  // neighbouring taps of a row whose inputs are one step of a tile
 
   bool operator==(const WeightPacking&) const = default;
-  // Winograd's hold other values: the plain ones cannot be had back.
-  bool reversible() const { return method != ConvMethod::kWinograd2 && method != ConvMethod::kWinograd4; }
+  // F(m, 3)'s m; of other methods 0. Winograd's hold other values: the plain ones cannot be had back from them alone.
+  int winograd() const { return method == ConvMethod::kWinograd2 ? 2 : method == ConvMethod::kWinograd4 ? 4 : 0; }
 };
 
 struct PackedWeights {
@@ -44,9 +44,13 @@ struct PackedWeights {
 // block][kernel_h][step of a row][term][pair of the step's inputs][blocks][16][2].
 bool PackWeights(const NetworkNode& node, const float* plain, const ChannelGroups& channels, const WeightPacking& packing,
                  PackedWeights* out);
-// The plain weights of a packing that is reversible, and exact.
+// What Winograd's weights, which are rounded, lack of the plain ones: differences to what they give back, in units of the last place, most
+// of one byte. False without memory, or where they would not be much smaller than the plain ones.
+bool RestOfWeights(const NetworkNode& node, const float* plain, const ChannelGroups& channels, const WeightPacking& packing,
+                   const PackedWeights& packed, AlignedBuffer* rest);
+// The plain weights of a packing that is exact; of Winograd's with their rest.
 void UnpackWeights(const NetworkNode& node, const PackedWeights& packed, const ChannelGroups& channels, const WeightPacking& packing,
-                   float* plain);
+                   const AlignedBuffer& rest, float* plain);
 // The sum of the first terms of every value in its place.
 void RoundToTerms(float* values, int64_t count, int terms);
 

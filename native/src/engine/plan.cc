@@ -143,6 +143,7 @@ Checked Plan::Elements(int threads) const {
 std::unique_ptr<Context> Plan::Acquire(int threads) {
   {
     std::lock_guard lock(mutex_);
+    has_run_ = true;
     if (threads > threads_) {
       contexts_ -= free_.size();
       free_.clear();
@@ -220,16 +221,35 @@ std::vector<StepReport> Plan::Explain() const {
   return reports;
 }
 
-size_t Plan::activation_bytes() const {
-  std::lock_guard lock(mutex_);
+size_t Plan::ActivationBytes() const {
   int64_t elements = 0;
   for (const int64_t size : slot_sizes_) elements += size;
-  return static_cast<size_t>(elements) * sizeof(float) * contexts_;
+  return static_cast<size_t>(elements) * sizeof(float);
+}
+
+size_t Plan::WorkspaceBytes() const { return static_cast<size_t>(workspace_ * threads_) * sizeof(float); }
+
+size_t Plan::activation_bytes() const {
+  std::lock_guard lock(mutex_);
+  return ActivationBytes() * contexts_;
 }
 
 size_t Plan::workspace_bytes() const {
   std::lock_guard lock(mutex_);
-  return static_cast<size_t>(workspace_ * threads_) * sizeof(float) * contexts_;
+  return WorkspaceBytes() * contexts_;
+}
+
+bool Plan::has_run() const {
+  std::lock_guard lock(mutex_);
+  return has_run_;
+}
+
+size_t Plan::DropFreeContexts() {
+  std::lock_guard lock(mutex_);
+  const size_t count = free_.size();
+  contexts_ -= count;
+  free_.clear();
+  return count * (ActivationBytes() + WorkspaceBytes());
 }
 
 }  // namespace repfuse

@@ -31,6 +31,9 @@ class Plan {
   const std::vector<Shape>& inputs() const { return inputs_; }
   size_t activation_bytes() const;
   size_t workspace_bytes() const;
+  bool has_run() const;
+  // Bytes that are free again; runs under way keep theirs.
+  size_t DropFreeContexts();
 
  private:
   struct Entry {
@@ -40,7 +43,9 @@ class Plan {
     std::atomic<double> seconds{0};
   };
 
-  // Of one run's memory.
+  // Of one run's memory; with `mutex_` held.
+  size_t ActivationBytes() const;
+  size_t WorkspaceBytes() const;
   Checked Elements(int threads) const;
   // A free context, or a new one.
   std::unique_ptr<Context> Acquire(int threads);
@@ -54,6 +59,7 @@ class Plan {
   mutable std::mutex mutex_;
   std::vector<std::unique_ptr<Context>> free_;
   size_t contexts_ = 0;
+  bool has_run_ = false;
   int threads_ = 1;  // that the contexts have workspace for
 };
 

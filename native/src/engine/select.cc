@@ -13,6 +13,9 @@ namespace {
 // F(4, 3)'s weights are 2.25 times F(2, 3)'s: they must be so much faster.
 constexpr double kMaxTimeOfF4 = 0.9;
 
+// Of what Winograd's weights lack of a plain one (RestOfWeights).
+constexpr double kRestBytes = 1.15;
+
 // Beyond it a tile might read too far past its last pixel (Layout::kReadAheadPixels).
 constexpr int64_t kMaxTermStride = 4;
 
@@ -56,8 +59,8 @@ ConvChoice Winograd(int m, const ChannelGroups& channels, const ImageShape& outp
   const double moved =
       static_cast<double>(tiles) * static_cast<double>((channels.in_blocks() + channels.out_blocks()) * kBlock * 4) * 3 * values;
   const double products = std::max(cost.macs / rates.products, cost.weight_bytes * static_cast<double>(passes) / rates.weights);
-  const double plain = static_cast<double>(channels.out_channels * channels.in_per_group() * 9 * 4);
-  return {m == 2 ? ConvMethod::kWinograd2 : ConvMethod::kWinograd4, tile, products + moved / rates.transforms, cost.weight_bytes + plain};
+  const double rest = static_cast<double>(channels.out_channels * channels.in_per_group() * 9) * kRestBytes;
+  return {m == 2 ? ConvMethod::kWinograd2 : ConvMethod::kWinograd4, tile, products + moved / rates.transforms, cost.weight_bytes + rest};
 }
 
 // Products of terms, where they can be had: matrix tiles before vectors of pairs.

@@ -19,7 +19,7 @@ struct ConvChoice {
   ConvMethod method;
   TileSize tile;
   double estimate;       // seconds on one thread
-  double bytes;          // of packed weights, and of the plain ones where they stay beside them
+  double bytes;          // of packed weights, and of what is kept beside them to have the plain ones back
   int terms = 0;         // of its operands; 0: float32
   int64_t row_taps = 1;  // as WeightPacking's
 };

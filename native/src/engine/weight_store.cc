@@ -28,26 +28,33 @@ std::shared_ptr<const PackedWeights> WeightStore::Get(size_t index, const Weight
   const float* plain = entry.plain.as<float>();
   if (entry.base != nullptr) {
     if (!restored.Allocate(entry.bytes)) return nullptr;
-    UnpackWeights(node, *entry.base, channels, entry.base_packing, restored.as<float>());
+    UnpackWeights(node, *entry.base, channels, entry.base_packing, entry.rest, restored.as<float>());
     plain = restored.as<float>();
   }
   auto packed = std::make_shared<PackedWeights>();
   if (!PackWeights(node, plain, channels, packing, packed.get())) return nullptr;
+  // Kept in the new order, where that is no larger than what is kept so far.
+  AlignedBuffer rest;
+  const bool winograd = packing.winograd() != 0, had = entry.base != nullptr;
+  const bool alone = had && entry.base.use_count() == 1;  // no plan uses what is kept
+  const bool better = !had || alone || (entry.base_packing.winograd() != 0 && !winograd);
+  const bool keeps = better && packed->exact && (!winograd || RestOfWeights(node, plain, channels, packing, *packed, &rest));
   std::lock_guard lock(mutex_);
-  std::erase_if(entry.packed, [](const Packed& known) { return known.weights.expired(); });
-  entry.packed.push_back({packing, packed});
-  if (packing.reversible() && packed->exact && entry.base == nullptr) {
+  if (keeps) {
     entry.base = packed;
     entry.base_packing = packing;
+    entry.rest = std::move(rest);
     entry.plain = AlignedBuffer();
   }
+  std::erase_if(entry.packed, [](const Packed& known) { return known.weights.expired(); });
+  entry.packed.push_back({packing, packed});
   return packed;
 }
 
 size_t WeightStore::plain_bytes() const {
   std::lock_guard lock(mutex_);
   size_t sum = 0;
-  for (const Entry& entry : entries_) sum += entry.plain.bytes();
+  for (const Entry& entry : entries_) sum += entry.plain.bytes() + entry.rest.bytes();
   return sum;
 }
 

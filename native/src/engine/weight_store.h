@@ -1,5 +1,4 @@
-// The weights of a network: plain until they are packed in a way from which they can be had back, so that they lie in memory once where
-// they can.
+// The weights of a network: plain until they are packed, and had back from that, so that they lie in memory once.
 #pragma once
 
 #include <memory>
@@ -31,9 +30,10 @@ class WeightStore {
     AlignedBuffer plain;
     size_t bytes = 0;  // of the plain weights, wherever they are
     std::vector<Packed> packed;
-    // What they can be had back from, once `plain` is gone.
+    // What they can be had back from, once `plain` is gone; Winograd's with their rest.
     std::shared_ptr<const PackedWeights> base;
     WeightPacking base_packing{};
+    AlignedBuffer rest;
   };
 
   const Network& network_;

@@ -4,6 +4,10 @@
 #include <cstdlib>
 #include <mutex>
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
 #include "repfuse/huge_pages.h"
 
 namespace repfuse {
@@ -55,6 +59,12 @@ class BlockCache {
     return false;
   }
 
+  void Clear() {
+    std::lock_guard lock(mutex_);
+    for (Block& block : blocks_) std::free(std::exchange(block.data, nullptr));
+    kept_ = 0;
+  }
+
  private:
   struct Block {
     void* data = nullptr;
@@ -72,6 +82,13 @@ BlockCache& Cache() {
 }
 
 }  // namespace
+
+void ReturnFreedMemory() {
+  Cache().Clear();
+#if defined(__GLIBC__)
+  malloc_trim(0);
+#endif
+}
 
 AlignedBuffer::~AlignedBuffer() { Release(); }
 

@@ -33,5 +33,7 @@ struct WinogradOutput {
 inline constexpr int WinogradSize(int m) { return m + 2; }
 // 16 kernels of 3 x 3 in the domain: (m + 2)^2 values each, computed in float64 and rounded once. `m` is 2 or 4.
 void WinogradWeights(int m, const float (*kernels)[kBlock], float (*u)[kBlock]);
+// The kernels back, but for roundings: always the same from the same values, and 0 in place of what is not finite.
+void WinogradKernelsOf(int m, const float (*u)[kBlock], float (*kernels)[kBlock]);
 
 }  // namespace repfuse
