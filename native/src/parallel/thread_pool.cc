@@ -31,7 +31,7 @@ namespace {
 // waking a thread takes about 100.
 constexpr std::chrono::microseconds kMaxIdleSpin{400};
 constexpr int kMaxPausesBeforeYield = 2000;  // pauses, before a thread that waits for the last shares gives up its turn
-constexpr int kSpins = 32;                   // between two looks at the clock
+constexpr int kSpins = 32;                   // pauses between two looks at the clock
 
 thread_local const std::atomic<bool>* t_cancel = nullptr;
 
@@ -215,7 +215,8 @@ class Pool {
     self->wake.wait(lock, [&] { return self->called; });
   }
 
-  // Until there is something new, or for a while.
+  // Until there is something new, or for a while. Gives up its turn again and again: the event loop that a job has just called has to have
+  // a core, and the scheduler would let it wait for a share of milliseconds.
   void Spin(uint64_t seen) const {
     const auto end = std::chrono::steady_clock::now() + kMaxIdleSpin;
     do {
@@ -223,6 +224,7 @@ class Pool {
         if (version_.load(std::memory_order_acquire) != seen) return;
         REPFUSE_PAUSE();
       }
+      std::this_thread::yield();
     } while (std::chrono::steady_clock::now() < end);
   }
 
