@@ -8,6 +8,7 @@ import type { Tensor } from '../tensor/tensor';
 import { KnownValues } from './known-values';
 import type { Program } from './program';
 import { isConvolution, ProgramBuilder } from './program-builder';
+import { sideBySide } from './side-by-side';
 import { spreadLast } from './spread-last';
 import { stridedChannels } from './strided-channels';
 
@@ -19,7 +20,8 @@ import { stridedChannels } from './strided-channels';
  * @throws ERR_REPFUSE_NOT_FUSABLE or ERR_REPFUSE_NOT_FINITE naming the node of a BatchNorm that cannot be evaluated
  */
 export function compileGraph(given: Graph, givenTensors: ReadonlyMap<string, Tensor>): Program {
-  const { graph, tensors } = spreadLast(stridedChannels(given, givenTensors), givenTensors);
+  const spread = spreadLast(stridedChannels(given, givenTensors), givenTensors);
+  const { graph, tensors } = sideBySide(spread.graph, spread.tensors);
   const known = new KnownValues(graph, tensors);
   let room = [...tensors.values()].reduce((sum, { size }) => sum + ROOM_FOR_ELEMENT * size, ROOM);
   const merging: Merging<GraphNode> = new Merging({

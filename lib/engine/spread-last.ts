@@ -1,10 +1,10 @@
 import type { Graph, GraphNode } from '../graph';
-import { outputsOf } from '../graph';
 import { operatorOf } from '../graph/operators';
 import { spreadConvolution } from '../graph/operators/conv-transpose2d';
 import { DTYPES } from '../tensor/dtype';
 import { asFloat32 } from '../tensor/half';
 import { Tensor } from '../tensor/tensor';
+import { soleReaders } from './sole-readers';
 
 /** How a node spreads channels over blocks of pixels. */
 interface Spreading {
@@ -51,20 +51,6 @@ export function spreadLast(
   }
   if (moved.size === 0) return { graph, tensors };
   return { graph: { ...graph, nodes: graph.nodes.flatMap((node) => moved.get(node) ?? [node]) }, tensors: made };
-}
-
-/** By value, the node that reads it by one input, where nobody else reads it. */
-function soleReaders(graph: Graph): ReadonlyMap<string, GraphNode> {
-  const readers = new Map<string, GraphNode>();
-  const shared = new Set(outputsOf(graph));
-  for (const node of graph.nodes) {
-    for (const id of node.inputs) {
-      if (readers.has(id)) shared.add(id);
-      readers.set(id, node);
-    }
-  }
-  for (const id of shared) readers.delete(id);
-  return readers;
 }
 
 /** The nodes after a value, each the only reader of the one before, that a convolution can take: constants of channels, then a function of each value. */

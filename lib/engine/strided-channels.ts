@@ -3,6 +3,7 @@ import { type Graph, type GraphNode, inputsOf } from '../graph';
 import { shapesForOne } from '../graph/edges';
 import { inferShapes } from '../graph/shapes';
 import type { Tensor } from '../tensor/tensor';
+import { sliceOfChannels } from './slice-of-channels';
 
 /**
  * A graph in which every so many-th channel of an image is a slice of it, where it is written as one of a leading axis: channels in groups, turned
@@ -19,7 +20,9 @@ export function stridedChannels(graph: Graph, tensors: ReadonlyMap<string, Tenso
   if (shapes === undefined) return graph;
   const nodes = graph.nodes.map((node) => {
     const taken = found.get(node);
-    return taken !== undefined && isOfChannels(taken, shapes) ? sliceOf(node.id, taken, shapes) : node;
+    if (taken === undefined || !isOfChannels(taken, shapes)) return node;
+    const groups = shapes.get(taken.grouped)![1]!;
+    return sliceOfChannels(node.id, taken.image, { first: taken.place, step: groups });
   });
   return { ...graph, nodes };
 }
@@ -74,14 +77,3 @@ function isOfChannels({ image, grouped, images, part }: Taken, shapes: Shapes): 
     is(part, 1, n, each, height, width)
   );
 }
-
-function sliceOf(id: string, { place, image, grouped }: Taken, shapes: Shapes): GraphNode {
-  const groups = shapes.get(grouped)![1]!;
-  return {
-    ...{ id, op: 'slice', inputs: [image], starts: [0, place, 0, 0], ends: [END, END, END, END] },
-    steps: [1, groups, 1, 1],
-  } as GraphNode;
-}
-
-/** Beyond all that a slice is of. */
-const END = 2 ** 31 - 1;

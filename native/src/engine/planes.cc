@@ -6,8 +6,21 @@
 #include "step.h"
 
 namespace repfuse {
+namespace {
+
+constexpr int64_t kCopiedTogether = 1 << 14;  // elements
+
+void CopyWhole(const float* from, float* to, int64_t elements, int threads) {
+  ForRanges((elements + kCopiedTogether - 1) / kCopiedTogether, threads, [&](int64_t begin, int64_t end, int) {
+    const int64_t first = begin * kCopiedTogether, last = std::min(end * kCopiedTogether, elements);
+    std::memcpy(to + first, from + first, static_cast<size_t>(last - first) * sizeof(float));
+  });
+}
+
+}  // namespace
 
 void FromPlanes(const float* planes, const Layout& to, float* values, int threads) {
+  if (to.IsDense()) return CopyWhole(planes, values, to.elements(), threads);
   const ImageShape& s = to.shape;
   ForEach(s.batch * to.planes(), threads, [&](int64_t index, int) {
     const int64_t n = index / to.planes(), plane = index % to.planes(), lanes = to.lanes();
@@ -27,6 +40,7 @@ void FromPlanes(const float* planes, const Layout& to, float* values, int thread
 }
 
 void ToPlanes(const float* values, const Layout& in, float* planes, int threads) {
+  if (in.IsDense()) return CopyWhole(values, planes, in.elements(), threads);
   const ImageShape& s = in.shape;
   ForEach(s.batch * in.planes(), threads, [&](int64_t index, int) {
     const int64_t n = index / in.planes(), plane = index % in.planes(), lanes = in.lanes();
@@ -34,6 +48,10 @@ void ToPlanes(const float* values, const Layout& in, float* planes, int threads)
     for (int64_t y = 0; y < s.height; ++y) {
       const float* row = values + in.at(n, plane, y, 0);
       float* to = planes + ((n * s.channels + plane * lanes) * s.height + y) * s.width;
+      if (lanes == 1) {
+        std::memcpy(to, row, static_cast<size_t>(s.width) * sizeof(float));
+        continue;
+      }
       for (int64_t c = 0; c < channels; ++c) {
         for (int64_t x = 0; x < s.width; ++x) to[c * s.height * s.width + x] = row[x * lanes + c];
       }

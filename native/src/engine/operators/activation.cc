@@ -119,7 +119,15 @@ Status Result(const NetworkNode& node, std::span<const Shape>, ValueType, Shape*
 std::unique_ptr<Step> ActivationStep(const StepParts& parts) {
   const Value input = parts.inputs[0].value, output = parts.output.value;
   const AppliedActivation activation(parts.node, parts.kernels);
+  constexpr int64_t kTogether = 1 << 12;  // elements of what has no borders, whose rows may be of one
   return MakeStep(parts, "activation", [=](const RunState& run) {
+    if (input.layout.IsDense() && output.layout.IsDense()) {
+      const int64_t elements = output.layout.elements();
+      return ForRanges((elements + kTogether - 1) / kTogether, run.threads, [&](int64_t begin, int64_t end, int) {
+        const int64_t first = begin * kTogether, last = std::min(end * kTogether, elements);
+        activation(run.at(input) + first, run.at(output) + first, static_cast<size_t>(last - first));
+      });
+    }
     const size_t width = static_cast<size_t>(output.layout.shape.width * output.layout.lanes());
     ForRows(output.layout, run.threads, [&](int64_t n, int64_t plane, int64_t y) {
       float* row = run.at(output) + output.layout.at(n, plane, y, 0);
