@@ -1,4 +1,4 @@
-// usage: npm run bench [-- fuse conv2d convert nets service kernels precision fold real start]      Runs the benchmarks, prints a table, writes benchmarks/results/<name>.json.
+// usage: npm run bench [-- fuse conv2d convert nets service kernels precision fold real start layers]      Runs the benchmarks, prints a table, writes benchmarks/results/<name>.json.
 const { mkdirSync, writeFileSync } = require('node:fs');
 const { join } = require('node:path');
 const { describeMachine } = require('./machine.cjs');
@@ -14,6 +14,7 @@ const BENCHMARKS = {
   fold: './models/fold.cjs',
   real: './models/real.cjs',
   start: './models/start.cjs',
+  layers: './models/layers.cjs',
 };
 
 async function main(names) {

@@ -83,6 +83,25 @@ function real(result) {
   ];
 }
 
+function layers(result) {
+  const cells = ({ layer, repfuse, oneDnn, ratio }) => [
+    layer,
+    repfuse.microseconds.toFixed(1),
+    `${(100 * repfuse.share).toFixed(0)} %`,
+    repfuse.GBps.toFixed(0),
+    repfuse.kernel,
+    oneDnn.microseconds.toFixed(1),
+    ratio.toFixed(2),
+  ];
+  return [
+    '## Layers of mobile networks beside oneDNN',
+    '',
+    `The pointwise and depthwise convolutions of MobileNetV2, MobileNetV3 and EfficientNet-B0 with ReLU, one image, one thread: the fastest run of each by itself, in rounds that take turns, both in the layouts that they like. The geometric mean of the ratios is ${result.mean.toFixed(2)}. \`npm run bench -- layers\`, with Debian's libdnnl-dev, at ${result.isa}. ${machineOf(result)}.`,
+    '',
+    table(['layer', 'repfuse us', 'of peak', 'GB/s', 'kernel', 'oneDNN us', 'times as fast'], result.rows.map(cells)),
+  ];
+}
+
 function service(result) {
   return [
     '## In a service',
@@ -262,6 +281,7 @@ ${bars.join('\n')}
 const found = {
   nets: results('nets'),
   real: results('real'),
+  layers: results('layers'),
   service: results('service'),
   start: results('start'),
   convert: results('convert'),
@@ -274,6 +294,7 @@ const sections = [
   'Written by `scripts/write-performance.mjs` from `benchmarks/results/`. Ratios hold for the machine they were measured on; each comes from one run in which both sides took turns.',
   ...(found.nets ? ['', ...nets(found.nets)] : []),
   ...(found.real ? ['', ...real(found.real)] : []),
+  ...(found.layers ? ['', ...layers(found.layers)] : []),
   ...(found.service ? ['', ...service(found.service)] : []),
   ...(found.start ? ['', ...start(found.start)] : []),
   ...(found.convert ? ['', ...convert(found.convert)] : []),
