@@ -91,7 +91,7 @@ class DirectRows final : public DenseRows {
           tile.y = sums + row * row_pitch + column * kBlock;
           tile.residual = residual == nullptr ? nullptr : residual + row * other().row() + column * kBlock;
           tile.prefetch = next;
-          tile.prefetch_lines = next < end ? paced : 0;
+          tile.prefetch_lines = next < end && tiles > 1 ? paced : 0;
           conv_(tile, panel.blocks, pixels);
           next += paced * tile.tap_count * 64;
         }
