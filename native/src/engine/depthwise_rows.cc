@@ -14,10 +14,10 @@ DepthwiseRows::DepthwiseRows(ConvSetting setting, const Layout& in, const Layout
       for (int64_t j = 0; j < s_.kernel_w; ++j) taps_.push_back((ring > 0 ? row % ring : row) * in.row() + j * s_.dilation_w * kBlock);
     }
   }
-  const bool slides = s_.stride_w == 1 && s_.dilation_w == 1 && (s_.kernel_w == 3 || s_.kernel_w == 5 || s_.kernel_w == 7);
+  const bool slides = s_.stride_w <= 2 && s_.dilation_w == 1 && (s_.kernel_w == 3 || s_.kernel_w == 5 || s_.kernel_w == 7);
   neighbours_ = slides ? s_.kernel_w : 1;
   pixels_ = EvenPart(out.shape.width, kMaxDepthwisePixels);
-  rows_ = slides && s_.stride_h == 1 && s_.dilation_h == 1 ? s_.blocked().depthwise_rows : 1;
+  rows_ = slides && s_.stride_w == 1 && s_.stride_h == 1 && s_.dilation_h == 1 ? s_.blocked().depthwise_rows : 1;
 }
 
 void DepthwiseRows::Run(int64_t block, const float* x, float* y, const float* residual, int64_t rows, int64_t first) const {
