@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -57,17 +58,31 @@ class FlushDenormals {
   unsigned saved_;
 };
 
-// ParallelFor for steps, in ranges: calls body(begin, end, slot), no memory for the closure, denormals flushed on every thread.
+// Pieces of what one thread begins with, which another takes where it is done before.
+inline constexpr int64_t kPieces = 4;
+
+// ParallelFor for steps, in ranges: calls body(begin, end, slot), no memory for the closure, denormals flushed on every thread. Each thread
+// begins with neighbours, which the steps before and after also give it, and then helps the others: one that has lost its core is not
+// waited for longer than a piece takes.
 template <typename Body>
 void ForRanges(int64_t count, int threads, const Body& body) {
   if (threads == 1 || count == 1) return body(0, count, 0);  // the caller of a step has flushed denormals
   struct {
-    int64_t count, lanes;
+    int64_t count, lanes, pieces;
     const Body& body;
-  } const work{count, std::min<int64_t>(count, threads), body};
-  ParallelFor(work.lanes, threads, [&work](int64_t lane, int slot) {
+    std::atomic<int64_t> begun[kMaxThreads];  // pieces of a lane
+  } work{count, std::min({count, int64_t{threads}, int64_t{kMaxThreads}}), 1, body, {}};
+  work.pieces = std::clamp<int64_t>(count / work.lanes, 1, kPieces);
+  ParallelFor(work.lanes, threads, [&work](int64_t first, int slot) {
     const FlushDenormals flush;
-    work.body(work.count * lane / work.lanes, work.count * (lane + 1) / work.lanes, slot);
+    const int64_t all = work.lanes * work.pieces;
+    for (int64_t i = 0; i < work.lanes; ++i) {
+      const int64_t lane = (first + i) % work.lanes;
+      for (int64_t piece; (piece = work.begun[lane].fetch_add(1, std::memory_order_relaxed)) < work.pieces;) {
+        const int64_t index = lane * work.pieces + piece;
+        work.body(work.count * index / all, work.count * (index + 1) / all, slot);
+      }
+    }
   });
 }
 
