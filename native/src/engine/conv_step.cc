@@ -81,6 +81,11 @@ std::unique_ptr<Step> MakeConvStep(const Network& network, size_t i, const Memor
     output.layout = output.layout.AsPixels();
     if (setting.residual) setting.residual->layout = setting.residual->layout.AsPixels();
   }
+  if (memory_plan.IsOneRow(i)) {
+    setting.input.layout = setting.input.layout.AsOneRow();
+    output.layout = output.layout.AsOneRow();
+    if (setting.residual) setting.residual->layout = setting.residual->layout.AsOneRow();
+  }
   if (!StaysInside(setting, output.layout.shape)) return nullptr;
   const ConvChoice& choice = memory_plan.choice(i);
   if (output.layout.kind == Layout::Kind::kPlanar)

@@ -12,6 +12,9 @@ namespace repfuse {
 // Channels of a block of bf16 terms, and of an interleaved pixel of few channels.
 inline constexpr int64_t kTermBlock = 32, kTermPlanar = 4;
 
+// The pixels of a map one after the other.
+inline ImageShape OneRow(const ImageShape& map) { return {map.batch, map.channels, 1, map.height * map.width}; }
+
 // Blocked: [batch][block][row][column][16]. Planar: [batch][channel][row][column], for images of few channels. Vectors: [block][batch][16],
 // for maps of one pixel: the batch then takes the part of a row of pixels. Around each map lies a border of zeros that nobody writes to.
 //
@@ -63,6 +66,12 @@ struct Layout {
   Layout AsPixels() const {
     if (kind != Kind::kVectors) return *this;
     return {.kind = Kind::kBlocked, .shape = {1, shape.channels, 1, shape.batch}, .terms = terms, .first = first, .whole = whole};
+  }
+  // The same memory as maps of one row. Without borders only.
+  Layout AsOneRow() const {
+    Layout row = *this;
+    row.shape = OneRow(shape);
+    return row;
   }
   // Row-major, and whole.
   bool IsDense() const { return kind == Kind::kPlanar && before == 0 && after == 0 && terms == 0; }

@@ -24,6 +24,9 @@ constexpr int64_t kMinMergedBytes = 1 << 20, kMaxMergedRows = 768 << 10, kMinMer
 // Weights of a pointwise convolution that every thread can read anew for a few rows at a time.
 constexpr int64_t kMaxInnerWeights = 512 << 10;
 
+// Rows that fill tiles by themselves; pixels of maps that no thread needs a part of.
+constexpr int64_t kWideRow = 12, kMaxOneRow = 128;
+
 void NeedBorder(const NetworkNode& node, const ConvChoice& choice, const ImageShape& output, Layout* input) {
   input->before = std::max({input->before, node.pad_top, node.pad_left});
   input->after = std::max({input->after, node.pad_bottom, node.pad_right});
@@ -62,7 +65,7 @@ MemoryPlan::MemoryPlan(const Network& network, const Target& target, const std::
   }
   FindParts(shapes, types);
   for (size_t i = 0; i < network.nodes.size(); ++i) {
-    if (network.nodes[i].op->is_convolution()) choices_[i] = Choose(i, target);
+    if (network.nodes[i].op->is_convolution()) choices_[i] = Choose(i, shapes_[made(i)], target);
   }
   if (target.options.algorithm == Algorithm::kAuto) CapGrowth(target);
   int64_t allowance = kBorderAllowance;
@@ -93,20 +96,23 @@ MemoryPlan::MemoryPlan(const Network& network, const Target& target, const std::
     if (layouts_[input].kind != Layout::Kind::kVectors || layouts_[made(i)].kind != Layout::Kind::kVectors ||
         IsDepthwise(GroupsOf(node, shapes_[input])))
       continue;
-    choices_[i] = Choose(i, target);
+    choices_[i] = Choose(i, shapes_[made(i)], target);
+  }
+  for (size_t i = 0; i < network.nodes.size(); ++i) {
+    if (IsOneRow(i)) choices_[i].tile = Choose(i, OneRow(shapes_[made(i)]), target).tile;
   }
   FindInner(readers, target);
   FindTerms(TermsOf(target.options.precision, target.kernels));
   AssignSlots();
 }
 
-ConvChoice MemoryPlan::Choose(size_t node, const Target& target) const {
+ConvChoice MemoryPlan::Choose(size_t node, const ImageShape& output, const Target& target) const {
   const int from = network_.nodes[node].inputs[0];
   const size_t input = static_cast<size_t>(from);
   const ChannelGroups channels = GroupsOf(network_.nodes[node], shapes_[input]);
   const bool as_terms =
       network_.IsInput(from) ? layouts_[input].kind == Layout::Kind::kPlanar : MultipliesTerms(choices_[network_.maker(from)].method);
-  return ChooseConv(network_.nodes[node], channels, {layouts_[input], as_terms}, shapes_[made(node)], target);
+  return ChooseConv(network_.nodes[node], channels, {layouts_[input], as_terms}, output, target);
 }
 
 // The border that a node's kernel needs around its input, and its packed weights, where they are not out of proportion.
@@ -201,9 +207,9 @@ void MemoryPlan::CapGrowth(const Target& target) {
     EngineOptions asked = target.options;
     const Target other{asked, target.kernels, target.threads};
     asked.algorithm = now.method == ConvMethod::kWinograd4 ? Algorithm::kWinograd2 : Algorithm::kDirect;
-    ConvChoice smaller = Choose(node, other);
+    ConvChoice smaller = Choose(node, shapes_[made(node)], other);
     asked.algorithm = Algorithm::kProducts;
-    const ConvChoice products = Choose(node, other);
+    const ConvChoice products = Choose(node, shapes_[made(node)], other);
     if (products.estimate < smaller.estimate && products.bytes < now.bytes) smaller = products;
     if (smaller.bytes < now.bytes) moves.push({(smaller.estimate - now.estimate) / (now.bytes - smaller.bytes), node, smaller});
   };
@@ -379,6 +385,18 @@ bool MemoryPlan::IsSpread(size_t node) const {
   const bool dense = method == ConvMethod::kDirect || MultipliesTerms(method);
   return conv.op->is_convolution() && dense && conv.inputs.size() == 1 && network_.nodes[node + 1].inputs[0] == network_.value_of(node) &&
          layouts_[made(node)].kind == Layout::Kind::kBlocked && layouts_[made(node + 1)].kind != Layout::Kind::kVectors;
+}
+
+bool MemoryPlan::IsOneRow(size_t node) const {
+  const NetworkNode& conv = network_.nodes[node];
+  if (!conv.op->is_convolution() || choices_[node].method != ConvMethod::kDirect || !IsPointwise(conv)) return false;
+  const auto is_bare = [&](int value) {
+    const Layout& layout = layouts_[static_cast<size_t>(value)];
+    return layout.kind == Layout::Kind::kBlocked && layout.before == 0 && layout.after == 0;
+  };
+  const ImageShape& map = shapes_[made(node)];
+  return map.width < kWideRow && map.height * map.width <= kMaxOneRow && is_bare(network_.value_of(node)) &&
+         std::all_of(conv.inputs.begin(), conv.inputs.end(), is_bare);
 }
 
 // Values share memory where their borders lie alike and the earlier one has been read for the last time.

@@ -29,6 +29,8 @@ class MemoryPlan {
   bool IsView(size_t node) const;
   // A convolution that the node after it computes with its own, or spreads as it is made; the value between them is nowhere.
   bool IsInner(size_t node) const { return inner_[node]; }
+  // A pointwise convolution whose narrow maps have no borders: their pixels are one row, which tiles fill better.
+  bool IsOneRow(size_t node) const;
   const std::vector<int64_t>& slot_sizes() const { return slot_sizes_; }
   // Whether values and packed weights take at most so many bytes; names the node that makes the largest one.
   Status FitsInto(int64_t limit) const;
@@ -44,7 +46,7 @@ class MemoryPlan {
   bool CanBeTerms(size_t value) const;
   // Which values convolutions read as terms.
   void FindTerms(int terms);
-  ConvChoice Choose(size_t node, const Target& target) const;
+  ConvChoice Choose(size_t node, const ImageShape& output, const Target& target) const;
   bool ReserveBorder(size_t node, int64_t* allowance);
   // Which values lie in the memory of others.
   void FindParts(const std::vector<Shape>& shapes, const std::vector<ValueType>& types);
