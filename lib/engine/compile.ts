@@ -36,7 +36,12 @@ export function compileGraph(given: Graph, givenTensors: ReadonlyMap<string, Ten
     makeMerged: (map) => builder.addConvolution(map),
     makeAlone: (node) => builder.add(node),
   });
-  const builder: ProgramBuilder = new ProgramBuilder(known, merging);
+  const affords = (numbers: number) => {
+    if (room < numbers) return false;
+    room -= numbers;
+    return true;
+  };
+  const builder: ProgramBuilder = new ProgramBuilder(known, merging, affords);
   for (const node of known.graph.nodes) {
     const { affine, stages } = operatorOf(node);
     const [input = ''] = node.inputs;

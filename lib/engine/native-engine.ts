@@ -4,7 +4,7 @@ import { type AsyncCallOptions, callNative, callNativeAsync, throwIfAborted, thr
 import { loadAddon } from '../native/load';
 import type { MemoryLimit } from '../native/memory';
 import { nodeArguments } from '../ops/tensor-op';
-import type { Program, ProgramStep, SettledStep } from './program';
+import { type Program, type ProgramStep, type SettledStep, scaleAndShift } from './program';
 
 /** Of one input. */
 export type Shape = readonly number[];
@@ -69,8 +69,15 @@ export class NativeEngine {
     const names = program.steps.map(({ name }) => name);
     const engine = new NativeEngine(addon.engineBuilder(), names, program.settled);
     let copied = 0;
-    for (const { fuse, ...step } of program.steps) {
-      const complete = fuse === undefined ? step : { ...step, ...(await fuse({ signal })) };
+    for (const { fuse, follows = [], ...step } of program.steps) {
+      const parts = await Promise.all(
+        follows.map(async (part) => {
+          if (!('fuse' in part)) return part;
+          const { scale, shift } = await scaleAndShift(part.fuse, signal);
+          return { scale: scale.data, shift: shift.data };
+        }),
+      );
+      const complete = { ...step, ...(await fuse?.({ signal })), ...(parts.length === 0 ? {} : { follows: parts }) };
       throwIfFailed(`engineAdd of ${step.name}`, addon.engineAdd(engine.handle, stepArguments(complete)));
       copied += complete.weight?.bytes ?? 0;
       if (copied < COPIED_AT_ONCE) continue;
@@ -173,7 +180,7 @@ export class NativeEngine {
 /** Bytes of weights between two turns of the event loop. */
 const COPIED_AT_ONCE = 8 << 20;
 
-function stepArguments({ weight, bias, ...step }: Omit<ProgramStep, 'fuse'>) {
+function stepArguments({ weight, bias, ...step }: Omit<ProgramStep, 'fuse' | 'follows'>) {
   return {
     ...nodeArguments(step),
     ...(step.kernel === undefined && weight?.shape.length === 4 ? { kernel: weight.shape.slice(2) } : {}),

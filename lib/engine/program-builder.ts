@@ -1,4 +1,4 @@
-import { fromBranch, materializeAsync } from '../algebra';
+import { type AffineConv, fromBranch, materializeAsync } from '../algebra';
 import type { Merging, PendingMap } from '../algebra/merge';
 import { type GraphNode, inputsOf, outputsOf } from '../graph';
 import { namingNode } from '../graph/naming-node';
@@ -9,10 +9,13 @@ import { throwIfAborted } from '../native/call';
 import type { Padding4 } from '../ops/geometry';
 import type { TensorOp } from '../ops/tensor-op';
 import type { KnownValues } from './known-values';
-import type { Program, ProgramStep, SettledStep } from './program';
+import type { FollowUp, Fuse, Program, ProgramStep, SettledStep } from './program';
 import { type Layout, StepList } from './step-list';
 
-/** The nodes of a graph as steps of a program: activations and the sum with another value go into the convolution before them. */
+/**
+ * The nodes of a graph as steps of a program: activations, arithmetic with a constant for each channel, and the sum with another value go into the
+ * convolution before them, in their order.
+ */
 export class ProgramBuilder {
   private readonly list: StepList;
   /** Channels of each input that lies as images; 0 of a tensor. */
@@ -22,10 +25,14 @@ export class ProgramBuilder {
   /** Nodes whose sizes are told with each run, by their steps. */
   private readonly open = new Map<ProgramStep, GraphNode>();
 
-  /** @param pending what is asked before a value is read, which may make its steps */
+  /**
+   * @param pending what is asked before a value is read, which may make its steps
+   * @param affords whether so many numbers may be held for what a step does besides
+   */
   constructor(
     private readonly known: KnownValues,
     private readonly pending: Pick<Merging<GraphNode>, 'pendingFor' | 'settle'>,
+    private readonly affords: (numbers: number) => boolean,
   ) {
     const inputs = inputsOf(known.graph);
     this.inputs = inputs.map(({ id }) => (known.isImageInput(id) ? known.channelsOf(id)! : 0));
@@ -55,6 +62,7 @@ export class ProgramBuilder {
       return;
     }
     const { epilogue, isSum, steps, native, stages } = operatorOf(node);
+    if (this.addScaleAndShift(node)) return;
     if (epilogue !== undefined) this.addActivation(node, epilogue(node));
     else if (isSum) this.addSum(node, native!(node, this.known.weight));
     else if (steps !== undefined) this.values.set(node.id, steps(node, this.stepsOf(node)));
@@ -108,6 +116,17 @@ export class ProgramBuilder {
   /** A map as one convolution, whose weights are fused later. */
   addConvolution({ node, source, conv }: Pick<PendingMap<GraphNode>, 'node' | 'source' | 'conv'>): void {
     const input = this.images(source);
+    const fuse: Fuse = (options) =>
+      materializeAsync(conv, options).catch((error) => {
+        throwIfAborted(options.signal);
+        throw namingNode(node, error);
+      });
+    const before = isOfChannels(conv) ? this.extensible(source) : undefined;
+    if (before !== undefined) {
+      follow(before, { fuse });
+      this.values.set(node.id, input);
+      return;
+    }
     // Rows that are cropped at one end and zeros at the other are made in one: a small map may have no more than that many rows.
     const isCropped = conv.padding.map((side, i) => side < 0 || conv.padding[(i + 2) % 4]! < 0);
     const frame = conv.padding.map((side, i) => (isCropped[i] ? side : 0)) as unknown as Padding4;
@@ -115,11 +134,6 @@ export class ProgramBuilder {
     const from = isCropped.includes(true)
       ? this.list.add({ kind: 'frame', name: `${node.id} crop`, inputs: [input], padding: frame })
       : input;
-    const fuse: ProgramStep['fuse'] = (options) =>
-      materializeAsync(conv, options).catch((error) => {
-        throwIfAborted(options.signal);
-        throw namingNode(node, error);
-      });
     const { groups, stride, dilation } = conv;
     this.push(node.id, { kind: 'conv', name: node.id, inputs: [from], fuse, groups, stride, padding, dilation });
   }
@@ -168,7 +182,10 @@ export class ProgramBuilder {
     const last = this.list.makerOf(this.value(own))!;
     const residual = this.images(own === first ? second : first);
     this.list.removeLast();
-    this.push(node.id, { ...last, name: node.id, inputs: [last.inputs[0]!, residual] });
+    const step = { ...last, name: node.id, inputs: [...last.inputs, residual] };
+    if (last.kind !== 'conv' || last.activation !== undefined || last.follows !== undefined)
+      follow(step, { sums: true });
+    this.push(node.id, step);
   }
 
   /** Whether what is pending for a value will be a convolution that only one node reads. */
@@ -178,26 +195,65 @@ export class ProgramBuilder {
     return willBeOne && this.known.hasOneReader(id);
   }
 
-  /** Whether a value is made by the last step, a convolution of nothing else yet, for one node. */
+  /** Whether a value is made by the last step, for one node, and nothing has been added to it. */
   private takesSum(id: string): boolean {
     const value = this.values.get(id);
-    const last = value === undefined || !this.list.isLast(value) ? undefined : this.list.makerOf(value);
-    const isFree = last?.kind === 'conv' && last.inputs.length === 1 && last.activation === undefined;
-    return isFree && this.known.hasOneReader(id);
+    const last = value === undefined || !this.list.isLast(value) ? undefined : this.extensible(id);
+    if (last?.kind === 'binary') return last.follows?.some((part) => 'sums' in part) !== true;
+    return last?.kind === 'conv' && last.inputs.length === 1;
+  }
+
+  /** The step that makes a value for one node, if it can do something more to its result. */
+  private extensible(id: string): ProgramStep | undefined {
+    const value = this.values.get(id);
+    if (value === undefined || this.list.layoutOf(value) !== 'images' || !this.known.hasOneReader(id)) return undefined;
+    const maker = this.list.makerOf(value);
+    const takes = maker !== undefined && FINISHING.has(maker.kind) && (maker.follows?.length ?? 0) < MAX_FOLLOWS;
+    return takes ? maker : undefined;
+  }
+
+  /** Arithmetic with a constant for each channel, in the step before it. */
+  private addScaleAndShift(node: GraphNode): boolean {
+    if (node.op !== 'binary' || node.constant === undefined) return false;
+    const [source] = node.inputs as [string];
+    const channels = this.imageChannels(source);
+    if (channels === undefined || this.extensible(source) === undefined || !this.affords(2 * channels)) return false;
+    const op = operatorOf(node).affine?.(node, channels, this.known.weight);
+    if (op?.kind !== 'stages') return false;
+    const conv = fromBranch({ name: node.id, stages: op.stages }, { channels });
+    if (!isOfChannels(conv)) return false;
+    this.addConvolution({ node, source, conv });
+    return true;
   }
 
   private addActivation(node: GraphNode, how: Epilogue): void {
     const input = node.inputs[0]!;
     const value = this.value(input);
-    const last = this.list.makerOf(value);
-    const takes = last !== undefined && (last.kind === 'conv' || last.kind === 'add') && last.activation === undefined;
-    if (takes && this.known.hasOneReader(input)) {
-      Object.assign(last, how);
-      this.values.set(node.id, value);
-    } else {
+    const before = this.extensible(input);
+    if (before === undefined) {
       this.push(node.id, { ...how, kind: 'activation', name: node.id, inputs: [value] }, this.list.layoutOf(value));
+      return;
     }
+    if (before.activation === undefined && before.follows === undefined) Object.assign(before, how);
+    else follow(before, how);
+    this.values.set(node.id, value);
   }
+}
+
+/** Steps over images that can do something more to their result. */
+const FINISHING: ReadonlySet<string> = new Set(['add', 'binary', 'conv', 'linear']);
+
+/** What one step does after its activation: more goes into a step of its own. */
+const MAX_FOLLOWS = 4;
+
+function follow(step: ProgramStep, part: FollowUp): void {
+  step.follows = [...(step.follows ?? []), part];
+}
+
+/** Whether a convolution is a factor and an addend for each channel. */
+function isOfChannels({ inChannels, outChannels, groups, kernel, stride, padding }: AffineConv): boolean {
+  const isPointwise = [...kernel, ...stride].every((size) => size === 1) && padding.every((side) => side === 0);
+  return isPointwise && groups === inChannels && groups === outChannels;
 }
 
 /** Whether a node is a convolution where it stands alone. */

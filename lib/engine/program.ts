@@ -1,17 +1,41 @@
 import type { Materialized } from '../algebra';
+import type { Epilogue } from '../graph/operators/operator';
 import type { NativeStep } from '../ops/tensor-op';
+import { Tensor } from '../tensor/tensor';
 
 /** One operator of a program. What its kind does not use is left out. */
 export interface ProgramStep extends Omit<NativeStep, 'activation' | 'alpha' | 'beta'> {
   /** Name of the graph's node, or of the last of those that became one. */
   readonly name: string;
-  /** Values: the program's inputs, then what each step makes. A convolution adds its second input before the activation. */
+  /**
+   * Values: the program's inputs, then what each step makes. A convolution adds its second input before the activation, unless one of `follows`
+   * does.
+   */
   readonly inputs: readonly number[];
   activation?: string;
   alpha?: number;
   beta?: number;
+  /** What comes after the activation, in its order. */
+  follows?: readonly FollowUp[];
   /** In place of weight and bias: a convolution that has yet to be computed. Throws with the name of its node. */
-  readonly fuse?: (options: { readonly signal?: AbortSignal | undefined }) => Promise<Materialized>;
+  readonly fuse?: Fuse;
+}
+
+export type Fuse = (options: { readonly signal?: AbortSignal | undefined }) => Promise<Materialized>;
+
+/** Something that a step does to its result: a function of each value, the sum with its last input, or a factor and an addend for each channel. */
+export type FollowUp = Epilogue | { readonly sums: true } | { readonly fuse: Fuse };
+
+/** A factor and an addend for each channel, float32. */
+export interface ScaleAndShift {
+  readonly scale: Tensor;
+  readonly shift: Tensor;
+}
+
+/** @throws as `fuse` of a step */
+export async function scaleAndShift(fuse: Fuse, signal: AbortSignal | undefined): Promise<ScaleAndShift> {
+  const { weight, bias } = await fuse({ signal });
+  return { scale: Tensor.f32([weight.size], weight.data as Float32Array), shift: bias };
 }
 
 /** A network in the form in which it is handed to the native engine. */

@@ -1,10 +1,11 @@
+import type { Epilogue } from '../graph/operators/operator';
 import { resolveMemoryLimit } from '../native/memory';
 import { hardswishAsync, reluAsync, sigmoidAsync, siluAsync } from '../ops';
 import type { Padding4 } from '../ops/geometry';
 import { type TensorOp, tensorOpAsync, tensorOpShape } from '../ops/tensor-op';
 import { Tensor } from '../tensor/tensor';
 import { type Algorithm, NativeEngine, type Precision } from './native-engine';
-import type { Program, ProgramStep } from './program';
+import { type FollowUp, type Program, type ProgramStep, type ScaleAndShift, scaleAndShift } from './program';
 
 /** A convolution, its input, and what float64 sums make of it. */
 export interface ReferenceLayer {
@@ -42,11 +43,11 @@ export class ReferenceRun {
     for (const [index, step] of this.program.steps.entries()) {
       const inputs = step.inputs.map((value) => this.values[value]!);
       if (step.kind === 'conv' || step.kind === 'linear') {
-        const [input, residual] = inputs as [Tensor, Tensor?];
+        const [input] = inputs as [Tensor];
         const single = alone(step);
         const want = await this.run(single, input, { algorithm: 'float64' });
         yield { step: single, input, want };
-        this.values.push(residual === undefined ? want : await this.activated(step, await this.sum(want, residual)));
+        this.values.push(await this.finished(want, rest(step), inputs.at(-1)!));
       } else this.values.push(await this.other(step, inputs));
       for (const value of step.inputs)
         if (this.lastReader[value] === index && value !== this.program.outputs[0]) this.values[value] = undefined;
@@ -109,7 +110,7 @@ export class ReferenceRun {
     const { kind } = step;
     switch (kind) {
       case 'add':
-        return this.activated(step, await this.sum(first, second));
+        return this.finished(await this.sum(first, second), following(step), second);
       case 'gate':
         // One factor for each channel of each image.
         return this.op({ kind: 'binary', function: 'mul' }, [
@@ -122,7 +123,7 @@ export class ReferenceRun {
       case 'constant':
         return step.bias!;
       case 'activation':
-        return this.activated(step, first);
+        return this.finished(first, following(step), first);
       case 'averagePool':
       case 'conv':
       case 'flatten':
@@ -132,6 +133,12 @@ export class ReferenceRun {
       case 'maxPool':
       case 'softmax':
         return this.run(alone(step), first, { algorithm: 'float64' });
+      case 'binary': {
+        const parts = following(step);
+        const operands = parts.some((part) => 'sums' in part) ? inputs.slice(0, -1) : inputs;
+        const { activation: _, follows: __, ...plain } = step;
+        return this.finished(await this.op({ ...plain, kind }, operands), parts, inputs.at(-1)!);
+      }
       default:
         return this.op({ ...step, kind } as TensorOp, inputs);
     }
@@ -141,8 +148,24 @@ export class ReferenceRun {
     return this.op({ kind: 'binary', function: 'add' }, [first, second]);
   }
 
-  private async activated({ activation, alpha = 0, beta = 0 }: ProgramStep, x: Tensor): Promise<Tensor> {
-    if (activation === undefined) return x;
+  /** What parts of an epilogue make of a value. */
+  private async finished(x: Tensor, parts: readonly FollowUp[], residual: Tensor): Promise<Tensor> {
+    let value = x;
+    for (const part of parts) {
+      if ('sums' in part) value = await this.sum(value, residual);
+      else if ('fuse' in part) value = await this.scaled(value, await scaleAndShift(part.fuse, this.signal));
+      else value = await this.activated(part, value);
+    }
+    return value;
+  }
+
+  private async scaled(x: Tensor, { scale, shift }: ScaleAndShift): Promise<Tensor> {
+    const ofChannels = (values: Tensor) => ({ bias: values, ints: [values.size, ...x.shape.slice(2).map(() => 1)] });
+    const product = await this.op({ kind: 'binary', function: 'mul', ...ofChannels(scale) }, [x]);
+    return this.op({ kind: 'binary', function: 'add', ...ofChannels(shift) }, [product]);
+  }
+
+  private async activated({ activation, alpha = 0, beta = 0 }: Epilogue, x: Tensor): Promise<Tensor> {
     const eager = EAGER_ACTIVATIONS.get(activation);
     if (eager !== undefined) return eager(x, { threads: this.threads });
     return this.op({ kind: 'activation', activation, alpha, beta }, [x]);
@@ -161,11 +184,30 @@ const EAGER_ACTIVATIONS = new Map([
   ['hardswish', hardswishAsync],
 ]);
 
-/** Of a convolution with a residual: without it, and what comes after their sum. */
+/** A step with nothing but its activation; of a convolution with a residual that it adds first, without that. */
 function alone(step: ProgramStep): ProgramStep {
-  if (step.inputs.length === 1) return { ...step, inputs: [0] };
-  const { activation: _, ...rest } = step;
-  return { ...rest, inputs: [0] };
+  const { activation, alpha, beta, follows, ...plain } = step;
+  const single = { ...plain, inputs: [0] };
+  return addsFirst(step) || activation === undefined ? single : { ...single, activation, ...numbers(step) };
+}
+
+/** What is left of a step's epilogue where it stood alone. */
+function rest(step: ProgramStep): readonly FollowUp[] {
+  return addsFirst(step) ? [{ sums: true }, ...following(step)] : (step.follows ?? []);
+}
+
+function addsFirst({ kind, inputs, follows = [] }: ProgramStep): boolean {
+  return kind === 'conv' && inputs.length > 1 && !follows.some((part) => 'sums' in part);
+}
+
+/** An activation and what follows it. */
+function following(step: ProgramStep): readonly FollowUp[] {
+  const { activation, follows = [] } = step;
+  return activation === undefined ? follows : [{ activation, ...numbers(step) }, ...follows];
+}
+
+function numbers({ alpha, beta }: ProgramStep) {
+  return { ...(alpha === undefined ? {} : { alpha }), ...(beta === undefined ? {} : { beta }) };
 }
 
 /** As much padding as lets the kernel leave the image, in whole strides more than there is: the places between stay. */

@@ -63,6 +63,15 @@ export const binary: Operator<BinaryNode> = {
     return met;
   },
   rank: ({ constant }, inputs, shapeOf) => Math.max(...inputs, constant === undefined ? 0 : shapeOf(constant).length),
+  channels({ constant }, [first, second], shapeOf) {
+    if (constant === undefined) return first === second && first !== 1 ? first : undefined;
+    const shape = shapeOf(constant);
+    if (shape === undefined || shape.length > 4) return undefined;
+    // Of fewer axes than images it may stand beside tensors, whose axes it meets elsewhere.
+    const isOne = shape.length < 2 && shape.every((size) => size === 1);
+    const isOfImages = shape.length === 4 && shape.every((size, axis) => size === (axis === 1 ? first : 1));
+    return isOne || (isOfImages && first !== 1) ? first : undefined;
+  },
   affine({ inputs, function: name, constant, constant_first: isFirst = false }, channels, weight) {
     if (constant === undefined) {
       if (name === 'add') return { kind: 'sum', inputs };

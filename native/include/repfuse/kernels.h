@@ -65,6 +65,7 @@ struct DepthwiseTile;
 struct WinogradInput;
 struct WinogradOutput;
 struct FinishedRow;
+struct AffineRow;
 struct WinogradKernels {
   void (*input)(const WinogradInput& tile);
   void (*output)(const WinogradOutput& tile);
@@ -78,6 +79,7 @@ struct BlockedKernels {
   int depthwise_rows;  // the most that a tile takes
   WinogradKernels winograd2, winograd4;
   void (*finish)(const FinishedRow& row);
+  void (*affine)(const AffineRow& row);
   // Functions of one number; x may equal y.
   UnaryF32 sigmoid, silu, hardswish, exp, tanh, erf, softplus, softsign, gelu, gelu_tanh, mish, abs, negative, reciprocal, root;
   FunctionF32 leaky_relu, hard_sigmoid, clip, elu, celu, selu, thresholded_relu, shrink;

@@ -79,16 +79,26 @@ struct ResizeOptions {
 // How a value lies: images in the engine's own layout, tensors in row-major order.
 enum class ValueType { kImages, kTensor };
 
+// What a node does to its result after its activation: another activation, or scales and shifts of its channels, or the sum with its last
+// input.
+struct NodeFollow {
+  const Activation* activation = nullptr;
+  float alpha = 0, beta = 0;
+  bool adds = false;
+  AlignedBuffer scale, shift;  // one for each channel
+};
+
 // One operator of a network. What it does not use stays as it is here.
 struct NetworkNode {
   const Operator* op = nullptr;
   std::string name;
-  // Values: the network's inputs, then what each node makes. A convolution adds its second input before the activation; a gate
-  // multiplies the first by the second, one value for each channel.
+  // Values: the network's inputs, then what each node makes. A convolution adds its second input before the activation, unless one of
+  // `follows` does; a gate multiplies the first by the second, one value for each channel.
   std::vector<int> inputs;
-  // What an activation applies; convolutions and sums apply it last, if there is one.
+  // What an activation applies; convolutions and sums apply it to their result, and then what follows, in its order.
   const Activation* activation = nullptr;
   float alpha = 0, beta = 0;  // of the activation
+  std::vector<NodeFollow> follows;
   // Convolution, linear: weight [out_channels, in_channels / groups, kernel_h, kernel_w], bias [out_channels] or empty. Frame: bias holds
   // the value of each channel outside the map. Constant and binary: bias holds the constant, of shape `ints`.
   AlignedBuffer weight, bias;

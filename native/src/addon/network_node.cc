@@ -7,6 +7,9 @@
 namespace repfuse::addon {
 namespace {
 
+// Of what follows an activation, parts that a node may have.
+constexpr uint32_t kMaxFollows = 16;
+
 bool IsGiven(Arguments& arguments, const char* name) {
   const Napi::Value value = arguments.Get(name);
   return !value.IsNull() && !value.IsUndefined();
@@ -42,6 +45,32 @@ Status Copy(Arguments& arguments, const char* name, AlignedBuffer* out) {
   if (view == nullptr || view->type != napi_float32_array || view->count == 0) return {Code::kInvalidArgument, name};
   if (!out->Allocate(view->count * sizeof(float))) return {Code::kOutOfMemory, name};
   std::memcpy(out->data(), view->data, view->count * sizeof(float));
+  return Ok();
+}
+
+// {activation, alpha, beta}, {sums: true} or {scale, shift}.
+Status ReadFollow(Arguments arguments, NodeFollow* out) {
+  if (IsGiven(arguments, "activation")) ReadRow(arguments, "activation", FindActivation, &out->activation);
+  if (IsGiven(arguments, "alpha")) out->alpha = arguments.Float("alpha");
+  if (IsGiven(arguments, "beta")) out->beta = arguments.Float("beta");
+  if (IsGiven(arguments, "sums")) out->adds = arguments.Bool("sums");
+  if (!arguments.status().ok()) return arguments.status();
+  for (const auto& [name, buffer] : {std::pair{"scale", &out->scale}, std::pair{"shift", &out->shift}}) {
+    const Status copied = Copy(arguments, name, buffer);
+    if (!copied.ok()) return copied;
+  }
+  return Ok();
+}
+
+Status ReadFollows(Arguments& arguments, std::vector<NodeFollow>* out) {
+  const Napi::Value value = arguments.Get("follows");
+  if (!value.IsArray() || value.As<Napi::Array>().Length() > kMaxFollows) return {Code::kInvalidArgument, "follows"};
+  for (uint32_t i = 0; i < value.As<Napi::Array>().Length(); ++i) {
+    const Napi::Value item = value.As<Napi::Array>().Get(i);
+    if (!item.IsObject()) return {Code::kInvalidArgument, "follows"};
+    const Status read = ReadFollow(arguments.Child(item.As<Napi::Object>()), &out->emplace_back());
+    if (!read.ok()) return read;
+  }
   return Ok();
 }
 
@@ -106,6 +135,10 @@ Status ReadNode(Arguments& arguments, NetworkNode* node) {
     const Napi::Value resize = arguments.Get("resize");
     if (!resize.IsObject()) return {Code::kInvalidArgument, "resize"};
     ReadResize(arguments.Child(resize.As<Napi::Object>()), &node->resize);
+  }
+  if (IsGiven(arguments, "follows")) {
+    const Status read = ReadFollows(arguments, &node->follows);
+    if (!read.ok()) return read;
   }
   if (!arguments.status().ok()) return arguments.status();
   for (const auto& [name, buffer] : {std::pair{"weight", &node->weight}, std::pair{"bias", &node->bias}}) {

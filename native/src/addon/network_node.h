@@ -1,8 +1,8 @@
-// A node of a network as a JavaScript object: {kind, name, activation, alpha, beta, weight | null, bias | null, outChannels, groups,
-// kernel, stride, padding [top, left, bottom, right], dilation, ceilMode, countIncludePad, function, constantFirst, ints, padMode,
+// A node of a network as a JavaScript object: {kind, name, activation, alpha, beta, follows, weight | null, bias | null, outChannels,
+// groups, kernel, stride, padding [top, left, bottom, right], dilation, ceilMode, countIncludePad, function, constantFirst, ints, padMode,
 // padValue, resize}. `kind`, `activation` and `function` are names of the engine's tables. What is left out stays as
 // `NetworkNode` has it. resize: {mode, coordinates, nearest, aspect, excludeOutside,
-// antialias, cubicA, extrapolation, scales, sizes, crop}.
+// antialias, cubicA, extrapolation, scales, sizes, crop}. follows: a list of {activation, alpha, beta}, {sums: true} and {scale, shift}.
 #pragma once
 
 #include <algorithm>

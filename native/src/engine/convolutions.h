@@ -4,7 +4,7 @@
 #include <memory>
 #include <optional>
 
-#include "operators/activation.h"
+#include "epilogue.h"
 #include "operators/operator.h"
 #include "packed_weights.h"
 #include "step.h"

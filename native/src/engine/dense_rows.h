@@ -37,9 +37,9 @@ class DenseRows {
   TileSize tile() const { return tile_; }
 
  protected:
-  // Pixels of a row and a block of 16 channels, which come to lie at y: what follows the activation's bounds, and the split into terms.
-  // Without terms x is y.
-  void Store(int64_t block, float* x, float* y, int64_t pixels) const;
+  // Pixels of a row and a block of 16 channels, which come to lie at y: what follows what a tile does, and the split into terms. Without
+  // terms x is y. residual: of the same pixels, or null.
+  void Store(int64_t block, float* x, float* y, int64_t pixels, const float* residual) const;
   // Of the residual: as the output, though not always of the same border.
   const Layout& other() const { return s_.residual ? s_.residual->layout : out_; }
 

@@ -35,8 +35,8 @@ void DepthwiseRows::Run(int64_t block, const float* x, float* y, const float* re
                      .rows = 1,
                      .y_row = out_.row(),
                      .residual_row = other.row(),
-                     .low = s_.epilogue.low,
-                     .high = s_.epilogue.high};
+                     .low = s_.epilogue.low(),
+                     .high = s_.epilogue.high()};
   for (int64_t row = 0; row < rows; row += tile.rows) {
     tile.rows = static_cast<int>(std::min<int64_t>(rows_, rows - row));
     const float* x_row = ring_ > 0 ? x : x + row * s_.stride_h * in_.row();
@@ -44,12 +44,12 @@ void DepthwiseRows::Run(int64_t block, const float* x, float* y, const float* re
     for (int64_t column = 0; column < width; column += pixels_) {
       tile.x = x_row + column * tile.pixel;
       tile.y = y + row * out_.row() + column * kBlock;
-      tile.residual = residual == nullptr ? nullptr : residual + row * other.row() + column * kBlock;
+      tile.residual = residual == nullptr || !s_.epilogue.sums_first() ? nullptr : residual + row * other.row() + column * kBlock;
       s_.blocked().depthwise(tile, static_cast<int>(std::min(pixels_, width - column)));
     }
-    if (!s_.epilogue.after) continue;
+    if (!s_.epilogue.follows()) continue;
     for (int64_t done = row; done < row + tile.rows; ++done) {
-      s_.epilogue.after(y + done * out_.row(), y + done * out_.row(), static_cast<size_t>(width * kBlock));
+      s_.epilogue.Finish(y + done * out_.row(), width, block, residual == nullptr ? nullptr : residual + done * other.row());
     }
   }
 }

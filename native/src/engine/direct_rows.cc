@@ -59,12 +59,13 @@ class DirectRows final : public DenseRows {
     float* const sums = split ? share.scratch : share.y + out_.block(panel.block - share.block);
     const float* const x = planar ? share.x : share.x + panel.in_block * in_.plane();
     const float* const residual = share.residual == nullptr ? nullptr : share.residual + (panel.block - share.block) * other().plane();
+    const float* const first = s_.epilogue.sums_first() ? residual : nullptr;  // what the tiles add
     ConvTile tile{};
     tile.pixel = s_.stride_w * in_.pixel();
     tile.y_block = block_pitch;
     tile.residual_block = other().plane();
-    tile.low = s_.epilogue.low;
-    tile.high = s_.epilogue.high;
+    tile.low = s_.epilogue.low();
+    tile.high = s_.epilogue.high();
     const int64_t tiles = rows * ((width + tile_.pixels - 1) / tile_.pixels);
     // Of a last block that is not full the channels that exist: what stands in the others meets weights of 0, and NaN times 0 is NaN.
     const int64_t rest = s_.channels.in_channels % kBlock, all = planes * kernel_taps_;
@@ -89,7 +90,7 @@ class DirectRows final : public DenseRows {
           const int pixels = static_cast<int>(std::min<int64_t>(tile_.pixels, width - column));
           tile.x = x + row * s_.stride_h * in_.row() + column * tile.pixel;
           tile.y = sums + row * row_pitch + column * kBlock;
-          tile.residual = residual == nullptr ? nullptr : residual + row * other().row() + column * kBlock;
+          tile.residual = first == nullptr ? nullptr : first + row * other().row() + column * kBlock;
           tile.prefetch = next;
           tile.prefetch_lines = next < end && tiles > 1 ? paced : 0;
           conv_(tile, panel.blocks, pixels);
@@ -97,12 +98,13 @@ class DirectRows final : public DenseRows {
         }
         if (!tile.last) continue;
         if (in_.terms == 0 && !s_.channels.regular(kBlock)) {
-          Confine(panel, weight, x + row * s_.stride_h * in_.row(), residual == nullptr ? nullptr : residual + row * other().row(),
+          Confine(panel, weight, x + row * s_.stride_h * in_.row(), first == nullptr ? nullptr : first + row * other().row(),
                   sums + row * row_pitch);
         }
         for (int64_t block = 0; block < panel.blocks; ++block) {
           Store(panel.block + block, sums + block * block_pitch + row * row_pitch,
-                share.y + out_.block(panel.block + block - share.block) + row * out_.row(), width);
+                share.y + out_.block(panel.block + block - share.block) + row * out_.row(), width,
+                residual == nullptr ? nullptr : residual + block * other().plane() + row * other().row());
         }
       }
     }
@@ -125,7 +127,7 @@ class DirectRows final : public DenseRows {
         }
       }
       if (residual != nullptr) sum += residual[i];
-      y[i] = static_cast<float>(sum < s_.epilogue.low ? s_.epilogue.low : sum > s_.epilogue.high ? s_.epilogue.high : sum);
+      y[i] = static_cast<float>(sum < s_.epilogue.low() ? s_.epilogue.low() : sum > s_.epilogue.high() ? s_.epilogue.high() : sum);
     }
   }
 

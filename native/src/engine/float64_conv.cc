@@ -36,11 +36,10 @@ class Float64Conv final : public Step {
       const float* residual = nullptr;
       if (s_.residual) residual = run.slots[s_.residual->slot] + s_.residual->layout.at(n, channel / kBlock, row, 0) + channel % kBlock;
       for (int64_t x = 0; x < to.shape.width; ++x) {
-        const double sum = residual == nullptr ? sums[x] : sums[x] + residual[x * kBlock];
-        y[x * kBlock] = static_cast<float>(sum < s_.epilogue.low    ? s_.epilogue.low
-                                           : sum > s_.epilogue.high ? s_.epilogue.high
-                                                                    : sum);  // NaN is kept
-        if (s_.epilogue.after) s_.epilogue.after(y + x * kBlock, y + x * kBlock, 1);
+        const float other = residual == nullptr ? 0 : residual[x * kBlock];
+        const double sum = s_.epilogue.sums_first() ? sums[x] + other : sums[x];
+        const double bounded = sum < s_.epilogue.low() ? s_.epilogue.low() : sum > s_.epilogue.high() ? s_.epilogue.high() : sum;
+        y[x * kBlock] = s_.epilogue.Finished(static_cast<float>(bounded), channel, other);  // NaN is kept
       }
     });
   }

@@ -35,11 +35,28 @@ Status CheckInputs(const NetworkNode& node, const std::vector<ValueType>& types,
   return all ? Ok() : Fails("the type of an input");
 }
 
+// Whether what follows a node's activation is of its result and its inputs.
+Status CheckFollows(const NetworkNode& node, std::span<const Shape> inputs, ValueType type, const Shape& result) {
+  const size_t bytes = result.rank < 2 ? 0 : static_cast<size_t>(result[1]) * sizeof(float);
+  int sums = 0;
+  for (const NodeFollow& each : node.follows) {
+    const bool scales = each.scale.bytes() > 0 || each.shift.bytes() > 0;
+    if ((each.activation != nullptr ? 1 : 0) + (each.adds ? 1 : 0) + (scales ? 1 : 0) != 1) return Fails("what follows an activation");
+    if (scales && (each.scale.bytes() != bytes || each.shift.bytes() != bytes || type != ValueType::kImages))
+      return Fails("the size of a scale or shift");
+    if (each.adds) ++sums;
+  }
+  if (sums == 0) return Ok();
+  const bool has_residual = (node.op->is_convolution() && inputs.size() == 2) || (node.op == &kBinary && type == ValueType::kImages);
+  return sums == 1 && has_residual && inputs.back() == result ? Ok() : Fails("what a step adds to its result");
+}
+
 }  // namespace
 
 Status CheckNode(const NetworkNode& node) {
   if (node.op == nullptr) return Fails("the operator");
-  if (node.activation != nullptr && node.op->trait != Trait::kTakesActivation) return Fails("an activation of what applies none");
+  if ((node.activation != nullptr || !node.follows.empty()) && node.op->trait != Trait::kTakesActivation)
+    return Fails("an activation of what applies none");
   if (!IsWithin({node.kernel_h, node.kernel_w, node.stride_h, node.stride_w, node.dilation_h, node.dilation_w, node.groups}, 1))
     return Fails("a window");
   if (!IsWithin({node.pad_top, node.pad_left, node.pad_bottom, node.pad_right}, -kMaxDim)) return Fails("a padding");
@@ -75,6 +92,7 @@ Status InferShapes(const Network& network, std::span<const Shape> inputs, std::v
     Status status = CheckInputs(node, *types, &type);
     if (status.ok() && !operands.empty()) shape = operands[0];
     if (status.ok()) status = node.op->shape(node, operands, type, &shape);
+    if (status.ok()) status = CheckFollows(node, operands, type, shape);
     if (status.ok() && !(IsFilled(shape) && shape.checked_count().AtMost(kMaxElements))) status = Fails("the size of a result");
     if (!status.ok()) {
       status.where = static_cast<long long>(i);

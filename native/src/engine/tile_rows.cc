@@ -111,8 +111,9 @@ class TileRows final : public DenseRows {
       const float* residual = share.residual == nullptr
                                   ? nullptr
                                   : share.residual + (block - share.block) * other().plane() + row * other().row() + column * kBlock;
-      s_.blocked().finish({sums, residual, finished, pixels * kBlock, s_.epilogue.low, s_.epilogue.high});
-      Store(block, finished, y, pixels);
+      s_.blocked().finish(
+          {sums, s_.epilogue.sums_first() ? residual : nullptr, finished, pixels * kBlock, s_.epilogue.low(), s_.epilogue.high()});
+      Store(block, finished, y, pixels, residual);
     }
   }
 

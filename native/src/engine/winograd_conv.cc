@@ -167,8 +167,8 @@ class WinogradConv final : public Step {
     tile.value = out_size_;
     tile.row = to.row();
     tile.residual_row = s_.residual ? s_.residual->layout.row() : 0;
-    tile.low = s_.epilogue.low;
-    tile.high = s_.epilogue.high;
+    tile.low = s_.epilogue.low();
+    tile.high = s_.epilogue.high();
     for (int64_t block = 0; block < panel.blocks; ++block) {
       tile.bias = s_.weights->bias.as<float>() + (panel.block + block) * kBlock;
       for (int64_t group = begin; group < end; ++group) {
@@ -178,12 +178,14 @@ class WinogradConv final : public Step {
           tile.y = out(run) + to.at(place.n, panel.block + block, place.y, place.x);
           tile.rows = static_cast<int>(std::min<int64_t>(m_, to.shape.height - place.y));
           tile.columns = static_cast<int>(std::min<int64_t>(m_, to.shape.width - place.x));
-          if (s_.residual)
-            tile.residual = run.slots[s_.residual->slot] + s_.residual->layout.at(place.n, panel.block + block, place.y, place.x);
+          const float* residual = nullptr;
+          if (s_.residual) residual = run.slots[s_.residual->slot] + s_.residual->layout.at(place.n, panel.block + block, place.y, place.x);
+          if (s_.epilogue.sums_first()) tile.residual = residual;
           kernels().output(tile);
-          if (!s_.epilogue.after) continue;
+          if (!s_.epilogue.follows()) continue;
           for (int row = 0; row < tile.rows; ++row) {
-            s_.epilogue.after(tile.y + row * tile.row, tile.y + row * tile.row, static_cast<size_t>(tile.columns * kBlock));
+            s_.epilogue.Finish(tile.y + row * tile.row, tile.columns, panel.block + block,
+                               residual == nullptr ? nullptr : residual + row * tile.residual_row);
           }
         }
       }

@@ -113,12 +113,12 @@ constexpr Activation kActivations[] = {
 };
 
 Status Result(const NetworkNode& node, std::span<const Shape>, ValueType, Shape*) {
-  return node.activation != nullptr ? Ok() : Fails("the activation");
+  return node.activation != nullptr && node.follows.empty() ? Ok() : Fails("the activation");
 }
 
 std::unique_ptr<Step> ActivationStep(const StepParts& parts) {
   const Value input = parts.inputs[0].value, output = parts.output.value;
-  const AppliedActivation activation(parts.node, parts.kernels);
+  const AppliedActivation activation(*parts.node.activation, parts.node.alpha, parts.node.beta, parts.kernels);
   constexpr int64_t kTogether = 1 << 12;  // elements of what has no borders, whose rows may be of one
   return MakeStep(parts, "activation", [=](const RunState& run) {
     if (input.layout.IsDense() && output.layout.IsDense()) {
@@ -144,18 +144,11 @@ const Activation* FindActivation(std::string_view name) {
   return found == std::end(kActivations) ? nullptr : found;
 }
 
-AppliedActivation::AppliedActivation(const NetworkNode& node, const KernelTable& kernels) : alpha_(node.alpha), beta_(node.beta) {
-  if (node.activation == nullptr) return;
-  row_ = node.activation->function != nullptr ? node.activation->function(kernels) : node.activation->row;
-  if (node.activation->kernel != nullptr) kernel_ = node.activation->kernel(kernels);
-}
-
-Epilogue::Epilogue(const NetworkNode& node, const KernelTable& kernels)
-    : low(-std::numeric_limits<float>::infinity()), high(std::numeric_limits<float>::infinity()) {
-  const Activation* activation = node.activation;
-  const bool bounds = activation != nullptr && activation->bounds != nullptr && activation->bounds(node.alpha, node.beta, &low, &high);
-  if (!bounds) after = AppliedActivation(node, kernels);
-}
+AppliedActivation::AppliedActivation(const Activation& activation, float alpha, float beta, const KernelTable& kernels)
+    : kernel_(activation.kernel != nullptr ? activation.kernel(kernels) : nullptr),
+      row_(activation.function != nullptr ? activation.function(kernels) : activation.row),
+      alpha_(alpha),
+      beta_(beta) {}
 
 const Operator kActivation{"activation", {1, 1}, ValueTypes::kAsInputs, Result, ActivationStep, Trait::kTakesActivation};
 

@@ -21,7 +21,7 @@ struct Activation {
 class AppliedActivation {
  public:
   AppliedActivation() = default;
-  AppliedActivation(const NetworkNode& node, const KernelTable& kernels);
+  AppliedActivation(const Activation& activation, float alpha, float beta, const KernelTable& kernels);
   explicit operator bool() const { return kernel_ != nullptr || row_ != nullptr; }
   void operator()(const float* x, float* y, size_t n) const {
     if (kernel_ != nullptr) return kernel_(x, y, n);
@@ -32,14 +32,6 @@ class AppliedActivation {
   UnaryF32 kernel_ = nullptr;  // of those that have one
   FunctionF32 row_ = nullptr;
   float alpha_ = 0, beta_ = 0;
-};
-
-// An activation as what a tile can do by itself (bounds) and what must follow.
-struct Epilogue {
-  float low, high;
-  AppliedActivation after;
-
-  Epilogue(const NetworkNode& node, const KernelTable& kernels);
 };
 
 }  // namespace repfuse

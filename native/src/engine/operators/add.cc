@@ -1,5 +1,6 @@
 // A sum of two images, and what is applied to it.
-#include "activation.h"
+#include "../../kernels/blocked/finish_row.h"
+#include "../epilogue.h"
 #include "operator.h"
 
 namespace repfuse {
@@ -11,14 +12,14 @@ Status Result(const NetworkNode&, std::span<const Shape> inputs, ValueType, Shap
 
 std::unique_ptr<Step> AddStep(const StepParts& parts) {
   const Value first = parts.inputs[0].value, second = parts.inputs[1].value, output = parts.output.value;
-  const BinaryF32 add = parts.kernels.add;
-  const AppliedActivation after(parts.node, parts.kernels);
-  return MakeStep(parts, "add", [=](const RunState& run) {
-    const size_t width = static_cast<size_t>(output.layout.shape.width * kBlock);
+  const Epilogue epilogue(parts.node, parts.kernels);
+  return MakeStep(parts, "add", [=, finish = parts.kernels.blocked.finish](const RunState& run) {
+    const int64_t width = output.layout.shape.width;
     ForRows(output.layout, run.threads, [&](int64_t n, int64_t block, int64_t y) {
       float* row = run.at(output) + output.layout.at(n, block, y, 0);
-      add(run.at(first) + first.layout.at(n, block, y, 0), run.at(second) + second.layout.at(n, block, y, 0), row, width);
-      if (after) after(row, row, width);
+      finish({run.at(first) + first.layout.at(n, block, y, 0), run.at(second) + second.layout.at(n, block, y, 0), row, width * kBlock,
+              epilogue.low(), epilogue.high()});
+      epilogue.Finish(row, width, block, nullptr);
     });
   });
 }

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "../../kernels/elementwise/binary_rows.h"
+#include "../epilogue.h"
 #include "../walk.h"
 #include "operator.h"
 
@@ -85,8 +87,17 @@ bool IsOfChannels(const Shape& constant, const Shape& images) {
   return constant.rank <= images.rank;
 }
 
-Status BinaryResult(const NetworkNode& node, std::span<const Shape> inputs, ValueType type, Shape* out) {
+// Those that the function takes: without what is added to its result.
+template <typename Input>
+std::span<const Input> OperandsOf(const NetworkNode& node, std::span<const Input> inputs) {
+  return inputs.first(inputs.size() - (AddsItsLastInput(node) ? 1 : 0));
+}
+
+Status BinaryResult(const NetworkNode& node, std::span<const Shape> all, ValueType type, Shape* out) {
   if (node.function == nullptr) return Fails("the function");
+  if (type == ValueType::kTensor && (node.activation != nullptr || !node.follows.empty())) return Fails("what follows a tensor's function");
+  const std::span<const Shape> inputs = OperandsOf(node, all);
+  if (inputs.empty() || inputs.size() > 2) return Fails("the number of operands");
   Shape other = inputs.back();
   if (inputs.size() == 1) {
     other = ShapeOfInts(node);
@@ -107,8 +118,14 @@ Status GateResult(const NetworkNode&, std::span<const Shape> inputs, ValueType, 
 class BinaryOfImages final : public Step {
  public:
   BinaryOfImages(const StepParts& parts, const char* name, const BinaryFunction& function)
-      : Step(parts.output.value), name_(name), function_(function.For(parts.kernels)), constant_first_(parts.node.constant_first) {
-    for (const ShapedValue& input : parts.inputs) {
+      : Step(parts.output.value),
+        name_(name),
+        function_(function.For(parts.kernels)),
+        constant_first_(parts.node.constant_first),
+        epilogue_(parts.node, parts.kernels) {
+    const std::span<const ShapedValue> operands = OperandsOf(parts.node, parts.inputs);
+    if (operands.size() < parts.inputs.size()) residual_ = parts.inputs.back().value;
+    for (const ShapedValue& input : operands) {
       const ImageShape& s = input.value.layout.shape;
       const auto many = [](int64_t size) { return size > 1 ? int64_t{1} : 0; };
       inputs_.push_back(input.value);
@@ -131,6 +148,7 @@ class BinaryOfImages final : public Step {
       const Operand second = inputs_.size() > 1 ? At(run, 1, n, plane, y) : Operand{constant_.data() + plane * lanes, 0, 1};
       const Operand &a = constant_first_ ? second : first, &b = constant_first_ ? first : second;
       function_({a.row, b.row, row, to.shape.width, lanes, a.pixel, b.pixel, a.lane, b.lane});
+      epilogue_.Apply(row, to.shape.width, plane, residual_ ? run.at(*residual_) + residual_->layout.at(n, plane, y, 0) : nullptr);
       ClearPaddedChannels(to, plane, row);
     });
   }
@@ -157,6 +175,8 @@ class BinaryOfImages final : public Step {
   std::vector<Follow> follows_;
   std::vector<float> constant_;
   bool constant_first_;
+  Epilogue epilogue_;
+  std::optional<Value> residual_;
 };
 
 class BinaryOfTensors final : public Step {
@@ -210,7 +230,7 @@ const BinaryFunction* FindBinaryFunction(std::string_view name) {
   return found == std::end(kFunctions) ? nullptr : found;
 }
 
-const Operator kBinary{"binary", {1, 2}, ValueTypes::kAsInputs, BinaryResult, BinaryStep};
+const Operator kBinary{"binary", {1, 3}, ValueTypes::kAsInputs, BinaryResult, BinaryStep, Trait::kTakesActivation};
 const Operator kGate{"gate", {2, 2}, ValueTypes::kImages, GateResult, GateStep};
 
 }  // namespace repfuse

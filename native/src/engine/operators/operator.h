@@ -24,7 +24,7 @@ enum class ValueTypes {
 
 enum class Trait {
   kNone,
-  kTakesActivation,  // `NetworkNode::activation` is applied
+  kTakesActivation,  // `NetworkNode::activation` is applied, and `follows`
   kKeepsOrder,       // the result's elements are those of the input, in the same row-major order
 };
 

@@ -1,6 +1,7 @@
 // What follows a convolution's sums where its tile leaves them unfinished.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace repfuse {
@@ -12,6 +13,13 @@ struct FinishedRow {
   float* y;
   int64_t count;
   float low, high;
+};
+
+// row[i] = row[i] * scale[i % 16] + shift[i % 16], rounded once. `count` is a multiple of 16.
+struct AffineRow {
+  float* row;
+  const float *scale, *shift;  // of 16 channels
+  size_t count;
 };
 
 }  // namespace repfuse
