@@ -1,4 +1,4 @@
-// usage: npm run bench [-- fuse conv2d convert nets service kernels precision fold real start layers]      Runs the benchmarks, prints a table, writes benchmarks/results/<name>.json.
+// usage: npm run bench [-- fuse conv2d convert batch nets service kernels precision fold real start layers]      Runs the benchmarks, prints a table, writes benchmarks/results/<name>.json.
 const { mkdirSync, writeFileSync } = require('node:fs');
 const { join } = require('node:path');
 const { describeMachine } = require('./machine.cjs');
@@ -7,6 +7,7 @@ const BENCHMARKS = {
   fuse: './kernels/fuse.cjs',
   conv2d: './kernels/conv2d.cjs',
   convert: './conversion/convert.cjs',
+  batch: './conversion/batch.cjs',
   nets: './models/nets.cjs',
   service: './models/service.cjs',
   kernels: './kernels/native.cjs',

@@ -174,6 +174,31 @@ function convert(result) {
   ];
 }
 
+function batch(result) {
+  return [
+    '## Batches of small files',
+    '',
+    `Many files of one network's layout in one batch, the command's start included: \`convert --out-dir\`, with one job and with two. Processor time is that of all threads: where others use the cores too it tells what a second job gains. \`npm run bench -- batch\`. ${machineOf(result)}.`,
+    '',
+    table(
+      [
+        'files',
+        'kB',
+        ...['1 job', '2 jobs'].flatMap((jobs) => [`${jobs}, files a second`, `${jobs}, processor ms a file`]),
+        'times',
+      ],
+      result.rows
+        .filter(({ checkout }) => checkout === 'repfuse')
+        .map(({ name, files, bytes, filesPerSecond, cpuMilliseconds, twoOverOne }) => [
+          `${files} ${name}`,
+          (bytes / 1000).toFixed(0),
+          ...filesPerSecond.flatMap((rate, i) => [rate.toFixed(0), cpuMilliseconds[i].toFixed(2)]),
+          twoOverOne.toFixed(2),
+        ]),
+    ),
+  ];
+}
+
 /** Which nodes onnxruntime runs of the networks of docs/onnx.md, given and folded. */
 function toldOf(networks) {
   if (networks?.[0]?.differs === undefined) return '';
@@ -285,6 +310,7 @@ const found = {
   service: results('service'),
   start: results('start'),
   convert: results('convert'),
+  batch: results('batch'),
   fold: results('fold'),
   kernels: results('kernels'),
 };
@@ -298,6 +324,7 @@ const sections = [
   ...(found.service ? ['', ...service(found.service)] : []),
   ...(found.start ? ['', ...start(found.start)] : []),
   ...(found.convert ? ['', ...convert(found.convert)] : []),
+  ...(found.batch ? ['', ...batch(found.batch)] : []),
   ...(found.fold ? ['', ...folding(found.fold)] : []),
   ...(found.kernels ? ['', ...kernels(found.kernels)] : []),
 ];

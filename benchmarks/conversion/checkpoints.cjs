@@ -1,5 +1,5 @@
 // Checkpoints to convert, of the sizes and under the names of timm's RepVGG networks, so that its own converter reads them too.
-const { Tensor, writeTorch } = require('repfuse');
+const { exportOnnx, Tensor, writeTorch } = require('repfuse');
 
 /** Widths of stem and stages, blocks of each stage. */
 const NETS = {
@@ -35,15 +35,16 @@ function* block(prefix, inChannels, outChannels, identity) {
   }
 }
 
-function* network({ widths, depths }) {
+/** @param classes of the classifier behind it */
+function* network({ widths, depths }, classes = 1000) {
   yield* block('stem', 3, widths[0], false);
   for (const [stage, depth] of depths.entries()) {
     const [before, width] = [widths[stage], widths[stage + 1]];
     for (let i = 0; i < depth; i++) yield* block(`stages.${stage}.${i}`, i === 0 ? before : width, width, i > 0);
   }
   const last = widths.at(-1);
-  yield ['head.fc.weight', Tensor.f32([1000, last], values(1000 * last, 0, 0.02))];
-  yield ['head.fc.bias', Tensor.f32([1000], values(1000, 0, 0.02))];
+  yield ['head.fc.weight', Tensor.f32([classes, last], values(classes * last, 0, 0.02))];
+  yield ['head.fc.bias', Tensor.f32([classes], values(classes, 0, 0.02))];
 }
 
 /** Writes the training form of a network as a torch file. */
@@ -58,4 +59,53 @@ async function writeSmall(file, seed) {
   await writeTorch(file, tensors);
 }
 
-module.exports = { NETS, writeNetwork, writeSmall };
+/** A whole network of some 200 tensors and 240 kB, as one of many in a sweep: the same layout, other weights. */
+const SWEPT = { widths: [16, 16, 16, 24, 32], depths: [2, 2, 3, 1] };
+
+function sweptTensors(seed) {
+  const tensors = new Map(network(SWEPT, 10));
+  tensors.get('stem.conv_kxk.conv.weight').data[0] = seed / 1000; // no two are the same
+  return tensors;
+}
+
+/** Writes a checkpoint of such a sweep. */
+async function writeSwept(file, seed) {
+  await writeTorch(file, sweptTensors(seed));
+}
+
+/** Writes the same as an ONNX model in training form. */
+async function writeSweptOnnx(file, seed) {
+  await exportOnnx(file, { graph: sweptGraph(), tensors: sweptTensors(seed) });
+}
+
+/** The network of `SWEPT`, branch by branch. */
+function sweptGraph() {
+  const nodes = [];
+  let last = 'x';
+  const add = (node) => {
+    nodes.push({ id: `n${nodes.length}`, ...node });
+    return nodes.at(-1).id;
+  };
+  const branch = (key, size, stride) => {
+    const padding = [(size - 1) / 2, (size - 1) / 2];
+    const shape = { stride: [stride, stride], padding, dilation: [1, 1], groups: 1 };
+    const conv = add({ op: 'conv2d', inputs: [last], weight: `${key}.conv.weight`, bias: null, ...shape });
+    return add({ op: 'batch_norm', inputs: [conv], prefix: `${key}.bn`, eps: 1e-5, affine: true });
+  };
+  const addBlock = (prefix, stride, identity) => {
+    const parts = [branch(`${prefix}.conv_kxk`, 3, stride), branch(`${prefix}.conv_1x1`, 1, stride)];
+    if (identity)
+      parts.push(add({ op: 'batch_norm', inputs: [last], prefix: `${prefix}.identity`, eps: 1e-5, affine: true }));
+    const sum = parts.reduce((a, b) => add({ op: 'add', inputs: [a, b] }));
+    last = add({ op: 'relu', inputs: [sum] });
+  };
+  addBlock('stem', 2, false);
+  for (const [stage, depth] of SWEPT.depths.entries())
+    for (let i = 0; i < depth; i++) addBlock(`stages.${stage}.${i}`, i === 0 ? 2 : 1, i > 0);
+  const pooled = add({ op: 'global_avg_pool', inputs: [last] });
+  const features = add({ op: 'flatten', inputs: [pooled] });
+  const output = add({ op: 'linear', inputs: [features], weight: 'head.fc.weight', bias: 'head.fc.bias' });
+  return { input: 'x', output, nodes, inputShape: [3, 64, 64], anySize: true };
+}
+
+module.exports = { NETS, writeNetwork, writeSmall, writeSwept, writeSweptOnnx };

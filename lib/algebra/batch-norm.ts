@@ -27,8 +27,12 @@ const NAMED = membersOf<NamedOptions>()({ name: optional(TEXT) });
  */
 export function foldBatchNorm(conv: AffineConv, batchNorm: BatchNorm, options: NamedOptions = {}): AffineConv {
   const { name = 'the BatchNorm' } = checkOptions('foldBatchNorm', NAMED, options);
-  const channels = checkArgument('conv', AFFINE_CONV, conv).outChannels;
-  const bn = checkArgument('bn', BATCH_NORM, batchNorm);
+  return fold(checkArgument('conv', AFFINE_CONV, conv), checkArgument('bn', BATCH_NORM, batchNorm), name);
+}
+
+/** `foldBatchNorm` of what is checked. */
+export function fold(conv: AffineConv, bn: BatchNorm, name: string): AffineConv {
+  const channels = conv.outChannels;
   const { runningMean, runningVar, eps } = bn;
   // A caller without types may well pass a GroupNorm, or a BatchNorm that tracks nothing.
   if (!runningMean || !runningVar) {

@@ -1,7 +1,7 @@
 import { checkArgument, checkOptions } from '../arguments/check';
 import { BOOLEAN, membersOf, oneOf, optional } from '../arguments/schemas';
 import { RepfuseError } from '../errors';
-import { geometryOf, inputChannels, scaleFactors, storedKernel, windowOf } from '../ops/branch';
+import { channelsBefore, geometryOf, scaleFactors, storedKernel, windowOf } from '../ops/branch';
 import { BRANCH, BRANCHES, STAGES } from '../ops/branch-schema';
 import { CHANNELS, type Padding4 } from '../ops/geometry';
 import type { Branch, ConvStage, ScaleStage, Stage } from '../ops/stages';
@@ -9,7 +9,7 @@ import { formatShape, Tensor } from '../tensor/tensor';
 import { addBranches } from './add';
 import { AFFINE_CONV, type AffineConv, affineConv } from './affine-conv';
 import { averagePool } from './average-pool';
-import { foldBatchNorm, scale, shift } from './batch-norm';
+import { fold, scale, shift } from './batch-norm';
 import { fitsGroups } from './chain';
 import { composeSequential, padInput, padOutput, yieldsZero } from './compose';
 import { concatOutputs } from './concat';
@@ -42,8 +42,11 @@ const NO_PADDING: Padding4 = [0, 0, 0, 0];
  *   branch and stage; ERR_REPFUSE_INVALID_ARGUMENT if nothing tells the channels.
  */
 export function fromBranch(given: Branch, options: FromBranchOptions = {}): AffineConv {
-  const branch = checkArgument('branch', BRANCH, given);
-  const { allowInexactBorder, channels = inputChannels(branch), groups } = checkOptions('fromBranch', OPTIONS, options);
+  return fromChecked(checkArgument('branch', BRANCH, given), checkOptions('fromBranch', OPTIONS, options));
+}
+
+function fromChecked(branch: Branch, options: FromBranchOptions): AffineConv {
+  const { allowInexactBorder, channels = channelsBefore(branch.stages), groups } = options;
   if (channels === undefined) {
     throw new RepfuseError(
       'ERR_REPFUSE_INVALID_ARGUMENT',
@@ -77,10 +80,13 @@ const BRANCH_SUM = membersOf<BranchSum>()({
  * @throws as `fromBranch`, `addBranches` and `concatOutputs`
  */
 export function fromBranches(sum: BranchSum, options: FromBranchOptions = {}): AffineConv {
-  const { branches, combine = 'sum', after = [] } = checkArgument('sum', BRANCH_SUM, sum);
-  checkOptions('fromBranches', OPTIONS, options);
+  return sumOf(checkArgument('sum', BRANCH_SUM, sum), checkOptions('fromBranches', OPTIONS, options));
+}
+
+/** `fromBranches` of stages that were put together here: nobody else's, so that there is nothing to check. */
+export function sumOf({ branches, combine = 'sum', after = [] }: BranchSum, options: FromBranchOptions): AffineConv {
   const own = combine === 'split' ? { ...options, channels: undefined } : options;
-  const parts = branches.map((branch) => fromBranch(branch, own));
+  const parts = branches.map((branch) => fromChecked(branch, own));
   const input = combine === 'split' ? 'split' : 'shared';
   const joined = combine === 'sum' ? addBranches(parts) : concatOutputs(parts, { input });
   return after.length === 0
@@ -119,7 +125,7 @@ function append(
     before = fused;
     switch (stage.kind) {
       case 'batch_norm':
-        fused = foldBatchNorm(fused ?? identity(channels, channels), stage, { name });
+        fused = fold(fused ?? identity(channels, channels), stage, name);
         break;
       case 'scale':
         fused = scaleBy(fused ?? identity(channels, channels), stage, name);

@@ -1,12 +1,13 @@
-import type { Tensor } from '../tensor/tensor';
+import { Tensor } from '../tensor/tensor';
 import { giveBuffer, takeBuffer } from './files/buffer-pool';
-import type { ReadMeter } from './files/random-access';
+import type { Allocate, ReadMeter } from './files/random-access';
 import type { Checkpoint, StateDict } from './state-dict';
-import { deferredTensor, hold, letGo, type StoredTensor } from './stored-tensor';
+import { bytesOfStored, deferredTensor, hold, letGo, type StoredTensor } from './stored-tensor';
 
 /** Elements up to so many bytes are read at once: BatchNorm vectors, biases. */
 const SMALL_BYTES = 1 << 16;
 const AT_A_TIME = 16;
+const DONE = Promise.resolve();
 
 /** A checkpoint whose large tensors stay in the file until they are asked for. */
 export class OpenCheckpoint {
@@ -18,7 +19,12 @@ export class OpenCheckpoint {
     private readonly stored: ReadonlyMap<string, StoredTensor>,
     readonly meter: ReadMeter,
   ) {
-    const tensors = new Map([...stored].map(([key, item]) => [key, deferredTensor(key, item)] as const));
+    const tensors = new Map<string, Tensor>();
+    for (const [key, item] of stored) {
+      const data = bytesOfStored(item) <= SMALL_BYTES ? item.readNow?.() : undefined;
+      if (data !== undefined) this.loaded.set(key, DONE);
+      tensors.set(key, data === undefined ? deferredTensor(key, item) : new Tensor(item.dtype, item.shape, data));
+    }
     this.checkpoint = { ...about, tensors };
   }
 
@@ -37,7 +43,7 @@ export class OpenCheckpoint {
     for (const key of keys) {
       const known = this.loaded.get(key) ?? this.read(key);
       this.loaded.set(key, known);
-      await known;
+      if (known !== DONE) await known;
     }
   }
 
@@ -59,15 +65,31 @@ export class OpenCheckpoint {
   }
 
   async loadSmall(): Promise<void> {
-    const keys = [...this.tensors].filter(([, tensor]) => tensor.bytes <= SMALL_BYTES).map(([key]) => key);
+    const keys = [...this.tensors.keys()].filter(
+      (key) => !this.loaded.has(key) && this.tensors.get(key)!.bytes <= SMALL_BYTES,
+    );
     // A few at a time, in file order: most of the time goes into waiting.
     for (let i = 0; i < keys.length; i += AT_A_TIME)
       await Promise.all(keys.slice(i, i + AT_A_TIME).map((key) => this.load([key])));
   }
 
-  private async read(key: string): Promise<void> {
-    const tensor: Tensor = this.tensors.get(key)!;
-    const allocate = tensor.bytes <= SMALL_BYTES ? undefined : takeBuffer;
-    hold(tensor, await this.stored.get(key)!.read(allocate));
+  /** Of a file in memory: whether the elements are there now. */
+  private readNow(key: string): boolean {
+    const tensor = this.tensors.get(key)!;
+    const data = this.stored.get(key)!.readNow?.(allocateFor(tensor));
+    if (data === undefined) return false;
+    hold(tensor, data);
+    this.loaded.set(key, DONE);
+    return true;
   }
+
+  private async read(key: string): Promise<void> {
+    if (this.readNow(key)) return;
+    const tensor = this.tensors.get(key)!;
+    hold(tensor, await this.stored.get(key)!.read(allocateFor(tensor)));
+  }
+}
+
+function allocateFor({ bytes }: Tensor): Allocate | undefined {
+  return bytes <= SMALL_BYTES ? undefined : takeBuffer;
 }

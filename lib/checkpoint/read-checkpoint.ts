@@ -10,7 +10,7 @@ import { type Input, inputOf, type Source } from './files/source';
 import { OpenCheckpoint } from './open-checkpoint';
 import { openWeights } from './open-weights';
 import { selectKeys } from './prefix';
-import { type Kind, sniff } from './sniff';
+import { HEAD, type Kind, kindOfHead, sniff } from './sniff';
 import type { Checkpoint } from './state-dict';
 import { MAX_NAME, MAX_TENSORS } from './stored-tensor';
 import type { Weights } from './weights';
@@ -126,9 +126,19 @@ function besideOf({ path }: Input, name: string): Input {
   );
 }
 
-/** What an input is, by its content. @throws as `withInput` */
-export async function kindOf(file: Source): Promise<OpenInput['kind']> {
-  return await withInput(file, {}, async ({ kind }) => kind);
+/** What a file is by its first bytes, and its size (0 where it cannot be opened); a checkpoint where it is neither, as reading it will tell. */
+export async function lookAt(file: string): Promise<Pick<OpenInput, 'kind'> & { readonly size: number }> {
+  const files = new OpenFiles();
+  let size = 0;
+  try {
+    const found = await files.head(file, HEAD);
+    size = found.size;
+    return { kind: kindOfHead(found.head, size) === 'onnx' ? 'onnx' : 'checkpoint', size };
+  } catch {
+    return { kind: 'checkpoint', size };
+  } finally {
+    await files.close();
+  }
 }
 
 async function openCheckpoint(

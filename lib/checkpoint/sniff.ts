@@ -2,7 +2,7 @@ import { RepfuseError } from '../errors';
 import type { RandomAccess } from './files/random-access';
 
 /** How many bytes the rules look at. */
-const HEAD = 512;
+export const HEAD = 512;
 
 /** What a file is by its first bytes. A zip archive may be torch's or numpy's; an ONNX model is no checkpoint. */
 export type Kind = CheckpointKind | 'onnx';
@@ -58,17 +58,23 @@ const LEGACY_MAGIC = [0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8
  * @throws ERR_REPFUSE_UNSUPPORTED_FORMAT naming a format that is recognised but not read; ERR_REPFUSE_FORMAT for any other
  */
 export async function sniff(source: RandomAccess): Promise<Kind> {
-  if (source.size === 0) throw new RepfuseError('ERR_REPFUSE_FORMAT', 'Expected a checkpoint but the file is empty');
   const head = new Uint8Array(Math.min(HEAD, source.size));
-  await source.read(0, head);
-  const kind = SIGNATURES.find(({ matches }) => matches(head, source.size))?.kind;
+  if (head.length > 0) await source.read(0, head);
+  return kindOfHead(head, source.size);
+}
+
+/**
+ * The same from the first bytes themselves, `HEAD` of them or all that there are.
+ *
+ * @param size of the whole file, in bytes
+ */
+export function kindOfHead(head: Uint8Array, size: number): Kind {
+  if (size === 0) throw new RepfuseError('ERR_REPFUSE_FORMAT', 'Expected a checkpoint but the file is empty');
+  const kind = SIGNATURES.find(({ matches }) => matches(head, size))?.kind;
   if (typeof kind === 'string') return kind;
   if (kind !== undefined) throw noCheckpoint(kind.unsupported);
-  if (source.size < 8) {
-    throw new RepfuseError(
-      'ERR_REPFUSE_FORMAT',
-      `Expected a checkpoint but the file of ${source.size} bytes is too short`,
-    );
+  if (size < 8) {
+    throw new RepfuseError('ERR_REPFUSE_FORMAT', `Expected a checkpoint but the file of ${size} bytes is too short`);
   }
   const bytes = [...head.subarray(0, 8)].map((byte) => byte.toString(16).padStart(2, '0')).join(' ');
   throw new RepfuseError(

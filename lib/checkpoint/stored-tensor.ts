@@ -10,6 +10,8 @@ export interface StoredTensor {
   readonly exclusive: boolean;
   /** Reads the elements: into memory from `allocate` if the tensor has it for itself, else into what it shares. */
   read(allocate?: Allocate): Promise<TensorData>;
+  /** The same without waiting, where the file is in memory; undefined where it cannot be read so, as `read` may tell. */
+  readNow?(allocate?: Allocate): TensorData | undefined;
 }
 
 /** Bytes of a stored tensor's elements. */

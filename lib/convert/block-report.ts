@@ -10,18 +10,22 @@ import type { BlockReport, BlockStatus } from './report';
 
 type BatchNormStage = Extract<Stage, { kind: 'batch_norm' }>;
 
-const STATISTICS = /(^|\.)(running_mean|running_var|num_batches_tracked|_mean|_variance)$/;
+const STATISTICS = new Set(['running_mean', 'running_var', 'num_batches_tracked', '_mean', '_variance']);
 
 /** Learnable parameters among tensors: everything but BatchNorm statistics. */
 export function countParameters(tensors: Iterable<readonly [string, { readonly size: number }]>): number {
   let sum = 0;
-  for (const [key, { size }] of tensors) if (!STATISTICS.test(key)) sum += size;
+  for (const [key, { size }] of tensors) if (!STATISTICS.has(lastName(key))) sum += size;
   return sum;
 }
 
 /** BatchNorms among keys, by their variances. */
 export function countBatchNorms(keys: readonly string[]): number {
-  return keys.filter((key) => /(^|\.)(running_var|_variance)$/.test(key)).length;
+  return keys.filter((key) => ['running_var', '_variance'].includes(lastName(key))).length;
+}
+
+function lastName(key: string): string {
+  return key.slice(key.lastIndexOf('.') + 1);
 }
 
 /** The facts of a block that need no fusing. */
@@ -42,7 +46,7 @@ export function reportBlock(
     form: block.form,
     status,
     ...(reason === undefined ? {} : { reason }),
-    branches: block.branchNames,
+    branches: [...block.branchNames],
     batchNorms: countBatchNorms(block.trainKeys),
     kernel: [outChannels, inPerGroup, ...kernel],
     groups: block.groups,
@@ -50,7 +54,7 @@ export function reportBlock(
       before: countParameters(block.trainKeys.map((key) => [key, tensors.get(key)!] as const)),
       after: outChannels * inPerGroup * kernel[0] * kernel[1] + outChannels,
     },
-    eps,
+    eps: { ...eps },
     epsEffect: smallest === null ? null : Math.sqrt((smallest + 1e-3) / (smallest + 1e-5)) - 1,
     ...(warning === undefined ? {} : { warning }),
   };

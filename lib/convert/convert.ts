@@ -10,13 +10,14 @@ import type { TensorSource } from '../checkpoint/tensor-source';
 import { type OutputFormat, writeStateDict } from '../checkpoint/write-checkpoint';
 import { RepfuseError } from '../errors';
 import { deployGraph, exportOnnx, type Graph, graphMetadata, nodeKeys } from '../graph';
+import { throwIfAborted } from '../native/call';
 import { printable } from '../printable';
 import type { Tensor } from '../tensor/tensor';
 import { deployTensors } from './deploy-tensors';
 import { checkFindOptions } from './find-blocks';
 import { foldAndWrite } from './fold-onnx';
 import { BlockFusing, UnfusableBlock } from './fuse-blocks';
-import { startHashing } from './hash-file';
+import { InputDigest } from './hash-file';
 import { checkValues, examine, INSPECT_OPTIONS, type InspectOptions } from './inspect';
 import { expectTensors } from './model-graph';
 import { makeFolder, type OutputPlace, outputPlace } from './output-place';
@@ -66,18 +67,60 @@ export interface ConvertOptions extends Omit<InspectOptions, 'onProgress'>, Outp
 export async function convert(input: Source, target: string | URL, given: ConvertOptions = {}): Promise<ConvertReport> {
   inputOf(input, 'input');
   const output = pathOf(target, 'output');
-  const options = checkConvertOptions(checkOptions('convert', OPTIONS, given));
+  return await convertTo(input, output, checkConvertOptions(checkOptions('convert', OPTIONS, given)), () => {});
+}
+
+/** As `convert` with options that are checked, and the digest of the input wherever it was wanted, in whatever format the output is. */
+export async function convertAndHash(
+  input: Source,
+  output: string,
+  options: ConvertOptions,
+): Promise<{ readonly report: ConvertReport; readonly sha256: string | null }> {
+  let digest: InputDigest | undefined;
+  const { hash = true, format = 'safetensors', signal } = options;
+  try {
+    const report = await convertTo(input, output, options, (own) => {
+      digest = own;
+      if (hash && format !== 'safetensors') own.start(); // where it is not wanted before the end it is made meanwhile
+    });
+    return { report, sha256: hash ? (report.sha256 ?? (await unlessAborted(digest!, signal))) : null };
+  } finally {
+    digest?.stop();
+  }
+}
+
+async function unlessAborted(digest: InputDigest, signal: AbortSignal | undefined): Promise<string> {
+  throwIfAborted(signal);
+  const stop = () => digest.stop();
+  signal?.addEventListener('abort', stop, { once: true });
+  try {
+    return await digest.value;
+  } finally {
+    signal?.removeEventListener('abort', stop);
+  }
+}
+
+/** @param onDigest is told, once the input is open, of what hashes it, and has to stop that if it starts it */
+async function convertTo(
+  input: Source,
+  output: string,
+  options: ConvertOptions,
+  onDigest: (digest: InputDigest) => void,
+): Promise<ConvertReport> {
   const started = performance.now();
   const report = await withInput(input, options, async (opened) => {
-    const { kind, name } = opened;
+    const { kind, name, source } = opened;
     const place = await outputPlace(inputOf(input), output, kind, options);
+    // What is in memory is not read again.
+    const digest = new InputDigest(source.bytes ?? input);
+    onDigest(digest);
     if (kind === 'checkpoint') {
       expectNone({ grow: options.grow }, `${name}, which is no ONNX model`, name);
-      return await fuseAndWrite(input, await opened.checkpoint(), place, options);
+      return await fuseAndWrite(input, await opened.checkpoint(), place, digest, options);
     }
     const others = Object.fromEntries(CHECKPOINT_OPTIONS.map((option) => [option, options[option]]));
     expectNone(others, `${name}, an ONNX model, which tells all of its branches itself`, name);
-    return await foldAndWrite(input, opened.source, place, options);
+    return await foldAndWrite(input, source, place, options);
   });
   // The tensors are gone by now: verification has two files to read.
   const verification = options.verify === true ? await verifyOutput(input, report, options) : null;
@@ -125,6 +168,7 @@ async function fuseAndWrite(
   source: Source,
   opened: OpenCheckpoint,
   place: OutputPlace,
+  digest: InputDigest,
   options: ConvertOptions,
 ): Promise<Omit<ConvertReport, 'milliseconds' | 'verification'>> {
   const input = inputOf(source).name;
@@ -159,7 +203,7 @@ async function fuseAndWrite(
   const writing =
     spec.format === 'onnx'
       ? writeAsOnnx(output, deployed!, tensors, options)
-      : write(source, output, spec.format, tensors, opened, about, options);
+      : write(digest, output, spec.format, tensors, opened, about, options);
   const sha256 = await writing.catch(async (error) => {
     if (error instanceof UnfusableBlock) refuseProblems(await fusing.reports(), input, options);
     throw error;
@@ -185,7 +229,7 @@ function outputNotes(
 
 /** Writes the output. Where it has a place for the digest of the input that is computed meanwhile, and put in last. @returns the digest */
 async function write(
-  input: Source,
+  digest: InputDigest,
   output: string,
   format: OutputFormat,
   tensors: ReadonlyMap<string, TensorSource>,
@@ -203,16 +247,16 @@ async function write(
     await writeSafetensors(output, tensors, { ...settings, metadata });
     return null;
   }
-  const hashing = startHashing(input);
+  digest.start();
   try {
     await writeSafetensors(output, tensors, {
       ...settings,
       metadata: { ...metadata, [DIGEST_KEY]: '0'.repeat(64) },
-      sealWith: async () => ({ [DIGEST_KEY]: await hashing.digest }),
+      sealWith: async () => ({ [DIGEST_KEY]: await digest.value }),
     });
-    return await hashing.digest;
+    return await digest.value;
   } finally {
-    hashing.stop();
+    digest.stop();
   }
 }
 

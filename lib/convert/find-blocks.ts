@@ -6,7 +6,7 @@ import { RepfuseError } from '../errors';
 import {
   checkRules,
   type DetectedBlock,
-  detectBlocks,
+  detectKnownBlocks,
   type EpsChoice,
   FAMILY_RULES,
   type FamilyRule,
@@ -51,10 +51,14 @@ export function findBlocks(
     const value = modules.get(batchNorm)?.eps;
     return value === undefined ? undefined : { value, source: 'attribute of the pickled module' };
   };
-  return detectBlocks(tensors, {
+  return detectKnownBlocks(tensors, {
     unread,
     eps: eps === 'auto' ? undefined : eps,
-    epsOf: (batchNorm) => ofGraph?.(batchNorm) ?? ofModule(batchNorm),
+    // Without them the layout alone decides, and what is known of it holds.
+    epsOf:
+      ofGraph === undefined && modules.size === 0
+        ? undefined
+        : (batchNorm) => ofGraph?.(batchNorm) ?? ofModule(batchNorm),
     // What repfuse wrote itself names networks too.
     texts: new Map([...texts, ...Object.entries(metadata).filter(([name]) => !name.startsWith('repfuse'))]),
     keysInOrder: format === 'torch-zip' || format === 'torch-legacy' || format === 'pickle',

@@ -1,7 +1,9 @@
-import { fromBranches, type Materialized, materializeAsync } from '../algebra';
+import { type Materialized, materialize, materializeAsync } from '../algebra';
+import { sumOf } from '../algebra/from-branch';
 import type { OpenCheckpoint } from '../checkpoint/open-checkpoint';
 import { RepfuseError } from '../errors';
 import type { DetectedBlock } from '../families';
+import { mayHoldThread } from '../native/own-thread';
 import { DTYPES, type DType } from '../tensor/dtype';
 import { toFloat32 } from '../tensor/half';
 import { Tensor } from '../tensor/tensor';
@@ -71,11 +73,17 @@ async function materializeBlock(
   { rounding, threads }: FuseOptions,
 ): Promise<Materialized> {
   const { inPerGroup, groups } = block;
-  const sum = fromBranches(block, groups === null ? {} : { channels: inPerGroup * groups });
+  const sum = sumOf(block, groups === null ? {} : { channels: inPerGroup * groups });
   // Memory that another tensor shares must not be overwritten.
   const own = block.trainKeys.every((key) => opened.isExclusive(key));
-  return await materializeAsync(sum, { rounding, threads, ...(own ? { into: 'largest-branch', check } : {}) });
+  const place = own ? ({ into: 'largest-branch', check } as const) : {};
+  if (block.outChannels * block.inPerGroup <= SMALL_KERNELS && mayHoldThread())
+    return materialize(sum, { rounding, threads: threads ?? 1, ...place });
+  return await materializeAsync(sum, { rounding, threads, ...place });
 }
+
+/** Kernels of a block that are fused within some 100 us: the way to the threads and back takes as long. */
+const SMALL_KERNELS = 1 << 14;
 
 /** What is wrong with a block that could not be fused: its tensors, perhaps overwritten by now, are read again and looked at. */
 async function explain(block: DetectedBlock, opened: OpenCheckpoint, options: FuseOptions): Promise<string> {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { open } from 'node:fs/promises';
 import { Worker } from 'node:worker_threads';
+import { OpenFile } from '../checkpoint/files/calls';
 import { inputOf, type Source } from '../checkpoint/files/source';
 import { RepfuseError } from '../errors';
 
@@ -30,6 +30,27 @@ export interface Hashing {
   stop(): void;
 }
 
+/** The digest of an input, which is begun when it is asked for. */
+export class InputDigest {
+  private hashing: Hashing | undefined;
+
+  constructor(private readonly source: Source) {}
+
+  start(): void {
+    this.hashing ??= startHashing(this.source);
+  }
+
+  /** As `Hashing` has it. */
+  get value(): Promise<string> {
+    this.start();
+    return this.hashing!.digest;
+  }
+
+  stop(): void {
+    this.hashing?.stop();
+  }
+}
+
 export function startHashing(source: Source): Hashing {
   const { name: file, path, bytes: given } = inputOf(source);
   let worker: Worker | undefined;
@@ -56,28 +77,31 @@ export function startHashing(source: Source): Hashing {
 /** The digest of bytes in memory, a part at a time: they may be many. */
 async function hashBytes(bytes: Uint8Array, isStopped: () => boolean): Promise<string> {
   const hash = createHash('sha256');
-  for (let at = 0; at < bytes.length; at += HASHED_AT_ONCE) {
+  hash.update(bytes.subarray(0, HASHED_AT_ONCE));
+  for (let at = HASHED_AT_ONCE; at < bytes.length; at += HASHED_AT_ONCE) {
+    await new Promise((resolve) => setImmediate(resolve));
     if (isStopped()) throw new Error('stopped');
     hash.update(bytes.subarray(at, at + HASHED_AT_ONCE));
-    await new Promise((resolve) => setImmediate(resolve));
   }
   return hash.digest('hex');
 }
 
 /** The digest of a small file; undefined for a large one. */
 async function hashSmall(file: string): Promise<string | undefined> {
-  const handle = await open(file);
+  const opened = await OpenFile.open(file, 'r');
   try {
-    if ((await handle.stat()).size > MAX_HASHED_HERE) return undefined;
+    const { size } = await opened.stat();
+    if (size > MAX_HASHED_HERE) return undefined;
     const hash = createHash('sha256');
     const bytes = new Uint8Array(CHUNK);
-    for (;;) {
-      const { bytesRead } = await handle.read(bytes, 0, CHUNK, null);
-      if (bytesRead === 0) return hash.digest('hex');
-      hash.update(bytes.subarray(0, bytesRead));
+    for (let at = 0; ; ) {
+      const count = await opened.read(bytes, at);
+      if (count === 0) return hash.digest('hex');
+      hash.update(bytes.subarray(0, count));
+      at += count;
     }
   } finally {
-    await handle.close();
+    await opened.close();
   }
 }
 

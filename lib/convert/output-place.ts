@@ -1,5 +1,6 @@
-import { access, constants, mkdir, stat } from 'node:fs/promises';
+import { constants } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { access, makeFolders, stat } from '../checkpoint/files/calls';
 import { expectAbsent } from '../checkpoint/files/new-file';
 import type { Input } from '../checkpoint/files/source';
 import type { OpenInput } from '../checkpoint/read-checkpoint';
@@ -33,7 +34,7 @@ export async function outputPlace(
   { format, force = false }: PlaceOptions,
 ): Promise<OutputPlace> {
   const slash = /[/\\]$/.test(output);
-  const there = await stat(output).catch(() => undefined);
+  const there = await stat(output);
   const isFolder = slash || there?.isDirectory() === true;
   if (kind === 'onnx' && !isFolder && !['', '.onnx'].includes(endingOfName(output))) {
     throw new RepfuseError(
@@ -79,8 +80,8 @@ async function checkWritable({ path }: Input, { file, newFolder }: OutputPlace, 
   if (newFolder !== undefined) return;
   if (!force) await expectAbsent(file);
   await access(dirname(file), constants.W_OK).catch(cannotWrite(file));
-  if (path === undefined) return;
-  const [from, to] = await Promise.all([path, file].map((each) => stat(each).catch(() => undefined)));
+  if (path === undefined || !force) return;
+  const [from, to] = [await stat(path), await stat(file)];
   if (from === undefined || to === undefined || from.dev !== to.dev || from.ino !== to.ino) return;
   throw new RepfuseError(
     'ERR_REPFUSE_INVALID_ARGUMENT',
@@ -91,7 +92,7 @@ async function checkWritable({ path }: Input, { file, newFolder }: OutputPlace, 
 
 /** Makes a folder, where it is missing. @throws ERR_REPFUSE_FILE if nothing can be written there */
 export async function makeFolder(folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true })
+  await makeFolders(folder)
     .then(() => access(folder, constants.W_OK))
     .catch(cannotWrite(folder));
 }

@@ -1,19 +1,28 @@
 import type { StateDict } from '../checkpoint/state-dict';
 import type { Branch, Stage } from '../ops';
-import { buildBranch, buildStage } from './branches';
+import { type BlockGeometry, buildBranch, buildStage } from './branches';
 import type { DetectOptions } from './detect-options';
 import { chooseEps, doubtfulEps, epsOfBlock, summarizeEps } from './eps';
 import type { EpsChoice } from './eps-choice';
 import { fusedShape, kernelShape } from './fused-shape';
 import { KeyIndex } from './key-index';
 import { whatIsKeyless } from './keyless';
-import { NetworkEvidence, type NetworkFacts } from './network-evidence';
+import { KnownLayouts, layoutOf } from './known-layouts';
+import { NetworkEvidence, type NetworkFacts, type TextEvidence, textEvidence } from './network-evidence';
 import { patternOf } from './patterns';
 import { type BlockCandidate, type BlockProblem, findProblem, unreadProblem, wrongOrder } from './problem';
-import type { FamilyRule } from './rule';
+import type { FamilyRule, StageRule } from './rule';
 import { FAMILY_RULES } from './rules';
 import { findSites, type Site } from './sites';
-import { type BlockKeys, expectedAfter, expectedBranches, isFound, possibleKeys, requiredKeys } from './stages';
+import {
+  type BlockKeys,
+  expectedAfter,
+  expectedBranches,
+  isFound,
+  possibleKeys,
+  type ResolvedBranch,
+  requiredKeys,
+} from './stages';
 
 /** A re-parameterizable block found in a state dict. */
 export interface DetectedBlock {
@@ -58,25 +67,74 @@ export interface DetectedBlock {
  * is what its keys say. Each comes with its branches (stride 1, taps centred) or with the problem that keeps it from being fused.
  */
 export function detectBlocks(tensors: StateDict, options: DetectOptions = {}): DetectedBlock[] {
-  const { rules = FAMILY_RULES, families = [], unread = new Map(), texts = new Map() } = options;
+  const evidence = textEvidence(options.texts ?? new Map());
+  return planBlocks(tensors, evidence, options).map((plan) => blockOf(plan, tensors));
+}
+
+/**
+ * The same, searched for once in files of one layout, as those of a sweep are. The blocks of such files have parts in common, which are not to
+ * be written to.
+ */
+export function detectKnownBlocks(tensors: StateDict, options: DetectOptions): DetectedBlock[] {
+  const evidence = textEvidence(options.texts ?? new Map());
+  const layout = layoutOf(tensors, evidence, options);
+  const plans = layouts.get(layout) ?? planBlocks(tensors, evidence, options);
+  layouts.set(layout, plans);
+  return plans.map((plan) => blockOf(plan, tensors));
+}
+
+/** The layouts seen last: files of one batch mostly have the same. */
+const layouts = new KnownLayouts<readonly BlockPlan[]>();
+
+/** A block as names and shapes tell it: of the file's tensors there are only names, so that it holds for any file of the same layout. */
+interface BlockPlan {
+  /** Without branches, and what follows them. */
+  readonly block: DetectedBlock;
+  readonly parts?: BlockParts;
+}
+
+/** What its branches are made of. */
+interface BlockParts {
+  /** Of its keys, with its dot. */
+  readonly prefix: string;
+  readonly branches: readonly ResolvedBranch[];
+  readonly after: readonly StageRule[];
+  readonly geometry: BlockGeometry;
+  /** By the names of BatchNorms in stages. */
+  readonly eps: ReadonlyMap<string, number>;
+}
+
+function blockOf({ block, parts }: BlockPlan, tensors: StateDict): DetectedBlock {
+  if (parts === undefined) return block;
+  const { prefix, branches, after, geometry, eps } = parts;
+  const epsFor = (batchNorm: string) => eps.get(batchNorm)!;
+  return {
+    ...block,
+    branches: branches.map((branch) => buildBranch(branch, tensors, prefix, geometry, epsFor)),
+    after: after.map((stage) => buildStage(stage, tensors, prefix, geometry, epsFor)),
+  };
+}
+
+function planBlocks(tensors: StateDict, evidence: TextEvidence, options: DetectOptions): BlockPlan[] {
+  const { rules = FAMILY_RULES, families = [], unread = new Map() } = options;
   const names = [...tensors.keys(), ...unread.keys()];
   const keys = new KeyIndex(names);
-  const networks = new NetworkEvidence(names, texts);
+  const networks = new NetworkEvidence(names, evidence);
   const search: Search = { tensors, keys, rules, options, networks };
   const claimed = new Set<string>();
-  const found: DetectedBlock[] = [];
+  const found: BlockPlan[] = [];
   // Training tensors first: deploy names are shared, and some training forms hold them too.
   for (const form of ['train', 'deploy'] as const) {
     for (const rule of rules) {
       if (!isLookedFor(rule, families, found)) continue;
       const blocks = findSites(keys, rule, form, claimed).flatMap((site) => {
         if (!isAllowed(site, search)) return [];
-        const block = examine(site, search);
-        return rule.onlyIfComplete && provesNoBlock(block) ? [] : [block];
+        const plan = examine(site, search);
+        return rule.onlyIfComplete && provesNoBlock(plan.block) ? [] : [plan];
       });
-      if (!blocks.some((block) => isSure(block, rule))) continue;
-      for (const block of blocks) for (const key of ownKeys(block)) claimed.add(key);
-      for (const block of blocks) found.push(block);
+      if (!blocks.some(({ block }) => isSure(block, rule))) continue;
+      for (const { block } of blocks) for (const key of ownKeys(block)) claimed.add(key);
+      for (const plan of blocks) found.push(plan);
     }
   }
   return inFileOrder(found, names);
@@ -87,10 +145,10 @@ const NO_KERNEL = [0, 0, 0, 0] as const;
 function isLookedFor(
   { family, onRequest = false, onlyBeside }: FamilyRule,
   asked: readonly string[],
-  found: readonly DetectedBlock[],
+  found: readonly BlockPlan[],
 ): boolean {
   if (asked.includes(family)) return true;
-  return !onRequest && (onlyBeside === undefined || found.some((block) => block.family === onlyBeside));
+  return !onRequest && (onlyBeside === undefined || found.some(({ block }) => block.family === onlyBeside));
 }
 
 /** Whether the block may be of a family that is only looked for in its networks. */
@@ -104,12 +162,12 @@ function provesNoBlock({ problem }: DetectedBlock): boolean {
   return problem !== undefined && problem.kind !== 'ambiguous' && problem.ofType !== true;
 }
 
-function inFileOrder(blocks: readonly DetectedBlock[], names: readonly string[]): DetectedBlock[] {
-  const owner = new Map(blocks.flatMap((block) => ownKeys(block).map((key) => [key, block] as const)));
-  const ordered = new Set<DetectedBlock>();
+function inFileOrder(plans: readonly BlockPlan[], names: readonly string[]): BlockPlan[] {
+  const owner = new Map(plans.flatMap((plan) => ownKeys(plan.block).map((key) => [key, plan] as const)));
+  const ordered = new Set<BlockPlan>();
   for (const key of names) {
-    const block = owner.get(key);
-    if (block !== undefined) ordered.add(block);
+    const plan = owner.get(key);
+    if (plan !== undefined) ordered.add(plan);
   }
   return [...ordered];
 }
@@ -132,7 +190,7 @@ interface Search {
   readonly networks: NetworkEvidence;
 }
 
-function examine({ prefix, rule }: Site, { tensors, keys, rules, options, networks }: Search): DetectedBlock {
+function examine({ prefix, rule }: Site, { tensors, keys, rules, options, networks }: Search): BlockPlan {
   const own: BlockKeys = {
     has: (key) => keys.has(prefix + key),
     numbersOf: (key) => keys.numbersOf(prefix, key),
@@ -158,6 +216,7 @@ function examine({ prefix, rule }: Site, { tensors, keys, rules, options, networ
     plainKeys: plainKeysOf(prefix, rule, deployKeys),
     outChannels,
     inPerGroup,
+    branches: [],
     kernel: [kh, kw] as const,
     weightShape: shape?.weightShape ?? [outChannels, inPerGroup, kh, kw],
     combine: rule.combine ?? ('sum' as const),
@@ -165,7 +224,7 @@ function examine({ prefix, rule }: Site, { tensors, keys, rules, options, networ
     eps: summarizeEps(batchNorms.map((batchNorm) => chooseEps(question, batchNorm))) ?? epsOfBlock(question),
   };
   const telling = found.some(({ stages }) => stages.flatMap(possibleKeys).length > 0);
-  if (!telling) return { ...common, ...deployForm(rule, rules, keys, deployKeys, options.unread) };
+  if (!telling) return { block: { ...common, ...deployForm(rule, rules, keys, deployKeys, options.unread) } };
 
   const trainKeys = [
     ...[...expected.flatMap(({ stages }) => stages), ...after].flatMap(possibleKeys).filter(own.has),
@@ -192,7 +251,7 @@ function examine({ prefix, rule }: Site, { tensors, keys, rules, options, networ
     doubtOf(rule, prefix, block, network, options) ??
     doubtfulEps(question, batchNorms, uniqueTrainKeys) ??
     (options.keysInOrder ? wrongOrder(candidate, keys) : undefined);
-  if (problem !== undefined) return { ...block, branches: [], groups: null, problem };
+  if (problem !== undefined) return { block: { ...block, groups: null, problem } };
   const [top, left] = [Math.floor(kh / 2), Math.floor(kw / 2)];
   const geometry = {
     kernel: common.kernel,
@@ -202,12 +261,13 @@ function examine({ prefix, rule }: Site, { tensors, keys, rules, options, networ
     groups: groups ?? 1,
     channels: shape === undefined || groups === null ? undefined : shape.block[1] * groups,
   } as const;
-  const epsFor = (batchNorm: string) => chooseEps(question, batchNorm).value;
+  const allBatchNorms = [...expected.flatMap(({ stages }) => stages), ...after].flatMap((stage) =>
+    'batchNorm' in stage ? [stage.batchNorm] : [],
+  );
+  const eps = new Map(allBatchNorms.map((batchNorm) => [batchNorm, chooseEps(question, batchNorm).value]));
   return {
-    ...block,
-    branches: expected.map((branch) => buildBranch(branch, tensors, prefix, geometry, epsFor)),
-    after: after.map((stage) => buildStage(stage, tensors, prefix, geometry, epsFor)),
-    groups: shape?.fusedGroups ?? null,
+    block: { ...block, groups: shape?.fusedGroups ?? null },
+    parts: { prefix, branches: expected, after, geometry, eps },
   };
 }
 

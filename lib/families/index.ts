@@ -1,4 +1,4 @@
-export { type DetectedBlock, detectBlocks } from './detect';
+export { type DetectedBlock, detectBlocks, detectKnownBlocks } from './detect';
 export type { DetectOptions, KeylessAnswers, ModuleEvidence } from './detect-options';
 export type { KnownEps } from './eps';
 export type { EpsChoice } from './eps-choice';

@@ -23,6 +23,12 @@ interface Finding {
   readonly shownBy: string;
 }
 
+/** What the texts beside a file's weights tell: the networks that they name, by their places in `NETWORKS`, and eps of their configurations. */
+export interface TextEvidence {
+  readonly networks: readonly { readonly index: number /** The name of the text. */; readonly shownBy: string }[];
+  readonly configured: readonly EpsChoice[];
+}
+
 /** Names of parts that a network has side by side. */
 const PART = /^(?:.*_)?(?:backbone|neck|heads?|detect|encoder|decoder)$/;
 /** Names of a network in something that holds it. */
@@ -38,9 +44,12 @@ export class NetworkEvidence {
   private readonly configured: readonly EpsChoice[];
   private readonly known = new Map<string, NetworkFacts>();
 
-  constructor(keys: Iterable<string>, texts: ReadonlyMap<string, string>) {
-    this.found = [...findByKeys(keys), ...findByTexts(texts)];
-    this.configured = configuredEps(texts);
+  constructor(keys: Iterable<string>, { networks, configured }: TextEvidence) {
+    const byTexts = networks.map(({ index, shownBy }): Finding => {
+      return { rule: NETWORKS[index]!, root: '', holds: 'anything', shownBy };
+    });
+    this.found = [...findByKeys(keys), ...byTexts];
+    this.configured = configured;
   }
 
   /** What holds of a block. @param prefix of its keys, with its dot */
@@ -127,13 +136,12 @@ function shapeOf(key: string): string {
   return key.replace(/\d+/g, '#');
 }
 
-function findByTexts(texts: ReadonlyMap<string, string>): Finding[] {
-  return NETWORKS.flatMap((rule) => {
-    const shown = [...texts].find(([name, text]) =>
-      rule.words?.some((word) => name.includes(word) || text.includes(word)),
-    );
-    return shown === undefined ? [] : [{ rule, root: '', holds: 'anything', shownBy: shown[0] }];
+export function textEvidence(texts: ReadonlyMap<string, string>): TextEvidence {
+  const networks = NETWORKS.flatMap(({ words }, index) => {
+    const shown = [...texts].find(([name, text]) => words?.some((word) => name.includes(word) || text.includes(word)));
+    return shown === undefined ? [] : [{ index, shownBy: shown[0] }];
   });
+  return { networks, configured: configuredEps(texts) };
 }
 
 function isAtTop(before: string): boolean {

@@ -76,7 +76,11 @@ export function geometryOf({ stride, padding, dilation, groups }: ConvStage) {
 
 /** Input channels of a branch, by the first stage whose tensors tell them. */
 export function inputChannels(branch: Branch): number | undefined {
-  const { stages } = checkArgument('branch', BRANCH, branch);
+  return channelsBefore(checkArgument('branch', BRANCH, branch).stages);
+}
+
+/** The same of stages that are checked. */
+export function channelsBefore(stages: readonly Stage[]): number | undefined {
   for (const stage of stages) {
     if (stage.kind === 'conv2d') return (stage.weight.shape[1] ?? 0) * stage.groups;
     if (stage.kind === 'batch_norm') return stage.runningMean?.size;

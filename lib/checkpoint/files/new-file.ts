@@ -1,12 +1,15 @@
-import { type FileHandle, link, lstat, open, rename, unlink } from 'node:fs/promises';
 import { RepfuseError } from '../../errors';
 import { throwIfAborted } from '../../native/call';
+import { link, lstat, OpenFile, rename, unlink } from './calls';
 import { temporaryOf, underway } from './temporaries';
 
 /** Bytes between two looks at the signal. */
 const CHUNK = 1 << 24;
 /** Small pieces are gathered: a call takes longer than they do. */
 const GATHERED = 1 << 18;
+/** Memory to gather in, of files that are written: the next one's. */
+const spare: Buffer[] = [];
+const MOST_SPARE = 4;
 
 export interface NewFileOptions {
   /** Overwrite an existing file. Default false. */
@@ -52,12 +55,12 @@ async function writeAndPublish(
   { force, durable, signal, onBytes }: NewFileOptions & { onBytes?: ((written: number) => void) | undefined },
   body: (sink: Sink) => Promise<void>,
 ): Promise<void> {
-  const handle = await open(temporary, 'wx').catch(cannotWrite(file));
+  const handle = await OpenFile.open(temporary, 'wx').catch(cannotWrite(file));
   try {
     try {
       const sink = new FileSink(handle, file, signal, onBytes);
       await body(sink);
-      await sink.flush();
+      await sink.end();
       if (durable) await handle.sync().catch(cannotWrite(file));
     } finally {
       await handle.close();
@@ -72,11 +75,11 @@ async function writeAndPublish(
 
 class FileSink implements Sink {
   private written = 0;
-  private readonly gathered = Buffer.allocUnsafeSlow(GATHERED);
+  private readonly gathered = spare.pop() ?? Buffer.allocUnsafeSlow(GATHERED);
   private waiting = 0;
 
   constructor(
-    private readonly handle: FileHandle,
+    private readonly handle: OpenFile,
     private readonly file: string,
     private readonly signal: AbortSignal | undefined,
     private readonly onBytes: (written: number) => void = () => {},
@@ -93,11 +96,19 @@ class FileSink implements Sink {
   }
 
   async rewriteStart(bytes: Uint8Array): Promise<void> {
+    if (this.written === 0 && bytes.length <= this.waiting) return void this.gathered.set(bytes);
     await this.flush();
     await this.send(bytes, 0);
   }
 
-  async flush(): Promise<void> {
+  /** All has been written that was to be. */
+  async end(): Promise<void> {
+    await this.flush();
+    if (spare.length < MOST_SPARE) spare.push(this.gathered);
+  }
+
+  private async flush(): Promise<void> {
+    if (this.waiting === 0) return;
     await this.send(this.gathered.subarray(0, this.waiting));
     this.waiting = 0;
   }
@@ -107,9 +118,9 @@ class FileSink implements Sink {
       throwIfAborted(this.signal);
       const length = Math.min(CHUNK, bytes.length - at);
       const place = position === null ? null : position + at;
-      const { bytesWritten } = await this.handle.write(bytes, at, length, place).catch(cannotWrite(this.file));
-      at += bytesWritten;
-      if (position === null) this.written += bytesWritten;
+      const count = await this.handle.write(bytes.subarray(at, at + length), place).catch(cannotWrite(this.file));
+      at += count;
+      if (position === null) this.written += count;
       this.onBytes(this.written);
     }
   }
@@ -117,8 +128,7 @@ class FileSink implements Sink {
 
 /** @throws ERR_REPFUSE_EXISTS if something has this name: to be told before the work, not after it. */
 export async function expectAbsent(file: string): Promise<void> {
-  const there = await lstat(file).catch(() => undefined);
-  if (there !== undefined) throw existsError(file);
+  if ((await lstat(file)) !== undefined) throw existsError(file);
 }
 
 function existsError(file: string): RepfuseError {

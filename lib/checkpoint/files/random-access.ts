@@ -1,13 +1,17 @@
 import { constants } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
 import { RepfuseError } from '../../errors';
 import { throwIfAborted } from '../../native/call';
 import { adviseHugePages } from '../../native/huge-pages';
+import { OpenFile } from './calls';
 import { type Input, inputOf, type Source } from './source';
 
 /** Bytes that can be read at any place. */
 export interface RandomAccess {
   readonly size: number;
+  /** All of them, where they are in memory; to be left as they are. */
+  readonly bytes?: Uint8Array | undefined;
+  /** Some of them where they lie, without waiting; only where `bytes` are. The caller has checked that they exist. */
+  view?(offset: number, length: number): Uint8Array;
   /** Fills `into` from `offset`; the caller has checked that the bytes exist. */
   read(offset: number, into: Uint8Array): Promise<void>;
 }
@@ -26,25 +30,46 @@ const SMALL = 1 << 15;
 const PAGE = 1 << 16;
 const PAGES = 8;
 
+/** Files up to so many bytes are read at once: reading parts of one, as they are needed, takes more calls. */
+const WHOLE = 1 << 20;
+
 /** Files that are open, to be closed together. */
 export class OpenFiles {
-  private readonly handles: FileHandle[] = [];
+  private readonly opened = new Set<OpenFile>();
 
-  /** @throws ERR_REPFUSE_FILE naming the file */
+  /** Opens an input; a small file is read as a whole, and closed at once. @throws ERR_REPFUSE_FILE naming the file */
   async open({ path: file, bytes }: Input): Promise<RandomAccess> {
     if (bytes !== undefined) return inMemory(bytes);
-    // O_NONBLOCK: opening a named pipe that nobody writes to would never return.
-    const handle = await attempt(file, open(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)));
-    this.handles.push(handle);
-    const stat = await attempt(file, handle.stat());
-    if (!stat.isFile()) {
-      throw new RepfuseError('ERR_REPFUSE_FILE', `Expected a regular file but ${file} is none`, { file });
-    }
-    return { size: stat.size, read: (offset, into) => readFully(handle, file, offset, into) };
+    const { opened, size } = await this.openPart(file);
+    if (size > WHOLE) return { size, read: (offset, into) => readFully(opened, file, offset, into) };
+    const whole = allocate(size);
+    await readFully(opened, file, 0, whole);
+    this.opened.delete(opened);
+    await opened.close();
+    return inMemory(whole);
+  }
+
+  /** The first bytes of a file, at most `length`, and how many it has. @throws ERR_REPFUSE_FILE naming the file */
+  async head(file: string, length: number): Promise<{ readonly size: number; readonly head: Uint8Array }> {
+    const { opened, size } = await this.openPart(file);
+    const head = new Uint8Array(Math.min(length, size));
+    await readFully(opened, file, 0, head);
+    return { size, head };
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.handles.map((handle) => handle.close()));
+    await Promise.all([...this.opened].map((file) => file.close()));
+  }
+
+  private async openPart(file: string): Promise<{ readonly opened: OpenFile; readonly size: number }> {
+    // O_NONBLOCK: opening a named pipe that nobody writes to would never return.
+    const opened = await attempt(file, OpenFile.open(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)));
+    this.opened.add(opened);
+    const stat = await attempt(file, opened.stat());
+    if (!stat.isFile()) {
+      throw new RepfuseError('ERR_REPFUSE_FILE', `Expected a regular file but ${file} is none`, { file });
+    }
+    return { opened, size: stat.size };
   }
 }
 
@@ -59,17 +84,15 @@ export async function withFile<T>(source: Source, body: (bytes: RandomAccess) =>
 }
 
 /** Bytes in memory, which their owner may yet take away. */
-export function inMemory(bytes: Uint8Array): RandomAccess {
+export function inMemory(bytes: Uint8Array): Required<RandomAccess> {
   const size = bytes.length;
-  return {
-    size,
-    async read(offset, into) {
-      if (bytes.length < size) {
-        throw new RepfuseError('ERR_REPFUSE_FILE', 'The bytes were detached or made fewer while they were read');
-      }
-      into.set(bytes.subarray(offset, offset + into.length));
-    },
+  const view = (offset: number, length: number) => {
+    if (bytes.length < size) {
+      throw new RepfuseError('ERR_REPFUSE_FILE', 'The bytes were detached or made fewer while they were read');
+    }
+    return bytes.subarray(offset, offset + length);
   };
+  return { size, bytes, view, read: async (offset, into) => into.set(view(offset, into.length)) };
 }
 
 /** Counts the bytes read of one or several files, and stops reads once the signal has fired, with its reason. */
@@ -85,17 +108,31 @@ export class ReadMeter {
   /** The same bytes, counted. */
   observe(source: RandomAccess): RandomAccess {
     this.total += source.size;
+    const { size, bytes } = source;
+    const view = source.view && {
+      view: (offset: number, length: number) => {
+        throwIfAborted(this.signal);
+        this.count(length);
+        return source.view!(offset, length);
+      },
+    };
     return {
-      size: source.size,
+      size,
+      bytes,
+      ...view,
       read: async (offset, into) => {
         throwIfAborted(this.signal);
         await source.read(offset, into);
         throwIfAborted(this.signal);
-        // Containers have a few bytes that are read twice or never.
-        this.done = Math.min(this.done + into.length, this.total);
-        this.onProgress?.({ phase: 'read', done: this.done, total: this.total });
+        this.count(into.length);
       },
     };
+  }
+
+  private count(length: number): void {
+    // Containers have a few bytes that are read twice or never.
+    this.done = Math.min(this.done + length, this.total);
+    this.onProgress?.({ phase: 'read', done: this.done, total: this.total });
   }
 
   /** All is read that was to be. */
@@ -115,6 +152,7 @@ interface Page {
 
 /** The same bytes, small reads served from the pages read last, whose memory is used again: fresh memory is slow. */
 export function paged(source: RandomAccess): RandomAccess {
+  if (source.bytes !== undefined) return source;
   const pages = new Map<number, Page>(); // by number, the one used last at the end
   const free: Uint8Array[] = [];
   const readPage = (number: number): Page => {
@@ -213,9 +251,9 @@ export function allocate(length: number): Uint8Array<ArrayBuffer> {
   }
 }
 
-async function readFully(handle: FileHandle, file: string, offset: number, into: Uint8Array): Promise<void> {
+async function readFully(opened: OpenFile, file: string, offset: number, into: Uint8Array): Promise<void> {
   for (let done = 0; done < into.length; ) {
-    const { bytesRead } = await attempt(file, handle.read(into, done, into.length - done, offset + done));
+    const bytesRead = await attempt(file, opened.read(into.subarray(done), offset + done));
     if (bytesRead === 0) {
       throw new RepfuseError('ERR_REPFUSE_FILE', `${file} became shorter while it was read`, {
         file,

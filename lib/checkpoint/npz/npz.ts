@@ -38,7 +38,7 @@ async function openArray(zip: ZipArchive, entry: string, name: string): Promise<
   const size = zip.sizeOf(entry)!;
   const head = await zip.readHead(entry, Math.min(HEAD, size));
   try {
-    const { dtype, descr, dataStart, ...layout } = await readNpyHeader({ ...inMemory(head), size });
+    const { dtype, descr, dataStart, ...layout } = await readNpyHeader({ size, read: inMemory(head).read });
     if (dtype === undefined) return `a numpy array of type ${descr.slice(0, 40)}`;
     const read: StoredTensor['read'] = async (allocate) =>
       arrange((await zip.read(entry, allocate)).subarray(dataStart), { ...layout, dtype });

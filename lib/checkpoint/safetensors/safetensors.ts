@@ -1,7 +1,7 @@
 import { RepfuseError } from '../../errors';
 import { eventLoopPause } from '../../native/event-loop';
 import { DTYPES, type DType, elementsOf, isDType } from '../../tensor/dtype';
-import { type RandomAccess, readBytes } from '../files/random-access';
+import { allocate, type RandomAccess, readBytes } from '../files/random-access';
 import { JsonProblem, jsonEntries, parseValue } from '../json-object';
 import { MAX_NAME, MAX_TENSORS, type StoredTensor } from '../stored-tensor';
 
@@ -83,7 +83,13 @@ export async function readSafetensors(
       const bytes = await readBytes(source, dataStart + begin, end - begin, { allocate });
       return elementsOf(dtype, bytes.buffer, bytes.byteOffset, bytes.length);
     };
-    tensors.set(name, { dtype, shape, exclusive: true, read });
+    const readNow: StoredTensor['readNow'] = (take = allocate) => {
+      if (source.view === undefined) return undefined;
+      const bytes = take(end - begin);
+      bytes.set(source.view(dataStart + begin, bytes.length));
+      return elementsOf(dtype, bytes.buffer, bytes.byteOffset, bytes.length);
+    };
+    tensors.set(name, { dtype, shape, exclusive: true, read, readNow });
   }
   return { tensors, metadata, unread };
 }

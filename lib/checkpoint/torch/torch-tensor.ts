@@ -17,6 +17,8 @@ export interface StorageReader {
   read(key: string): Promise<Uint8Array<ArrayBuffer>>;
   /** The bytes, read anew into memory from `into`. */
   readInto(key: string, into: Allocate | undefined): Promise<Uint8Array<ArrayBuffer>>;
+  /** The same without waiting, where that is possible. */
+  readNow?(key: string, into: Allocate | undefined): Uint8Array<ArrayBuffer> | undefined;
   /** Takes bytes from what the file may become in memory; false when that is used up. */
   reserve(bytes: number): boolean;
 }
@@ -70,6 +72,10 @@ function store(name: string, window: Window, alone: boolean, storages: StorageRe
     async read(allocate) {
       const bytes = exclusive ? await storages.readInto(key, allocate) : await storages.read(key);
       return new array(bytes.buffer, bytes.byteOffset + offset * width, count);
+    },
+    readNow(allocate) {
+      const bytes = exclusive ? storages.readNow?.(key, allocate) : undefined;
+      return bytes && new array(bytes.buffer, bytes.byteOffset, count);
     },
   };
 }

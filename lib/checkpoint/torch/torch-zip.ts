@@ -1,6 +1,7 @@
 import { RepfuseError } from '../../errors';
 import { spendingLimit } from '../expansion';
 import { inMemory } from '../files/random-access';
+import type { PyValue } from '../pickle/python-values';
 import { unpickleFile } from '../pickle/unpickle-file';
 import type { PickledFile } from '../pickled-weights';
 import type { ZipArchive } from '../zip/zip';
@@ -27,14 +28,39 @@ export async function openTorchZip(
   if (pickleBytes > MAX_PICKLE) {
     throw new RepfuseError('ERR_REPFUSE_FORMAT', `data.pkl of ${pickleBytes} bytes is too large (limit ${MAX_PICKLE})`);
   }
-  const pickle = inMemory(await zip.read(`${root}data.pkl`));
-  const { value } = await unpickleFile(pickle, TORCH_HOST, { signal });
+  const name = `${root}data.pkl`;
+  const bytes = zip.readNow(name) ?? (await zip.read(name));
+  const pickle = inMemory(bytes);
+  const known = pickles.get(bytes);
+  const value = known ?? (await unpickleFile(pickle, TORCH_HOST, { signal })).value;
+  if (known === undefined) pickles.add(bytes, value);
   return {
     root: value,
     pickle,
     storages: storageReader(zip, root, spendingLimit(fileBytes)),
   };
 }
+
+/**
+ * What the pickles that were run last have made: those of one network's checkpoints are often equal to the byte, as weights lie elsewhere. What
+ * they made is never written to.
+ */
+class KnownPickles {
+  private readonly known: { readonly bytes: Uint8Array; readonly value: PyValue }[] = [];
+
+  get(bytes: Uint8Array): PyValue | undefined {
+    return this.known.find((one) => one.bytes.length === bytes.length && Buffer.compare(one.bytes, bytes) === 0)?.value;
+  }
+
+  add(bytes: Uint8Array, value: PyValue): void {
+    if (bytes.length > LARGEST_KNOWN) return;
+    if (this.known.push({ bytes, value }) > MOST_KNOWN) this.known.shift();
+  }
+}
+
+const MOST_KNOWN = 4;
+const LARGEST_KNOWN = 1 << 18;
+const pickles = new KnownPickles();
 
 /** The folder that holds data.pkl: its name is that of the file when it was saved, and no evidence of anything. */
 function findRoot(zip: ZipArchive): string {
@@ -74,6 +100,7 @@ function storageReader(zip: ZipArchive, root: string, reserve: StorageReader['re
       return bytes;
     },
     readInto: (key, into) => zip.read(nameOf(key), into),
+    readNow: (key, into) => zip.readNow(nameOf(key), into),
     reserve,
   };
 }

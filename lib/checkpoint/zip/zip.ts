@@ -17,6 +17,8 @@ export interface ZipArchive {
   sizeOf(name: string): number | undefined;
   /** An entry's bytes, CRC-32 checked, in memory of their own (from `into`, if given). */
   read(name: string, into?: Allocate): Promise<Uint8Array<ArrayBuffer>>;
+  /** The same without waiting, where the archive is in memory; undefined for an entry that takes more than that: `read` tells. */
+  readNow(name: string, into?: Allocate): Uint8Array<ArrayBuffer> | undefined;
   /** The first `length` bytes of an entry, unchecked. */
   readHead(name: string, length: number): Promise<Uint8Array>;
 }
@@ -38,6 +40,7 @@ export async function openZip(source: RandomAccess, signal?: AbortSignal | undef
     names: [...entries.keys()],
     sizeOf: (name) => entries.get(name)?.uncompressedSize,
     read: (name, into) => readEntry(source, zip, find(name), into),
+    readNow: (name, into) => readEntryNow(source, find(name), into),
     readHead: (name, length) => readHead(source, zip, find(name), length),
   };
 }
@@ -105,6 +108,29 @@ async function readEntry(
   }
   if (crc !== entry.crc32)
     throw bad(`entry ${fileName} is corrupt: its CRC-32 checksum does not match`, { entry: fileName });
+  return bytes;
+}
+
+const LOCAL_HEADER = 30;
+const LOCAL_SIGNATURE = 0x04034b50;
+
+/** A stored entry of an archive in memory. Whatever is unusual about it is left to `readEntry`, which tells what is wrong. */
+function readEntryNow(
+  source: RandomAccess,
+  entry: Entry,
+  into: Allocate = allocate,
+): Uint8Array<ArrayBuffer> | undefined {
+  const { compressionMethod, compressedSize: size, relativeOffsetOfLocalHeader: at } = entry;
+  if (source.view === undefined || compressionMethod !== 0 || entry.isEncrypted()) return undefined;
+  if (at + LOCAL_HEADER > source.size) return undefined;
+  const head = source.view(at, LOCAL_HEADER);
+  const header = new DataView(head.buffer, head.byteOffset, LOCAL_HEADER);
+  const start = at + LOCAL_HEADER + header.getUint16(26, true) + header.getUint16(28, true);
+  if (header.getUint32(0, true) !== LOCAL_SIGNATURE || start + size > source.size) return undefined;
+  const stored = source.view(start, size);
+  if (crc32(stored) !== entry.crc32) return undefined;
+  const bytes = into(size);
+  bytes.set(stored);
   return bytes;
 }
 

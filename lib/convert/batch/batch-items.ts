@@ -1,6 +1,5 @@
-import { stat } from 'node:fs/promises';
 import { dirname, join, relative, resolve, sep } from 'node:path';
-import { kindOf } from '../../checkpoint/read-checkpoint';
+import { lookAt } from '../../checkpoint/read-checkpoint';
 import { RepfuseError } from '../../errors';
 import { outputName } from '../output-place';
 import type { OutputSpec } from '../output-spec';
@@ -39,40 +38,29 @@ export async function batchItems(
   const paths = [...byPath.keys()].sort();
   const base = commonFolder(paths);
   const outputs = new Map<string, string>();
-  const kinds = await kindsOf(paths);
+  const facts = await lookAtAll(paths);
   const all = paths.map((path, position) => {
     const below = relative(base, path);
-    const kind = kinds[position]!;
+    const { kind, size } = facts[position]!;
     const output = join(outDir, outputName(below, kind, format));
     const other = outputs.get(resolve(output));
     if (other !== undefined) throw clash(`${output} would be the output of both ${other} and ${path}`);
     if (byPath.has(resolve(output))) throw clash(`the output of ${path} would be another input, ${output}`);
     outputs.set(resolve(output), path);
-    return { file: byPath.get(path)!, name: below.split(sep).join('/'), output, kind };
+    return { file: byPath.get(path)!, name: below.split(sep).join('/'), output, kind, size };
   });
-  const own = all.filter((_, position) => position % shard.count === shard.index);
-  return await Promise.all(
-    own.map(async (item) => ({
-      ...item,
-      size: await stat(item.file).then(
-        ({ size }) => size,
-        () => 0,
-      ),
-    })),
-  );
+  return all.filter((_, position) => position % shard.count === shard.index);
 }
 
 /** Files that are looked at at a time. */
 const AT_A_TIME = 16;
 
 /** What each file is by its content; what cannot be opened is told when it is converted. */
-async function kindsOf(paths: readonly string[]): Promise<BatchItem['kind'][]> {
-  const kinds: BatchItem['kind'][] = [];
-  for (let i = 0; i < paths.length; i += AT_A_TIME) {
-    const some = paths.slice(i, i + AT_A_TIME).map((path) => kindOf(path).catch(() => 'checkpoint' as const));
-    kinds.push(...(await Promise.all(some)));
-  }
-  return kinds;
+async function lookAtAll(paths: readonly string[]): Promise<Pick<BatchItem, 'kind' | 'size'>[]> {
+  const facts: Pick<BatchItem, 'kind' | 'size'>[] = [];
+  for (let i = 0; i < paths.length; i += AT_A_TIME)
+    facts.push(...(await Promise.all(paths.slice(i, i + AT_A_TIME).map(lookAt))));
+  return facts;
 }
 
 function clash(problem: string): RepfuseError {

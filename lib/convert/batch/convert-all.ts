@@ -18,8 +18,8 @@ export interface ConvertAllOptions extends Omit<ConvertOptions, 'onProgress'> {
   /** Where the outputs go: below it as the inputs lie below the folder that all of them have in common. Made where it is missing. */
   readonly outDir: string | URL;
   /**
-   * Files at a time. Default 1, whose fusing alone uses all cores. More are converted on threads of their own, as many as there are cores,
-   * which helps where files are small, or ONNX models, or the disk is slow. Each takes the memory of a conversion.
+   * Files at a time, on threads of their own, as many as there are cores. Default 1, whose fusing alone uses all cores where blocks are
+   * large; more help where files are small, or ONNX models, or the disk is slow. Each takes the memory of a conversion.
    */
   readonly jobs?: number | undefined;
   /** Leave out what an earlier run has done: inputs whose content (SHA-256) its report has, with the same options. Default false. */
@@ -61,7 +61,7 @@ export async function* convertAll(
   const runner = startRunner(items, jobs, { ...each, force, signal: stopped });
   const work = async (item: BatchItem) => {
     const done = resume ? await journal.finished(item) : undefined;
-    return { item, result: await runner.run({ item, done }, (share) => meter.advance(item, share)) };
+    return { item, outcome: await runner.run({ item, done }, (share) => meter.advance(item, share)) };
   };
   const running = new Map<BatchItem, ReturnType<typeof work>>();
   let next = 0;
@@ -73,16 +73,17 @@ export async function* convertAll(
         running.set(item, work(item));
       }
       if (running.size === 0) return;
-      const { item, result } = await Promise.race(running.values());
+      const { item, outcome } = await Promise.race(running.values());
+      const { result } = outcome;
       running.delete(item);
-      if (result.status !== 'skipped') await journal.add(result);
+      if (result.status !== 'skipped') await journal.add(outcome);
       meter.end(item, endOf(result));
       yield result;
     }
   } finally {
     stop.abort();
     await Promise.allSettled(running.values());
-    await runner.close();
+    await Promise.all([runner.close(), journal.close()]);
   }
 }
 

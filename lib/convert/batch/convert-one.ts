@@ -1,13 +1,13 @@
-import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { makeFolders, stat } from '../../checkpoint/files/calls';
 import { RepfuseError } from '../../errors';
 import { throwIfAborted } from '../../native/call';
-import { CHECKPOINT_OPTIONS, type ConvertOptions, convert } from '../convert';
+import { CHECKPOINT_OPTIONS, type ConvertOptions, convertAndHash } from '../convert';
 import { startHashing } from '../hash-file';
 import type { ConvertProgress, ConvertReport } from '../report';
 import type { BatchItem } from './batch-items';
 import type { JournalEntry } from './journal';
-import type { BatchResult } from './result';
+import type { BatchResult, Outcome } from './result';
 
 /** A file of a batch, and what is known of it from an earlier run. */
 export interface BatchTask {
@@ -17,40 +17,44 @@ export interface BatchTask {
 }
 
 /** Converts one file; what goes wrong with it is its result. @throws the signal's reason */
-export async function convertOne({ item, done }: BatchTask, options: ConvertOptions): Promise<BatchResult> {
+export async function convertOne({ item, done }: BatchTask, options: ConvertOptions): Promise<Outcome> {
   const { file, name, output } = item;
   const started = performance.now();
-  const result = (rest: Pick<BatchResult, 'status' | 'output' | 'sha256' | 'report' | 'error'>): BatchResult => ({
-    file,
-    name,
-    milliseconds: performance.now() - started,
-    ...rest,
-  });
+  const end = async (
+    rest: Pick<BatchResult, 'status' | 'output' | 'sha256' | 'report' | 'error'>,
+  ): Promise<Outcome> => {
+    const written = rest.output === null ? undefined : await stat(rest.output);
+    const result = { file, name, milliseconds: performance.now() - started, ...rest };
+    return { result, outputBytes: written?.size ?? null };
+  };
   try {
     if (done?.sha256 != null && done.sha256 === (await digestOf(file, options.signal)))
-      return result({ status: 'skipped', output: done.output, sha256: done.sha256 });
-    await mkdir(dirname(output), { recursive: true });
+      return await end({ status: 'skipped', output: done.output, sha256: done.sha256 });
+    await makeFolders(dirname(output));
     const { own, others } = optionsFor(item, options);
-    const [made, digest] = await convertAndHash(item, own);
+    const { report: made, sha256 } = await convertAndHash(file, output, own);
     const notes = others.map((option) => `\`${option}\` means nothing for ${KINDS[item.kind]}`);
     const report = { ...made, notes: [...made.notes, ...notes] };
-    const sha256 = report.sha256 ?? digest;
     const equal = report.verification?.equal ?? true;
     const status = !equal ? 'unequal' : isChanged(report) ? 'converted' : 'unchanged';
-    return result({ status, output: report.output, sha256, report });
+    return await end({ status, output: report.output, sha256, report });
   } catch (error) {
     throwIfAborted(options.signal);
     return failed(item, error, performance.now() - started);
   }
 }
 
-/** The result of a file that could not be converted. */
-export function failed({ file, name }: BatchItem, cause: unknown, milliseconds: number): BatchResult {
+/** The outcome of a file that could not be converted. */
+export function failed({ file, name }: BatchItem, cause: unknown, milliseconds: number): Outcome {
   const { code, message, details } =
     cause instanceof RepfuseError
       ? cause
       : { code: 'UNEXPECTED' as const, message: String((cause as Error).stack ?? cause), details: {} };
-  return { file, name, milliseconds, status: 'failed', output: null, sha256: null, error: { code, message, details } };
+  const error = { code, message, details };
+  return {
+    result: { file, name, milliseconds, status: 'failed', output: null, sha256: null, error },
+    outputBytes: null,
+  };
 }
 
 /** How much of a file is written; undefined before that. */
@@ -80,22 +84,6 @@ function optionsFor(
 
 /** A type or format that an ONNX model cannot have is refused, file by file. */
 const FOREIGN_TO_ONNX = CHECKPOINT_OPTIONS.filter((name) => name !== 'dtype' && name !== 'format');
-
-/** Converts a file, and hashes it meanwhile where the conversion does not. */
-async function convertAndHash(
-  { file, output }: BatchItem,
-  options: ConvertOptions,
-): Promise<[ConvertReport, string | null]> {
-  const { format = 'safetensors', hash = true } = options;
-  const hashing = hash && format !== 'safetensors' ? startHashing(file) : undefined;
-  try {
-    const report = await convert(file, output, options);
-    const digest = hash && report.sha256 === null ? (hashing?.digest ?? digestOf(file, options.signal)) : null;
-    return [report, await digest];
-  } finally {
-    hashing?.stop();
-  }
-}
 
 async function digestOf(file: string, signal: AbortSignal | undefined): Promise<string> {
   throwIfAborted(signal);

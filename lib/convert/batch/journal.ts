@@ -1,8 +1,9 @@
-import { appendFile, readFile, stat, truncate } from 'node:fs/promises';
+import { appendFile, readFile, truncate } from 'node:fs/promises';
+import { OpenFile, stat } from '../../checkpoint/files/calls';
 import { RepfuseError } from '../../errors';
 import { printableLines } from '../../printable';
 import type { BatchItem } from './batch-items';
-import type { BatchResult } from './result';
+import type { BatchResult, Outcome } from './result';
 
 /** One line of `report.jsonl`: a result, and what it was made with. */
 export interface JournalEntry extends BatchResult {
@@ -14,6 +15,8 @@ export interface JournalEntry extends BatchResult {
 
 /** The report of a batch, one line of JSON a file, added to as files end. */
 export class Journal {
+  private end: Promise<OpenFile> | undefined;
+
   private constructor(
     private readonly file: string,
     private readonly options: string,
@@ -53,25 +56,26 @@ export class Journal {
     if (entry === undefined || entry.options !== this.options) return undefined;
     if (entry.status !== 'converted' && entry.status !== 'unchanged') return undefined;
     if (entry.output === null) return entry;
-    const size = await stat(entry.output).then(
-      (found) => found.size,
-      () => undefined,
-    );
-    return size === entry.outputBytes ? entry : undefined;
+    return (await stat(entry.output))?.size === entry.outputBytes ? entry : undefined;
   }
 
-  /** @throws ERR_REPFUSE_FILE */
-  async add(result: BatchResult): Promise<void> {
-    const outputBytes =
-      result.output === null
-        ? null
-        : await stat(result.output).then(
-            ({ size }) => size,
-            () => null,
-          );
+  /** Adds a line, which is in the file, not yet on the disk, when this settles. @throws ERR_REPFUSE_FILE */
+  async add({ result, outputBytes }: Outcome): Promise<void> {
     const entry: JournalEntry = { ...result, options: this.options, outputBytes };
-    await written(this.file, appendFile(this.file, `${printableLines(JSON.stringify(entry, plain))}\n`));
+    const line = Buffer.from(`${printableLines(JSON.stringify(entry, plain))}\n`);
+    this.end ??= OpenFile.open(this.file, 'a');
+    await written(this.file, append(this.end, line));
   }
+
+  async close(): Promise<void> {
+    const end = await this.end?.catch(() => undefined); // whoever added to it was told
+    await end?.close();
+  }
+}
+
+async function append(end: Promise<OpenFile>, line: Uint8Array): Promise<void> {
+  const file = await end;
+  for (let at = 0; at < line.length; ) at += await file.write(line.subarray(at), null);
 }
 
 const NEWLINE = 0x0a;

@@ -21,3 +21,10 @@ export interface BatchResult {
   /** Why the file `failed`. */
   readonly error?: { readonly code: ErrorCode | 'UNEXPECTED'; readonly message: string; readonly details: object };
 }
+
+/** What became of a file, and what the report has beside that. */
+export interface Outcome {
+  readonly result: BatchResult;
+  /** Bytes of the output; null without one. */
+  readonly outputBytes: number | null;
+}

@@ -7,7 +7,7 @@ import { loadAddon } from '../../native/load';
 import type { ConvertOptions } from '../convert';
 import type { BatchItem } from './batch-items';
 import { type BatchTask, convertOne, failed, shareOf } from './convert-one';
-import type { BatchResult } from './result';
+import type { Outcome } from './result';
 import type { FromWorker, ToWorker } from './worker';
 
 /** Converts the files of a batch, several at a time. */
@@ -16,7 +16,7 @@ export interface Runner {
    * @param onShare is told how much of the file is written
    * @throws the signal's reason
    */
-  run(task: BatchTask, onShare: (share: number) => void): Promise<BatchResult>;
+  run(task: BatchTask, onShare: (share: number) => void): Promise<Outcome>;
   /** To be called when nothing runs any more. */
   close(): Promise<void>;
 }
@@ -27,7 +27,7 @@ const WORKER = resolve(__dirname, '..', 'bundle', 'batch-worker.js');
 /** Work that is worth the start of threads. */
 const WORTH_THREADS_MS = 200;
 
-/** Threads for a batch where they are worth their start, else this one. */
+/** Threads for a batch where they are worth their start, also for one job, whose caller's event loop then is free; else this one. */
 export function startRunner(
   items: readonly BatchItem[],
   jobs: number,
@@ -36,7 +36,7 @@ export function startRunner(
   const { signal, onProgress: _, ...plain } = options;
   const threads = Math.min(jobs, items.length, cores());
   const estimate = items.reduce((sum, item) => sum + millisecondsFor(item), 0);
-  if (threads > 1 && estimate >= WORTH_THREADS_MS && existsSync(WORKER) && isCloneable(plain))
+  if (estimate >= WORTH_THREADS_MS && existsSync(WORKER) && isCloneable(plain))
     return new ThreadRunner(threads, plain, signal);
   return inThisThread(options);
 }
@@ -83,7 +83,7 @@ interface Underway {
   readonly item: BatchItem;
   readonly started: number;
   readonly onShare: (share: number) => void;
-  readonly resolve: (result: BatchResult) => void;
+  readonly resolve: (outcome: Outcome) => void;
   readonly reject: (reason: unknown) => void;
 }
 
@@ -103,7 +103,7 @@ class ThreadRunner implements Runner {
     otherWriters.count += count;
   }
 
-  run(task: BatchTask, onShare: (share: number) => void): Promise<BatchResult> {
+  run(task: BatchTask, onShare: (share: number) => void): Promise<Outcome> {
     const idlest = this.threads.reduce((a, b) => (b.busy < a.busy ? b : a));
     return idlest.run(task, onShare);
   }
@@ -130,7 +130,7 @@ class Thread {
     return this.underway.size;
   }
 
-  run(task: BatchTask, onShare: (share: number) => void): Promise<BatchResult> {
+  run(task: BatchTask, onShare: (share: number) => void): Promise<Outcome> {
     this.worker ??= this.start();
     const id = this.next++;
     return new Promise((resolve, reject) => {
@@ -177,7 +177,7 @@ class Thread {
     }
     this.underway.delete(message.id);
     if (this.busy === 0) this.worker?.unref(); // a batch that nobody goes on with keeps no process alive
-    if ('result' in message) file.resolve(message.result);
+    if ('outcome' in message) file.resolve(message.outcome);
     else file.reject(this.signal.reason);
   }
 }
