@@ -1,13 +1,16 @@
-import { fromBinary, toBinary } from '@bufbuild/protobuf';
+import { fromBinary } from '@bufbuild/protobuf';
 import { type NewFileOptions, writeNewFile } from '../checkpoint/files/new-file';
 import { type RandomAccess, ReadMeter, readBytes, withFile } from '../checkpoint/files/random-access';
 import { inputOf, type Source } from '../checkpoint/files/source';
 import { RepfuseError } from '../errors';
+import { DTYPES } from '../tensor/dtype';
 import { checkArity } from './arity';
 import { checkOrder } from './check';
+import { encodeModel, lengthOf } from './encode';
 import { loadExternalData, tensorsOf } from './external-data';
 import { MESSAGE, messageSize } from './message-size';
 import { type Graph, type Model, ModelSchema } from './schema/onnx_pb';
+import { dtypeOf } from './values';
 
 /** The operator sets whose meaning is known. */
 const OLDEST_OPSET = 7;
@@ -41,7 +44,9 @@ export async function readOnnx(
   const input = inputOf(from);
   if (source.size > MAX_BYTES) throw tooLarge(input.name, source.size);
   const metered = new ReadMeter(signal, undefined).observe(source);
-  const model = parseOnnx(await readBytes(metered, 0, source.size), input.name);
+  const bytes = await readBytes(metered, 0, source.size);
+  const model = parseOnnx(bytes, input.name);
+  alignWeights(model.proto.graph, bytes);
   return { ...model, external: await loadExternalData(model.proto.graph, input, signal) };
 }
 
@@ -72,6 +77,29 @@ export function parseOnnx(bytes: Uint8Array, file = 'the ONNX model'): OnnxModel
   checkArity(proto.graph, opset, file);
   return { proto: proto as OnnxModel['proto'], opset };
 }
+
+/** Weights whose tag and length take at least as much as they may be moved. */
+const MOVED = 1 << 14;
+
+/**
+ * Moves large weights within the model's own bytes to where arrays of their type can lie: over the end of what stood before them, their tag
+ * and length, which have been read. Else every one that is looked at would be copied.
+ */
+function alignWeights(graph: Graph, bytes: Uint8Array): void {
+  for (const tensor of graph.initializer) {
+    const { rawData } = tensor;
+    const dtype = dtypeOf(tensor.dataType);
+    if (dtype === undefined || rawData.length < MOVED || rawData.buffer !== bytes.buffer) continue;
+    const begin = rawData.byteOffset;
+    const distance = begin % DTYPES[dtype].bytes;
+    if (distance === 0 || distance > LENGTH_AND_TAG) continue;
+    new Uint8Array(bytes.buffer).copyWithin(begin - distance, begin, begin + rawData.length);
+    tensor.rawData = new Uint8Array(bytes.buffer, begin - distance, rawData.length);
+  }
+}
+
+/** Bytes that the tag and the length of a field of `MOVED` bytes take at least. */
+const LENGTH_AND_TAG = 4;
 
 function decode(bytes: Uint8Array, file: string): Model {
   const size = messageSize(bytes, ModelSchema, MAX_MEMORY);
@@ -110,9 +138,12 @@ export async function writeOnnx(
   // What is written can be read.
   checkOrder(proto.graph, file);
   checkArity(proto.graph, opset, file);
-  const bytes = toBinary(ModelSchema, proto);
-  if (bytes.length > MAX_BYTES) throw tooLarge(file, bytes.length);
-  await writeNewFile(file, options, (sink) => sink.write(bytes));
+  const parts = encodeModel(proto);
+  const length = lengthOf(parts);
+  if (length > MAX_BYTES) throw tooLarge(file, length);
+  await writeNewFile(file, options, async (sink) => {
+    for (const part of parts) await sink.write(part);
+  });
 }
 
 function tooLarge(file: string, size: number): RepfuseError {
