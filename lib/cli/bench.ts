@@ -1,7 +1,7 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { quote } from '../arguments/show';
 import { seededInputs } from '../convert/verify/seeded-inputs';
-import { Engine, type EngineStep, measurePrecision, type Precision, readModel } from '../engine';
+import { Engine, type EngineOptions, type EngineStep, measurePrecision, type Precision, readModel } from '../engine';
 import { RepfuseError } from '../errors';
 import { type InputShapes, type InputTensors, inputsOf, type Model, normalizeInput } from '../graph';
 import { printable } from '../printable';
@@ -10,13 +10,14 @@ import { elementCount, Tensor } from '../tensor/tensor';
 import { addGraphFlags, type GraphFlags, graphOptions } from './graph-flags';
 import { readImages, readInputs } from './images';
 import { formatShapes, shapesOf } from './input-shapes';
-import { positiveInteger, precisionOption } from './options';
+import { memoryOption, positiveInteger, precisionOption } from './options';
 import { formatPrecision } from './precision-table';
 import type { Session } from './session';
 import { formatCount, formatTable } from './table';
 
 interface BenchFlags extends GraphFlags {
   readonly precision: Precision | 'all';
+  readonly memory?: EngineOptions['memory'];
   readonly input?: string;
   readonly tensor?: string;
   readonly batch: number;
@@ -33,6 +34,7 @@ export function benchCommand(session: Session): Command {
     .argument('<model>', 'model file, as convert --graph writes it, or a checkpoint and its --arch');
   return addGraphFlags(command, 'where the file holds none')
     .addOption(precisionOption('all'))
+    .addOption(memoryOption())
     .option('--input <file>', 'images [N, C, H, W] to run, as for run (default: seeded ones)')
     .option('--tensor <name>', 'which tensor of a safetensors input (default: the only one, or "input")')
     .option('--batch <number>', 'images of a run; of --input the first ones', positiveInteger)
@@ -59,6 +61,11 @@ export function benchCommand(session: Session): Command {
         const model = input instanceof Tensor ? { graph: imagesOf(graph, input), tensors } : { graph, tensors };
         const { runs, threads } = flags;
         if (flags.precision === 'all') {
+          if (flags.memory !== undefined)
+            throw new RepfuseError(
+              'ERR_REPFUSE_INVALID_ARGUMENT',
+              'Expected no --memory beside --precision all, which compares layers and not engines',
+            );
           const report = { file, ...(await measurePrecision(model, input, { runs, threads, signal })) };
           if (session.json) session.jsonResult(report);
           else session.result(formatPrecision(printable(report)));
@@ -123,11 +130,11 @@ interface BenchReport {
 async function bench(
   model: Model,
   input: InputTensors,
-  { precision, runs, threads }: Omit<BenchFlags, 'precision'> & { readonly precision: Precision },
+  { precision, memory, runs, threads }: Omit<BenchFlags, 'precision'> & { readonly precision: Precision },
   signal: AbortSignal,
 ): Promise<BenchReport> {
   const started = performance.now();
-  await using engine = await Engine.create(model, { precision, threads, signal });
+  await using engine = await Engine.create(model, { precision, memory, threads, signal });
   const out = await engine.run(input, { signal });
   const compileMilliseconds = performance.now() - started;
   const times: number[] = [];

@@ -30,6 +30,14 @@ export function precisionOption(...others: readonly string[]): Option {
     .default('f32');
 }
 
+/** `--memory`, as `Engine.create` takes it. */
+export function memoryOption(): Option {
+  return new Option('--memory <use>', 'least: no weights made larger for speed (default: auto)').choices([
+    'auto',
+    'least',
+  ]);
+}
+
 /** `state_dict.model` as a path of keys; nothing is the root. */
 export function keyPath(text: string): string[] {
   return text === '' ? [] : text.split('.');

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { formatOfName, type OutputFormat, writeStateDict } from '../checkpoint/write-checkpoint';
-import { Engine, type Precision, readModel } from '../engine';
+import { Engine, type EngineOptions, type Precision, readModel } from '../engine';
 import { RepfuseError } from '../errors';
 import { type Graph, normalizeInput } from '../graph';
 import { softmaxAsync } from '../ops';
@@ -10,7 +10,7 @@ import { floatValues } from '../tensor/half';
 import { formatShape, Tensor } from '../tensor/tensor';
 import { addGraphFlags, type GraphFlags, graphOptions } from './graph-flags';
 import { readInputs } from './images';
-import { positiveInteger, precisionOption } from './options';
+import { memoryOption, positiveInteger, precisionOption } from './options';
 import type { Session } from './session';
 import { formatTable } from './table';
 
@@ -22,6 +22,7 @@ interface RunFlags extends GraphFlags {
   readonly raw?: true;
   readonly top: number;
   readonly precision: Precision;
+  readonly memory?: EngineOptions['memory'];
   readonly threads?: number;
   readonly json?: true;
 }
@@ -51,6 +52,7 @@ export function runCommand(session: Session): Command {
     .option('--raw', 'the input is normalised already')
     .option('--top <number>', 'classes to show of each image', positiveInteger, 1)
     .addOption(precisionOption())
+    .addOption(memoryOption())
     .option('--threads <number>', 'threads (default: CPUs and quota)', positiveInteger)
     .option('--json', 'print the result as JSON')
     .addHelpText(
@@ -69,7 +71,7 @@ export function runCommand(session: Session): Command {
         const input = flags.raw !== true && given instanceof Tensor ? normalizeInput(graph, given) : given;
         await using engine = await Engine.create(
           { graph, tensors },
-          { precision: flags.precision, threads: flags.threads, signal },
+          { precision: flags.precision, memory: flags.memory, threads: flags.threads, signal },
         );
         const outputs = await engine.runAll<Tensor>(input, { signal });
         const named = graph.outputs === undefined ? new Map([['output', [...outputs.values()][0]!]]) : outputs;

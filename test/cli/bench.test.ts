@@ -42,3 +42,15 @@ test.each([
   expect(status).not.toBe(0);
   expect(stderr).toMatch(message);
 });
+
+test('--memory least makes an engine of less memory, and says nothing of precisions', () => {
+  const network = join('test', 'fixtures', 'networks', 'hgnetv2.classic.onnx');
+  const weights = (...flags: string[]) => {
+    const { memory } = JSON.parse(repfuse('bench', network, '--runs', '1', '--json', ...flags).stdout);
+    return memory.sourceWeights + memory.packedWeights;
+  };
+  expect(weights('--memory', 'least')).toBeLessThan(weights());
+  const { status, stderr } = repfuse('bench', MODEL, '--precision', 'all', '--memory', 'least');
+  expect(status).toBe(1);
+  expect(stderr).toContain('Expected no --memory beside --precision all');
+});
