@@ -5,6 +5,7 @@ import type { Graph, GraphNode } from '../graph';
 import { namingNode } from '../graph/naming-node';
 import { operatorOf } from '../graph/operators';
 import type { Tensor } from '../tensor/tensor';
+import { channelShuffle } from './channel-shuffle';
 import { KnownValues } from './known-values';
 import type { Program } from './program';
 import { isConvolution, ProgramBuilder } from './program-builder';
@@ -20,7 +21,7 @@ import { stridedChannels } from './strided-channels';
  * @throws ERR_REPFUSE_NOT_FUSABLE or ERR_REPFUSE_NOT_FINITE naming the node of a BatchNorm that cannot be evaluated
  */
 export function compileGraph(given: Graph, givenTensors: ReadonlyMap<string, Tensor>): Program {
-  const spread = spreadLast(stridedChannels(given, givenTensors), givenTensors);
+  const spread = spreadLast(channelShuffle(stridedChannels(given, givenTensors), givenTensors), givenTensors);
   const { graph, tensors } = sideBySide(spread.graph, spread.tensors);
   const known = new KnownValues(graph, tensors);
   let room = [...tensors.values()].reduce((sum, { size }) => sum + ROOM_FOR_ELEMENT * size, ROOM);

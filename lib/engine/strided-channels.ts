@@ -1,8 +1,6 @@
-import { RepfuseError } from '../errors';
-import { type Graph, type GraphNode, inputsOf } from '../graph';
-import { shapesForOne } from '../graph/edges';
-import { inferShapes } from '../graph/shapes';
+import type { Graph, GraphNode } from '../graph';
 import type { Tensor } from '../tensor/tensor';
+import { type Shapes, shapesOfOne } from './shapes-of-one';
 import { sliceOfChannels } from './slice-of-channels';
 
 /**
@@ -48,21 +46,6 @@ function takenBy(node: GraphNode, makers: ReadonlyMap<string, GraphNode>): Taken
   const grouped = before(turned);
   if (grouped?.op !== 'reshape' || typeof place !== 'number' || place < 0) return undefined;
   return { place, image: grouped.inputs[0]!, grouped: grouped.id, images: images!.id, part: part.id };
-}
-
-type Shapes = ReadonlyMap<string, readonly number[]>;
-
-/** Shapes for inputs of one image each; undefined where their other sizes are open. */
-function shapesOfOne(graph: Graph, tensors: ReadonlyMap<string, Tensor>): Shapes | undefined {
-  const given = graph.anySize ? undefined : shapesForOne(graph);
-  if (given === undefined) return undefined;
-  const byName = Object.fromEntries(inputsOf(graph).map(({ id }, i) => [id, given[i]!]));
-  try {
-    return inferShapes(graph, given.length === 1 ? given[0]! : byName, tensors);
-  } catch (error) {
-    if (error instanceof RepfuseError) return undefined; // told where the graph runs
-    throw error;
-  }
 }
 
 function isOfChannels({ image, grouped, images, part }: Taken, shapes: Shapes): boolean {

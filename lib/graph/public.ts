@@ -64,6 +64,7 @@ export type {
   ResizeNode,
   ScatterElementsNode,
   ScatterNdNode,
+  SelectChannelsNode,
   SeluNode,
   ShrinkNode,
   SizesNode,

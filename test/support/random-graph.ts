@@ -460,6 +460,9 @@ class Maker {
       const other = this.alike(shape);
       return condition === undefined || other === undefined ? undefined : { inputs: [condition, input, other] };
     },
+    select_channels: (_, [, c = 0]) => ({
+      channels: Array.from({ length: this.random.int(1, 20) }, () => this.random.int(0, c - 1)),
+    }),
     depth_to_space: () => ({ block: this.pair(1, 3), channels_first: this.chance(0.5) }),
     space_to_depth: () => ({ block: this.pair(1, 3), channels_first: this.chance(0.5) }),
     expand: (_, shape) => {

@@ -102,6 +102,11 @@ export const anyIntegers = (minimum: number): Rule<readonly number[]> => ({
   expected: `at most ${MAX_RANK} integers from ${minimum} to ${MAX_INTEGER}`,
   accepts: (value) => isListOf(value, (item) => isInteger(item, minimum), MAX_RANK),
 });
+/** Of an image, in any order. */
+export const channelList: Rule<readonly number[]> = {
+  expected: `1 to ${MAX_LIST_LENGTH} channels`,
+  accepts: (value) => isListOf(value, (item) => isInteger(item, 0)) && (value as []).length > 0,
+};
 export const numbers = <List extends readonly number[]>(count: List['length']): Rule<List> => ({
   expected: `${count} finite numbers`,
   accepts: (value) => isListOf(value, Number.isFinite, count) && (value as []).length === count,

@@ -43,6 +43,7 @@ import { type RecurrentNode, recurrent } from './recurrent';
 import { type ReduceNode, reduce } from './reduce';
 import { type ReshapeNode, reshape } from './reshape';
 import { type ResizeNode, resize } from './resize';
+import { type SelectChannelsNode, selectChannels } from './select-channels';
 import { type SizesNode, sizes } from './sizes';
 import { type SliceNode, slice } from './slice';
 import { type SoftmaxNode, softmax } from './softmax';
@@ -77,6 +78,7 @@ export type * from './recurrent';
 export type * from './reduce';
 export type * from './reshape';
 export type * from './resize';
+export type * from './select-channels';
 export type * from './sizes';
 export type * from './slice';
 export type * from './softmax';
@@ -122,6 +124,7 @@ export type GraphNode =
   | ResizeNode
   | ScatterElementsNode
   | ScatterNdNode
+  | SelectChannelsNode
   | SizesNode
   | SliceNode
   | SoftmaxNode
@@ -156,6 +159,7 @@ export const OPERATORS: { readonly [Op in GraphNode['op']]: Operator<Extract<Gra
   constant,
   concat,
   transpose,
+  select_channels: selectChannels,
   sizes,
   slice,
   pad,

@@ -66,7 +66,7 @@ extern const Operator kConv, kLinear, kMaxPool, kAveragePool, kGlobalAveragePool
     kReduce, kWhere, kMatMul, kToTensor, kToImages;
 extern const Operator kCumSum, kExpand, kGather, kGatherElements, kGatherNd, kGridSample, kNonMaxSuppression, kNonZero, kNumbers,
     kRecurrent, kScatterElements, kScatterNd, kSpaceToDepth;
-extern const Operator kLpPool, kTopPlaces, kTrilu;
+extern const Operator kLpPool, kSelectChannels, kTopPlaces, kTrilu;
 
 // A step that a function computes: body(run).
 template <typename Body>

@@ -50,6 +50,7 @@ constexpr const Operator* kOperators[] = {&kConv,
                                           &kNonMaxSuppression,
                                           &kNonZero,
                                           &kLpPool,
+                                          &kSelectChannels,
                                           &kTopPlaces,
                                           &kTrilu,
                                           &kNumbers};
