@@ -20,7 +20,7 @@ constexpr double kMaxGrowth = 2.2, kGrowthAllowance = 8 << 20;
 constexpr int64_t kMaxTimes = 32, kMaxWeightTimes = 64, kBorderAllowance = int64_t{32} << 20;
 // Of an expanded map: bytes from which on it does not stay in the cache between steps; bytes of the rows under a window that do while one
 // step reads them; rows that each thread has at least, for those at its edges are expanded twice.
-constexpr int64_t kMinMergedBytes = 1 << 20, kMaxMergedRows = 768 << 10, kMinMergedRows = 8;
+constexpr int64_t kMinMergedBytes = 256 << 10, kMaxMergedRows = 768 << 10, kMinMergedRows = 8;
 // Weights of a pointwise convolution that every thread can read anew for a few rows at a time.
 constexpr int64_t kMaxInnerWeights = 512 << 10;
 
