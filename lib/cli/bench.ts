@@ -197,9 +197,10 @@ function formatBench({
   memory,
   steps,
 }: BenchReport): string {
-  const rows = steps.map(({ layer, kernel, output, macs, estimate, seconds, shareOfPeak }) => [
+  const rows = steps.map(({ layer, kernel, epilogue, output, macs, estimate, seconds, shareOfPeak }) => [
     layer,
     kernel,
+    epilogue,
     output.slice(1).join('x'),
     formatCount(Math.round(macs / 1000)),
     estimate === null ? '-' : (estimate * 1e6).toFixed(0),
@@ -208,7 +209,7 @@ function formatBench({
   ]);
   const bytes = memory.packedWeights + memory.sourceWeights + memory.activations + memory.workspace;
   return [
-    formatTable(['layer', 'kernel', 'output', 'kMAC', 'estimate us', 'us', 'of peak'], rows),
+    formatTable(['layer', 'kernel', 'and then', 'output', 'kMAC', 'estimate us', 'us', 'of peak'], rows),
     '',
     `${formatShapes(input)}, ${precision}, ${threads} threads: ${milliseconds.median.toFixed(3)} ms (least ${milliseconds.least.toFixed(3)})`,
     `compiled and run once in ${compileMilliseconds.toFixed(0)} ms; ${(bytes / 1e6).toFixed(1)} MB, of which packed weights ${(memory.packedWeights / 1e6).toFixed(1)}`,

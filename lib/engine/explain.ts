@@ -7,6 +7,8 @@ export interface EngineStep {
   readonly layer: string;
   /** `view`: nothing to do, as the result lies where its inputs do. */
   readonly kernel: string;
+  /** What it does to its result before it is written, in order, such as `sum, relu`; of several layers in one step for each. Empty: nothing. */
+  readonly epilogue: string;
   /** Shape of the result: [N, C, H, W], [N, features], or of any tensor. */
   readonly output: readonly number[];
   /** Multiply-accumulates of the plain definition. */

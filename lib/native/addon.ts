@@ -63,6 +63,7 @@ export interface EngineHandle {
 export interface NativeEngineStep {
   readonly layer: string;
   readonly kernel: string;
+  readonly epilogue: string;
   readonly output: readonly number[];
   readonly macs: number;
   readonly weightBytes: number;

@@ -57,6 +57,7 @@ struct EngineOptions {
 // One step of a plan.
 struct StepReport {
   std::string name, kernel;
+  std::string epilogue;  // what it does to its result, in order
   Shape output;
   double macs;      // multiply-accumulates of the plain definition
   double bytes;     // of packed weights

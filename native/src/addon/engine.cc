@@ -224,6 +224,7 @@ Napi::Value Explain(const Napi::CallbackInfo& info) {
       item.Set("output", ShapeToJs(info.Env(), step.output));
       item.Set("macs", step.macs);
       item.Set("weightBytes", step.bytes);
+      item.Set("epilogue", step.epilogue);
       item.Set("estimate", step.estimate);
       item.Set("seconds", step.seconds);
       out.Set(out.Length(), item);

@@ -44,6 +44,15 @@ bool StaysInside(const ConvSetting& s, const ImageShape& output) {
          StaysInside(output.width, s.kernel_w, s.stride_w, s.dilation_w, s.pad_left, in.shape.width, in);
 }
 
+// What a product that the convolution after it computes reads.
+Gated GatedBy(const Network& network, size_t i, const MemoryPlan& memory_plan) {
+  const std::vector<int>& inputs = network.nodes[i].inputs;
+  Gated gated{memory_plan.value(inputs[0]), memory_plan.value(inputs[1]), memory_plan.IsOneRow(i + 1)};
+  const ImageShape& factors = gated.gates.layout.shape;
+  if (factors.height * factors.width > 1) std::swap(gated.map, gated.gates);
+  return gated;
+}
+
 }  // namespace
 
 WeightPacking WeightPackingOf(const Network& network, size_t i, const MemoryPlan& memory_plan) {
@@ -57,6 +66,10 @@ std::unique_ptr<Step> MakeConvStep(const Network& network, size_t i, const Memor
   ConvSetting setting = SettingOf(network, i, memory_plan, weights, target.kernels);
   Value output = memory_plan.value(network.value_of(i));
   if (memory_plan.choice(i).method == ConvMethod::kFloat64) return MakeFloat64Conv(std::move(setting), output);
+  if (i > 0 && memory_plan.IsInner(i - 1) && !network.nodes[i - 1].op->is_convolution()) {
+    if (!StaysInside(setting, output.layout.shape)) return nullptr;
+    return MakeGatedConv(GatedBy(network, i - 1, memory_plan), std::move(setting), memory_plan.choice(i).tile, target.threads, output);
+  }
   if (i > 0 && memory_plan.IsInner(i - 1)) {
     const bool ends = memory_plan.choice(i).method == ConvMethod::kDepthwise;  // with the depthwise one
     if (ends || (i > 1 && memory_plan.IsInner(i - 2))) {
@@ -115,14 +128,20 @@ StepReport ReportOfConv(const Network& network, size_t i, const std::vector<Shap
                         const NodeWeights& weights) {
   const NetworkNode& node = network.nodes[i];
   const Shape &input = shapes[static_cast<size_t>(node.inputs[0])], &output = shapes[static_cast<size_t>(network.value_of(i))];
-  StepReport report{.name = node.name, .kernel = {}, .output = output, .macs = 0, .bytes = 0, .estimate = 0, .seconds = 0};
+  StepReport report{.name = node.name, .kernel = {}, .epilogue = {}, .output = output, .macs = 0, .bytes = 0, .estimate = 0, .seconds = 0};
   const int64_t products = input[1] / node.groups * node.kernel_h * node.kernel_w;  // of one output
   report.macs = static_cast<double>(output.count()) * static_cast<double>(products);
   report.bytes = static_cast<double>(weights[i]->bytes());
   report.estimate = memory_plan.choice(i).estimate;
+  report.epilogue = DescribeEpilogue(node);
   if (i == 0 || !memory_plan.IsInner(i - 1)) return report;
+  if (!network.nodes[i - 1].op->is_convolution()) {
+    report.name = network.nodes[i - 1].name + " + " + report.name;
+    return report;
+  }
   const StepReport inner = ReportOfConv(network, i - 1, shapes, memory_plan, weights);
   report.name = inner.name + " + " + report.name;
+  if (!inner.epilogue.empty() || !report.epilogue.empty()) report.epilogue = inner.epilogue + " + " + report.epilogue;
   report.macs += inner.macs;
   report.bytes += inner.bytes;
   report.estimate += inner.estimate;

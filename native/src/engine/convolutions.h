@@ -46,6 +46,14 @@ struct MergedConvs {
 };
 std::unique_ptr<Step> MakeMergedConv(const MergedConvs& convs, int threads, Value output);
 
+// A map times one factor for each channel of each image.
+struct Gated {
+  Value map, gates;
+  bool one_row;  // whether what reads it takes its pixels as one row
+};
+// A pointwise convolution of that, whose own `input` has no memory.
+std::unique_ptr<Step> MakeGatedConv(const Gated& gated, ConvSetting pointwise, TileSize tile, int threads, Value output);
+
 // A dense convolution, whose own result is of the shape `wide` and lies nowhere, spread as what reads it alone wants it.
 std::unique_ptr<Step> MakeSpreadConv(const ConvSetting& setting, TileSize tile, int threads, const Spread& spread, const ImageShape& wide,
                                      Value output);

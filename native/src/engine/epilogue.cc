@@ -24,6 +24,20 @@ bool AddsItsLastInput(const NetworkNode& node) {
   return follows || (node.op->is_convolution() && node.inputs.size() > 1);
 }
 
+std::string DescribeEpilogue(const NetworkNode& node) {
+  std::string words;
+  const auto add = [&](const char* word) {
+    if (!words.empty()) words += ", ";
+    words += word;
+  };
+  const bool follows = std::any_of(node.follows.begin(), node.follows.end(), [](const NodeFollow& each) { return each.adds; });
+  if (!follows && AddsItsLastInput(node)) add("sum");
+  if (node.activation != nullptr && node.op != &kActivation) add(node.activation->name);
+  for (const NodeFollow& each : node.follows)
+    add(each.activation != nullptr ? each.activation->name : each.adds ? "sum" : "scale and shift");
+  return words;
+}
+
 Epilogue::Epilogue(const NetworkNode& node, const KernelTable& kernels)
     : low_(-std::numeric_limits<float>::infinity()),
       high_(std::numeric_limits<float>::infinity()),

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "operators/activation.h"
@@ -38,6 +39,9 @@ class Epilogue {
   void (*bound_)(const FinishedRow& row);
   void (*affine_)(const AffineRow& row);
 };
+
+// In words: "sum, relu, scale and shift".
+std::string DescribeEpilogue(const NetworkNode& node);
 
 // Whether the last input of a node is what it adds to its result.
 bool AddsItsLastInput(const NetworkNode& node);

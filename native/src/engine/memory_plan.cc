@@ -22,7 +22,7 @@ constexpr int64_t kMaxTimes = 32, kMaxWeightTimes = 64, kBorderAllowance = int64
 // step reads them; rows that each thread has at least, for those at its edges are expanded twice.
 constexpr int64_t kMinMergedBytes = 256 << 10, kMaxMergedRows = 768 << 10, kMinMergedRows = 8;
 // Weights of a pointwise convolution that every thread can read anew for a few rows at a time.
-constexpr int64_t kMaxInnerWeights = 512 << 10;
+constexpr int64_t kMaxInnerWeights = 512 << 10, kMaxGatedWeights = 1 << 20;
 
 // Rows that fill tiles by themselves; pixels of maps that no thread needs a part of.
 constexpr int64_t kWideRow = 12, kMaxOneRow = 128;
@@ -339,8 +339,9 @@ bool MemoryPlan::IsMadeInPlanes(size_t node) const {
 
 void MemoryPlan::FindInner(const std::vector<int>& readers, const Target& target) {
   for (size_t i = 0; i < network_.nodes.size(); ++i)
-    inner_[i] =
-        (i == 0 || !inner_[i - 1]) && (target.options.merge || choices_[i].method != ConvMethod::kDepthwise) && CanBeInner(i, readers);
+    inner_[i] = (i == 0 || !inner_[i - 1]) &&
+                (target.options.merge || (network_.nodes[i].op->is_convolution() && choices_[i].method != ConvMethod::kDepthwise)) &&
+                CanBeInner(i, readers);
   for (size_t i = 0; target.options.merge && i + 1 < network_.nodes.size(); ++i) {
     if ((i > 0 && inner_[i - 1]) || !CanExpand(i, readers)) continue;
     // Of three only the depthwise convolution and the last one know how to multiply terms.
@@ -369,6 +370,7 @@ bool MemoryPlan::CanExpand(size_t node, const std::vector<int>& readers) const {
 bool MemoryPlan::CanBeInner(size_t node, const std::vector<int>& readers) const {
   const int value = network_.value_of(node);
   if (node + 1 >= network_.nodes.size() || IsOutput(value)) return false;
+  if (!network_.nodes[node].op->is_convolution()) return IsGate(node, readers);
   if (network_.nodes[node + 1].op == &kDepthToSpace) return readers[made(node)] == 1 && IsSpread(node);
   if (choices_[node].method != ConvMethod::kDepthwise) return false;
   const NetworkNode &depthwise = network_.nodes[node], &next = network_.nodes[node + 1];
@@ -376,6 +378,30 @@ bool MemoryPlan::CanBeInner(size_t node, const std::vector<int>& readers) const 
   return readers[made(node)] == 1 && IsPointwise(next) && layouts_[made(node)].kind == Layout::Kind::kBlocked &&
          layouts_[made(node + 1)].kind == Layout::Kind::kBlocked && choices_[node + 1].method != ConvMethod::kFloat64 &&
          next.weight_count * static_cast<int64_t>(sizeof(float)) <= kMaxInnerWeights;
+}
+
+bool MemoryPlan::IsGate(size_t node, const std::vector<int>& readers) const {
+  const NetworkNode &gate = network_.nodes[node], &next = network_.nodes[node + 1];
+  const bool is_product = gate.op == &kGate || (gate.op == &kBinary && gate.function == FindBinaryFunction("mul"));
+  if (!is_product || gate.inputs.size() != 2 || gate.activation != nullptr || !gate.follows.empty()) return false;
+  const int value = network_.value_of(node);
+  const auto lies = [&](int index) {
+    const Layout::Kind kind = layouts_[static_cast<size_t>(index)].kind;
+    return kind != Layout::Kind::kPlanar && layouts_[static_cast<size_t>(index)].terms == 0;
+  };
+  if (readers[made(node)] != 1 || !next.op->is_convolution() || next.inputs[0] != value || !IsPointwise(next) ||
+      choices_[node + 1].method != ConvMethod::kDirect || next.weight_count * static_cast<int64_t>(sizeof(float)) > kMaxGatedWeights ||
+      layouts_[made(node)].kind != Layout::Kind::kBlocked || layouts_[made(node + 1)].kind != Layout::Kind::kBlocked)
+    return false;
+  const ImageShape& map = shapes_[made(node)];
+  int maps = 0, factors = 0;
+  for (const int input : gate.inputs) {
+    const ImageShape& s = shapes_[static_cast<size_t>(input)];
+    if (!lies(input) || s.batch != map.batch || s.channels != map.channels) return false;
+    if (s.height == map.height && s.width == map.width) ++maps;
+    else if (s.height == 1 && s.width == 1) ++factors;
+  }
+  return maps == 1 && factors == 1;
 }
 
 // Whether a convolution can write its result where the depth to space after it puts it.

@@ -27,7 +27,8 @@ class MemoryPlan {
   bool IsAlias(size_t node) const;
   // What a node makes lies there already: the channels that a slice takes of its input, a concatenation whose parts are all made in place.
   bool IsView(size_t node) const;
-  // A convolution that the node after it computes with its own, or spreads as it is made; the value between them is nowhere.
+  // A convolution that the node after it computes with its own, or spreads as it is made, or a product that the convolution after it
+  // makes of its input; the value between them is nowhere.
   bool IsInner(size_t node) const { return inner_[node]; }
   // A pointwise convolution whose narrow maps have no borders: their pixels are one row, which tiles fill better.
   bool IsOneRow(size_t node) const;
@@ -64,6 +65,8 @@ class MemoryPlan {
   // readers: of each value, how many inputs are it.
   bool CanBeInner(size_t node, const std::vector<int>& readers) const;
   bool IsSpread(size_t node) const;
+  // A product with one factor for each channel of each image, as part of the step of the pointwise convolution after it.
+  bool IsGate(size_t node, const std::vector<int>& readers) const;
   // A pointwise convolution, as part of the step of the depthwise one after it.
   bool CanExpand(size_t node, const std::vector<int>& readers) const;
   // Which convolutions are part of the next one's step.

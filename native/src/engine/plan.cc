@@ -6,6 +6,7 @@
 
 #include "conv_step.h"
 #include "edge_steps.h"
+#include "epilogue.h"
 #include "memory_plan.h"
 #include "operators/operator.h"
 #include "shapes.h"
@@ -89,6 +90,7 @@ Status Plan::Compile(const Network& network, const Target& target, WeightStore& 
   const auto report = [&](std::string name, int value) {
     return StepReport{.name = std::move(name),
                       .kernel = {},
+                      .epilogue = {},
                       .output = shapes[static_cast<size_t>(value)],
                       .macs = 0,
                       .bytes = 0,
@@ -119,8 +121,11 @@ Status Plan::Compile(const Network& network, const Target& target, WeightStore& 
     else if (i > 0 && memory_plan.IsInner(i - 1))
       add(MakeSpreadStep(network, i, memory_plan, weights, target), ReportOfSpread(network, i, shapes, memory_plan, weights), where);
     else if (memory_plan.IsView(i)) add_view(report(network.nodes[i].name, value));
-    else if (!memory_plan.IsAlias(i))
-      add(MakeOther(network.nodes[i], memory_plan, shapes, value, types, target.kernels), report(network.nodes[i].name, value), where);
+    else if (!memory_plan.IsAlias(i)) {
+      StepReport other = report(network.nodes[i].name, value);
+      other.epilogue = DescribeEpilogue(network.nodes[i]);
+      add(MakeOther(network.nodes[i], memory_plan, shapes, value, types, target.kernels), std::move(other), where);
+    }
     add_twin(network.nodes[i].name, value);
   }
   for (size_t k = 0; k < network.outputs.size(); ++k) {
