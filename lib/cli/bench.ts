@@ -197,7 +197,7 @@ function formatBench({
   memory,
   steps,
 }: BenchReport): string {
-  const rows = steps.map(({ layer, kernel, epilogue, output, macs, estimate, seconds, shareOfPeak }) => [
+  const rows = steps.map(({ layer, kernel, epilogue, output, macs, estimate, error, seconds, shareOfPeak }) => [
     layer,
     kernel,
     epilogue,
@@ -206,10 +206,11 @@ function formatBench({
     estimate === null ? '-' : (estimate * 1e6).toFixed(0),
     seconds === null ? '-' : (seconds * 1e6).toFixed(0),
     shareOfPeak === null ? '-' : `${(100 * shareOfPeak).toFixed(0)} %`,
+    error === null ? '-' : error.toFixed(1),
   ]);
   const bytes = memory.packedWeights + memory.sourceWeights + memory.activations + memory.workspace;
   return [
-    formatTable(['layer', 'kernel', 'and then', 'output', 'kMAC', 'estimate us', 'us', 'of peak'], rows),
+    formatTable(['layer', 'kernel', 'and then', 'output', 'kMAC', 'estimate us', 'us', 'of peak', 'error'], rows),
     '',
     `${formatShapes(input)}, ${precision}, ${threads} threads: ${milliseconds.median.toFixed(3)} ms (least ${milliseconds.least.toFixed(3)})`,
     `compiled and run once in ${compileMilliseconds.toFixed(0)} ms; ${(bytes / 1e6).toFixed(1)} MB, of which packed weights ${(memory.packedWeights / 1e6).toFixed(1)}`,

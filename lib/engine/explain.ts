@@ -19,6 +19,11 @@ export interface EngineStep {
   readonly estimate: number | null;
   /** Seconds of the fastest run so far; null before the first, and of a view. */
   readonly seconds: number | null;
+  /**
+   * The rounding error expected of its kernel, in float32, as times that of a direct convolution: Winograd's transforms lose more, by how
+   * much depends on the weights. Null of what is no convolution.
+   */
+  readonly error: number | null;
   /** The part of the machine's peak that it reached, by the multiply-accumulates of the plain definition: Winograd's can exceed 1. Null before a run. */
   readonly shareOfPeak: number | null;
 }
@@ -26,10 +31,11 @@ export interface EngineStep {
 /** The steps of a plan beside what `threads` threads of this machine could do. */
 export function explainSteps(steps: readonly NativeEngineStep[], threads: number): readonly EngineStep[] {
   const peak = peakMacs() * threads;
-  return steps.map(({ estimate, seconds, ...step }) => ({
+  return steps.map(({ estimate, seconds, error, ...step }) => ({
     ...step,
     estimate: estimate === 0 ? null : estimate,
     seconds: seconds === 0 ? null : seconds,
+    error: error === 0 ? null : error,
     shareOfPeak: seconds === 0 || step.macs === 0 ? null : step.macs / seconds / peak,
   }));
 }

@@ -184,6 +184,7 @@ function algorithmOf(kernel: string): Algorithm {
   if (kernel.includes('bf16')) return 'products';
   if (kernel === 'float64') return 'float64';
   if (kernel.startsWith('winograd F(2')) return 'winograd2';
+  if (kernel.startsWith('winograd F(4x2')) return 'winograd4x2';
   return kernel.startsWith('winograd F(4') ? 'winograd4' : 'direct';
 }
 

@@ -10,7 +10,7 @@ import { type Program, type ProgramStep, type SettledStep, scaleAndShift } from 
 export type Shape = readonly number[];
 
 /** How a convolution may be computed, in the words of native/src/addon/engine.cc. */
-export const ALGORITHMS = ['auto', 'direct', 'winograd2', 'winograd4', 'products', 'float64'] as const;
+export const ALGORITHMS = ['auto', 'direct', 'winograd2', 'winograd4x2', 'winograd4', 'products', 'float64'] as const;
 export type Algorithm = (typeof ALGORITHMS)[number];
 
 export const PRECISIONS = ['f32', 'fast', 'bf16'] as const;

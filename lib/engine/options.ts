@@ -15,8 +15,8 @@ export interface EngineOptions {
   /** An image's result does not depend on the batch it comes in. Default false: kernels are chosen for the whole batch. */
   readonly batchInvariant?: boolean | undefined;
   /**
-   * How convolutions are computed, where that can be had: as is estimated to be fastest (`'auto'`, default), directly, by Winograd's F(2, 3) or
-   * F(4, 3) (3x3 of stride 1), by products of bf16 terms, or with all sums in float64, each rounded once: slow, what the others are
+   * How convolutions are computed, where that can be had: as is estimated to be fastest (`'auto'`, default), directly, by Winograd's F(2, 3),
+   * F(4x2, 3) or F(4, 3) (3x3 of stride 1), by products of bf16 terms, or with all sums in float64, each rounded once: slow, what the others are
    * measured against.
    */
   readonly algorithm?: Algorithm | undefined;

@@ -59,7 +59,7 @@ export interface EngineHandle {
   readonly __engine: unique symbol;
 }
 
-/** A step of a plan; estimate and seconds are 0 where there is none yet. */
+/** A step of a plan; estimate, seconds and error are 0 where there is none. */
 export interface NativeEngineStep {
   readonly layer: string;
   readonly kernel: string;
@@ -69,6 +69,7 @@ export interface NativeEngineStep {
   readonly weightBytes: number;
   readonly estimate: number;
   readonly seconds: number;
+  readonly error: number;
 }
 
 export interface NativeEngineMemory {

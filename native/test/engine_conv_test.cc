@@ -205,7 +205,9 @@ TEST(EngineConvTest, InvertedResidualsGiveTheSameBitsAsOneStepAndAsThree) {
 }
 
 TEST(EngineConvTest, TwoThousandSeededCases) { ExpectPreciseCases(false, {Algorithm::kAuto, Algorithm::kDirect}); }
-TEST(EngineConvTest, TwoThousandSeededCasesOfWinograd) { ExpectPreciseCases(true, {Algorithm::kWinograd2, Algorithm::kWinograd4}); }
+TEST(EngineConvTest, TwoThousandSeededCasesOfWinograd) {
+  ExpectPreciseCases(true, {Algorithm::kWinograd2, Algorithm::kWinograd42, Algorithm::kWinograd4});
+}
 
 TEST(EngineConvTest, EverySmallMap) {
   const std::pair<int64_t, int64_t> channels[] = {{3, 16}, {17, 33}, {16, 64}};
@@ -224,7 +226,8 @@ TEST(EngineConvTest, EverySmallMap) {
                .activation = FindActivation("relu"),
                .residual = false};
         const uint32_t seed = static_cast<uint32_t>(height * 20 + width);
-        ExpectPrecise(c, {Algorithm::kAuto, Algorithm::kDirect, Algorithm::kWinograd2, Algorithm::kWinograd4}, seed);
+        ExpectPrecise(c, {Algorithm::kAuto, Algorithm::kDirect, Algorithm::kWinograd2, Algorithm::kWinograd42, Algorithm::kWinograd4},
+                      seed);
         c.stride = 2;
         ExpectPrecise(c, {Algorithm::kAuto}, seed);
         if (HasFatalFailure()) return;

@@ -294,7 +294,7 @@ TEST_P(EngineTest, PrecisionOnWeightsLikeRepVggs) {
       plain_error = std::max(plain_error, std::abs(plain - sum));
       want.emplace_back(at, sum);
     }
-    for (const Algorithm algorithm : {Algorithm::kDirect, Algorithm::kWinograd2, Algorithm::kWinograd4}) {
+    for (const Algorithm algorithm : {Algorithm::kDirect, Algorithm::kWinograd2, Algorithm::kWinograd42, Algorithm::kWinograd4}) {
       Network network;
       network.inputs = {{ValueType::kImages, channels}};
       NetworkNode& node = network.nodes.emplace_back();

@@ -159,8 +159,8 @@ TEST_F(NonfiniteTest, NothingIsLeftForALaterRunNorForAnotherImage) {
     const std::vector<float> clean = RandomFloats(static_cast<size_t>(input.batch * input.channels * input.height * input.width), engine);
     for (const KernelTable* table : tables) {
       SetKernels(*table);
-      for (const Algorithm algorithm : {Algorithm::kAuto, Algorithm::kDirect, Algorithm::kWinograd2, Algorithm::kWinograd4,
-                                        Algorithm::kProducts, Algorithm::kFloat64}) {
+      for (const Algorithm algorithm : {Algorithm::kAuto, Algorithm::kDirect, Algorithm::kWinograd2, Algorithm::kWinograd42,
+                                        Algorithm::kWinograd4, Algorithm::kProducts, Algorithm::kFloat64}) {
         for (const Precision precision : {Precision::kF32, Precision::kFast, Precision::kBf16}) {
           if (precision != Precision::kF32 && algorithm != Algorithm::kAuto && algorithm != Algorithm::kProducts) continue;
           std::shared_ptr<Engine> made;

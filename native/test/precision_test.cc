@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <map>
+#include <string_view>
 
 #include "adversaries.h"
 #include "emulated_tiles.h"
@@ -18,9 +19,13 @@ struct Way {
   Precision precision;
   const char* kernel;  // what its name holds
 };
-constexpr Way kWays[] = {{Algorithm::kDirect, Precision::kF32, "direct"},          {Algorithm::kWinograd2, Precision::kF32, "winograd F(2"},
-                         {Algorithm::kWinograd4, Precision::kF32, "winograd F(4"}, {Algorithm::kProducts, Precision::kF32, "bf16x6"},
-                         {Algorithm::kProducts, Precision::kFast, "bf16x3"},       {Algorithm::kProducts, Precision::kBf16, "bf16 "}};
+constexpr Way kWays[] = {{Algorithm::kDirect, Precision::kF32, "direct"},
+                         {Algorithm::kWinograd2, Precision::kF32, "winograd F(2"},
+                         {Algorithm::kWinograd42, Precision::kF32, "winograd F(4x2"},
+                         {Algorithm::kWinograd4, Precision::kF32, "winograd F(4,"},
+                         {Algorithm::kProducts, Precision::kF32, "bf16x6"},
+                         {Algorithm::kProducts, Precision::kFast, "bf16x3"},
+                         {Algorithm::kProducts, Precision::kBf16, "bf16 "}};
 
 double Promise(Precision precision) { return precision == Precision::kF32 ? 5e-5 : precision == Precision::kFast ? 1e-4 : 1e-2; }
 // Where many channels carry the sums, which are of both signs.
@@ -44,7 +49,7 @@ class PrecisionTest : public testing::Test {
           const bool emulated = table == tables[0];
           SetKernels(*table);
           for (const Way& way : kWays) {
-            const bool winograd = way.algorithm == Algorithm::kWinograd2 || way.algorithm == Algorithm::kWinograd4;
+            const bool winograd = std::string_view(way.kernel).starts_with("winograd");
             const bool products =
                 way.algorithm == Algorithm::kProducts && table->products.terms >= (way.precision == Precision::kF32    ? 3
                                                                                    : way.precision == Precision::kFast ? 2

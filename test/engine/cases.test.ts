@@ -43,7 +43,7 @@ test('G11: padding is zeros; another mode is refused, not taken for zeros', asyn
   expect(await refusal((async () => parseGraph(reflecting))())).toMatchObject({ code: 'ERR_REPFUSE_GRAPH' });
 });
 
-test.each(['direct', 'winograd2', 'winograd4'] as const)(
+test.each(['direct', 'winograd2', 'winograd4x2', 'winograd4'] as const)(
   'G16: 256 channels, 3x3, by %s: within 1e-5 of the peak, and G15: of every remainder of tiles',
   async (algorithm) => {
     const random = new Random(16);

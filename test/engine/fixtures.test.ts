@@ -7,7 +7,7 @@ import { fixtureCases, fixturePath, type Manifest, readFixtureTensors, readManif
 import { availableIsas, withIsa } from '../support/isa';
 import { fixtureStateDict } from '../support/tensors';
 
-const ALGORITHMS = ['auto', 'direct', 'winograd2', 'winograd4', 'products', 'float64'] as const;
+const ALGORITHMS = ['auto', 'direct', 'winograd2', 'winograd4x2', 'winograd4', 'products', 'float64'] as const;
 
 /** The engine's output, which is the same for any number of threads and from run to run. */
 async function runModel(model: Model, input: Tensor, options: EngineOptions = {}): Promise<Float32Array> {

@@ -17,7 +17,7 @@ import { fixtureStateDict } from '../support/tensors';
 const ATTACKS = join(FIXTURES, 'reported', 'attacks');
 const { path } = temporaryFolder();
 const HUGE = 2 ** 31 - 1;
-const ALGORITHMS = ['auto', 'direct', 'winograd2', 'winograd4', 'products', 'float64'] as const;
+const ALGORITHMS = ['auto', 'direct', 'winograd2', 'winograd4x2', 'winograd4', 'products', 'float64'] as const;
 const PRECISIONS = ['f32', 'fast', 'bf16'] as const;
 
 interface ConvOptions {

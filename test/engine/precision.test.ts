@@ -112,7 +112,7 @@ describe('measurePrecision', () => {
         expect(measures[precision].errorOfMagnitudes).toBeLessThanOrEqual(PRECISION_BOUNDS[precision]);
       if (huge === 1) expect(measures.f32.errorOfMagnitudes).toBeLessThanOrEqual(2.5e-7);
       // What the measure says is so, by sums that share nothing with it.
-      for (const algorithm of ['auto', 'direct', 'winograd2', 'winograd4'] as const) {
+      for (const algorithm of ['auto', 'direct', 'winograd2', 'winograd4x2', 'winograd4'] as const) {
         using engine = await Engine.create({ ...model, graph: { ...model.graph, output: 'wide' } }, { algorithm });
         const got = floats(engine.runSync(input));
         const error = want.reduce((most, value, i) => Math.max(most, Math.abs(got[i * STRIDE]! - value)), 0);

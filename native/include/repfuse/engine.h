@@ -20,10 +20,11 @@ namespace repfuse {
 // How a convolution is computed; kAuto takes the one whose estimate is least.
 // kDirect and Winograd's are of float32, and kDirect keeps what is not finite under its taps, Winograd's in its tile; kProducts sums
 // products of bf16 terms where the level can, kFloat64 sums in float64.
-enum class Algorithm { kAuto, kDirect, kWinograd2, kWinograd4, kProducts, kFloat64 };
+enum class Algorithm { kAuto, kDirect, kWinograd2, kWinograd42, kWinograd4, kProducts, kFloat64 };
 inline constexpr Word<Algorithm> kAlgorithms[] = {{"auto", Algorithm::kAuto},           {"direct", Algorithm::kDirect},
-                                                  {"winograd2", Algorithm::kWinograd2}, {"winograd4", Algorithm::kWinograd4},
-                                                  {"products", Algorithm::kProducts},   {"float64", Algorithm::kFloat64}};
+                                                  {"winograd2", Algorithm::kWinograd2}, {"winograd4x2", Algorithm::kWinograd42},
+                                                  {"winograd4", Algorithm::kWinograd4}, {"products", Algorithm::kProducts},
+                                                  {"float64", Algorithm::kFloat64}};
 
 // What a convolution may lose, whatever its finite data, of the largest sum of magnitudes of its terms (docs/precision.md): 5e-5; 1e-4;
 // 1e-2. Where the level multiplies bf16, operands may be split into three terms (six products), two (three), one.
@@ -59,10 +60,11 @@ struct StepReport {
   std::string name, kernel;
   std::string epilogue;  // what it does to its result, in order
   Shape output;
-  double macs;      // multiply-accumulates of the plain definition
-  double bytes;     // of packed weights
-  double estimate;  // seconds on one thread, by the table of rates; 0 where there is no choice
-  double seconds;   // of the fastest run so far; 0 before the first
+  double macs;       // multiply-accumulates of the plain definition
+  double bytes;      // of packed weights
+  double estimate;   // seconds on one thread, by the table of rates; 0 where there is no choice
+  double seconds;    // of the fastest run so far; 0 before the first
+  double error = 0;  // of rounding, as expected beside a direct convolution's; 0 where there is no choice
 };
 
 // What the inputs' shapes tell of a node: its ints, and the sizes of a resize.

@@ -76,8 +76,8 @@ struct BlockedKernels {
   int max_pixels[4];  // of a row, by the number of blocks
   void (*conv)(const ConvTile& tile, int blocks, int pixels);
   void (*depthwise)(const DepthwiseTile& tile, int pixels);
-  int depthwise_rows;  // the most that a tile takes
-  WinogradKernels winograd2, winograd4;
+  int depthwise_rows;                                // the most that a tile takes
+  WinogradKernels winograd2, winograd42, winograd4;  // 2 x 2 outputs a tile; 4 rows of 2; 4 x 4
   void (*finish)(const FinishedRow& row);
   void (*affine)(const AffineRow& row);
   // Functions of one number; x may equal y.

@@ -103,6 +103,8 @@ struct NetworkNode {
   // the value of each channel outside the map. Constant and binary: bias holds the constant, of shape `ints`.
   AlignedBuffer weight, bias;
   int64_t weight_count = 0;  // elements; the engine counts them before it takes the weight
+  // Of a 3 x 3 kernel: the error of Winograd's forms 2 x 2, 4 x 2 and 4 x 4 beside a direct convolution's (WinogradErrors).
+  std::array<double, 3> winograd_errors = {1, 1, 1};
   int64_t out_channels = 0, groups = 1;
   int64_t kernel_h = 1, kernel_w = 1, stride_h = 1, stride_w = 1, dilation_h = 1, dilation_w = 1;
   // Negative only in a frame, where it crops.

@@ -227,6 +227,7 @@ Napi::Value Explain(const Napi::CallbackInfo& info) {
       item.Set("epilogue", step.epilogue);
       item.Set("estimate", step.estimate);
       item.Set("seconds", step.seconds);
+      item.Set("error", step.error);
       out.Set(out.Length(), item);
     }
     return explained;

@@ -105,8 +105,9 @@ std::unique_ptr<Step> MakeConvStep(const Network& network, size_t i, const Memor
     return MakeSpreadConv(setting, choice.tile, target.threads, {}, output.layout.shape, output);
   switch (choice.method) {
     case ConvMethod::kDepthwise: return MakeDepthwiseConv(setting, output);
-    case ConvMethod::kWinograd2: return MakeWinogradConv(std::move(setting), 2, choice.tile, target.threads, output);
-    case ConvMethod::kWinograd4: return MakeWinogradConv(std::move(setting), 4, choice.tile, target.threads, output);
+    case ConvMethod::kWinograd2:
+    case ConvMethod::kWinograd42:
+    case ConvMethod::kWinograd4: return MakeWinogradConv(std::move(setting), choice.tile, target.threads, output);
     case ConvMethod::kFloat64:  // made above
     case ConvMethod::kDirect:
     case ConvMethod::kPairs:
@@ -134,6 +135,7 @@ StepReport ReportOfConv(const Network& network, size_t i, const std::vector<Shap
   report.bytes = static_cast<double>(weights[i]->bytes());
   report.estimate = memory_plan.choice(i).estimate;
   report.epilogue = DescribeEpilogue(node);
+  report.error = memory_plan.choice(i).error;
   if (i == 0 || !memory_plan.IsInner(i - 1)) return report;
   if (!network.nodes[i - 1].op->is_convolution()) {
     report.name = network.nodes[i - 1].name + " + " + report.name;
@@ -145,6 +147,7 @@ StepReport ReportOfConv(const Network& network, size_t i, const std::vector<Shap
   report.macs += inner.macs;
   report.bytes += inner.bytes;
   report.estimate += inner.estimate;
+  report.error = std::max(report.error, inner.error);
   return report;
 }
 

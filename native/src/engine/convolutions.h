@@ -27,8 +27,8 @@ struct ConvSetting {
 
 // Implicit im2col: the taps of a pixel are read where they lie, in the blocked or the planar input, of float32 or of terms.
 std::unique_ptr<Step> MakeDenseConv(const ConvSetting& setting, TileSize tile, int threads, Value output);
-// F(m x m, 3 x 3).
-std::unique_ptr<Step> MakeWinogradConv(ConvSetting setting, int m, TileSize tile, int threads, Value output);
+// In the form that its weights are packed for.
+std::unique_ptr<Step> MakeWinogradConv(ConvSetting setting, TileSize tile, int threads, Value output);
 // One filter for each channel.
 std::unique_ptr<Step> MakeDepthwiseConv(const ConvSetting& setting, Value output);
 // Sums in float64, each rounded once: what the others are measured against.
@@ -58,8 +58,8 @@ std::unique_ptr<Step> MakeGatedConv(const Gated& gated, ConvSetting pointwise, T
 std::unique_ptr<Step> MakeSpreadConv(const ConvSetting& setting, TileSize tile, int threads, const Spread& spread, const ImageShape& wide,
                                      Value output);
 
-// Tiles of F(m x m) that one pass takes: as many as keep the domain's values of all channels in the L2 cache; no
+// Tiles that one pass takes: as many as keep the domain's values of all channels in the L2 cache; no
 // more than a thread's part where its weights are small.
-int64_t WinogradPass(const ChannelGroups& channels, int m, int pixels, int64_t tiles, int threads);
+int64_t WinogradPass(const ChannelGroups& channels, WinogradForm form, int pixels, int64_t tiles, int threads);
 
 }  // namespace repfuse

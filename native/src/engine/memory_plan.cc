@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <optional>
 #include <queue>
 #include <tuple>
 
@@ -14,6 +15,10 @@ constexpr int64_t kMaxPlanarChannels = 8;
 // All weights of a network as they are packed are at most so many times the plain ones, and so many bytes more: Winograd's are up to four
 // times as large. With that a process of RepVGG-B1 holds what onnxruntime's does (docs/performance.md).
 constexpr double kMaxGrowth = 2.2, kGrowthAllowance = 8 << 20;
+// How many times the rounding error of direct convolutions all of a network may be expected to lose, and the part of the time that may be
+// given for that. The square of an error grows so much from one convolution to the next, and no more than so much in all: of random
+// weights in RepVGG-A0, where all layers together lose 4 times as much as if they stood side by side.
+constexpr double kMaxError = 1.2, kMaxTimeForError = 0.03, kErrorGrowth = 1.2, kMostErrorGrowth = 32;
 // Maps with their borders, and weights in the order of a kernel, take at most so many times what they hold (a 3x3 kernel of dilation 36 on
 // 17 x 17 pixels: 27 times; F(4, 3) of 3 to 8 channels: 42 times), or so many bytes together for all that take more. A convolution that
 // would need more is computed without.
@@ -30,10 +35,11 @@ constexpr int64_t kWideRow = 12, kMaxOneRow = 128;
 void NeedBorder(const NetworkNode& node, const ConvChoice& choice, const ImageShape& output, Layout* input) {
   input->before = std::max({input->before, node.pad_top, node.pad_left});
   input->after = std::max({input->after, node.pad_bottom, node.pad_right});
-  if (choice.method != ConvMethod::kWinograd2 && choice.method != ConvMethod::kWinograd4) return;
+  if (!IsWinograd(choice.method)) return;
   // The last tiles hang over the edge.
-  const int64_t m = choice.method == ConvMethod::kWinograd2 ? 2 : 4;
-  const int64_t rows = (output.height + m - 1) / m * m + 2 - node.pad_top, columns = (output.width + m - 1) / m * m + 2 - node.pad_left;
+  const auto whole = [](int64_t size, int64_t part) { return (size + part - 1) / part * part; };
+  const WinogradForm form = WinogradFormOf(choice.method);
+  const int64_t rows = whole(output.height, form.rows) + 2 - node.pad_top, columns = whole(output.width, form.columns) + 2 - node.pad_left;
   input->after = std::max({input->after, rows - input->shape.height, columns - input->shape.width});
 }
 
@@ -67,7 +73,10 @@ MemoryPlan::MemoryPlan(const Network& network, const Target& target, const std::
   for (size_t i = 0; i < network.nodes.size(); ++i) {
     if (network.nodes[i].op->is_convolution()) choices_[i] = Choose(i, shapes_[made(i)], target);
   }
-  if (target.options.algorithm == Algorithm::kAuto) CapGrowth(target);
+  if (target.options.algorithm == Algorithm::kAuto) {
+    CapGrowth(target);
+    if (target.options.precision == Precision::kF32) CapError(target);
+  }
   int64_t allowance = kBorderAllowance;
   for (size_t i = 0; i < network.nodes.size(); ++i) {
     if (network.nodes[i].op->is_convolution() && !ReserveBorder(i, &allowance)) choices_[i] = Plain(network.nodes[i]);
@@ -106,13 +115,23 @@ MemoryPlan::MemoryPlan(const Network& network, const Target& target, const std::
   AssignSlots();
 }
 
+bool MemoryPlan::IsMadeAsTerms(int value) const {
+  return network_.IsInput(value) ? layouts_[static_cast<size_t>(value)].kind == Layout::Kind::kPlanar
+                                 : MultipliesTerms(choices_[network_.maker(value)].method);
+}
+
 ConvChoice MemoryPlan::Choose(size_t node, const ImageShape& output, const Target& target) const {
   const int from = network_.nodes[node].inputs[0];
   const size_t input = static_cast<size_t>(from);
-  const ChannelGroups channels = GroupsOf(network_.nodes[node], shapes_[input]);
-  const bool as_terms =
-      network_.IsInput(from) ? layouts_[input].kind == Layout::Kind::kPlanar : MultipliesTerms(choices_[network_.maker(from)].method);
-  return ChooseConv(network_.nodes[node], channels, {layouts_[input], as_terms}, output, target);
+  return ChooseConv(network_.nodes[node], GroupsOf(network_.nodes[node], shapes_[input]), {layouts_[input], IsMadeAsTerms(from)}, output,
+                    target);
+}
+
+std::vector<ConvChoice> MemoryPlan::ChoicesOf(size_t node, const Target& target) const {
+  const int from = network_.nodes[node].inputs[0];
+  const size_t input = static_cast<size_t>(from);
+  return ConvChoices(network_.nodes[node], GroupsOf(network_.nodes[node], shapes_[input]), {layouts_[input], IsMadeAsTerms(from)},
+                     shapes_[made(node)], target);
 }
 
 // The border that a node's kernel needs around its input, and its packed weights, where they are not out of proportion.
@@ -183,47 +202,87 @@ void MemoryPlan::FindTerms(int terms) {
   }
 }
 
-// Where weights grow beyond the cap, the layers that lose the least time for a byte take smaller ones: F(2, 3)'s, then plain ones.
+// What a change of a layer's kernel costs: seconds for a part of what it saves, the cheapest of each layer.
+template <typename Saved, typename Taken>
+void MemoryPlan::TakeCheapest(const Target& target, double excess, const Saved& saved_by, const Taken& taken) {
+  struct Move {
+    double price;
+    size_t node;
+    ConvChoice to;
+
+    bool operator>(const Move& other) const { return std::tie(price, node) > std::tie(other.price, other.node); }
+  };
+  std::priority_queue<Move, std::vector<Move>, std::greater<>> moves;
+  const auto consider = [&](size_t node) {
+    if (!network_.nodes[node].op->is_convolution()) return;
+    std::optional<Move> best;
+    for (const ConvChoice& other : ChoicesOf(node, target)) {
+      const double saved = saved_by(node, other);
+      if (saved <= 0) continue;
+      Move move{(other.estimate - choices_[node].estimate) / saved, node, other};
+      if (!best || *best > move) best = move;
+    }
+    if (best) moves.push(*best);
+  };
+  for (size_t i = 0; i < network_.nodes.size(); ++i) consider(i);
+  while (excess > 0 && !moves.empty()) {
+    const Move move = moves.top();
+    moves.pop();
+    const double saved = saved_by(move.node, move.to);
+    if (saved > 0) {
+      excess -= saved;
+      taken(move.node, move.to);
+      choices_[move.node] = move.to;
+    }
+    consider(move.node);
+  }
+}
+
+// Where weights grow beyond the cap, the layers that lose the least time for a byte take smaller ones.
 void MemoryPlan::CapGrowth(const Target& target) {
   double plain = 0, held = 0;
   for (size_t i = 0; i < network_.nodes.size(); ++i) {
     plain += static_cast<double>(network_.nodes[i].weight_count) * 4;
     if (network_.nodes[i].op->is_convolution()) held += choices_[i].bytes;
   }
-  struct Move {
-    double price;  // seconds for a byte saved
-    size_t node;
-    ConvChoice smaller;
+  const bool least = target.options.least_memory;
+  const double most = least ? plain : kMaxGrowth * plain + kGrowthAllowance;
+  if (held <= most) return;
+  TakeCheapest(
+      target, held - most,
+      [&](size_t node, const ConvChoice& to) {
+        // Three terms of bf16 are larger than a float32, too, but no growth to speak of.
+        const ConvChoice& from = choices_[node];
+        return IsWinograd(from.method) || (least && MultipliesTerms(from.method)) ? from.bytes - to.bytes : 0;
+      },
+      [](size_t, const ConvChoice&) {});
+}
 
-    bool operator>(const Move& other) const { return std::tie(price, node) > std::tie(other.price, other.node); }
-  };
-  std::priority_queue<Move, std::vector<Move>, std::greater<>> moves;  // the next of each layer, the cheapest first
-  const auto consider = [&](size_t node) {
-    const ConvChoice& now = choices_[node];
-    if (!network_.nodes[node].op->is_convolution()) return;
-    const bool winograd = now.method == ConvMethod::kWinograd2 || now.method == ConvMethod::kWinograd4;
-    // Three terms of bf16 are larger than a float32, too.
-    if (!winograd && !(target.options.least_memory && MultipliesTerms(now.method))) return;
-    EngineOptions asked = target.options;
-    const Target other{asked, target.kernels, target.threads};
-    asked.algorithm = now.method == ConvMethod::kWinograd4 ? Algorithm::kWinograd2 : Algorithm::kDirect;
-    ConvChoice smaller = Choose(node, shapes_[made(node)], other);
-    asked.algorithm = Algorithm::kProducts;
-    const ConvChoice products = Choose(node, shapes_[made(node)], other);
-    if (products.estimate < smaller.estimate && products.bytes < now.bytes) smaller = products;
-    if (smaller.bytes < now.bytes) moves.push({(smaller.estimate - now.estimate) / (now.bytes - smaller.bytes), node, smaller});
-  };
-  const double most = target.options.least_memory ? plain : kMaxGrowth * plain + kGrowthAllowance;
-  if (held > most) {
-    for (size_t i = 0; i < network_.nodes.size(); ++i) consider(i);
+// Where a network is expected to lose more than `kMaxError` times what direct convolutions lose, the layers that lose the least time for
+// it take kernels that lose less, as long as that costs no more than a little time. The errors of layers are independent: their squares add
+// up, those of early layers after they have grown on their way.
+void MemoryPlan::CapError(const Target& target) {
+  std::vector<double> growth(choices_.size());
+  double squares = 0, plain = 0, time = 0, behind = 1;
+  for (size_t i = choices_.size(); i-- > 0;) {
+    if (!network_.nodes[i].op->is_convolution()) continue;
+    growth[i] = behind;
+    behind = std::min(behind * kErrorGrowth, kMostErrorGrowth);
+    squares += choices_[i].error * choices_[i].error * growth[i];
+    plain += growth[i];
+    time += choices_[i].estimate;
   }
-  while (held > most && !moves.empty()) {
-    const Move move = moves.top();
-    moves.pop();
-    held -= choices_[move.node].bytes - move.smaller.bytes;
-    choices_[move.node] = move.smaller;
-    consider(move.node);
-  }
+  const double most = kMaxError * kMaxError * plain;
+  if (squares <= most) return;
+  double allowed = kMaxTimeForError * time;
+  TakeCheapest(
+      target, squares - most,
+      [&](size_t node, const ConvChoice& to) {
+        const ConvChoice& from = choices_[node];
+        const bool can = to.estimate - from.estimate <= allowed && to.bytes <= from.bytes;
+        return can ? (from.error * from.error - to.error * to.error) * growth[node] : 0;
+      },
+      [&](size_t node, const ConvChoice& to) { allowed -= to.estimate - choices_[node].estimate; });
 }
 
 bool MemoryPlan::IsOutput(int value) const {

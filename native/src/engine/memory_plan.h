@@ -48,6 +48,8 @@ class MemoryPlan {
   // Which values convolutions read as terms.
   void FindTerms(int terms);
   ConvChoice Choose(size_t node, const ImageShape& output, const Target& target) const;
+  std::vector<ConvChoice> ChoicesOf(size_t node, const Target& target) const;
+  bool IsMadeAsTerms(int value) const;
   bool ReserveBorder(size_t node, int64_t* allowance);
   // Which values lie in the memory of others.
   void FindParts(const std::vector<Shape>& shapes, const std::vector<ValueType>& types);
@@ -62,6 +64,9 @@ class MemoryPlan {
   // Parts lie as what they are parts of.
   void LayParts();
   void CapGrowth(const Target& target);
+  void CapError(const Target& target);
+  template <typename Saved, typename Taken>
+  void TakeCheapest(const Target& target, double excess, const Saved& saved_by, const Taken& taken);
   // readers: of each value, how many inputs are it.
   bool CanBeInner(size_t node, const std::vector<int>& readers) const;
   bool IsSpread(size_t node) const;

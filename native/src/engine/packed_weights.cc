@@ -4,7 +4,6 @@
 #include <bit>
 #include <cstring>
 
-#include "../kernels/blocked/winograd_tile.h"
 #include "../kernels/half/half.h"
 #include "layout.h"
 
@@ -61,9 +60,10 @@ void ForWeights(const NetworkNode& node, const ChannelGroups& channels, const We
 // Calls visit(plain indices of 16 output channels' kernels or -1, the first of their values) for all kernels of Winograd's weights, which
 // lie `step` apart.
 template <typename Visit>
-void ForKernels(const NetworkNode& node, const ChannelGroups& channels, int m, const std::vector<Panel>& panels, const Visit& visit) {
+void ForKernels(const NetworkNode& node, const ChannelGroups& channels, WinogradForm form, const std::vector<Panel>& panels,
+                const Visit& visit) {
   const PlainLayout layout(node, channels);
-  const int64_t values = WinogradSize(m) * WinogradSize(m);
+  const int64_t values = form.values();
   int64_t from[kBlock];
   for (const Panel& panel : panels) {
     int64_t at = panel.offset * values * kBlock * kBlock;
@@ -79,10 +79,10 @@ void ForKernels(const NetworkNode& node, const ChannelGroups& channels, int m, c
 }
 
 // The plain weights that 16 kernels of Winograd's give back by themselves.
-void GiveBack(int m, const float* values, int64_t step, float (*kernels)[kBlock]) {
+void GiveBack(WinogradForm form, const float* values, int64_t step, float (*kernels)[kBlock]) {
   float u[36][kBlock];
-  for (int value = 0; value < WinogradSize(m) * WinogradSize(m); ++value) std::memcpy(u[value], values + value * step, sizeof u[value]);
-  WinogradKernelsOf(m, u, kernels);
+  for (int value = 0; value < form.values(); ++value) std::memcpy(u[value], values + value * step, sizeof u[value]);
+  WinogradKernelsOf(form, u, kernels);
 }
 
 // A float32's place among all of them: neighbours differ by one.
@@ -139,15 +139,15 @@ class TermOrder {
 
 int64_t PanelBlocks(const std::vector<Panel>& panels) { return panels.back().offset + panels.back().in_blocks * panels.back().blocks; }
 
-bool PackWinograd(const NetworkNode& node, const float* plain, const ChannelGroups& channels, int m, PackedWeights* out) {
-  const int64_t values = WinogradSize(m) * WinogradSize(m);
+bool PackWinograd(const NetworkNode& node, const float* plain, const ChannelGroups& channels, WinogradForm form, PackedWeights* out) {
+  const int64_t values = form.values();
   if (!out->weight.Allocate(static_cast<size_t>(values * PanelBlocks(out->panels) * kBlock * kBlock) * sizeof(float))) return false;
   float g[9][kBlock], u[36][kBlock];
-  ForKernels(node, channels, m, out->panels, [&](const int64_t* from, int64_t at, int64_t step) {
+  ForKernels(node, channels, form, out->panels, [&](const int64_t* from, int64_t at, int64_t step) {
     for (int64_t lane = 0; lane < kBlock; ++lane) {
       for (int tap = 0; tap < 9; ++tap) g[tap][lane] = from[lane] < 0 ? 0.0f : plain[from[lane] + tap];
     }
-    WinogradWeights(m, g, u);
+    WinogradWeights(form, g, u);
     float* const packed = out->weight.as<float>() + at;
     for (int64_t value = 0; value < values; ++value) std::memcpy(packed + value * step, u[value], sizeof u[value]);
   });
@@ -202,7 +202,7 @@ bool PackWeights(const NetworkNode& node, const float* plain, const ChannelGroup
   int64_t size = channels.out_blocks() * taps * kBlock;  // depthwise
   if (packing.method != ConvMethod::kDepthwise) {
     out->panels = CutPanels(channels, packing.blocks);
-    if (packing.winograd() != 0) return PackWinograd(node, plain, channels, packing.winograd(), out);
+    if (IsWinograd(packing.method)) return PackWinograd(node, plain, channels, WinogradFormOf(packing.method), out);
     size =
         packing.planar ? channels.out_blocks() * channels.in_channels * taps * kBlock : PanelBlocks(out->panels) * taps * kBlock * kBlock;
   }
@@ -221,10 +221,10 @@ bool RestOfWeights(const NetworkNode& node, const float* plain, const ChannelGro
   if (!written.Allocate(most + kLongest * 9 * kBlock)) return false;
   size_t count = 0;
   auto* const bytes = written.as<uint8_t>();
-  ForKernels(node, channels, packing.winograd(), packed.panels, [&](const int64_t* from, int64_t at, int64_t step) {
+  ForKernels(node, channels, WinogradFormOf(packing.method), packed.panels, [&](const int64_t* from, int64_t at, int64_t step) {
     if (count > most) return;
     float kernels[9][kBlock];
-    GiveBack(packing.winograd(), packed.weight.as<float>() + at, step, kernels);
+    GiveBack(WinogradFormOf(packing.method), packed.weight.as<float>() + at, step, kernels);
     for (int64_t lane = 0; lane < kBlock; ++lane) {
       if (from[lane] < 0) continue;
       for (int tap = 0; tap < 9; ++tap) {
@@ -243,11 +243,11 @@ bool RestOfWeights(const NetworkNode& node, const float* plain, const ChannelGro
 
 void UnpackWeights(const NetworkNode& node, const PackedWeights& packed, const ChannelGroups& channels, const WeightPacking& packing,
                    const AlignedBuffer& rest, float* plain) {
-  if (packing.winograd() != 0) {
+  if (IsWinograd(packing.method)) {
     const auto* bytes = rest.as<const uint8_t>();
-    ForKernels(node, channels, packing.winograd(), packed.panels, [&](const int64_t* from, int64_t at, int64_t step) {
+    ForKernels(node, channels, WinogradFormOf(packing.method), packed.panels, [&](const int64_t* from, int64_t at, int64_t step) {
       float kernels[9][kBlock];
-      GiveBack(packing.winograd(), packed.weight.as<float>() + at, step, kernels);
+      GiveBack(WinogradFormOf(packing.method), packed.weight.as<float>() + at, step, kernels);
       for (int64_t lane = 0; lane < kBlock; ++lane) {
         if (from[lane] < 0) continue;
         for (int tap = 0; tap < 9; ++tap) {

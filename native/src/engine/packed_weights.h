@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "../kernels/blocked/winograd_tile.h"
 #include "panels.h"
 #include "repfuse/aligned_buffer.h"
 #include "repfuse/engine.h"
@@ -10,9 +11,17 @@
 namespace repfuse {
 
 // kPairs and kTiles multiply bf16 terms: in vectors of pairs, and in matrix tiles.
-enum class ConvMethod { kDirect, kWinograd2, kWinograd4, kDepthwise, kPairs, kTiles, kFloat64 };
+// Of Winograd's the form is 2 x 2, 4 x 2 and 4 x 4.
+enum class ConvMethod { kDirect, kWinograd2, kWinograd42, kWinograd4, kDepthwise, kPairs, kTiles, kFloat64 };
 
 inline bool MultipliesTerms(ConvMethod method) { return method == ConvMethod::kPairs || method == ConvMethod::kTiles; }
+
+inline bool IsWinograd(ConvMethod method) {
+  return method == ConvMethod::kWinograd2 || method == ConvMethod::kWinograd42 || method == ConvMethod::kWinograd4;
+}
+inline WinogradForm WinogradFormOf(ConvMethod method) {
+  return {method == ConvMethod::kWinograd2 ? 2 : 4, method == ConvMethod::kWinograd4 ? 4 : 2};
+}
 
 // Which order that is.
 struct WeightPacking {
@@ -23,8 +32,6 @@ struct WeightPacking {
   int64_t row_taps = 1;  // neighbouring taps of a row whose inputs are one step of a tile
 
   bool operator==(const WeightPacking&) const = default;
-  // F(m, 3)'s m; of other methods 0. Winograd's hold other values: the plain ones cannot be had back from them alone.
-  int winograd() const { return method == ConvMethod::kWinograd2 ? 2 : method == ConvMethod::kWinograd4 ? 4 : 0; }
 };
 
 struct PackedWeights {

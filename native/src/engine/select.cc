@@ -1,17 +1,21 @@
 #include "select.h"
 
 #include <algorithm>
+#include <iterator>
 #include <optional>
 
-#include "../kernels/blocked/winograd_tile.h"
 #include "../kernels/tiles/matrix_tile.h"
 #include "convolutions.h"
 
 namespace repfuse {
 namespace {
 
-// F(4, 3)'s weights are 2.25 times F(2, 3)'s: they must be so much faster.
-constexpr double kMaxTimeOfF4 = 0.9;
+// Winograd's larger forms have weights 1.5 times as large as the form before, and lose more: they must be so much faster.
+constexpr double kMaxTimeOfLarger = 0.9;
+// Bytes of weights that stay in the L2 cache from one run to the next. Others are fetched while the tile multiplies, which costs time even
+// where it goes fast enough: as if they came so many times as fast, and nothing was done meanwhile. Measured on 192 channels of 14 x 14,
+// where F(2, 3) takes less time than both others.
+constexpr double kCachedWeights = 1.5e6, kHidden = 1.7;
 
 // Of what Winograd's weights lack of a plain one (RestOfWeights).
 constexpr double kRestBytes = 1.15;
@@ -48,19 +52,29 @@ ConvChoice Direct(const NetworkNode& node, const ChannelGroups& channels, const 
   return {ConvMethod::kDirect, tile, std::max(cost.macs / rates.direct, cost.weight_bytes / rates.weights), cost.weight_bytes};
 }
 
-ConvChoice Winograd(int m, const ChannelGroups& channels, const ImageShape& output, const KernelTable& kernels, const Rates& rates,
-                    int threads) {
-  const int64_t tiles = output.batch * ((output.height + m - 1) / m) * ((output.width + m - 1) / m);
-  const double values = WinogradSize(m) * WinogradSize(m);
+constexpr ConvMethod kWinogradMethods[] = {ConvMethod::kWinograd2, ConvMethod::kWinograd42, ConvMethod::kWinograd4};
+
+ConvChoice Winograd(ConvMethod method, const NetworkNode& node, const ChannelGroups& channels, const ImageShape& output,
+                    const KernelTable& kernels, const Rates& rates, int threads) {
+  const WinogradForm form = WinogradFormOf(method);
+  const int64_t tiles = output.batch * ((output.height + form.rows - 1) / form.rows) * ((output.width + form.columns - 1) / form.columns);
+  const double values = form.values();
   const TileSize tile = ChooseTile(channels, tiles, kBlock, kernels.blocked, threads);
-  const int64_t pass = WinogradPass(channels, m, tile.pixels, tiles, 1), passes = (tiles + pass - 1) / pass;
+  const int64_t pass = WinogradPass(channels, form, tile.pixels, tiles, 1), passes = (tiles + pass - 1) / pass;
   const Cost cost = PanelCost(channels, tile, static_cast<double>(tiles), values, kernels.blocked);
   // Each value is written once and read once, before the products and after them; pixels are read with their overlap.
   const double moved =
       static_cast<double>(tiles) * static_cast<double>((channels.in_blocks() + channels.out_blocks()) * kBlock * 4) * 3 * values;
-  const double products = std::max(cost.macs / rates.products, cost.weight_bytes * static_cast<double>(passes) / rates.weights);
+  const double streamed = std::max(cost.weight_bytes - kCachedWeights, 0.0) * static_cast<double>(passes);
+  const double products = std::max(cost.macs / rates.products + streamed / (kHidden * rates.weights),
+                                   cost.weight_bytes * static_cast<double>(passes) / rates.weights);
   const double rest = static_cast<double>(channels.out_channels * channels.in_per_group() * 9) * kRestBytes;
-  return {m == 2 ? ConvMethod::kWinograd2 : ConvMethod::kWinograd4, tile, products + moved / rates.transforms, cost.weight_bytes + rest};
+  const auto index = static_cast<size_t>(std::find(std::begin(kWinogradMethods), std::end(kWinogradMethods), method) - kWinogradMethods);
+  return {.method = method,
+          .tile = tile,
+          .estimate = products + moved / rates.transforms,
+          .bytes = cost.weight_bytes + rest,
+          .error = node.winograd_errors[index]};
 }
 
 // Products of terms, where they can be had: matrix tiles before vectors of pairs.
@@ -122,39 +136,53 @@ bool IsDepthwise(const ChannelGroups& channels) {
   return channels.groups > 1 && channels.groups == channels.in_channels && channels.groups == channels.out_channels;
 }
 
-ConvChoice ChooseConv(const NetworkNode& node, const ChannelGroups& channels, const ConvInput& input, const ImageShape& output,
-                      const Target& target) {
+std::vector<ConvChoice> ConvChoices(const NetworkNode& node, const ChannelGroups& channels, const ConvInput& input,
+                                    const ImageShape& output, const Target& target) {
   const EngineOptions& options = target.options;
   const KernelTable& kernels = target.kernels;
   const Rates& rates = RatesOf(kernels.isa);
   const Layout& layout = input.layout;
-  if (options.algorithm == Algorithm::kFloat64) return Plain(node);
+  if (options.algorithm == Algorithm::kFloat64) return {Plain(node)};
   // The tile follows the real batch, on which no result depends.
   ImageShape judged = output;
   if (options.batch_invariant) judged.batch = 1;
   if (IsDepthwise(channels)) {
     const double weights = static_cast<double>(layout.blocks() * kBlock) * static_cast<double>(node.kernel_h * node.kernel_w);
     const double macs = static_cast<double>(judged.batch * judged.height * judged.width) * weights;
-    return {ConvMethod::kDepthwise, {1, 1}, macs / rates.depthwise, weights * 4};
+    return {{ConvMethod::kDepthwise, {1, 1}, macs / rates.depthwise, weights * 4}};
   }
-  ConvChoice best = Direct(node, channels, layout, judged, kernels, rates);
   const bool any = options.algorithm == Algorithm::kAuto;
-  for (const int m : {2, 4}) {
-    const bool asked = options.algorithm == (m == 2 ? Algorithm::kWinograd2 : Algorithm::kWinograd4);
-    if (!(any || asked) || !CanWinograd(node, channels) || layout.kind != Layout::Kind::kBlocked) continue;
-    const ConvChoice choice = Winograd(m, channels, judged, kernels, rates, 1);
-    const double gain = best.method == ConvMethod::kWinograd2 ? kMaxTimeOfF4 : 1;
-    if (asked || choice.estimate < best.estimate * gain) best = choice;
+  std::vector<ConvChoice> choices = {Direct(node, channels, layout, judged, kernels, rates)};
+  for (const ConvMethod method : kWinogradMethods) {
+    const bool asked = (options.algorithm == Algorithm::kWinograd2 && method == ConvMethod::kWinograd2) ||
+                       (options.algorithm == Algorithm::kWinograd42 && method == ConvMethod::kWinograd42) ||
+                       (options.algorithm == Algorithm::kWinograd4 && method == ConvMethod::kWinograd4);
+    if ((any || asked) && CanWinograd(node, channels) && layout.kind == Layout::Kind::kBlocked)
+      choices.push_back(Winograd(method, node, channels, judged, kernels, rates, 1));
   }
   if (any || options.algorithm == Algorithm::kProducts) {
-    const auto choice = Products(node, channels, input, judged, target, rates);
-    if (choice && (!any || choice->estimate < best.estimate)) best = *choice;
+    if (const auto choice = Products(node, channels, input, judged, target, rates)) choices.push_back(*choice);
   }
+  if (!any && choices.size() > 1) choices.erase(choices.begin());  // what was asked for can be had
   // The tile that suits the real batch and the threads.
-  if (best.method == ConvMethod::kDirect) best.tile = Direct(node, channels, layout, output, kernels, rates).tile;
-  else if (MultipliesTerms(best.method)) best.tile = Products(node, channels, input, output, target, rates)->tile;
-  else best.tile = Winograd(best.method == ConvMethod::kWinograd2 ? 2 : 4, channels, output, kernels, rates, target.threads).tile;
-  return best;
+  for (ConvChoice& choice : choices) {
+    if (choice.method == ConvMethod::kDirect) choice.tile = Direct(node, channels, layout, output, kernels, rates).tile;
+    else if (MultipliesTerms(choice.method)) choice.tile = Products(node, channels, input, output, target, rates)->tile;
+    else choice.tile = Winograd(choice.method, node, channels, output, kernels, rates, target.threads).tile;
+  }
+  return choices;
+}
+
+ConvChoice ChooseConv(const NetworkNode& node, const ChannelGroups& channels, const ConvInput& input, const ImageShape& output,
+                      const Target& target) {
+  const std::vector<ConvChoice> choices = ConvChoices(node, channels, input, output, target);
+  const ConvChoice* best = choices.data();
+  for (const ConvChoice& choice : choices) {
+    // What rounds more, and has larger weights, must be so much faster.
+    const bool dearer = IsWinograd(choice.method) && IsWinograd(best->method);
+    if (choice.estimate < best->estimate * (dearer ? kMaxTimeOfLarger : 1)) best = &choice;
+  }
+  return *best;
 }
 
 }  // namespace repfuse

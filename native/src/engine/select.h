@@ -1,6 +1,8 @@
 // Which kernel computes a convolution.
 #pragma once
 
+#include <vector>
+
 #include "layout.h"
 #include "packed_weights.h"
 #include "panels.h"
@@ -22,6 +24,7 @@ struct ConvChoice {
   double bytes;          // of packed weights, and of what is kept beside them to have the plain ones back
   int terms = 0;         // of its operands; 0: float32
   int64_t row_taps = 1;  // as WeightPacking's
+  double error = 1;      // rounding error expected, beside a direct convolution's in float32
 };
 
 // What is read: `as_terms` if it is made as terms anyway.
@@ -33,6 +36,9 @@ struct ConvInput {
 // The target's threads only decide the size of tiles.
 ConvChoice ChooseConv(const NetworkNode& node, const ChannelGroups& channels, const ConvInput& input, const ImageShape& output,
                       const Target& target);
+// All ways in which it can be computed, for the algorithm that the options ask for.
+std::vector<ConvChoice> ConvChoices(const NetworkNode& node, const ChannelGroups& channels, const ConvInput& input,
+                                    const ImageShape& output, const Target& target);
 // The plain definition, which asks for nothing but the values themselves.
 ConvChoice Plain(const NetworkNode& node);
 // bf16 terms of an operand that a precision asks for; 0 where the level cannot multiply them.

@@ -2,12 +2,17 @@
 
 #include <utility>
 
+#include "operators/operator.h"
+#include "winograd_error.h"
+
 namespace repfuse {
 
 WeightStore::WeightStore(Network& network, const Target& target) : network_(network), entries_(network.nodes.size()) {
   for (size_t i = 0; i < entries_.size(); ++i) {
     NetworkNode& node = network.nodes[i];
     const int terms = KeptTerms(node, target);
+    if (node.op->is_convolution() && node.kernel_h == 3 && node.kernel_w == 3 && node.weight_count > 0)
+      node.winograd_errors = WinogradErrors(node.weight.as<float>(), node.weight_count / 9);
     if (terms > 0) RoundToTerms(node.weight.as<float>(), node.weight_count, terms);
     entries_[i].plain = std::move(node.weight);
     entries_[i].bytes = entries_[i].plain.bytes();
@@ -35,9 +40,9 @@ std::shared_ptr<const PackedWeights> WeightStore::Get(size_t index, const Weight
   if (!PackWeights(node, plain, channels, packing, packed.get())) return nullptr;
   // Kept in the new order, where that is no larger than what is kept so far.
   AlignedBuffer rest;
-  const bool winograd = packing.winograd() != 0, had = entry.base != nullptr;
+  const bool winograd = IsWinograd(packing.method), had = entry.base != nullptr;
   const bool alone = had && entry.base.use_count() == 1;  // no plan uses what is kept
-  const bool better = !had || alone || (entry.base_packing.winograd() != 0 && !winograd);
+  const bool better = !had || alone || (IsWinograd(entry.base_packing.method) && !winograd);
   const bool keeps = better && packed->exact && (!winograd || RestOfWeights(node, plain, channels, packing, *packed, &rest));
   std::lock_guard lock(mutex_);
   if (keeps) {

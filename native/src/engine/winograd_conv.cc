@@ -2,7 +2,6 @@
 #include <utility>
 #include <vector>
 
-#include "../kernels/blocked/winograd_tile.h"
 #include "convolutions.h"
 
 namespace repfuse {
@@ -14,8 +13,8 @@ constexpr int kMaxThreadsTransformingAlone = 4;
 // Weights up to so many bytes are read by every thread, each for tiles of its own.
 constexpr int64_t kMaxSharedWeightBytes = 3 << 20;
 // Blocks of inputs whose products are summed one after the other before they join what the blocks before have left (see direct_rows.cc):
-// half of them, within these bounds.
-constexpr int64_t kMinChain = 8, kMaxChain = 16;
+// of four outputs an axis, whose way back enlarges errors, fewer. Shorter chains cost more than they gain.
+constexpr int64_t kChain = 4, kChainOfFour = 2;
 // What a pass holds in the domain where its weights stay in the L2 cache beside it, and where they do not.
 constexpr int64_t kSmallPass = 400 << 10, kLargePass = 900 << 10, kCachedWeights = 512 << 10;
 
@@ -24,15 +23,15 @@ constexpr int64_t kSmallPass = 400 << 10, kLargePass = 900 << 10, kCachedWeights
 // panel][tile][16].
 class WinogradConv final : public Step {
  public:
-  WinogradConv(ConvSetting setting, int m, TileSize tile, int threads, Value output)
-      : Step(output), s_(std::move(setting)), m_(m), tile_(tile) {
+  WinogradConv(ConvSetting setting, TileSize tile, int threads, Value output)
+      : Step(output), s_(std::move(setting)), form_(WinogradFormOf(s_.packing.method)), tile_(tile) {
     const ImageShape& shape = output.layout.shape;
-    tiles_x_ = (shape.width + m - 1) / m;
-    tiles_y_ = (shape.height + m - 1) / m;
+    tiles_x_ = (shape.width + form_.columns - 1) / form_.columns;
+    tiles_y_ = (shape.height + form_.rows - 1) / form_.rows;
     tiles_ = tiles_x_ * tiles_y_ * shape.batch;
-    values_ = WinogradSize(m) * WinogradSize(m);
+    values_ = form_.values();
     in_blocks_ = s_.channels.in_blocks();
-    pass_ = WinogradPass(s_.channels, m, tile.pixels, tiles_, threads);
+    pass_ = WinogradPass(s_.channels, form_, tile.pixels, tiles_, threads);
     groups_ = (pass_ + tile_.pixels - 1) / tile_.pixels;
     in_size_ = groups_ * in_blocks_ * tile_.pixels * kBlock;
     out_size_ = groups_ * tile_.blocks * tile_.pixels * kBlock;
@@ -56,7 +55,10 @@ class WinogradConv final : public Step {
   }
 
   std::string kernel() const override {
-    return "winograd F(" + std::to_string(m_) + ",3) " + std::to_string(tile_.blocks) + "x" + std::to_string(tile_.pixels);
+    std::string name = "winograd F(";
+    name += std::to_string(form_.rows);
+    if (form_.rows != form_.columns) (name += 'x') += std::to_string(form_.columns);
+    return name + ",3) " + std::to_string(tile_.blocks) + "x" + std::to_string(tile_.pixels);
   }
 
  private:
@@ -70,7 +72,7 @@ class WinogradConv final : public Step {
 
   Place PlaceOf(int64_t tile) const {
     const int64_t inside = tile % (tiles_x_ * tiles_y_);
-    return {tile / (tiles_x_ * tiles_y_), inside / tiles_x_ * m_, inside % tiles_x_ * m_};
+    return {tile / (tiles_x_ * tiles_y_), inside / tiles_x_ * form_.rows, inside % tiles_x_ * form_.columns};
   }
   int64_t TilesOf(const Pass& pass, int64_t group) const { return std::min<int64_t>(tile_.pixels, pass.count - group * tile_.pixels); }
 
@@ -136,7 +138,6 @@ class WinogradConv final : public Step {
     // As in direct_rows.cc: of a last block that is not full the channels that exist.
     const int64_t rest = s_.channels.in_channels % kBlock;
     const int64_t full = rest != 0 && panel.in_block + panel.in_blocks == in_blocks_ ? panel.in_blocks - 1 : panel.in_blocks;
-    const int64_t chain = std::clamp<int64_t>((panel.in_blocks + 1) / 2, kMinChain, kMaxChain);
     const float* weight = s_.weights->weight.as<float>() + panel.offset * values_ * kBlock * kBlock;
     for (int64_t value = 0; value < values_; ++value, weight += step) {
       // The weights of the next value, fetched evenly.
@@ -147,7 +148,7 @@ class WinogradConv final : public Step {
         tile.y = products + value * out_size_ + group * tile_.blocks * tile_.pixels * kBlock;
         for (int64_t block = 0; block < panel.in_blocks; block += tile.tap_count) {
           tile.taps = taps_.data() + block;
-          tile.tap_count = std::min(chain, (block < full ? full : panel.in_blocks) - block);
+          tile.tap_count = std::min(form_.rows == 2 ? kChain : kChainOfFour, (block < full ? full : panel.in_blocks) - block);
           tile.channels = block < full ? kBlock : rest;
           tile.weight = weight + block * panel.blocks * kBlock * kBlock;
           tile.bias = block == 0 ? kZeros : nullptr;
@@ -176,8 +177,8 @@ class WinogradConv final : public Step {
         for (int64_t i = 0; i < TilesOf(pass, group); ++i, tile.v += kBlock) {
           const Place place = PlaceOf(pass.first + group * tile_.pixels + i);
           tile.y = out(run) + to.at(place.n, panel.block + block, place.y, place.x);
-          tile.rows = static_cast<int>(std::min<int64_t>(m_, to.shape.height - place.y));
-          tile.columns = static_cast<int>(std::min<int64_t>(m_, to.shape.width - place.x));
+          tile.rows = static_cast<int>(std::min<int64_t>(form_.rows, to.shape.height - place.y));
+          tile.columns = static_cast<int>(std::min<int64_t>(form_.columns, to.shape.width - place.x));
           const float* residual = nullptr;
           if (s_.residual) residual = run.slots[s_.residual->slot] + s_.residual->layout.at(place.n, panel.block + block, place.y, place.x);
           if (s_.epilogue.sums_first()) tile.residual = residual;
@@ -192,10 +193,13 @@ class WinogradConv final : public Step {
     }
   }
 
-  const WinogradKernels& kernels() const { return m_ == 2 ? s_.blocked().winograd2 : s_.blocked().winograd4; }
+  const WinogradKernels& kernels() const {
+    const BlockedKernels& all = s_.blocked();
+    return form_.rows == 2 ? all.winograd2 : form_.columns == 2 ? all.winograd42 : all.winograd4;
+  }
 
   ConvSetting s_;
-  int m_;
+  WinogradForm form_;
   TileSize tile_;
   std::vector<int64_t> taps_;
   int64_t tiles_x_, tiles_y_, tiles_, values_, in_blocks_;
@@ -205,9 +209,8 @@ class WinogradConv final : public Step {
 
 }  // namespace
 
-int64_t WinogradPass(const ChannelGroups& channels, int m, int pixels, int64_t tiles, int threads) {
-  const int64_t values = WinogradSize(m) * WinogradSize(m),
-                tile_bytes = values * (channels.in_blocks() + channels.out_blocks()) * kBlock * 4;
+int64_t WinogradPass(const ChannelGroups& channels, WinogradForm form, int pixels, int64_t tiles, int threads) {
+  const int64_t values = form.values(), tile_bytes = values * (channels.in_blocks() + channels.out_blocks()) * kBlock * 4;
   // With weights larger than the cache, reading them once for all tiles matters more than where the tiles lie.
   const int64_t weight_bytes = values * channels.in_blocks() * channels.out_blocks() / channels.groups * kBlock * kBlock * 4;
   if (weight_bytes <= kMaxSharedWeightBytes) tiles = (tiles + threads - 1) / threads;
@@ -215,8 +218,8 @@ int64_t WinogradPass(const ChannelGroups& channels, int m, int pixels, int64_t t
   return std::min(std::max<int64_t>(most / pixels, 1) * pixels, tiles);
 }
 
-std::unique_ptr<Step> MakeWinogradConv(ConvSetting setting, int m, TileSize tile, int threads, Value output) {
-  return std::make_unique<WinogradConv>(std::move(setting), m, tile, threads, output);
+std::unique_ptr<Step> MakeWinogradConv(ConvSetting setting, TileSize tile, int threads, Value output) {
+  return std::make_unique<WinogradConv>(std::move(setting), tile, threads, output);
 }
 
 }  // namespace repfuse
