@@ -93,6 +93,9 @@ export function gathered(x: Tensor, indices: Tensor, axis: number, budget: Budge
   return new Tensor(x.dtype, shape, data);
 }
 
+/** Elements that one call copies sooner than a loop. */
+const LONG = 64;
+
 export function concatenated(parts: readonly Tensor[], axis: number, budget: Budget): Tensor | undefined {
   const [first] = parts;
   const at = first && axisOf(axis, first.shape.length);
@@ -107,14 +110,17 @@ export function concatenated(parts: readonly Tensor[], axis: number, budget: Bud
   const outer = elementCount(first.shape.slice(0, at));
   const data = budget.spend(parts.length * outer) ? budget.allocate(first.dtype, shape) : undefined;
   if (data === undefined) return undefined;
-  const inner = elementCount(first.shape.slice(at + 1));
-  let place = 0;
-  for (let n = 0; n < outer; n++) {
-    for (const x of parts) {
-      const length = x.shape[at]! * inner;
-      (data as Float32Array).set((x.data as Float32Array).subarray(n * length, (n + 1) * length), place);
-      place += length;
+  const row = elementCount(shape.slice(at));
+  const to = data as Float32Array;
+  let begin = 0; // in a row
+  for (const x of parts) {
+    const from = x.data as Float32Array;
+    const length = elementCount(x.shape.slice(at));
+    for (let n = 0, source = 0, place = begin; n < outer; n++, source += length, place += row) {
+      if (length >= LONG) to.set(from.subarray(source, source + length), place);
+      else for (let i = 0; i < length; i++) to[place + i] = from[source + i]!;
     }
+    begin += length;
   }
   return new Tensor(first.dtype, shape, data);
 }

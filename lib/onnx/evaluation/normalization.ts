@@ -32,18 +32,15 @@ export function batchNormalized(
   const [result, ...moved] = made as [Tensor, Tensor, Tensor];
   const xs = x.data as Float64Array;
   const plane = places.reduce((product, size) => product * size, 1);
-  /** Calls with the places of a channel's elements. */
-  const each = (channel: number, visit: (place: number) => void) => {
+  const results = result.data as Float64Array;
+  /** Mean of a channel's values, or of their squared distances from `centre`. Plain loops: weights may be many. */
+  const meanOf = (channel: number, centre?: number) => {
+    let sum = 0;
     for (let n = 0; n < batch; n++) {
       const start = (n * channels + channel) * plane;
-      for (let place = start; place < start + plane; place++) visit(place);
+      if (centre === undefined) for (let place = start; place < start + plane; place++) sum += xs[place]!;
+      else for (let place = start; place < start + plane; place++) sum += (xs[place]! - centre) ** 2;
     }
-  };
-  const meanOf = (channel: number, term: (value: number) => number) => {
-    let sum = 0;
-    each(channel, (place) => {
-      sum += term(xs[place]!);
-    });
     return sum / (batch * plane);
   };
   for (let channel = 0; channel < channels; channel++) {
@@ -55,15 +52,16 @@ export function batchNormalized(
     ];
     let [mean, variance] = given;
     if (momentum !== undefined) {
-      mean = meanOf(channel, (value) => value);
-      variance = meanOf(channel, (value) => (value - mean) ** 2);
+      mean = meanOf(channel);
+      variance = meanOf(channel, mean);
       for (const [i, own] of [mean, variance].entries())
         moved[i]!.data[channel] = given[i]! * momentum + own * (1 - momentum);
     }
     const factor = scale / Math.sqrt(variance + eps);
-    each(channel, (place) => {
-      result.data[place] = (xs[place]! - mean) * factor + bias;
-    });
+    for (let n = 0; n < batch; n++) {
+      const start = (n * channels + channel) * plane;
+      for (let place = start; place < start + plane; place++) results[place] = (xs[place]! - mean) * factor + bias;
+    }
   }
   return momentum === undefined ? [result] : [result, ...moved];
 }

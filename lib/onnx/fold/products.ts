@@ -109,10 +109,19 @@ function reshaped({ dtype, data }: Tensor, shape: readonly number[]): Tensor {
 }
 
 /** A matrix with its rows as columns, of the same type. */
+const SQUARE = 32;
+
 function transposed({ dtype, shape, data }: Tensor): Tensor {
   const [rows, columns] = shape as [number, number];
   const out = new DTYPES[dtype].array(data.length);
-  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) out[j * rows + i] = data[i * columns + j]!;
+  // By squares whose lines stay in the cache.
+  for (let top = 0; top < rows; top += SQUARE) {
+    const bottom = Math.min(top + SQUARE, rows);
+    for (let left = 0; left < columns; left += SQUARE) {
+      const right = Math.min(left + SQUARE, columns);
+      for (let j = left; j < right; j++) for (let i = top; i < bottom; i++) out[j * rows + i] = data[i * columns + j]!;
+    }
+  }
   return new Tensor(dtype, [columns, rows], out);
 }
 
