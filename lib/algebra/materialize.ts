@@ -3,6 +3,7 @@ import { checkArgument, checkOptions } from '../arguments/check';
 import { membersOf, oneOf, optional, SIGNAL, THREADS, value } from '../arguments/schemas';
 import { RepfuseError } from '../errors';
 import { callNative, callNativeAsync, throwIfAborted } from '../native/call';
+import { mayHoldThread } from '../native/own-thread';
 import { resolveThreads } from '../native/threads';
 import { formatShape, newFloat32Array, Tensor } from '../tensor/tensor';
 import { AFFINE_CONV, type AffineConv } from './affine-conv';
@@ -93,6 +94,17 @@ export async function materializeAsync(conv: AffineConv, options: AsyncMateriali
     throw call.named(error);
   }
   return call.result();
+}
+
+/** A weight of so many elements is made within some 100 us. */
+const SMALL = 1 << 16;
+
+/** As `materializeAsync`, but small ones at once where the thread may be held for them: the way to the pool and back takes longer. */
+export async function materializeSoon(conv: AffineConv, options: AsyncMaterializeOptions): Promise<Materialized> {
+  if (weightElements(conv) > SMALL || !mayHoldThread()) return await materializeAsync(conv, options);
+  const { signal, threads = 1, ...rest } = options;
+  throwIfAborted(signal);
+  return materialize(conv, { ...rest, threads });
 }
 
 function prepare(conv: AffineConv, { into, check, rounding, threads }: MaterializeOptions) {

@@ -1,9 +1,9 @@
-import { type Materialized, materialize, materializeAsync } from '../algebra';
+import type { Materialized } from '../algebra';
 import { sumOf } from '../algebra/from-branch';
+import { materializeSoon } from '../algebra/materialize';
 import type { OpenCheckpoint } from '../checkpoint/open-checkpoint';
 import { RepfuseError } from '../errors';
 import type { DetectedBlock } from '../families';
-import { mayHoldThread } from '../native/own-thread';
 import { DTYPES, type DType } from '../tensor/dtype';
 import { toFloat32 } from '../tensor/half';
 import { Tensor } from '../tensor/tensor';
@@ -76,14 +76,8 @@ async function materializeBlock(
   const sum = sumOf(block, groups === null ? {} : { channels: inPerGroup * groups });
   // Memory that another tensor shares must not be overwritten.
   const own = block.trainKeys.every((key) => opened.isExclusive(key));
-  const place = own ? ({ into: 'largest-branch', check } as const) : {};
-  if (block.outChannels * block.inPerGroup <= SMALL_KERNELS && mayHoldThread())
-    return materialize(sum, { rounding, threads: threads ?? 1, ...place });
-  return await materializeAsync(sum, { rounding, threads, ...place });
+  return await materializeSoon(sum, { rounding, threads, ...(own ? { into: 'largest-branch', check } : {}) });
 }
-
-/** Kernels of a block that are fused within some 100 us: the way to the threads and back takes as long. */
-const SMALL_KERNELS = 1 << 14;
 
 /** What is wrong with a block that could not be fused: its tensors, perhaps overwritten by now, are read again and looked at. */
 async function explain(block: DetectedBlock, opened: OpenCheckpoint, options: FuseOptions): Promise<string> {

@@ -1,4 +1,5 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import type { Worker } from 'node:worker_threads';
 import { roughBlock } from '../support/rough-block';
 import { workplace } from './workplace';
 
@@ -85,12 +86,26 @@ test('an abort stops all threads, leaves nothing half written, and resume does t
 
 test('leaving the loop ends the threads', async () => {
   const files = await inputs();
-  const handles = () => process.getActiveResourcesInfo().filter((name) => name === 'MessagePort').length;
-  const before = handles();
-  for await (const _ of dist.convertAll(files, { outDir: path('out'), jobs: 2 })) {
-    expect(handles()).toBeGreaterThan(before); // threads there were
-    break;
+  const started: Worker[] = [];
+  const threads = require('node:worker_threads') as { Worker: typeof Worker };
+  const { Worker: Plain } = threads;
+  threads.Worker = class extends Plain {
+    constructor(...args: ConstructorParameters<typeof Worker>) {
+      super(...args);
+      started.push(this);
+    }
+  };
+  /** Those that have ended have none. */
+  const numbers = () => started.map(({ threadId }) => threadId);
+  try {
+    for await (const _ of dist.convertAll(files, { outDir: path('out'), jobs: 2 })) {
+      expect(numbers()).toEqual([expect.any(Number), expect.any(Number)]);
+      expect(Math.min(...numbers())).toBeGreaterThan(0);
+      break;
+    }
+  } finally {
+    threads.Worker = Plain;
   }
-  expect(handles()).toBe(before);
+  expect(numbers()).toEqual([-1, -1]);
   expect(outputs('out').filter((name) => !/^\d+\.safetensors$/.test(name))).toEqual([]);
 });

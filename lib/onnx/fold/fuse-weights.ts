@@ -1,4 +1,5 @@
-import { type AffineConv, addBranches, conv, type Materialized, materializeAsync, scale } from '../../algebra';
+import { type AffineConv, addBranches, conv, type Materialized, scale } from '../../algebra';
+import { materializeSoon } from '../../algebra/materialize';
 import { RepfuseError } from '../../errors';
 import { throwIfAborted } from '../../native/call';
 import { DTYPES } from '../../tensor/dtype';
@@ -30,7 +31,7 @@ export async function fuseWeights(
     }
     if (dtype === 'F64') return await inFloat64(map, { threads, signal });
     const rounding = dtype === 'F32' ? 'nearest' : 'odd';
-    const { weight, bias } = await materializeAsync(map, { rounding, threads, signal });
+    const { weight, bias } = await materializeSoon(map, { rounding, threads, signal });
     const round = async (tensor: Tensor) => {
       const { tensor: rounded, overflow } = await roundTo(tensor, dtype, { threads });
       if (overflow < 0) return rounded;
@@ -61,7 +62,7 @@ async function inFloat64(
   let rest = map;
   let sum: Pick<Materialized, 'weight' | 'bias'> | undefined;
   for (let term = 0; term < TERMS; term++) {
-    const made = await materializeAsync(rest, run);
+    const made = await materializeSoon(rest, run);
     sum = { weight: added(sum?.weight, made.weight), bias: added(sum?.bias, made.bias) };
     const known = conv(made.weight, made.bias, { stride, padding, dilation, groups });
     rest = addBranches([rest, scale(known, -1)]);
