@@ -93,7 +93,7 @@ What a convolution may lose, against float64:
 
 | \`precision\` | whatever the data: at most, of the largest sum of magnitudes | typical data: of the peak of the result | where the CPU multiplies bf16 |
 | --- | --- | --- | --- |
-| \`'f32'\` (default) | 5e-5; 5e-7 where 256 channels or more carry the sums evenly | 3e-6 | three terms of every operand, six products |
+| \`'f32'\` (default) | 5e-5; 5e-7 where 256 channels or more carry the sums evenly | 3e-6 | no products of bf16; \`algorithm: 'products'\`: three terms of every operand, six products |
 | \`'fast'\` | 1e-4 | 2e-5 | two terms, three products |
 | \`'bf16'\` | 1e-2 | 1e-2 | one term, one product |
 
@@ -111,8 +111,7 @@ kernel each layer got (\`bf16x6\`, \`bf16x3\`, \`bf16\`: products; all others: f
 A float32 is the sum of three bf16 terms (8 bits each): the value rounded to bf16, what that leaves rounded again, and once more. The product of two such sums is nine products of terms. The six that are not
 below 2^-24 of the largest give float32's precision; the three that are not below 2^-16 give about 17 bits; the first alone is what others call bf16. Products are exact in float32 and summed in float32.
 
-* **AMX** (\`REPFUSE_ISA=amx\`: Xeons since Sapphire Rapids, Linux 5.16 and later, whose permission is asked for once): matrix tiles of 16 pixels by 16 output channels, 15 times the multiply-adds of AVX-512. All three precisions use
-  them, \`'f32'\` beside Winograd's F(4,3) where that is estimated to be faster. If the system refuses, the level below answers.
+* **AMX** (\`REPFUSE_ISA=amx\`: Xeons since Sapphire Rapids, Linux 5.16 and later, whose permission is asked for once): matrix tiles of 16 pixels by 16 output channels, 15 times the multiply-adds of AVX-512. \`'fast'\` and \`'bf16'\` use them. \`'f32'\` does only where \`algorithm: 'products'\` asks for it: six products took 0.9 to 3 times the time of float32 on the machines measured, whose cores may share the unit of tiles, and lost more. If the system refuses, the level below answers.
 * **AVX512_BF16** (\`avx512bf16\`: AMD since Zen 4, and others): \`vdpbf16ps\`, twice the multiply-adds of AVX-512. One product pays there, three do not: \`'bf16'\` uses it where Winograd's F(4,3) in float32 is not faster still.
 * **Everywhere else** all three are float32.
 
@@ -164,7 +163,7 @@ No other image of a batch is touched, and nothing stays for a later run.
 
 ## Activations
 
-At every float32, of their definition in float64: sigmoid and silu within 4 units in the last place, hardswish within 2, leaky ReLU and PReLU within 1, ReLU, clip, hard sigmoid and tanh correctly rounded or nearly (0.51 units).
+At every float32, of their definition in float64: sigmoid, silu, tanh, erf, ELU, CELU and SELU within 4 units in the last place, softplus within 5, hardswish and softsign within 2, leaky ReLU and PReLU within 1, ReLU, clip, hard sigmoid, shrink and thresholded ReLU correctly rounded or nearly (0.51 units).
 Results and inputs below 2^-126 count as zero in the engine. Infinities and NaN give what the definition gives: silu and hardswish of minus infinity are NaN (it times 0), as in torch.
 
 ## What is lost
