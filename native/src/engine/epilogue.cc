@@ -17,12 +17,14 @@ std::shared_ptr<const std::vector<float>> InBlocks(const AlignedBuffer& values) 
   return blocks;
 }
 
+// Whether the sum is among what follows the activation.
+bool SumFollows(const NetworkNode& node) {
+  return std::any_of(node.follows.begin(), node.follows.end(), [](const NodeFollow& each) { return each.adds; });
+}
+
 }  // namespace
 
-bool AddsItsLastInput(const NetworkNode& node) {
-  const bool follows = std::any_of(node.follows.begin(), node.follows.end(), [](const NodeFollow& each) { return each.adds; });
-  return follows || (node.op->is_convolution() && node.inputs.size() > 1);
-}
+bool AddsItsLastInput(const NetworkNode& node) { return SumFollows(node) || (node.op->is_convolution() && node.inputs.size() > 1); }
 
 std::string DescribeEpilogue(const NetworkNode& node) {
   std::string words;
@@ -30,8 +32,7 @@ std::string DescribeEpilogue(const NetworkNode& node) {
     if (!words.empty()) words += ", ";
     words += word;
   };
-  const bool follows = std::any_of(node.follows.begin(), node.follows.end(), [](const NodeFollow& each) { return each.adds; });
-  if (!follows && AddsItsLastInput(node)) add("sum");
+  if (!SumFollows(node) && AddsItsLastInput(node)) add("sum");
   if (node.activation != nullptr && node.op != &kActivation) add(node.activation->name);
   for (const NodeFollow& each : node.follows)
     add(each.activation != nullptr ? each.activation->name : each.adds ? "sum" : "scale and shift");
@@ -44,8 +45,7 @@ Epilogue::Epilogue(const NetworkNode& node, const KernelTable& kernels)
       add_(kernels.add),
       bound_(kernels.blocked.finish),
       affine_(kernels.blocked.affine) {
-  const bool follows = std::any_of(node.follows.begin(), node.follows.end(), [](const NodeFollow& each) { return each.adds; });
-  sums_first_ = !follows && AddsItsLastInput(node);
+  sums_first_ = !SumFollows(node) && AddsItsLastInput(node);
   if (node.activation != nullptr) {
     bool (*const bounds)(float, float, float*, float*) = node.activation->bounds;
     if (bounds == nullptr || !bounds(node.alpha, node.beta, &low_, &high_))
