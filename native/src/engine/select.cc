@@ -160,8 +160,8 @@ std::vector<ConvChoice> ConvChoices(const NetworkNode& node, const ChannelGroups
     if ((any || asked) && CanWinograd(node, channels) && layout.kind == Layout::Kind::kBlocked)
       choices.push_back(Winograd(method, node, channels, judged, kernels, rates, 1));
   }
-  // Six products for one of float32 are taken where they are asked for, not by themselves: they lose more, and matrix tiles, which cores of
-  // a machine may share, were slower than float32 as often as not.
+  // Six products for one of float32 are taken where they are asked for, not by themselves: matrix tiles, which cores of a machine may
+  // share, were slower than float32 as often as not.
   const bool products = any ? options.precision != Precision::kF32 : options.algorithm == Algorithm::kProducts;
   if (products) {
     if (const auto choice = Products(node, channels, input, judged, target, rates)) choices.push_back(*choice);
