@@ -1,4 +1,5 @@
 import { type DescMessage, type MessageShape, toBinary } from '@bufbuild/protobuf';
+import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { changed } from './messages';
 import { type Graph, GraphSchema, type Model, ModelSchema, type Tensor, TensorSchema } from './schema/onnx_pb';
 
@@ -57,36 +58,17 @@ export function lengthOf(parts: readonly Uint8Array[]): number {
 
 /** Where fields begin that come behind `number`: they are written in their order. */
 function beginningOf(number: number, bytes: Uint8Array): number {
-  let at = 0;
-  const varint = () => {
-    let value = 0;
-    for (let scale = 1; ; scale *= 128) {
-      const byte = bytes[at++]!;
-      value += (byte & 0x7f) * scale;
-      if (byte < 128) return value;
-    }
-  };
-  while (at < bytes.length) {
-    const begin = at;
-    const tag = varint();
-    if (Math.floor(tag / 8) > number) return begin;
-    const wire = tag % 8;
-    if (wire === 0) varint();
-    else if (wire === 2) {
-      const length = varint();
-      at += length;
-    } else if (wire === 1 || wire === 5) at += wire === 1 ? 8 : 4;
-    else return begin; // a group, of fields that are not known: they come last
+  const reader = new BinaryReader(bytes);
+  while (reader.pos < reader.len) {
+    const begin = reader.pos;
+    const [field, wire] = reader.tag();
+    if (field > number || wire === WireType.StartGroup) return begin; // groups are of fields that are not known: they come last
+    reader.skip(wire, field);
   }
-  return at;
+  return reader.len;
 }
 
 /** The tag and the length of a field of bytes. */
 function delimiter(number: number, length: number): Uint8Array {
-  const bytes: number[] = [];
-  for (let value of [number * 8 + 2, length]) {
-    for (; value >= 128; value = Math.floor(value / 128)) bytes.push((value % 128) | 128);
-    bytes.push(value);
-  }
-  return Uint8Array.from(bytes);
+  return new BinaryWriter().tag(number, WireType.LengthDelimited).uint64(length).finish();
 }

@@ -88,6 +88,11 @@ struct NodeFollow {
   AlignedBuffer scale, shift;  // one for each channel
 };
 
+// How many times the rounding error of a direct convolution each form of Winograd's algorithm is expected to have.
+struct WinogradErrors {
+  double by2x2 = 1, by4x2 = 1, by4x4 = 1;
+};
+
 // One operator of a network. What it does not use stays as it is here.
 struct NetworkNode {
   const Operator* op = nullptr;
@@ -102,9 +107,8 @@ struct NetworkNode {
   // Convolution, linear: weight [out_channels, in_channels / groups, kernel_h, kernel_w], bias [out_channels] or empty. Frame: bias holds
   // the value of each channel outside the map. Constant and binary: bias holds the constant, of shape `ints`.
   AlignedBuffer weight, bias;
-  int64_t weight_count = 0;  // elements; the engine counts them before it takes the weight
-  // Of a 3 x 3 kernel: the error of Winograd's forms 2 x 2, 4 x 2 and 4 x 4 beside a direct convolution's (WinogradErrors).
-  std::array<double, 3> winograd_errors = {1, 1, 1};
+  int64_t weight_count = 0;        // elements; the engine counts them before it takes the weight
+  WinogradErrors winograd_errors;  // of a 3 x 3 kernel
   int64_t out_channels = 0, groups = 1;
   int64_t kernel_h = 1, kernel_w = 1, stride_h = 1, stride_w = 1, dilation_h = 1, dilation_w = 1;
   // Negative only in a frame, where it crops.

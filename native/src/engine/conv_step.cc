@@ -89,16 +89,13 @@ std::unique_ptr<Step> MakeConvStep(const Network& network, size_t i, const Memor
     return MakeSeparableConv(depthwise, setting, memory_plan.choice(i).tile, target.threads, output);
   }
   const auto are_vectors = [](const Value& value) { return value.layout.kind == Layout::Kind::kVectors; };
-  if (are_vectors(setting.input) && are_vectors(output) && (!setting.residual || are_vectors(*setting.residual))) {
-    setting.input.layout = setting.input.layout.AsPixels();
-    output.layout = output.layout.AsPixels();
-    if (setting.residual) setting.residual->layout = setting.residual->layout.AsPixels();
-  }
-  if (memory_plan.IsOneRow(i)) {
-    setting.input.layout = setting.input.layout.AsOneRow();
-    output.layout = output.layout.AsOneRow();
-    if (setting.residual) setting.residual->layout = setting.residual->layout.AsOneRow();
-  }
+  const auto take = [&](Layout (Layout::*as)() const) {
+    setting.input.layout = (setting.input.layout.*as)();
+    output.layout = (output.layout.*as)();
+    if (setting.residual) setting.residual->layout = (setting.residual->layout.*as)();
+  };
+  if (are_vectors(setting.input) && are_vectors(output) && (!setting.residual || are_vectors(*setting.residual))) take(&Layout::AsPixels);
+  if (memory_plan.IsOneRow(i)) take(&Layout::AsOneRow);
   if (!StaysInside(setting, output.layout.shape)) return nullptr;
   const ConvChoice& choice = memory_plan.choice(i);
   if (output.layout.kind == Layout::Kind::kPlanar)

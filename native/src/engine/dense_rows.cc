@@ -16,10 +16,9 @@ void DenseRows::Store(int64_t block, float* x, float* y, int64_t pixels, const f
   s_.kernels->terms.row({x, pixels, reinterpret_cast<uint16_t*>(y), kTermBlock, 2 * out_.term()}, out_.terms);
 }
 
-Layout RowsInCache(int64_t channels, int64_t width, int64_t rows) {
-  constexpr int64_t kBytes = 128 << 10;
+Layout RowsInCache(int64_t channels, int64_t width, int64_t rows, int64_t bytes) {
   Layout layout{.kind = Layout::Kind::kBlocked, .shape = {1, channels, 1, width}};
-  layout.shape.height = EvenPart(rows, std::max<int64_t>(kBytes / (layout.elements() * 4), 1));
+  layout.shape.height = EvenPart(rows, std::max<int64_t>(bytes / (layout.elements() * 4), 1));
   return layout;
 }
 

@@ -48,8 +48,8 @@ class DenseRows {
   Layout in_, out_;
 };
 
-// A map between two convolutions of one step, of so many of a thread's `rows` as stay in the nearest caches: whole parts of them.
-Layout RowsInCache(int64_t channels, int64_t width, int64_t rows);
+// A map between two parts of one step, of so many of a thread's `rows` as the nearest caches hold, or so many bytes: whole parts of them.
+Layout RowsInCache(int64_t channels, int64_t width, int64_t rows, int64_t bytes = 128 << 10);
 
 // In vectors: of float32, or of pairs of bf16.
 std::unique_ptr<DenseRows> MakeDirectRows(ConvSetting setting, TileSize tile, const Layout& in, const Layout& out);

@@ -19,10 +19,8 @@ class GatedConv final : public Step {
         one_row_(gated.one_row),
         lanes_(one_row_ ? 1 : std::min<int64_t>(threads, gated.map.layout.shape.height)) {
     const ImageShape& shape = map_.layout.shape;
-    middle_ = {.kind = Layout::Kind::kBlocked, .shape = {1, shape.channels, 1, shape.width}};
-    const int64_t row_bytes = middle_.planes() * middle_.row() * static_cast<int64_t>(sizeof(float));
-    middle_.shape.height =
-        one_row_ ? shape.height : EvenPart((shape.height + lanes_ - 1) / lanes_, std::max<int64_t>(kRowsBytes / row_bytes, 1));
+    middle_ = RowsInCache(shape.channels, shape.width, (shape.height + lanes_ - 1) / lanes_, kRowsBytes);
+    if (one_row_) middle_.shape.height = shape.height;
     if (one_row_ && pointwise.residual) pointwise.residual->layout = pointwise.residual->layout.AsOneRow();
     rows_ = MakeDenseRows(std::move(pointwise), tile, one_row_ ? middle_.AsOneRow() : middle_,
                           one_row_ ? output.layout.AsOneRow() : output.layout);

@@ -8,13 +8,8 @@
 namespace repfuse {
 namespace {
 
-constexpr int64_t kCopiedTogether = 1 << 14;  // elements
-
 void CopyWhole(const float* from, float* to, int64_t elements, int threads) {
-  ForRanges((elements + kCopiedTogether - 1) / kCopiedTogether, threads, [&](int64_t begin, int64_t end, int) {
-    const int64_t first = begin * kCopiedTogether, last = std::min(end * kCopiedTogether, elements);
-    std::memcpy(to + first, from + first, static_cast<size_t>(last - first) * sizeof(float));
-  });
+  ForElements(elements, threads, [&](int64_t first, int64_t count) { std::copy_n(from + first, count, to + first); });
 }
 
 }  // namespace

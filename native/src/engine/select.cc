@@ -1,7 +1,6 @@
 #include "select.h"
 
 #include <algorithm>
-#include <iterator>
 #include <optional>
 
 #include "../kernels/tiles/matrix_tile.h"
@@ -52,11 +51,19 @@ ConvChoice Direct(const NetworkNode& node, const ChannelGroups& channels, const 
   return {ConvMethod::kDirect, tile, std::max(cost.macs / rates.direct, cost.weight_bytes / rates.weights), cost.weight_bytes};
 }
 
-constexpr ConvMethod kWinogradMethods[] = {ConvMethod::kWinograd2, ConvMethod::kWinograd42, ConvMethod::kWinograd4};
+// A form of Winograd's algorithm: how it is asked for, and what it loses.
+struct WinogradRow {
+  ConvMethod method;
+  Algorithm algorithm;
+  double WinogradErrors::*error;
+};
+constexpr WinogradRow kWinogradRows[] = {{ConvMethod::kWinograd2, Algorithm::kWinograd2, &WinogradErrors::by2x2},
+                                         {ConvMethod::kWinograd42, Algorithm::kWinograd42, &WinogradErrors::by4x2},
+                                         {ConvMethod::kWinograd4, Algorithm::kWinograd4, &WinogradErrors::by4x4}};
 
-ConvChoice Winograd(ConvMethod method, const NetworkNode& node, const ChannelGroups& channels, const ImageShape& output,
+ConvChoice Winograd(const WinogradRow& row, const NetworkNode& node, const ChannelGroups& channels, const ImageShape& output,
                     const KernelTable& kernels, const Rates& rates, int threads) {
-  const WinogradForm form = WinogradFormOf(method);
+  const WinogradForm form = WinogradFormOf(row.method);
   const int64_t tiles = output.batch * ((output.height + form.rows - 1) / form.rows) * ((output.width + form.columns - 1) / form.columns);
   const double values = form.values();
   const TileSize tile = ChooseTile(channels, tiles, kBlock, kernels.blocked, threads);
@@ -69,12 +76,11 @@ ConvChoice Winograd(ConvMethod method, const NetworkNode& node, const ChannelGro
   const double products = std::max(cost.macs / rates.products + streamed / (kHidden * rates.weights),
                                    cost.weight_bytes * static_cast<double>(passes) / rates.weights);
   const double rest = static_cast<double>(channels.out_channels * channels.in_per_group() * 9) * kRestBytes;
-  const auto index = static_cast<size_t>(std::find(std::begin(kWinogradMethods), std::end(kWinogradMethods), method) - kWinogradMethods);
-  return {.method = method,
+  return {.method = row.method,
           .tile = tile,
           .estimate = products + moved / rates.transforms,
           .bytes = cost.weight_bytes + rest,
-          .error = node.winograd_errors[index]};
+          .error = node.winograd_errors.*row.error};
 }
 
 // Products of terms, where they can be had: matrix tiles before vectors of pairs.
@@ -153,12 +159,9 @@ std::vector<ConvChoice> ConvChoices(const NetworkNode& node, const ChannelGroups
   }
   const bool any = options.algorithm == Algorithm::kAuto;
   std::vector<ConvChoice> choices = {Direct(node, channels, layout, judged, kernels, rates)};
-  for (const ConvMethod method : kWinogradMethods) {
-    const bool asked = (options.algorithm == Algorithm::kWinograd2 && method == ConvMethod::kWinograd2) ||
-                       (options.algorithm == Algorithm::kWinograd42 && method == ConvMethod::kWinograd42) ||
-                       (options.algorithm == Algorithm::kWinograd4 && method == ConvMethod::kWinograd4);
-    if ((any || asked) && CanWinograd(node, channels) && layout.kind == Layout::Kind::kBlocked)
-      choices.push_back(Winograd(method, node, channels, judged, kernels, rates, 1));
+  for (const WinogradRow& row : kWinogradRows) {
+    if ((any || options.algorithm == row.algorithm) && CanWinograd(node, channels) && layout.kind == Layout::Kind::kBlocked)
+      choices.push_back(Winograd(row, node, channels, judged, kernels, rates, 1));
   }
   // Six products for one of float32 are taken where they are asked for, not by themselves: matrix tiles, which cores of a machine may
   // share, were slower than float32 as often as not.
@@ -171,7 +174,9 @@ std::vector<ConvChoice> ConvChoices(const NetworkNode& node, const ChannelGroups
   for (ConvChoice& choice : choices) {
     if (choice.method == ConvMethod::kDirect) choice.tile = Direct(node, channels, layout, output, kernels, rates).tile;
     else if (MultipliesTerms(choice.method)) choice.tile = Products(node, channels, input, output, target, rates)->tile;
-    else choice.tile = Winograd(choice.method, node, channels, output, kernels, rates, target.threads).tile;
+    for (const WinogradRow& row : kWinogradRows) {
+      if (choice.method == row.method) choice.tile = Winograd(row, node, channels, output, kernels, rates, target.threads).tile;
+    }
   }
   return choices;
 }

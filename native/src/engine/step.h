@@ -94,6 +94,14 @@ void ForEach(int64_t count, int threads, const Body& body) {
   });
 }
 
+// Elements that lie in a row, some at a time: body(first, count).
+template <typename Body>
+void ForElements(int64_t elements, int threads, const Body& body) {
+  constexpr int64_t kTogether = 1 << 12;
+  ForRanges((elements + kTogether - 1) / kTogether, threads,
+            [&](int64_t begin, int64_t end, int) { body(begin * kTogether, std::min(end * kTogether, elements) - begin * kTogether); });
+}
+
 // Every row of a layout's maps: body(image, plane, row).
 template <typename Body>
 void ForRows(const Layout& layout, int threads, const Body& body) {

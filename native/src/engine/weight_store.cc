@@ -12,7 +12,7 @@ WeightStore::WeightStore(Network& network, const Target& target) : network_(netw
     NetworkNode& node = network.nodes[i];
     const int terms = KeptTerms(node, target);
     if (node.op->is_convolution() && node.kernel_h == 3 && node.kernel_w == 3 && node.weight_count > 0)
-      node.winograd_errors = WinogradErrors(node.weight.as<float>(), node.weight_count / 9);
+      node.winograd_errors = ExpectWinogradErrors(node.weight.as<float>(), node.weight_count / 9);
     if (terms > 0) RoundToTerms(node.weight.as<float>(), node.weight_count, terms);
     entries_[i].plain = std::move(node.weight);
     entries_[i].bytes = entries_[i].plain.bytes();

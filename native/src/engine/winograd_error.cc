@@ -60,9 +60,9 @@ double ErrorOf(WinogradForm form, const Moments& moments) {
 
 }  // namespace
 
-std::array<double, 3> WinogradErrors(const float* kernels, int64_t count) {
+WinogradErrors ExpectWinogradErrors(const float* kernels, int64_t count) {
   const Moments moments = MomentsOf(kernels, count);
-  return {ErrorOf({2, 2}, moments), ErrorOf({4, 2}, moments), ErrorOf({4, 4}, moments)};
+  return {.by2x2 = ErrorOf({2, 2}, moments), .by4x2 = ErrorOf({4, 2}, moments), .by4x4 = ErrorOf({4, 4}, moments)};
 }
 
 }  // namespace repfuse

@@ -119,13 +119,11 @@ Status Result(const NetworkNode& node, std::span<const Shape>, ValueType, Shape*
 std::unique_ptr<Step> ActivationStep(const StepParts& parts) {
   const Value input = parts.inputs[0].value, output = parts.output.value;
   const AppliedActivation activation(*parts.node.activation, parts.node.alpha, parts.node.beta, parts.kernels);
-  constexpr int64_t kTogether = 1 << 12;  // elements of what has no borders, whose rows may be of one
   return MakeStep(parts, "activation", [=](const RunState& run) {
     if (input.layout.IsDense() && output.layout.IsDense()) {
-      const int64_t elements = output.layout.elements();
-      return ForRanges((elements + kTogether - 1) / kTogether, run.threads, [&](int64_t begin, int64_t end, int) {
-        const int64_t first = begin * kTogether, last = std::min(end * kTogether, elements);
-        activation(run.at(input) + first, run.at(output) + first, static_cast<size_t>(last - first));
+      // Rows may be of one element.
+      return ForElements(output.layout.elements(), run.threads, [&](int64_t first, int64_t count) {
+        activation(run.at(input) + first, run.at(output) + first, static_cast<size_t>(count));
       });
     }
     const size_t width = static_cast<size_t>(output.layout.shape.width * output.layout.lanes());
