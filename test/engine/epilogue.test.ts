@@ -1,8 +1,8 @@
 import { Engine } from '../../lib/engine';
-import type { Graph, GraphNode } from '../../lib/graph';
+import type { Graph } from '../../lib/graph';
 import { Tensor } from '../../lib/tensor/tensor';
 import { peakError } from '../support/compare';
-import { type Float64Image, imageOf, pixelOf } from '../support/float64-image';
+import { type ConvOptions, Float64Net } from '../support/float64-net';
 import { availableIsas, withIsa } from '../support/isa';
 import { Random } from '../support/random';
 
@@ -22,56 +22,16 @@ const FUNCTIONS = {
   leaky_relu: (x: number) => (x < 0 ? 0.125 * x : x),
 };
 
-/** A network, with what each of its values is by the definition. */
-class Net {
-  readonly nodes: GraphNode[] = [];
-  readonly tensors = new Map<string, Tensor>();
-  private readonly values = new Map<string, Float64Image>();
-  readonly x: Tensor;
-
+class Net extends Float64Net {
   constructor(fill?: (data: Float32Array) => void) {
-    this.x = tensor(2, CHANNELS, ...SIZE);
-    fill?.(this.x.data as Float32Array);
-    this.values.set('x', { shape: [2, CHANNELS, ...SIZE], data: Float64Array.from(this.x.data as Float32Array) });
+    const x = tensor(2, CHANNELS, ...SIZE);
+    fill?.(x.data as Float32Array);
+    super(x, random);
   }
 
-  value(id: string): Float64Image {
-    return this.values.get(id)!;
-  }
-
-  private push(node: object, value: Float64Image): string {
-    const id = `v${this.nodes.length}`;
-    this.nodes.push({ ...node, id } as GraphNode);
-    this.values.set(id, value);
-    return id;
-  }
-
-  conv(input: string, out: number, kernel: number, { groups = 1, stride = 1 } = {}): string {
-    const x = this.value(input);
-    const [n, channels, height, width] = x.shape;
-    const per = channels / groups;
-    const scale = 1 / Math.sqrt(per * kernel * kernel);
-    const weight = Tensor.f32(
-      [out, per, kernel, kernel],
-      random.floats(out * per * kernel * kernel).map((v) => v * scale * 2),
-    );
-    const bias = tensor(out);
-    const key = `${this.nodes.length}`;
-    this.tensors.set(`${key}.w`, weight).set(`${key}.b`, bias);
-    const pad = (kernel - 1) / 2;
-    const made = imageOf([n, out, Math.ceil(height / stride), Math.ceil(width / stride)], (i, o, y, z) => {
-      let sum = Number(bias.data[o]);
-      const first = Math.floor(o / (out / groups)) * per;
-      for (let c = 0; c < per; c++)
-        for (let u = 0; u < kernel; u++)
-          for (let v = 0; v < kernel; v++)
-            sum +=
-              pixelOf(x, i, first + c, y * stride + u - pad, z * stride + v - pad) *
-              Number(weight.data[((o * per + c) * kernel + u) * kernel + v]);
-      return sum;
-    });
-    const geometry = { stride: [stride, stride], padding: [pad, pad], dilation: [1, 1], groups };
-    return this.push({ op: 'conv2d', inputs: [input], weight: `${key}.w`, bias: `${key}.b`, ...geometry }, made);
+  /** Of results that neither vanish nor grow from one to the next. */
+  override conv(input: string, out: number, kernel: number, options: ConvOptions = {}): string {
+    return super.conv(input, out, kernel, { gain: 2, ...options });
   }
 
   private map(input: string, node: object, of: (value: number, channel: number) => number): string {
@@ -101,11 +61,6 @@ class Net {
   /** A factor and an addend for all channels, or one for each. */
   affine(input: string, ofChannels = false): string {
     return this.constant(this.constant(input, 'mul', ofChannels), 'add', ofChannels);
-  }
-
-  add(first: string, second: string): string {
-    const [a, b] = [this.value(first), this.value(second)];
-    return this.push({ op: 'add', inputs: [first, second] }, { ...a, data: a.data.map((v, i) => v + b.data[i]!) });
   }
 
   pool(input: string): string {

@@ -1,8 +1,9 @@
 import { Engine } from '../../lib/engine';
-import type { Graph, GraphNode } from '../../lib/graph';
+import type { Graph } from '../../lib/graph';
 import { Tensor } from '../../lib/tensor/tensor';
 import { peakError } from '../support/compare';
-import { type Float64Image, imageOf, pixelOf } from '../support/float64-image';
+import { imageOf, pixelOf } from '../support/float64-image';
+import { Float64Net } from '../support/float64-net';
 import { availableIsas, withIsa } from '../support/isa';
 import { Random } from '../support/random';
 
@@ -13,55 +14,11 @@ const [HEIGHT, WIDTH] = [6, 7];
 const random = new Random(5);
 const tensor = (...shape: number[]) => Tensor.f32(shape, random.floats(shape.reduce((a, b) => a * b, 1)));
 
-/** A network, with what each of its values is by the definition. */
-class Net {
-  readonly nodes: GraphNode[] = [];
-  readonly tensors = new Map<string, Tensor>();
+class Net extends Float64Net {
   readonly outputs: string[] = [];
-  private readonly values = new Map<string, Float64Image>();
-  readonly x: Tensor;
 
   constructor(readonly channels: number) {
-    this.x = tensor(BATCH, channels, HEIGHT, WIDTH);
-    const shape = [BATCH, channels, HEIGHT, WIDTH] as const;
-    this.values.set('x', { shape, data: Float64Array.from(this.x.data as Float32Array) });
-  }
-
-  value(id: string): Float64Image {
-    return this.values.get(id)!;
-  }
-
-  private push(node: Omit<GraphNode, 'id'>, value: Float64Image): string {
-    const id = `v${this.nodes.length}`;
-    this.nodes.push({ ...node, id } as GraphNode);
-    this.values.set(id, value);
-    return id;
-  }
-
-  conv(input: string, out: number, kernel = 1, groups = 1): string {
-    const x = this.value(input);
-    const [n, channels, height, width] = x.shape;
-    const per = channels / groups;
-    const [weight, bias] = [tensor(out, per, kernel, kernel), tensor(out)];
-    const key = `${this.nodes.length}`;
-    this.tensors.set(`${key}.w`, weight).set(`${key}.b`, bias);
-    const pad = (kernel - 1) / 2;
-    const made = imageOf([n, out, height, width], (i, o, y, z) => {
-      let sum = Number(bias.data[o]);
-      const first = Math.floor(o / (out / groups)) * per;
-      for (let c = 0; c < per; c++)
-        for (let u = 0; u < kernel; u++)
-          for (let v = 0; v < kernel; v++)
-            sum +=
-              pixelOf(x, i, first + c, y + u - pad, z + v - pad) *
-              Number(weight.data[((o * per + c) * kernel + u) * kernel + v]);
-      return sum;
-    });
-    const node = {
-      ...{ op: 'conv2d', inputs: [input], weight: `${key}.w`, bias: `${key}.b`, stride: [1, 1] },
-      ...{ padding: [pad, pad], dilation: [1, 1], groups },
-    };
-    return this.push(node as Omit<GraphNode, 'id'>, made);
+    super(tensor(BATCH, channels, HEIGHT, WIDTH), random);
   }
 
   slice(input: string, from: number, to: number, crop = 0): string {
@@ -107,12 +64,6 @@ class Net {
   relu(input: string): string {
     const { shape, data } = this.value(input);
     return this.push({ op: 'relu', inputs: [input] } as never, { shape, data: data.map((v) => Math.max(v, 0)) });
-  }
-
-  add(first: string, second: string): string {
-    const [a, b] = [this.value(first), this.value(second)];
-    const data = a.data.map((v, i) => v + b.data[i]!);
-    return this.push({ op: 'add', inputs: [first, second] } as never, { shape: a.shape, data });
   }
 
   maxPool(input: string): string {
@@ -250,7 +201,7 @@ const CASES: Readonly<Record<string, Case>> = {
       const [a, b] = [net.slice(whole, 0, 16), net.slice(whole, 16, 48)];
       const pooled = net.maxPool(b);
       const cropped = net.slice(net.add(pooled, b), 8, 32, 1);
-      return [net.concat(net.relu(a), pooled), cropped, net.conv(a, 16, 3, 16)];
+      return [net.concat(net.relu(a), pooled), cropped, net.conv(a, 16, 3, { groups: 16 })];
     },
     ['view', 'view', 'slice', 'view'],
   ),
