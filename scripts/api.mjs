@@ -87,6 +87,7 @@ function configOf({ report, declaration }) {
   return ExtractorConfig.prepare({
     configObject: {
       projectFolder: work,
+      newlineKind: 'lf',
       mainEntryPointFilePath: declaration,
       compiler: {
         overrideTsconfig: { extends: join(root, 'tsconfig.build.json'), include: [], files: [declaration] },
