@@ -186,6 +186,7 @@ class GeometryGenerator {
     const auto side = [&](int64_t size) { return Pick({0, 0, 1, 3, -1, 1 - size, -size, size, -kHuge, kHuge}); };
     node.pad_top = side(x[2]), node.pad_bottom = side(x[2]), node.pad_left = side(x[3]), node.pad_right = side(x[3]);
     if (Pick({0, 1}) == 1) node.pad_bottom = -node.pad_top + Pick({0, -1, 1}), node.pad_right = -node.pad_left + Pick({0, -1, 1});
+    if (Pick({0, 1}) == 1) node.pad_left = node.pad_top, node.pad_right = node.pad_bottom;  // may be the border of its map
     Say({node.pad_top, node.pad_left, node.pad_bottom, node.pad_right});
     if (Pick({0, 1}) == 1) node.bias = BufferOf(RandomFloats(static_cast<size_t>(x[1]), random_));
     Made({x[0], x[1], x[2] + node.pad_top + node.pad_bottom, x[3] + node.pad_left + node.pad_right}, true);

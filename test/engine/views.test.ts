@@ -7,7 +7,7 @@ import { Float64Net } from '../support/float64-net';
 import { availableIsas, withIsa } from '../support/isa';
 import { Random } from '../support/random';
 
-// Slices and concatenations of channels that lie in blocks of the same memory, and those that do not.
+// Slices and concatenations of channels that lie in blocks of the same memory, frames that are the border of a map, and those that are not.
 
 const BATCH = 2;
 const [HEIGHT, WIDTH] = [6, 7];
@@ -59,6 +59,22 @@ class Net extends Float64Net {
       pixelOf(places[c]![0], i, places[c]![1], y, z),
     );
     return this.push({ op: 'concat', inputs, axis: 1 } as never, made);
+  }
+
+  /** A frame: rows above, columns on the left, rows below, columns on the right. */
+  pad(input: string, [top, left, bottom, right]: readonly [number, number, number, number], value = 0): string {
+    const x = this.value(input);
+    const [n, channels, height, width] = x.shape;
+    const made = imageOf([n, channels, height + top + bottom, width + left + right], (i, c, y, z) => {
+      const [from, column] = [y - top, z - left];
+      const isInside = from >= 0 && from < height && column >= 0 && column < width;
+      return isInside ? pixelOf(x, i, c, from, column) : value;
+    });
+    const [before, after] = [
+      [0, 0, top, left],
+      [0, 0, bottom, right],
+    ];
+    return this.push({ op: 'pad', inputs: [input], before, after, mode: 'constant', value } as never, made);
   }
 
   relu(input: string): string {
@@ -205,6 +221,49 @@ const CASES: Readonly<Record<string, Case>> = {
     },
     ['view', 'view', 'slice', 'view'],
   ),
+  'frames that two read, one of them a pool (HGNetV2)': given(
+    8,
+    (net) => {
+      const framed = net.pad(net.relu(net.conv('x', 20)), [0, 0, 1, 1]);
+      const again = net.pad(net.relu(net.conv(framed, 16, 3)), [1, 1, 0, 0]);
+      return [net.concat(net.maxPool(again), net.conv(again, 17, 5)), net.maxPool(framed)];
+    },
+    ['view', 'view', 'view'],
+  ),
+  'frames of other values, of other sides, and wide ones': given(
+    8,
+    (net) => {
+      const a = net.relu(net.conv('x', 16, 3));
+      return [
+        net.pad(a, [1, 1, 0, 0], 0.5),
+        net.pad(a, [0, 1, 1, 0]),
+        net.pad(a, [9, 9, 9, 9]),
+        net.pad(a, [1, 1, 2, 2]),
+      ];
+    },
+    ['frame', 'frame', 'frame', 'view'],
+  ),
+  'frames of parts, of slices and of frames': given(
+    32,
+    (net) => {
+      const [a, b] = [net.relu(net.conv('x', 16)), net.relu(net.conv('x', 24))];
+      const joined = net.concat(a, b);
+      const [first, both] = [net.pad(a, [1, 1, 1, 1]), net.pad(joined, [2, 2, 1, 1])];
+      const part = net.pad(net.slice(both, 16, 40), [1, 1, 0, 0]);
+      const half = net.pad(net.slice('x', 16, 32), [0, 0, 2, 2]);
+      return [net.conv(first, 8, 3), net.conv(joined, 8, 5), net.concat(part, part), net.maxPool(half), first, half];
+    },
+    ['view', 'view', 'view', 'view', 'view', 'view', 'concat', 'view'],
+  ),
+  'framed parts of a concatenation': given(
+    8,
+    (net) => {
+      const [a, b] = [net.pad(net.relu(net.conv('x', 16)), [1, 1, 1, 1]), net.pad(net.conv('x', 32), [1, 1, 1, 1])];
+      const [c, d] = [net.pad(net.conv('x', 16), [1, 1, 1, 1]), net.pad(net.conv('x', 16), [0, 0, 2, 2])];
+      return [net.concat(a, b), net.conv(net.concat(c, a), 8, 3), net.concat(c, d), b];
+    },
+    ['view', 'view', 'concat', 'view', 'concat', 'view', 'concat'],
+  ),
 };
 
 async function check({ net, kernels }: Case, precision: 'f32' | 'fast', threads: number, tolerance: number) {
@@ -221,7 +280,7 @@ async function check({ net, kernels }: Case, precision: 'f32' | 'fast', threads:
   }
   const steps = engine.explain(net.x.shape);
   const joins = new Set(
-    nodes.filter(({ op }) => op === 'slice' || op === 'squeeze' || op === 'concat').map(({ id }) => id),
+    nodes.filter(({ op }) => ['slice', 'squeeze', 'concat', 'pad'].includes(op)).map(({ id }) => id),
   );
   const told = steps.filter(({ layer, kernel }) => joins.has(layer) && kernel !== 'split');
   expect(told.map(({ kernel }) => kernel)).toEqual(kernels);

@@ -1,6 +1,7 @@
 #include "memory_plan.h"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <optional>
 #include <queue>
@@ -28,6 +29,8 @@ constexpr int64_t kMaxTimes = 32, kMaxWeightTimes = 64, kBorderAllowance = int64
 constexpr int64_t kMinMergedBytes = 256 << 10, kMaxMergedRows = 768 << 10, kMinMergedRows = 8;
 // Weights of a pointwise convolution that every thread can read anew for a few rows at a time.
 constexpr int64_t kMaxInnerWeights = 512 << 10, kMaxGatedWeights = 1 << 20;
+// Pixels of a map with a frame, beside those of the map: a larger one is copied, for the map's own readers.
+constexpr int64_t kMaxFramed = 4;
 
 // Rows that fill tiles by themselves; pixels of maps that no thread needs a part of.
 constexpr int64_t kWideRow = 12, kMaxOneRow = 128;
@@ -78,6 +81,12 @@ MemoryPlan::MemoryPlan(const Network& network, const Target& target, const std::
     if (target.options.precision == Precision::kF32) CapError(target);
   }
   int64_t allowance = kBorderAllowance;
+  for (size_t value = 0; value < layouts_.size(); ++value) {
+    const Place place = PlaceOf(static_cast<int>(value));
+    Layout& of = layouts_[static_cast<size_t>(place.of)];
+    of.before = std::max(of.before, place.before);
+    of.after = std::max(of.after, place.after);
+  }
   for (size_t i = 0; i < network.nodes.size(); ++i) {
     if (network.nodes[i].op->is_convolution() && !ReserveBorder(i, &allowance)) choices_[i] = Plain(network.nodes[i]);
   }
@@ -94,7 +103,7 @@ MemoryPlan::MemoryPlan(const Network& network, const Target& target, const std::
     if (pixel && layout.kind == Layout::Kind::kBlocked) layout.kind = Layout::Kind::kVectors;
   }
   for (size_t i = 0; i < network.nodes.size(); ++i) {
-    if (IsAlias(i)) parts_[made(i)] = {network.nodes[i].inputs[0], 0};
+    if (IsAlias(i)) parts_[made(i)] = {.of = network.nodes[i].inputs[0]};
   }
   LayParts();
   // Vectors make the batch a row of pixels: another tile may suit it.
@@ -138,10 +147,14 @@ std::vector<ConvChoice> MemoryPlan::ChoicesOf(size_t node, const Target& target)
 bool MemoryPlan::ReserveBorder(size_t node, int64_t* allowance) {
   const ConvChoice& choice = choices_[node];
   if (choice.method == ConvMethod::kFloat64) return true;
-  Layout& layout = layouts_[static_cast<size_t>(PlaceOf(network_.nodes[node].inputs[0]).of)];
-  Layout plain = layout, wide = layout;
+  const int input = network_.nodes[node].inputs[0];
+  const Place place = PlaceOf(input);
+  Layout& layout = layouts_[static_cast<size_t>(place.of)];
+  Layout plain = layout, wide = layout, read = LaidAt(input, layout, place);
   plain.before = plain.after = 0;
-  NeedBorder(network_.nodes[node], choice, shapes_[made(node)], &wide);
+  NeedBorder(network_.nodes[node], choice, shapes_[made(node)], &read);
+  wide.before = read.before + place.before;
+  wide.after = read.after + place.after;
   const Checked bytes = wide.checked_elements() * 4, now = layout.checked_elements() * 4;
   Checked beyond = 0;
   if (!bytes.AtMost(plain.checked_elements().value() * 4 * kMaxTimes)) beyond += bytes - now;
@@ -299,12 +312,13 @@ bool MemoryPlan::IsAlias(size_t node) const {
 
 bool MemoryPlan::IsView(size_t node) const {
   const std::vector<int>& inputs = network_.nodes[node].inputs;
-  if (network_.nodes[node].op == &kSlice) return parts_[made(node)].of == inputs[0];
-  if (network_.nodes[node].op != &kConcat || layouts_[made(node)].kind == Layout::Kind::kPlanar) return false;
+  const Operator* op = network_.nodes[node].op;
+  if (op == &kSlice || op == &kFrame) return parts_[made(node)].of == inputs[0];
+  if (op != &kConcat || layouts_[made(node)].kind == Layout::Kind::kPlanar) return false;
   const Place place = PlaceOf(network_.value_of(node));
   int64_t channels = 0;
   for (const int input : inputs) {
-    if (channels % kBlock != 0 || PlaceOf(input) != Place{place.of, place.block + channels / kBlock}) return false;
+    if (channels % kBlock != 0 || PlaceOf(input) != place.Behind(channels / kBlock)) return false;
     channels += shapes_[static_cast<size_t>(input)].channels;
   }
   return true;
@@ -313,19 +327,29 @@ bool MemoryPlan::IsView(size_t node) const {
 MemoryPlan::Place MemoryPlan::PlaceOf(int value) const {
   Place place{value, 0};
   for (const Place* part = &parts_[static_cast<size_t>(value)]; part->of >= 0; part = &parts_[static_cast<size_t>(part->of)])
-    place = {part->of, place.block + part->block};
+    place = {part->of, place.block + part->block, place.before + part->before, place.after + part->after};
   return place;
+}
+
+bool MemoryPlan::IsBorder(size_t node) const {
+  const NetworkNode& frame = network_.nodes[node];
+  const std::span<const float> fill(frame.bias.as<float>(), frame.bias.bytes() / sizeof(float));
+  const bool is_zero = std::all_of(fill.begin(), fill.end(), [](float value) { return value == 0 && !std::signbit(value); });
+  const ImageShape &framed = shapes_[made(node)], &map = shapes_[static_cast<size_t>(PlaceOf(frame.inputs[0]).of)];
+  return is_zero && frame.pad_top == frame.pad_left && frame.pad_bottom == frame.pad_right && frame.pad_top >= 0 && frame.pad_bottom >= 0 &&
+         framed.height * framed.width <= kMaxFramed * map.height * map.width;
 }
 
 void MemoryPlan::FindParts(const std::vector<Shape>& shapes, const std::vector<ValueType>& types) {
   for (size_t i = 0; i < network_.nodes.size(); ++i) {
     const NetworkNode& node = network_.nodes[i];
+    if (node.op == &kFrame && IsBorder(i)) parts_[made(i)] = {node.inputs[0], 0, node.pad_top, node.pad_bottom};
     if (node.op != &kSlice || types[made(i)] != ValueType::kImages) continue;
     const Shape& input = shapes[static_cast<size_t>(node.inputs[0])];
     const auto channel = FirstChannelOfSlice(node, input);
     if (!channel || *channel % kBlock != 0) continue;
     const int64_t channels = shapes_[made(i)].channels;
-    if (channels % kBlock == 0 || *channel + channels == input[1]) parts_[made(i)] = {node.inputs[0], *channel / kBlock};
+    if (channels % kBlock == 0 || *channel + channels == input[1]) parts_[made(i)] = {.of = node.inputs[0], .block = *channel / kBlock};
   }
   // Of concatenations that begin alike the longest comes last; it then holds the others.
   for (size_t i = network_.nodes.size(); i-- > 0;) {
@@ -341,7 +365,7 @@ void MemoryPlan::FindPartsOfConcat(size_t node) {
   const auto follow = [&](size_t from, Place place, int64_t channels) {
     int64_t done = 0;
     for (; from < inputs.size() && done < channels; done += channels_of(inputs[from++])) {
-      if (done % kBlock != 0 || PlaceOf(inputs[from]) != Place{place.of, place.block + done / kBlock}) return false;
+      if (done % kBlock != 0 || PlaceOf(inputs[from]) != place.Behind(done / kBlock)) return false;
     }
     return done == channels;
   };
@@ -359,20 +383,26 @@ void MemoryPlan::FindPartsOfConcat(size_t node) {
     const int64_t channels = channels_of(place.of);
     if (place.of == PlaceOf(value).of || layouts_[static_cast<size_t>(place.of)].kind != Layout::Kind::kBlocked) continue;
     const bool is_whole = channels % kBlock == 0 || channel + channels == channels_of(value);
-    if (is_whole && place.block == 0 && follow(i, place, channels)) parts_[static_cast<size_t>(place.of)] = {value, channel / kBlock};
+    const bool is_inside = place.before == 0 && place.after == 0;
+    if (is_whole && is_inside && place.block == 0 && follow(i, place, channels))
+      parts_[static_cast<size_t>(place.of)] = {.of = value, .block = channel / kBlock};
   }
+}
+
+Layout MemoryPlan::LaidAt(int value, const Layout& of, const Place& place) const {
+  Layout layout = layouts_[static_cast<size_t>(value)];
+  layout.before = of.before - place.before;
+  layout.after = of.after - place.after;
+  if (place.of == value) return layout;
+  layout.first = place.block;
+  layout.whole = of.planes();
+  return layout;
 }
 
 void MemoryPlan::LayParts() {
   for (size_t value = 0; value < layouts_.size(); ++value) {
     const Place place = PlaceOf(static_cast<int>(value));
-    if (place.of == static_cast<int>(value)) continue;
-    const Layout& of = layouts_[static_cast<size_t>(place.of)];
-    Layout& layout = layouts_[value];
-    layout.before = of.before;
-    layout.after = of.after;
-    layout.first = place.block;
-    layout.whole = of.planes();
+    layouts_[value] = LaidAt(static_cast<int>(value), layouts_[static_cast<size_t>(place.of)], place);
   }
 }
 

@@ -25,7 +25,8 @@ class MemoryPlan {
   const ConvChoice& choice(size_t node) const { return choices_[node]; }
   // Two values that are one in memory.
   bool IsAlias(size_t node) const;
-  // What a node makes lies there already: the channels that a slice takes of its input, a concatenation whose parts are all made in place.
+  // What a node makes lies there already: the channels that a slice takes of its input, a concatenation whose parts are all made in place,
+  // a frame of the zeros around a map.
   bool IsView(size_t node) const;
   // A convolution that the node after it computes with its own, or spreads as it is made, or a product that the convolution after it
   // makes of its input; the value between them is nowhere.
@@ -54,12 +55,18 @@ class MemoryPlan {
   // Which values lie in the memory of others.
   void FindParts(const std::vector<Shape>& shapes, const std::vector<ValueType>& types);
   void FindPartsOfConcat(size_t node);
-  // A value, and the block of it at which another begins that is part of it, or of a part.
+  // A frame of zeros, as many above as on the left and below as on the right, which the map's border is.
+  bool IsBorder(size_t node) const;
+  // A value, and the block of it at which another begins that is part of it, or of a part; of its border the rows and columns before and
+  // after the map that belong to the other.
   struct Place {
     int of = -1;
-    int64_t block = 0;
+    int64_t block = 0, before = 0, after = 0;
     bool operator==(const Place&) const = default;
+    Place Behind(int64_t blocks) const { return {of, block + blocks, before, after}; }
   };
+  // How a value lies in memory of that layout at that place.
+  Layout LaidAt(int value, const Layout& of, const Place& place) const;
   Place PlaceOf(int value) const;
   // Parts lie as what they are parts of.
   void LayParts();
