@@ -1,5 +1,5 @@
 // After tsc, which writes declarations: the library and the command in one file each, a door for each of package.json's `exports`.
-import { chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,10 +8,19 @@ import ts from 'typescript';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const dist = join(root, 'dist');
-/** The part of it that is used, a tenth, goes into the files: loading all of it would take as long as an inspection. */
-const INLINED = 'valibot';
+/** Packages whose used part, a tenth, goes into the files: loading all of one takes longer than an inspection. Their licences go along. */
+const INLINED = {
+  valibot: () => textOf('valibot/LICENSE.md'),
+  // Has no file of its own for the licences that its package.json names: the notices of its sources, and the text that they lead to.
+  '@bufbuild/protobuf': () =>
+    [
+      noticeOf('@bufbuild/protobuf/dist/esm/index.js'),
+      noticeOf('@bufbuild/protobuf/dist/esm/wire/varint.js'),
+      textOf('typescript/LICENSE.txt'),
+    ].join('\n'),
+};
 const { dependencies, exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-const external = Object.keys(dependencies).filter((name) => name !== INLINED);
+const external = Object.keys(dependencies).filter((name) => !(name in INLINED));
 /** What the sub-paths load, without extension: `index`, `graph/public`. */
 const doors = Object.values(exports)
   .filter((target) => target.require !== undefined)
@@ -27,9 +36,19 @@ await bundle({ stdin: { contents: namespaces + worker, resolveDir: root, loader:
 writeFileSync(join(dirname(library), 'batch-worker.js'), "require('./index.js').batchWorker.serveBatch();\n");
 await bundle({ entryPoints: [join(root, 'lib', 'cli', 'main.ts')] }, join(dist, 'cli', 'main.js'));
 chmodSync(join(dist, 'cli', 'main.js'), 0o755);
-copyFileSync(join(root, 'node_modules', INLINED, 'LICENSE.md'), join(dist, `LICENSE.${INLINED}.md`));
+for (const [name, licence] of Object.entries(INLINED))
+  writeFileSync(join(dist, `LICENSE.${name.replace(/^@/, '').replace('/', '-')}.md`), licence());
 for (const door of doors) openDoor(door);
 removeUnreferencedDeclarations(doors.map((door) => join(dist, `${door}.d.ts`)));
+
+function textOf(file) {
+  return readFileSync(join(root, 'node_modules', file), 'utf8');
+}
+
+/** The comment at the top of a source. */
+function noticeOf(file) {
+  return /^(\/\/.*\n)+/.exec(textOf(file))[0].replaceAll(/^\/\/ ?/gm, '');
+}
 
 function nameOf(door) {
   return door.replace('/', '_');

@@ -1,6 +1,6 @@
 import { types } from 'node:util';
 import { checkArgument, checkOptions } from '../arguments/check';
-import { membersOf, oneOf, optional, SIGNAL, THREADS, value } from '../arguments/schemas';
+import { BOOLEAN, membersOf, oneOf, optional, SIGNAL, THREADS, value } from '../arguments/schemas';
 import { RepfuseError } from '../errors';
 import { callNative, callNativeAsync, throwIfAborted } from '../native/call';
 import { mayHoldThread } from '../native/own-thread';
@@ -33,7 +33,11 @@ export interface MaterializeOptions {
   readonly threads?: number | undefined;
 }
 
-export type AsyncMaterializeOptions = MaterializeOptions & { readonly signal?: AbortSignal | undefined };
+export interface AsyncMaterializeOptions extends MaterializeOptions {
+  /** Whether the tensors are used where they lie: leave them alone until the promise settles. Default: a copy of them is. */
+  readonly borrow?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
 
 const ENTRIES = {
   into: optional(
@@ -47,7 +51,11 @@ const ENTRIES = {
   threads: optional(THREADS),
 } as const;
 const OPTIONS = membersOf<MaterializeOptions>()(ENTRIES);
-const ASYNC_OPTIONS = membersOf<AsyncMaterializeOptions>()({ ...ENTRIES, signal: optional(SIGNAL) });
+const ASYNC_OPTIONS = membersOf<AsyncMaterializeOptions>()({
+  ...ENTRIES,
+  borrow: optional(BOOLEAN),
+  signal: optional(SIGNAL),
+});
 
 export interface Materialized {
   /** F32 OIHW `[outChannels, inChannels / groups, kh, kw]`. */
@@ -85,10 +93,10 @@ export function materialize(conv: AffineConv, options: MaterializeOptions = {}):
  * the promise settles. Aborting stops it, unless it writes in place and has begun.
  */
 export async function materializeAsync(conv: AffineConv, options: AsyncMaterializeOptions = {}): Promise<Materialized> {
-  const { signal, ...rest } = checkOptions('materializeAsync', ASYNC_OPTIONS, options);
+  const { signal, borrow = false, ...rest } = checkOptions('materializeAsync', ASYNC_OPTIONS, options);
   const call = prepare(conv, rest);
   try {
-    await callNativeAsync('fuse', call.args, { signal, borrow: call.inPlace });
+    await callNativeAsync('fuse', call.args, { signal, borrow: borrow || call.inPlace });
   } catch (error) {
     throwIfAborted(signal);
     throw call.named(error);
@@ -99,10 +107,18 @@ export async function materializeAsync(conv: AffineConv, options: AsyncMateriali
 /** A weight of so many elements is made within some 100 us. */
 const SMALL = 1 << 16;
 
-/** As `materializeAsync`, but small ones at once where the thread may be held for them: the way to the pool and back takes longer. */
-export async function materializeSoon(conv: AffineConv, options: AsyncMaterializeOptions): Promise<Materialized> {
-  if (weightElements(conv) > SMALL || !mayHoldThread()) return await materializeAsync(conv, options);
-  const { signal, threads = 1, ...rest } = options;
+/**
+ * As `materializeAsync`, but small ones at once where the thread may be held for them: the way to the pool and back takes longer.
+ *
+ * @param mayHold default: on a thread of our own
+ */
+export async function materializeSoon(
+  conv: AffineConv,
+  options: AsyncMaterializeOptions,
+  mayHold: () => boolean = mayHoldThread,
+): Promise<Materialized> {
+  if (weightElements(conv) > SMALL || !mayHold()) return await materializeAsync(conv, options);
+  const { signal, threads = 1, borrow: _, ...rest } = options;
   throwIfAborted(signal);
   return materialize(conv, { ...rest, threads });
 }

@@ -16,7 +16,6 @@ import { openTorchLegacy } from './torch/torch-legacy';
 import { BARE_HOST, UnsupportedTensor } from './torch/torch-pickle';
 import { openTorchZip } from './torch/torch-zip';
 import type { OpenOptions, Weights } from './weights';
-import { openZip } from './zip/zip';
 
 /** Bytes of a bare pickle beside its long strings, which stay in the file. */
 const MAX_PICKLE = 1 << 28;
@@ -32,6 +31,7 @@ const OPENERS: Readonly<Record<CheckpointKind, Opener>> = {
   'torch-legacy': async (source, options) =>
     pickledWeights('torch-legacy', await openTorchLegacy(source, options.signal), options),
   async zip(source, options) {
+    const { openZip } = require('./zip/zip') as typeof import('./zip/zip'); // with zlib, which takes long to load
     const zip = await openZip(source, options.signal).catch(async (error) => {
       throw (error instanceof RepfuseError && (await explainCut(source, options))) || error;
     });

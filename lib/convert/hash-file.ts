@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
 import { OpenFile } from '../checkpoint/files/calls';
 import { inputOf, type Source } from '../checkpoint/files/source';
 import { RepfuseError } from '../errors';
+import { crypto } from '../native/slow-modules';
 
 /** Bytes of a file that is hashed here, between other work: sooner than a thread has started. */
 const MAX_HASHED_HERE = 1 << 26;
@@ -21,6 +21,10 @@ const SOURCE = `
   for (let read; (read = readSync(file, bytes)) > 0; ) hash.update(bytes.subarray(0, read));
   parentPort.postMessage(hash.digest('hex'));
 `;
+
+function newHash() {
+  return crypto().createHash('sha256');
+}
 
 /** A digest that is being computed. */
 export interface Hashing {
@@ -76,7 +80,7 @@ export function startHashing(source: Source): Hashing {
 
 /** The digest of bytes in memory, a part at a time: they may be many. */
 async function hashBytes(bytes: Uint8Array, isStopped: () => boolean): Promise<string> {
-  const hash = createHash('sha256');
+  const hash = newHash();
   hash.update(bytes.subarray(0, HASHED_AT_ONCE));
   for (let at = HASHED_AT_ONCE; at < bytes.length; at += HASHED_AT_ONCE) {
     await new Promise((resolve) => setImmediate(resolve));
@@ -92,7 +96,7 @@ async function hashSmall(file: string): Promise<string | undefined> {
   try {
     const { size } = await opened.stat();
     if (size > MAX_HASHED_HERE) return undefined;
-    const hash = createHash('sha256');
+    const hash = newHash();
     const bytes = new Uint8Array(CHUNK);
     for (let at = 0; ; ) {
       const count = await opened.read(bytes, at);

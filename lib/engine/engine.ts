@@ -91,7 +91,7 @@ export class Engine implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Compiles a network. The weights are copied: change or drop them as you like. Where the graph tells its inputs' sizes, the plan for one
+   * Compiles a network. The weights are copied: leave them alone until the promise settles, then change or drop them as you like. Where the graph tells its inputs' sizes, the plan for one
    * image is compiled at once, otherwise with the first run of each shape.
    *
    * @throws ERR_REPFUSE_GRAPH naming the node that does not fit; ERR_REPFUSE_MEMORY naming the one that would take too much (see `memoryLimit`);

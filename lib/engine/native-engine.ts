@@ -69,17 +69,14 @@ export class NativeEngine {
     const names = program.steps.map(({ name }) => name);
     const engine = new NativeEngine(addon.engineBuilder(), names, program.settled);
     let copied = 0;
-    for (const { fuse, follows = [], ...step } of program.steps) {
-      const parts = await Promise.all(
-        follows.map(async (part) => {
-          if (!('fuse' in part)) return part;
-          const { scale, shift } = await scaleAndShift(part.fuse, signal);
-          return { scale: scale.data, shift: shift.data };
-        }),
-      );
-      const complete = { ...step, ...(await fuse?.({ signal })), ...(parts.length === 0 ? {} : { follows: parts }) };
-      throwIfFailed(`engineAdd of ${step.name}`, addon.engineAdd(engine.handle, stepArguments(complete)));
-      copied += complete.weight?.bytes ?? 0;
+    const { steps } = program;
+    let next = steps.length === 0 ? undefined : completed(steps[0]!, signal);
+    for (let i = 0; next !== undefined; i++) {
+      const step = await next;
+      next = i + 1 === steps.length ? undefined : completed(steps[i + 1]!, signal); // while this one is copied
+      next?.catch(() => {}); // whoever waits for it is told
+      throwIfFailed(`engineAdd of ${step.name}`, addon.engineAdd(engine.handle, stepArguments(step)));
+      copied += step.weight?.bytes ?? 0;
       if (copied < COPIED_AT_ONCE) continue;
       copied = 0;
       await new Promise((resolve) => setImmediate(resolve));
@@ -179,6 +176,19 @@ export class NativeEngine {
 
 /** Bytes of weights between two turns of the event loop. */
 const COPIED_AT_ONCE = 8 << 20;
+
+/** A step with its weights, fused. @throws as the `fuse` of a step */
+async function completed({ fuse, follows = [], ...rest }: ProgramStep, signal: AbortSignal | undefined) {
+  const weights = await fuse?.({ signal });
+  const parts = await Promise.all(
+    follows.map(async (part) => {
+      if (!('fuse' in part)) return part;
+      const { scale, shift } = await scaleAndShift(part.fuse, signal);
+      return { scale: scale.data, shift: shift.data };
+    }),
+  );
+  return { ...rest, ...weights, ...(parts.length === 0 ? {} : { follows: parts }) };
+}
 
 function stepArguments({ weight, bias, ...step }: Omit<ProgramStep, 'fuse' | 'follows'>) {
   return {

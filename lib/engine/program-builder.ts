@@ -1,4 +1,5 @@
-import { type AffineConv, fromBranch, materializeAsync } from '../algebra';
+import { type AffineConv, fromBranch } from '../algebra';
+import { materializeSoon } from '../algebra/materialize';
 import type { Merging, PendingMap } from '../algebra/merge';
 import { type GraphNode, inputsOf, outputsOf } from '../graph';
 import { namingNode } from '../graph/naming-node';
@@ -117,7 +118,7 @@ export class ProgramBuilder {
   addConvolution({ node, source, conv }: Pick<PendingMap<GraphNode>, 'node' | 'source' | 'conv'>): void {
     const input = this.images(source);
     const fuse: Fuse = (options) =>
-      materializeAsync(conv, options).catch((error) => {
+      materializeSoon(conv, { ...options, borrow: true }, () => true).catch((error) => {
         throwIfAborted(options.signal);
         throw namingNode(node, error);
       });

@@ -6,6 +6,7 @@ import { inputOf, pathOf, type Source } from '../checkpoint/files/source';
 import { WRITE_OPTIONS } from '../checkpoint/write-options';
 import { RepfuseError } from '../errors';
 import { throwIfAborted } from '../native/call';
+import { modelBytes } from '../onnx/model-bytes';
 import type { ReadModel } from './from-onnx/reader';
 import { checkModel, type Model } from './model';
 
@@ -25,7 +26,7 @@ const OPTIONS = membersOf<ExportOnnxOptions>()({ force, durable, signal, opset: 
 export async function exportOnnx(file: string | URL, model: Model, options: ExportOnnxOptions = {}): Promise<void> {
   const { graph, tensors } = checkModel(model);
   const { opset = 17, ...rest } = checkOptions('exportOnnx', OPTIONS, options);
-  // Protobuf takes 40 ms to load, as long as a small checkpoint to convert.
+  // Its schema takes long to set up, and most networks come without ONNX.
   const { toOnnx } = require('./to-onnx') as typeof import('./to-onnx');
   const { writeOnnx } = require('../onnx') as typeof import('../onnx');
   await writeOnnx(pathOf(file), toOnnx(graph, tensors, opset), rest);
@@ -41,9 +42,12 @@ export async function readOnnxModel(
   model: Source,
   { signal, source }: { readonly signal?: AbortSignal | undefined; readonly source?: RandomAccess } = {},
 ): Promise<ReadModel> {
+  const bytes = modelBytes(model, { signal, source });
+  bytes.catch(() => {}); // whoever waits for it is told
+  // While the file is read.
   const { fromOnnx } = require('./from-onnx/from-onnx') as typeof import('./from-onnx/from-onnx');
   const { FixedConstants, readOnnx } = require('../onnx') as typeof import('../onnx');
-  const read = await readOnnx(model, { signal, source });
+  const read = await readOnnx(model, { signal, bytes });
   try {
     const fixed = new FixedConstants(read.proto.graph);
     await fixed.prepare(signal);

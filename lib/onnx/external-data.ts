@@ -1,4 +1,4 @@
-import { realpath } from 'node:fs/promises';
+import { promises } from 'node:fs';
 import { dirname, isAbsolute, relative, resolve, sep } from 'node:path';
 import { quote } from '../arguments/show';
 import { ReadMeter, readBytes, withFile } from '../checkpoint/files/random-access';
@@ -31,7 +31,7 @@ export async function loadExternalData(
       { tensor: external[0]!.name },
     );
   }
-  const folder = await realpath(dirname(path));
+  const folder = await promises.realpath(dirname(path));
   const files = new Map<string, Promise<string>>(); // by location
   const tensors = new Map<string, Tensor[]>(); // by file
   for (const tensor of external) {
@@ -134,7 +134,7 @@ async function fileOf(location: string, tensor: Tensor, folder: string, model: s
   const expected = "a file in the model's folder";
   if (location === '' || isAbsolute(location) || isOutside(path))
     throw refused(tensor, model, 'location', expected, quote(location));
-  const real = await realpath(path).catch((cause) => {
+  const real = await promises.realpath(path).catch((cause) => {
     throw cannotRead(path, tensor, model, cause);
   });
   if (isOutside(real)) throw refused(tensor, model, 'location', expected, `a link to ${quote(real)}`);

@@ -1,6 +1,5 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import { type NewFileOptions, writeNewFile } from '../checkpoint/files/new-file';
-import { type RandomAccess, ReadMeter, readBytes, withFile } from '../checkpoint/files/random-access';
 import { inputOf, type Source } from '../checkpoint/files/source';
 import { RepfuseError } from '../errors';
 import { DTYPES } from '../tensor/dtype';
@@ -9,14 +8,13 @@ import { checkOrder } from './check';
 import { encodeModel, lengthOf } from './encode';
 import { loadExternalData, tensorsOf } from './external-data';
 import { MESSAGE, messageSize } from './message-size';
+import { MAX_BYTES, type ModelBytesOptions, modelBytes, tooLarge } from './model-bytes';
 import { type Graph, type Model, ModelSchema } from './schema/onnx_pb';
 import { dtypeOf } from './values';
 
 /** The operator sets whose meaning is known. */
 const OLDEST_OPSET = 7;
 const NEWEST_OPSET = 28;
-/** Protobuf's own limit. */
-const MAX_BYTES = 2 ** 31 - 1;
 
 /** What its nodes, attributes and lists may take: some hundred thousand nodes. */
 const MAX_MEMORY = 2 ** 28;
@@ -33,21 +31,18 @@ export interface OnnxModel {
 /**
  * Reads a model, with the tensors that it keeps in other files of its folder.
  *
- * @param options.source the file, where it is open
+ * @param options.bytes those of the file, where they are being read
  * @throws the signal's reason; ERR_REPFUSE_FILE; ERR_REPFUSE_FORMAT naming the file; ERR_REPFUSE_GRAPH for nodes in an impossible order; ERR_REPFUSE_UNSUPPORTED_FORMAT for an operator set that is too old or too new
  */
 export async function readOnnx(
   from: Source,
-  { source, signal }: { readonly source?: RandomAccess | undefined; readonly signal?: AbortSignal | undefined } = {},
+  { bytes: read, ...options }: ModelBytesOptions & { readonly bytes?: Promise<Uint8Array> } = {},
 ): Promise<OnnxModel> {
-  if (source === undefined) return await withFile(from, (opened) => readOnnx(from, { source: opened, signal }));
   const input = inputOf(from);
-  if (source.size > MAX_BYTES) throw tooLarge(input.name, source.size);
-  const metered = new ReadMeter(signal, undefined).observe(source);
-  const bytes = await readBytes(metered, 0, source.size);
+  const bytes = await (read ?? modelBytes(from, options));
   const model = parseOnnx(bytes, input.name);
   alignWeights(model.proto.graph, bytes);
-  return { ...model, external: await loadExternalData(model.proto.graph, input, signal) };
+  return { ...model, external: await loadExternalData(model.proto.graph, input, options.signal) };
 }
 
 /**
@@ -144,12 +139,4 @@ export async function writeOnnx(
   await writeNewFile(file, options, async (sink) => {
     for (const part of parts) await sink.write(part);
   });
-}
-
-function tooLarge(file: string, size: number): RepfuseError {
-  return new RepfuseError(
-    'ERR_REPFUSE_RANGE',
-    `Expected at most ${MAX_BYTES} bytes for the ONNX model ${file} but received ${size}`,
-    { file, size },
-  );
 }

@@ -1,4 +1,4 @@
-import { greater, isSame, leastOf, minus, openSize, type Size, substituted, times } from './size';
+import { greater, isSame, leastOf, minus, openSize, type Size, Substitution, times } from './size';
 
 /** Two sizes that must be the same, which depends on open ones. */
 export type Condition = readonly [Size, Size];
@@ -45,13 +45,35 @@ export function met(a: Size, b: Size): Size | undefined {
 export function multipleFor(conditions: readonly Condition[], names: readonly string[]): number {
   let [best, most] = [1, -1];
   for (const multiple of MULTIPLES) {
-    const values = new Map(names.map((name) => [name, times(multiple, openSize(name))] as const));
-    const held = conditions.filter(([a, b]) => isSame(substituted(a, values), substituted(b, values))).length;
-    if (held > most) [best, most] = [multiple, held];
+    // By numbers first, which is quick: few multiples are worth the expressions.
+    const likely = SAMPLES.reduce((left, sample) => holdAt(left, names, multiple * sample), conditions);
+    if (likely.length <= most) continue;
+    const substitution = new Substitution(new Map(names.map((name) => [name, times(multiple, openSize(name))])));
+    const { length } = likely.filter((condition) => holds(condition, substitution));
+    if (length > most) [best, most] = [multiple, length];
     if (most === conditions.length) break;
   }
   return best;
 }
+
+/** The conditions that may hold once all of the names are of this size; one that says nothing of it may. */
+function holdAt(conditions: readonly Condition[], names: readonly string[], size: number): readonly Condition[] {
+  const substitution = new Substitution(new Map(names.map((name) => [name, size])));
+  return conditions.filter((condition) => {
+    try {
+      return holds(condition, substitution);
+    } catch {
+      return true; // it divides by what is 0 there
+    }
+  });
+}
+
+function holds([a, b]: Condition, substitution: Substitution): boolean {
+  return isSame(substitution.of(a), substitution.of(b));
+}
+
+/** How many times a multiple is tried: even, odd, and past the halvings of any network. */
+const SAMPLES = [1, 2, 3, 37];
 
 /** Of halvings, of windows of 3, 5, 7 and so on, and of both. */
 const MULTIPLES = [

@@ -168,21 +168,41 @@ export function namesIn(size: Size): ReadonlySet<string> {
 
 /** The size with others in the place of names; names of which nothing is said stay. */
 export function substituted(size: Size, values: ReadonlyMap<string, Size>): Size {
-  if (typeof size === 'number') return size;
-  return sum(
-    ...size.terms.map(({ times: count, factors }) =>
-      factors.reduce<Size>((product, factor) => times(product, substitutedFactor(factor, values)), count),
-    ),
-  );
+  return new Substitution(values).of(size);
 }
 
-function substitutedFactor(factor: Factor, values: ReadonlyMap<string, Size>): Size {
-  if (factor.kind === 'name') return values.get(factor.text) ?? openSize(factor.text);
-  const [of, by] = [substituted(factor.of, values), substituted(factor.by, values)];
-  if (factor.kind !== 'floor') return extreme(factor.kind, of, by);
-  if (typeof by === 'number' && by <= 0)
-    throw new RepfuseError('ERR_REPFUSE_SHAPE', `Expected a positive divisor but ${factor.text} divides by ${by}`);
-  return floorOf(of, by);
+/** Puts the same sizes in the place of names in many others: what they have in common is worked out once. */
+export class Substitution {
+  private readonly known = new Map<string, Size>();
+
+  constructor(private readonly values: ReadonlyMap<string, Size>) {}
+
+  of(size: Size): Size {
+    if (typeof size === 'number') return size;
+    return sum(
+      ...size.terms.map(({ times: count, factors }) =>
+        factors.reduce<Size>((product, factor) => times(product, this.ofFactor(factor)), count),
+      ),
+    );
+  }
+
+  private ofFactor(factor: Factor): Size {
+    let made = this.known.get(factor.text);
+    if (made === undefined) {
+      made = this.work(factor);
+      this.known.set(factor.text, made);
+    }
+    return made;
+  }
+
+  private work(factor: Factor): Size {
+    if (factor.kind === 'name') return this.values.get(factor.text) ?? openSize(factor.text);
+    const [of, by] = [this.of(factor.of), this.of(factor.by)];
+    if (factor.kind !== 'floor') return extreme(factor.kind, of, by);
+    if (typeof by === 'number' && by <= 0)
+      throw new RepfuseError('ERR_REPFUSE_SHAPE', `Expected a positive divisor but ${factor.text} divides by ${by}`);
+    return floorOf(of, by);
+  }
 }
 
 function leastFactor(factor: Factor): number {

@@ -1,20 +1,23 @@
-import { createHash, randomBytes } from 'node:crypto';
-import { readdir, unlink } from 'node:fs/promises';
+import { promises } from 'node:fs';
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
+import { crypto } from '../../native/slow-modules';
 
-/** Of this machine: the process numbers of another say nothing here. */
-const HOST = createHash('sha256').update(hostname()).digest('hex').slice(0, 4);
 const TEMPORARY = /^\.(.+)\.([0-9a-f]{4})-([0-9a-z]{1,8})-[0-9a-f]{8}\.tmp$/s;
 /** Those that this thread is writing. */
 export const underway = new Set<string>();
 /** Threads of this process that write files too: whose files it writes this one cannot know. */
 export const otherWriters = { count: 0 };
 
+/** Of this machine: the process numbers of another say nothing here. */
+function hostTag(): string {
+  return crypto().createHash('sha256').update(hostname()).digest('hex').slice(0, 4);
+}
+
 /** A new name beside a file, which says whose it is: machine and process. */
 export function temporaryOf(file: string): string {
-  const name = basename(file);
-  return join(dirname(file), `.${name}.${HOST}-${process.pid.toString(36)}-${randomBytes(4).toString('hex')}.tmp`);
+  const writer = `${hostTag()}-${process.pid.toString(36)}-${crypto().randomBytes(4).toString('hex')}`;
+  return join(dirname(file), `.${basename(file)}.${writer}.tmp`);
 }
 
 /**
@@ -22,21 +25,22 @@ export function temporaryOf(file: string): string {
  * it itself. What cannot be removed stays.
  */
 export async function removeLeftovers(files: readonly string[]): Promise<void> {
+  const ours = hostTag();
   const folders = new Map<string, Set<string>>();
   for (const file of files) {
     const names = folders.get(dirname(file)) ?? new Set();
     folders.set(dirname(file), names.add(basename(file)));
   }
   for (const [folder, names] of folders) {
-    for (const entry of await readdir(folder).catch(() => [])) {
+    for (const entry of await promises.readdir(folder).catch(() => [])) {
       const [, name, host, pid] = TEMPORARY.exec(entry) ?? [];
-      if (name === undefined || !names.has(name) || host !== HOST) continue;
+      if (name === undefined || !names.has(name) || host !== ours) continue;
       const path = join(folder, entry);
       const writer = Number.parseInt(pid!, 36);
       // A process may have the number of one that was killed: in containers they often do.
       const isOurs = () => otherWriters.count > 0 || underway.has(path);
       if (writer === process.pid ? isOurs() : isRunning(writer)) continue;
-      await unlink(path).catch(() => {});
+      await promises.unlink(path).catch(() => {});
     }
   }
 }

@@ -1,4 +1,4 @@
-import { crc32 } from 'node:zlib';
+import { zlib } from '../../native/slow-modules';
 import type { Sink } from '../files/new-file';
 
 const LOCAL = 0x04034b50;
@@ -41,7 +41,7 @@ export class ZipWriter {
     const name = Buffer.from(entryName);
     const size = parts.reduce((sum, { length }) => sum + length, 0);
     // zlib takes no bytes at all for a fresh start.
-    const crc = parts.reduce((value, part) => (part.length === 0 ? value : crc32(part, value)), 0);
+    const crc = parts.reduce((value, part) => (part.length === 0 ? value : zlib().crc32(part, value)), 0);
     this.entries.push({ name, size, crc, offset: this.at });
     await this.write(localHeader(name, size, crc, this.at, this.alignment));
     for (const part of parts) await this.write(part);

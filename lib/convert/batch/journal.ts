@@ -1,4 +1,4 @@
-import { appendFile, readFile, truncate } from 'node:fs/promises';
+import { promises } from 'node:fs';
 import { OpenFile, stat } from '../../checkpoint/files/calls';
 import { RepfuseError } from '../../errors';
 import { printableLines } from '../../printable';
@@ -32,7 +32,7 @@ export class Journal {
    * @throws ERR_REPFUSE_FILE for one that cannot be read, or written
    */
   static async open(file: string, options: string): Promise<Journal> {
-    const bytes = await readFile(file).catch((cause: NodeJS.ErrnoException) => {
+    const bytes = await promises.readFile(file).catch((cause: NodeJS.ErrnoException) => {
       if (cause.code === 'ENOENT') return undefined;
       throw new RepfuseError('ERR_REPFUSE_FILE', `Cannot read ${file}: ${cause.message}`, { file }, { cause });
     });
@@ -46,7 +46,7 @@ export class Journal {
       if (at < 0) await mend(file, start, entry !== undefined);
     }
     // A run that is killed before its first file has ended has begun too.
-    if (bytes === undefined) await written(file, appendFile(file, ''));
+    if (bytes === undefined) await written(file, promises.appendFile(file, ''));
     return new Journal(file, options, earlier, bytes !== undefined);
   }
 
@@ -82,7 +82,7 @@ const NEWLINE = 0x0a;
 
 /** Ends a last line that is whole, or takes away one that is not. */
 async function mend(file: string, start: number, isWhole: boolean): Promise<void> {
-  await written(file, isWhole ? appendFile(file, '\n') : truncate(file, start));
+  await written(file, isWhole ? promises.appendFile(file, '\n') : promises.truncate(file, start));
 }
 
 async function written(file: string, work: Promise<void>): Promise<void> {
