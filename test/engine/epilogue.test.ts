@@ -116,6 +116,10 @@ const CASES: Readonly<Record<string, (net: Net) => string>> = {
     const wide = net.act(net.conv(net.act(net.conv('x', 40, 1), 'silu'), 40, 3, { groups: 40 }), 'silu');
     return net.add(net.conv(squeezeExcite(net, wide), CHANNELS, 1), 'x');
   },
+  'the same of few weights': (net) => {
+    const wide = net.act(net.conv('x', 39, 1), 'relu');
+    return net.act(net.conv(squeezeExcite(net, wide), 13, 1), 'relu');
+  },
   'the same of a narrow map': (net) => {
     const wide = net.act(net.conv('x', 72, 3, { stride: 2 }), 'hardswish');
     return net.act(net.conv(squeezeExcite(net, wide), 40, 1), 'relu');
@@ -139,6 +143,13 @@ async function run({ nodes, tensors, x }: Net, outputs: readonly string[], threa
   return { results, steps: engine.explain(x.shape) };
 }
 
+/** What is scaled by a squeeze-excite: the map, or the fewer weights that read it. */
+const GATED: Readonly<Record<keyof typeof CASES, RegExp>> = {
+  'a squeeze-excite before a projection': /^gate \+ direct/,
+  'the same of few weights': /^gated weights \+ direct/,
+  'the same of a narrow map': /^gate \+ direct/,
+};
+
 describe.each(availableIsas())('%s', (isa) => {
   test.each(Object.entries(CASES))('%s', async (name, build) => {
     const net = new Net();
@@ -152,6 +163,7 @@ describe.each(availableIsas())('%s', (isa) => {
           ({ macs, kernel }) => macs === 0 && !/pool|binary|ingest|deliver|split/.test(kernel),
         );
         expect(others).toEqual([]);
+        if (name in GATED) expect(steps.at(-2)!.kernel).toMatch(GATED[name]!);
         if (name in TOLD && isa === 'avx512') expect(steps.at(-2)!.epilogue).toBe(TOLD[name]);
       }
     });

@@ -12,11 +12,12 @@ namespace repfuse {
 struct DenseShare {
   size_t first_panel, last_panel;  // of these panels, without the last
   int64_t rows;
-  const float* x;         // the first tap of the first row
-  float* y;               // the first row
-  const float* residual;  // null, or the first row, laid out as the setting's
-  float* scratch;         // `scratch` elements
-  int64_t block = 0;      // of 16 output channels that y and residual begin with
+  const float* x;                 // the first tap of the first row
+  float* y;                       // the first row
+  const float* residual;          // null, or the first row, laid out as the setting's
+  float* scratch;                 // `scratch` elements
+  int64_t block = 0;              // of 16 output channels that y and residual begin with
+  const float* weight = nullptr;  // in place of the setting's, packed as they are: of float32 only
 };
 
 class DenseRows {

@@ -53,7 +53,8 @@ class DirectRows final : public DenseRows {
     const bool planar = in_.kind == Layout::Kind::kPlanar && in_.terms == 0, split = out_.terms > 0;
     const int64_t planes = planar ? planes_ : panel.in_blocks, width = out_.shape.width, rows = share.rows;
     const int64_t step = panel.blocks * kBlock;
-    const float* weight = s_.weights->weight.as<float>() + panel.offset * kernel_taps_ * channels_ * (planar ? planes_ * kBlock : kBlock);
+    const float* const weights = share.weight == nullptr ? s_.weights->weight.as<float>() : share.weight;
+    const float* weight = weights + panel.offset * kernel_taps_ * channels_ * (planar ? planes_ * kBlock : kBlock);
     // Sums of float32 gather where they come to lie; those of terms apart.
     const int64_t row_pitch = split ? width * kBlock : out_.row(), block_pitch = split ? rows * row_pitch : out_.plane();
     float* const sums = split ? share.scratch : share.y + out_.block(panel.block - share.block);
@@ -83,7 +84,7 @@ class DirectRows final : public DenseRows {
       // The next slab, or the next panel's first one, while this one runs.
       const int64_t lines = tile.tap_count * channels_ * panel.blocks;
       const char* next = reinterpret_cast<const char*>(tile.weight + tile.tap_count * channels_ * step);
-      const char* const end = std::min(next + lines * 64, s_.weights->weight.as<const char>() + s_.weights->weight.bytes());
+      const char* const end = std::min(next + lines * 64, reinterpret_cast<const char*>(weights) + s_.weights->weight.bytes());
       const int64_t paced = (lines + tiles * tile.tap_count - 1) / (tiles * tile.tap_count);
       for (int64_t row = 0; row < rows; ++row) {
         for (int64_t column = 0; column < width; column += tile_.pixels) {
