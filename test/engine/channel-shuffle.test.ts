@@ -44,6 +44,7 @@ function net({ channels, groups, flat = false, parts = [], steps = 1 }: Case): G
 const CASES: Readonly<Record<string, Case>> = {
   'of two groups': { channels: 32, groups: 2 },
   'of three groups, off blocks': { channels: 51, groups: 3 },
+  'of many groups': { channels: 120, groups: 12 },
   'halves of it': {
     channels: 116,
     groups: 2,

@@ -66,6 +66,7 @@ struct WinogradInput;
 struct WinogradOutput;
 struct FinishedRow;
 struct AffineRow;
+struct PickedLanes;
 struct WinogradKernels {
   void (*input)(const WinogradInput& tile);
   void (*output)(const WinogradOutput& tile);
@@ -80,6 +81,8 @@ struct BlockedKernels {
   WinogradKernels winograd2, winograd42, winograd4;  // 2 x 2 outputs a tile; 4 rows of 2; 4 x 4
   void (*finish)(const FinishedRow& row);
   void (*affine)(const AffineRow& row);
+  int lanes;  // of a vector
+  void (*pick_lanes)(const PickedLanes& picked);
   // Functions of one number; x may equal y.
   UnaryF32 sigmoid, silu, hardswish, exp, tanh, erf, softplus, softsign, gelu, gelu_tanh, mish, abs, negative, reciprocal, root;
   FunctionF32 leaky_relu, hard_sigmoid, clip, elu, celu, selu, thresholded_relu, shrink;

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "../channel_picks.h"
 #include "../lanes.h"
 #include "operator.h"
 
@@ -41,6 +42,16 @@ std::unique_ptr<Step> ImageStep(const StepParts& parts) {
   std::string name = "concat";
   if (const size_t in_place = parts.inputs.size() - copied.size(); in_place > 0)
     name.append(", ").append(std::to_string(in_place)).append(" of ").append(std::to_string(parts.inputs.size())).append(" in place");
+  std::vector<Value> values{output};
+  for (const Part& part : copied) values.push_back(part.value);
+  if (ChannelPicks::CanRead(values, output)) {
+    std::vector<ChannelFrom> from;
+    for (int64_t channel = 0; channel < channels; ++channel) from.push_back({0, channel});
+    for (size_t i = 0; i < copied.size(); ++i) {
+      for (int64_t c = 0; c < copied[i].value.layout.shape.channels; ++c) from[static_cast<size_t>(copied[i].first + c)] = {i + 1, c};
+    }
+    return MakeStep(parts, name, [picks = ChannelPicks(values, output, from, parts.kernels)](const RunState& run) { picks.Run(run); });
+  }
   const bool is_last_copied = !copied.empty() && copied.back().first + copied.back().value.layout.shape.channels == channels;
   return MakeStep(parts, name, [=](const RunState& run) {
     const Layout& to = output.layout;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "../channel_picks.h"
 #include "operator.h"
 
 namespace repfuse {
@@ -17,9 +18,15 @@ Status Result(const NetworkNode& node, std::span<const Shape> inputs, ValueType,
 
 std::unique_ptr<Step> SelectStep(const StepParts& parts) {
   const Value input = parts.inputs[0].value, output = parts.output.value;
+  if (ChannelPicks::CanRead({input}, output)) {
+    std::vector<ChannelFrom> channels;
+    for (const int64_t channel : parts.node.ints) channels.push_back({0, channel});
+    return MakeStep(parts, "select channels",
+                    [picks = ChannelPicks({input}, output, channels, parts.kernels)](const RunState& run) { picks.Run(run); });
+  }
   std::vector<int64_t> from;  // of each channel, from the first channel of its row
   for (const int64_t channel : parts.node.ints) from.push_back(input.layout.channel(0, channel, 0) - input.layout.at(0, 0, 0, 0));
-  return MakeStep(parts, "select channels", [input, output, from](const RunState& run) {
+  return MakeStep(parts, "select channels in planes", [input, output, from](const RunState& run) {
     const Layout &in = input.layout, &to = output.layout;
     const int64_t lanes = to.lanes(), pixel = in.pixel();
     ForRows(to, run.threads, [&](int64_t n, int64_t plane, int64_t y) {

@@ -1,6 +1,7 @@
 // What reads each element of the result at a place of its own in the input, at equal distances along an axis: transpose, slice, expand.
 #include <algorithm>
 
+#include "../channel_picks.h"
 #include "../lanes.h"
 #include "../walk.h"
 #include "operator.h"
@@ -85,6 +86,18 @@ std::unique_ptr<Step> ImageSlice(const StepParts& parts) {
   const Shape& x = parts.inputs[0].shape;
   std::array<SliceRange, 4> ranges{{{0, 1, 1}, {0, 1, 1}, {0, 1, 1}, {0, 1, 1}}};
   for (int axis = 0; axis < x.rank; ++axis) ranges[static_cast<size_t>(axis)] = RangeOf(parts.node, axis, x[axis]);
+  const bool of_channels = std::all_of(ranges.begin(), ranges.end(), [&](const SliceRange& range) {
+    const int axis = static_cast<int>(&range - ranges.data());
+    return axis == 1 || axis >= x.rank || (range.first == 0 && range.step == 1 && range.count == x[axis]);
+  });
+  if (of_channels && ChannelPicks::CanRead({parts.inputs[0].value}, parts.output.value)) {
+    std::vector<ChannelFrom> channels;
+    for (int64_t i = 0; i < ranges[1].count; ++i) channels.push_back({0, ranges[1].first + i * ranges[1].step});
+    return MakeStep(parts, "slice",
+                    [picks = ChannelPicks({parts.inputs[0].value}, parts.output.value, channels, parts.kernels)](const RunState& run) {
+                      picks.Run(run);
+                    });
+  }
   return MakeStep(parts, "slice", [ranges, input = parts.inputs[0].value, output = parts.output.value](const RunState& run) {
     const Layout &in = input.layout, &to = output.layout;
     const SliceRange &images = ranges[0], &channels = ranges[1], &rows = ranges[2], &columns = ranges[3];

@@ -4,6 +4,7 @@
 #include "../blocked/conv_tile.h"
 #include "../blocked/depthwise_tile.h"
 #include "../blocked/finish_row.h"
+#include "../blocked/pick_lanes.h"
 #include "../blocked/winograd_tile.h"
 #include "../conv/panel.h"
 #include "../depthwise/rows.h"
