@@ -28,7 +28,7 @@ describe('explain', () => {
         ['14: direct', 1],
         ['14: winograd F(2,3)', 13], // the larger forms' weights would not stay in the cache
         ['7: direct', 1],
-        ['1: global average pool', 1],
+        ['1: global average pool of sums', 1],
         ['1: direct', 1],
         ['1: deliver', 1],
       ]);

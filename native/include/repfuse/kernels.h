@@ -57,6 +57,7 @@ struct BinaryKernels {
 
 // The sum of a map and windows on one, see src/kernels/pool/.
 struct MapSum;
+struct RowSums16;
 struct PoolWindows;
 
 // Tiles over blocks of 16 channels, see src/kernels/blocked/.
@@ -87,6 +88,7 @@ struct BlockedKernels {
   UnaryF32 sigmoid, silu, hardswish, exp, tanh, erf, softplus, softsign, gelu, gelu_tanh, mish, abs, negative, reciprocal, root;
   FunctionF32 leaky_relu, hard_sigmoid, clip, elu, celu, selu, thresholded_relu, shrink;
   void (*sum_map)(const MapSum& map);
+  void (*sum_rows)(const RowSums16& rows);
   void (*max_windows)(const PoolWindows& windows);
   void (*mean_windows)(const PoolWindows& windows);
 };

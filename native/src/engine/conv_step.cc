@@ -29,7 +29,8 @@ ConvSetting SettingOf(const Network& network, size_t i, const MemoryPlan& memory
           .pad_left = node.pad_left,
           .epilogue = Epilogue(node, kernels),
           .kernels = &kernels,
-          .packing = WeightPackingOf(network, i, memory_plan)};
+          .packing = WeightPackingOf(network, i, memory_plan),
+          .row_sums = memory_plan.row_sums(network.value_of(i))};
 }
 
 // Whether all that the windows of one axis read lies in the map or its border.
@@ -132,6 +133,7 @@ StepReport ReportOfConv(const Network& network, size_t i, const std::vector<Shap
   report.bytes = static_cast<double>(weights[i]->bytes());
   report.estimate = memory_plan.choice(i).estimate;
   report.epilogue = DescribeEpilogue(node);
+  if (memory_plan.row_sums(network.value_of(i))) report.epilogue += report.epilogue.empty() ? "sums" : ", sums";
   report.error = memory_plan.choice(i).error;
   if (i == 0 || !memory_plan.IsInner(i - 1)) return report;
   if (!network.nodes[i - 1].op->is_convolution()) {

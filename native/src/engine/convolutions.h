@@ -7,6 +7,7 @@
 #include "epilogue.h"
 #include "operators/operator.h"
 #include "packed_weights.h"
+#include "row_sums.h"
 #include "step.h"
 
 namespace repfuse {
@@ -20,7 +21,8 @@ struct ConvSetting {
   int64_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
   Epilogue epilogue;
   const KernelTable* kernels;
-  WeightPacking packing;  // of `weights`
+  WeightPacking packing;                         // of `weights`
+  std::optional<Value> row_sums = std::nullopt;  // of its result, where they are wanted
 
   const BlockedKernels& blocked() const { return kernels->blocked; }
 };

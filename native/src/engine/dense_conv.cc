@@ -43,6 +43,7 @@ class DenseConv final : public Step {
       share.y = out(run) + to.at(n, 0, from, 0);
       share.residual = s.residual ? run.slots[s.residual->slot] + s.residual->layout.at(n, 0, from, 0) : nullptr;
       share.scratch = run.workspace + slot * run.workspace_size;
+      share.sums = RowSums(run, s.row_sums, n, from);
       rows_->Run(share);
     });
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "../kernels/pool/sum_map.h"
 #include "../kernels/terms/terms.h"
 
 namespace repfuse {
@@ -14,6 +15,10 @@ void DenseRows::Store(int64_t block, float* x, float* y, int64_t pixels, const f
   if (out_.terms == 0) return;
   ClearPaddedChannels(x, pixels, s_.channels.out_channels - block * kBlock, kBlock);
   s_.kernels->terms.row({x, pixels, reinterpret_cast<uint16_t*>(y), kTermBlock, 2 * out_.term()}, out_.terms);
+}
+
+void DenseRows::AddToSums(const DenseShare& share, int64_t block, int64_t row, const float* x, int64_t pixels, bool first) const {
+  if (share.sums.wanted()) s_.blocked().sum_rows({x, 1, pixels, 0, share.sums.of(block, row), first});
 }
 
 Layout RowsInCache(int64_t channels, int64_t width, int64_t rows, int64_t bytes) {

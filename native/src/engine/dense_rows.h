@@ -18,6 +18,7 @@ struct DenseShare {
   float* scratch;                 // `scratch` elements
   int64_t block = 0;              // of 16 output channels that y and residual begin with
   const float* weight = nullptr;  // in place of the setting's, packed as they are: of float32 only
+  RowSums sums = {};              // from the first row on
 };
 
 class DenseRows {
@@ -41,6 +42,8 @@ class DenseRows {
   // Pixels of a row and a block of 16 channels, which come to lie at y: what follows what a tile does, and the split into terms. Without
   // terms x is y. residual: of the same pixels, or null.
   void Store(int64_t block, float* x, float* y, int64_t pixels, const float* residual) const;
+  // Of pixels that are stored: the first of their row, or the next.
+  void AddToSums(const DenseShare& share, int64_t block, int64_t row, const float* x, int64_t pixels, bool first) const;
   // Of the residual: as the output, though not always of the same border.
   const Layout& other() const { return s_.residual ? s_.residual->layout : out_; }
 

@@ -21,7 +21,8 @@ class DepthwiseConv final : public Step {
       const int64_t from = part * kRows;
       const float* x = run.slots[s.input.slot] + in.at(n, block, from * s.stride_h - s.pad_top, -s.pad_left);
       const float* residual = s.residual ? run.slots[s.residual->slot] + s.residual->layout.at(n, block, from, 0) : nullptr;
-      rows_.Run(block, x, out(run) + to.at(n, block, from, 0), residual, std::min(kRows, to.shape.height - from));
+      rows_.Run(block, x, out(run) + to.at(n, block, from, 0), residual, std::min(kRows, to.shape.height - from),
+                RowSums(run, s.row_sums, n, from));
     });
   }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "../kernels/blocked/depthwise_tile.h"
+#include "../kernels/pool/sum_map.h"
 
 namespace repfuse {
 
@@ -20,7 +21,8 @@ DepthwiseRows::DepthwiseRows(ConvSetting setting, const Layout& in, const Layout
   rows_ = slides && s_.stride_w == 1 && s_.stride_h == 1 && s_.dilation_h == 1 ? s_.blocked().depthwise_rows : 1;
 }
 
-void DepthwiseRows::Run(int64_t block, const float* x, float* y, const float* residual, int64_t rows, int64_t first) const {
+void DepthwiseRows::Run(int64_t block, const float* x, float* y, const float* residual, int64_t rows, const RowSums& sums,
+                        int64_t first) const {
   const int64_t taps = s_.kernel_h * s_.kernel_w, width = out_.shape.width;
   const Layout& other = s_.residual ? s_.residual->layout : out_;
   DepthwiseTile tile{.x = nullptr,
@@ -52,6 +54,7 @@ void DepthwiseRows::Run(int64_t block, const float* x, float* y, const float* re
       s_.epilogue.Finish(y + done * out_.row(), width, block, residual == nullptr ? nullptr : residual + done * other.row());
     }
   }
+  if (sums.wanted()) s_.blocked().sum_rows({y, rows, width, out_.row(), sums.of(block, 0), true});
 }
 
 std::string DepthwiseRows::kernel() const { return "depthwise " + std::to_string(rows_) + "x" + std::to_string(pixels_); }

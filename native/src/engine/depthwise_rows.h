@@ -14,8 +14,8 @@ class DepthwiseRows {
   DepthwiseRows(ConvSetting setting, const Layout& in, const Layout& out, int64_t ring = 0);
 
   // One block's rows of one image. x: the first tap of the first row (of a ring, which row that is says `first`: of the ring's first row);
-  // residual: null, or laid out as the setting's.
-  void Run(int64_t block, const float* x, float* y, const float* residual, int64_t rows, int64_t first = 0) const;
+  // residual: null, or laid out as the setting's. sums: from the first row on.
+  void Run(int64_t block, const float* x, float* y, const float* residual, int64_t rows, const RowSums& sums = {}, int64_t first = 0) const;
 
   const ConvSetting& setting() const { return s_; }
   std::string kernel() const;

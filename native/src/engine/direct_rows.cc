@@ -103,9 +103,10 @@ class DirectRows final : public DenseRows {
                   sums + row * row_pitch);
         }
         for (int64_t block = 0; block < panel.blocks; ++block) {
-          Store(panel.block + block, sums + block * block_pitch + row * row_pitch,
-                share.y + out_.block(panel.block + block - share.block) + row * out_.row(), width,
+          float* const made = sums + block * block_pitch + row * row_pitch;
+          Store(panel.block + block, made, share.y + out_.block(panel.block + block - share.block) + row * out_.row(), width,
                 residual == nullptr ? nullptr : residual + block * other().plane() + row * other().row());
+          AddToSums(share, panel.block + block, row, made, width, true);
         }
       }
     }

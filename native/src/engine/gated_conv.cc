@@ -107,7 +107,8 @@ class GatedConv final : public Step {
                 .y = out(run) + output_.layout.at(rows.image, 0, rows.from, 0),
                 .residual = residual,
                 .scratch = scaled + scaled_,
-                .weight = scales_weights_ ? scaled : nullptr});
+                .weight = scales_weights_ ? scaled : nullptr,
+                .sums = RowSums(run, p.row_sums, rows.image, rows.from)});
   }
 
   Value map_, gates_;

@@ -8,6 +8,7 @@
 #include <tuple>
 
 #include "operators/operator.h"
+#include "row_sums.h"
 
 namespace repfuse {
 namespace {
@@ -186,6 +187,22 @@ Status MemoryPlan::FitsInto(int64_t limit) const {
 Value MemoryPlan::terms(int index) const {
   const size_t value = static_cast<size_t>(index);
   return HasTwin(index) ? Value{twin_slots_[value], twins_[value]} : this->value(index);
+}
+
+std::optional<Value> MemoryPlan::row_sums(int index) const {
+  const size_t value = static_cast<size_t>(index);
+  if (sums_slots_[value] < 0) return std::nullopt;
+  return Value{sums_slots_[value], RowSumsLayout(layouts_[value], SummedRows(index))};
+}
+
+int64_t MemoryPlan::SummedRows(int value) const {
+  const Layout& layout = layouts_[static_cast<size_t>(value)];
+  if (network_.IsInput(value) || layout.kind != Layout::Kind::kBlocked || layout.terms > 0) return 0;
+  const size_t node = network_.maker(value);
+  const ConvMethod method = choices_[node].method;
+  if (!network_.nodes[node].op->is_convolution() || IsWinograd(method) || method == ConvMethod::kFloat64) return 0;
+  const bool with_another = node > 0 && inner_[node - 1] && network_.nodes[node - 1].op->is_convolution();
+  return IsOneRow(node) && !with_another ? 1 : layout.shape.height;
 }
 
 bool MemoryPlan::CanBeTerms(size_t value) const {
@@ -531,8 +548,13 @@ void MemoryPlan::AssignSlots() {
     int& whole = last[static_cast<size_t>(PlaceOf(static_cast<int>(value)).of)];
     whole = std::max(whole, last[value]);
   }
+  std::vector<int> last_sums(shapes_.size(), -1);  // what reads the sums of rows last
+  for (int i = 0; i < nodes; ++i) {
+    const NetworkNode& node = network_.nodes[static_cast<size_t>(i)];
+    if (node.op == &kGlobalAveragePool && SummedRows(node.inputs[0]) > 0) last_sums[static_cast<size_t>(node.inputs[0])] = i;
+  }
   slots_.assign(shapes_.size(), -1);
-  twin_slots_ = slots_;
+  twin_slots_ = sums_slots_ = slots_;
   for (size_t value = 0; value < shapes_.size(); ++value) {
     const bool is_input = network_.IsInput(static_cast<int>(value));
     const size_t node = network_.maker(static_cast<int>(value));  // of an input none
@@ -541,6 +563,8 @@ void MemoryPlan::AssignSlots() {
     const size_t whole = static_cast<size_t>(PlaceOf(static_cast<int>(value)).of);
     if (slots_[whole] < 0) slots_[whole] = SlotFor(layouts_[whole], made_by, last[whole]);
     slots_[value] = slots_[whole];
+    if (last_sums[value] >= 0)
+      sums_slots_[value] = SlotFor(RowSumsLayout(layouts_[value], SummedRows(static_cast<int>(value))), made_by, last_sums[value]);
     if (HasTwin(static_cast<int>(value))) twin_slots_[value] = SlotFor(twins_[value], made_by, last[value]);
   }
 }

@@ -1,6 +1,7 @@
 // Where the values of a network lie, and which kernel makes each.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "select.h"
@@ -21,6 +22,8 @@ class MemoryPlan {
   Value value(int index) const { return {slots_[static_cast<size_t>(index)], layouts_[static_cast<size_t>(index)]}; }
   // The same as terms: the value itself where it is made as such, else its twin, which is split from it.
   Value terms(int index) const;
+  // Where the step that makes a value puts the sums of its rows, for its global average.
+  std::optional<Value> row_sums(int index) const;
   bool HasTwin(int index) const { return twins_[static_cast<size_t>(index)].terms > 0; }
   const ConvChoice& choice(size_t node) const { return choices_[node]; }
   // Two values that are one in memory.
@@ -83,6 +86,8 @@ class MemoryPlan {
   bool CanExpand(size_t node, const std::vector<int>& readers) const;
   // Which convolutions are part of the next one's step.
   void FindInner(const std::vector<int>& readers, const Target& target);
+  // The rows of which a convolution takes sums, as its step sees them; 0: none.
+  int64_t SummedRows(int value) const;
   void AssignSlots();
   // A slot for a value made by node `made` and read last by node `last`.
   int SlotFor(const Layout& layout, int made, int last);
@@ -94,7 +99,7 @@ class MemoryPlan {
   std::vector<Place> parts_;   // by value: what it is part of
   std::vector<ConvChoice> choices_;
   std::vector<bool> inner_;
-  std::vector<int> slots_, twin_slots_;  // of values
+  std::vector<int> slots_, twin_slots_, sums_slots_;  // of values
   struct Slot {
     Layout layout;
     int busy_until;

@@ -88,11 +88,12 @@ class MergedConv final : public Step {
       const int64_t count = std::min(step_, rows.to - from), need = (from + count - 1) * stride_ + reach_;
       filled = std::max(filled, from * stride_);
       float* const middle = ring + middle_at();
+      const RowSums sums(run, depthwise_->setting().row_sums, rows.image, from);
       for (size_t p = first_panel; p < last_panel; ++p) {
         Fill(run, rows.image, p, base, {filled, need}, ring);
         for (int64_t block = panels[p].block; block < panels[p].block + panels[p].blocks; ++block) {
           float* const y = project_ == nullptr ? out(run) + middle_.at(rows.image, block, from, 0) : middle + middle_.block(block);
-          depthwise_->Run(block, ring + ring_.block(block - base), y, nullptr, count, from * stride_);
+          depthwise_->Run(block, ring + ring_.block(block - base), y, nullptr, count, sums, from * stride_);
         }
       }
       filled = need;
@@ -103,8 +104,14 @@ class MergedConv final : public Step {
   void Project(const RunState& run, const Rows& rows, float* middle) const {
     const ConvSetting& p = project_->setting();
     const float* residual = p.residual ? run.slots[p.residual->slot] + p.residual->layout.at(rows.image, 0, rows.from, 0) : nullptr;
-    project_->Run({0, p.weights->panels.size(), rows.to - rows.from, middle, out(run) + output_.layout.at(rows.image, 0, rows.from, 0),
-                   residual, middle + middle_.elements()});
+    project_->Run({.first_panel = 0,
+                   .last_panel = p.weights->panels.size(),
+                   .rows = rows.to - rows.from,
+                   .x = middle,
+                   .y = out(run) + output_.layout.at(rows.image, 0, rows.from, 0),
+                   .residual = residual,
+                   .scratch = middle + middle_.elements(),
+                   .sums = RowSums(run, p.row_sums, rows.image, rows.from)});
   }
 
   struct Range {

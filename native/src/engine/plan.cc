@@ -27,7 +27,9 @@ double NanosecondsOf(const StepReport& report) { return report.macs * 0.02 + sta
 // Of what is no convolution.
 std::unique_ptr<Step> MakeOther(const NetworkNode& node, const MemoryPlan& memory_plan, const std::vector<Shape>& shapes, int value,
                                 const std::vector<ValueType>& types, const KernelTable& kernels) {
-  const auto shaped = [&](int index) { return ShapedValue{memory_plan.value(index), shapes[static_cast<size_t>(index)]}; };
+  const auto shaped = [&](int index) {
+    return ShapedValue{memory_plan.value(index), shapes[static_cast<size_t>(index)], memory_plan.row_sums(index)};
+  };
   std::vector<ShapedValue> inputs;
   for (const int index : node.inputs) inputs.push_back(shaped(index));
   const ValueType type = types[static_cast<size_t>(node.inputs.empty() ? value : node.inputs[0])];

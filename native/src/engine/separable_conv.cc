@@ -40,7 +40,14 @@ class SeparableConv final : public Step {
         }
         if (terms_.terms > 0) Split(middle, terms, rows);
         const float* residual = p.residual ? run.slots[p.residual->slot] + p.residual->layout.at(n, 0, from, 0) : nullptr;
-        pointwise_->Run({0, p.weights->panels.size(), rows, terms, out(run) + to.at(n, 0, from, 0), residual, middle + scratch_at()});
+        pointwise_->Run({.first_panel = 0,
+                         .last_panel = p.weights->panels.size(),
+                         .rows = rows,
+                         .x = terms,
+                         .y = out(run) + to.at(n, 0, from, 0),
+                         .residual = residual,
+                         .scratch = middle + scratch_at(),
+                         .sums = RowSums(run, p.row_sums, n, from)});
       }
     });
   }

@@ -114,6 +114,7 @@ class TileRows final : public DenseRows {
       s_.blocked().finish(
           {sums, s_.epilogue.sums_first() ? residual : nullptr, finished, pixels * kBlock, s_.epilogue.low(), s_.epilogue.high()});
       Store(block, finished, y, pixels, residual);
+      AddToSums(share, block, row, finished, pixels, column == 0);
     }
   }
 

@@ -36,6 +36,7 @@ struct InputCount {
 struct ShapedValue {
   Value value;
   Shape shape;
+  std::optional<Value> row_sums = std::nullopt;  // row_sums.h: where what makes the value takes them
 };
 
 // What a step is made of.

@@ -4,6 +4,7 @@
 
 #include "../../kernels/pool/sum_map.h"
 #include "../../kernels/pool/window.h"
+#include "../row_sums.h"
 #include "operator.h"
 
 namespace repfuse {
@@ -192,14 +193,28 @@ std::unique_ptr<Step> NormStep(const StepParts& parts) {
   });
 }
 
+// The sums of a block of channels, from those of its rows. False where one is no number: sums of few pixels are of float32, which large
+// numbers leave though their average does not.
+bool AddRows(const RowSums& rows, int64_t block, int64_t count, double* sum) {
+  std::fill_n(sum, kBlock, 0.0);
+  for (int64_t row = 0; row < count; ++row) {
+    const double* of_row = rows.of(block, row);
+    for (int lane = 0; lane < kBlock; ++lane) sum[lane] += of_row[lane];
+  }
+  return std::all_of(sum, sum + kBlock, [](double value) { return std::isfinite(value); });
+}
+
 std::unique_ptr<Step> GlobalStep(const StepParts& parts) {
   const Value input = parts.inputs[0].value, output = parts.output.value;
-  return MakeStep(parts, "global average pool", [=, sum_map = parts.kernels.blocked.sum_map](const RunState& run) {
+  const std::optional<Value> sums = parts.inputs[0].row_sums;
+  const char* name = sums ? "global average pool of sums" : "global average pool";
+  return MakeStep(parts, name, [=, sum_map = parts.kernels.blocked.sum_map](const RunState& run) {
     const Layout &in = input.layout, &to = output.layout;
     ForEach(in.shape.batch * in.blocks(), run.threads, [&](int64_t index, int) {
       const int64_t n = index / in.blocks(), block = index % in.blocks();
       double sum[kBlock];
-      sum_map({run.at(input) + in.at(n, block, 0, 0), in.shape.height, in.shape.width, in.row(), sum});
+      if (!sums || !AddRows(RowSums(run, sums, n, 0), block, sums->layout.shape.height, sum))
+        sum_map({run.at(input) + in.at(n, block, 0, 0), in.shape.height, in.shape.width, in.row(), sum});
       float* y = run.at(output) + to.at(n, block, 0, 0);
       const double count = static_cast<double>(in.shape.height * in.shape.width);
       for (int lane = 0; lane < kBlock; ++lane) y[lane] = static_cast<float>(sum[lane] / count);
