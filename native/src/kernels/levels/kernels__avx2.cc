@@ -4,8 +4,9 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#pragma GCC push_options
-#pragma GCC target("avx2,fma,f16c")
+#include "../../simd/target.h"
+
+REPFUSE_TARGET_BEGIN(REPFUSE_AVX2)
 
 namespace repfuse {
 namespace {
@@ -66,5 +67,5 @@ constinit const KernelTable kAvx2Kernels = kTable;
 
 }  // namespace repfuse
 
-#pragma GCC pop_options
+REPFUSE_TARGET_END
 #endif

@@ -4,9 +4,9 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c")
-#pragma GCC diagnostic ignored "-Wuninitialized"  // g++ 12 reports its own headers
+#include "../../simd/target.h"
+
+REPFUSE_TARGET_BEGIN(REPFUSE_AVX512)
 
 namespace repfuse {
 namespace {
@@ -57,5 +57,5 @@ constinit const KernelTable kAvx512Kernels = kTable;
 
 }  // namespace repfuse
 
-#pragma GCC pop_options
+REPFUSE_TARGET_END
 #endif

@@ -4,9 +4,9 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#pragma GCC push_options
-#pragma GCC target("avx512bf16,avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c")
-#pragma GCC diagnostic ignored "-Wuninitialized"  // g++ 12 reports its own headers
+#include "../../simd/target.h"
+
+REPFUSE_TARGET_BEGIN("avx512bf16," REPFUSE_AVX512)
 
 namespace repfuse {
 namespace {
@@ -26,5 +26,5 @@ constinit const ProductKernels kAvx512Bf16Products = {
 
 }  // namespace repfuse
 
-#pragma GCC pop_options
+REPFUSE_TARGET_END
 #endif
