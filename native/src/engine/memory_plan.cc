@@ -7,7 +7,7 @@
 #include <queue>
 #include <tuple>
 
-#include "operators/operator.h"
+#include "operators/resize.h"
 #include "row_sums.h"
 
 namespace repfuse {
@@ -476,6 +476,7 @@ bool MemoryPlan::CanExpand(size_t node, const std::vector<int>& readers) const {
 bool MemoryPlan::CanBeInner(size_t node, const std::vector<int>& readers) const {
   const int value = network_.value_of(node);
   if (node + 1 >= network_.nodes.size() || IsOutput(value)) return false;
+  if (network_.nodes[node].op == &kResize) return IsResizedTerm(node, readers);
   if (!network_.nodes[node].op->is_convolution()) return IsGate(node, readers);
   if (network_.nodes[node + 1].op == &kDepthToSpace) return readers[made(node)] == 1 && IsSpread(node);
   if (choices_[node].method != ConvMethod::kDepthwise) return false;
@@ -484,6 +485,18 @@ bool MemoryPlan::CanBeInner(size_t node, const std::vector<int>& readers) const 
   return readers[made(node)] == 1 && IsPointwise(next) && layouts_[made(node)].kind == Layout::Kind::kBlocked &&
          layouts_[made(node + 1)].kind == Layout::Kind::kBlocked && choices_[node + 1].method != ConvMethod::kFloat64 &&
          next.weight_count * static_cast<int64_t>(sizeof(float)) <= kMaxInnerWeights;
+}
+
+bool MemoryPlan::IsResizedTerm(size_t node, const std::vector<int>& readers) const {
+  const int value = network_.value_of(node);
+  const NetworkNode& sum = network_.nodes[node + 1];
+  if (readers[made(node)] != 1 || !CanTakeResized(sum, value)) return false;
+  const ImageShape& to = shapes_[made(node + 1)];
+  const auto is_map = [&](int index) {
+    return layouts_[static_cast<size_t>(index)].kind == Layout::Kind::kBlocked && shapes_[static_cast<size_t>(index)] == to;
+  };
+  return layouts_[static_cast<size_t>(network_.nodes[node].inputs[0])].lanes() == kBlock && is_map(network_.value_of(node + 1)) &&
+         std::all_of(sum.inputs.begin(), sum.inputs.end(), is_map);
 }
 
 bool MemoryPlan::IsGate(size_t node, const std::vector<int>& readers) const {

@@ -32,7 +32,7 @@ class MemoryPlan {
   // a frame of the zeros around a map.
   bool IsView(size_t node) const;
   // A convolution that the node after it computes with its own, or spreads as it is made, or a product that the convolution after it
-  // makes of its input; the value between them is nowhere.
+  // makes of its input, or a resized map that the sum after it adds; the value between them is nowhere.
   bool IsInner(size_t node) const { return inner_[node]; }
   // A pointwise convolution whose narrow maps have no borders: their pixels are one row, which tiles fill better.
   bool IsOneRow(size_t node) const;
@@ -80,6 +80,8 @@ class MemoryPlan {
   // readers: of each value, how many inputs are it.
   bool CanBeInner(size_t node, const std::vector<int>& readers) const;
   bool IsSpread(size_t node) const;
+  // A resized map, as part of the step of the sum after it.
+  bool IsResizedTerm(size_t node, const std::vector<int>& readers) const;
   // A product with one factor for each channel of each image, as part of the step of the pointwise convolution after it.
   bool IsGate(size_t node, const std::vector<int>& readers) const;
   // A pointwise convolution, as part of the step of the depthwise one after it.

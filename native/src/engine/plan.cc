@@ -8,7 +8,7 @@
 #include "edge_steps.h"
 #include "epilogue.h"
 #include "memory_plan.h"
-#include "operators/operator.h"
+#include "operators/resize.h"
 #include "shapes.h"
 
 namespace repfuse {
@@ -24,17 +24,29 @@ constexpr double kMinParallelNs = 15e3;
 // Roughly: the table of rates is of convolutions only, and is asked for their kernels.
 double NanosecondsOf(const StepReport& report) { return report.macs * 0.02 + static_cast<double>(report.output.count()) * 0.5; }
 
-// Of what is no convolution.
-std::unique_ptr<Step> MakeOther(const NetworkNode& node, const MemoryPlan& memory_plan, const std::vector<Shape>& shapes, int value,
-                                const std::vector<ValueType>& types, const KernelTable& kernels) {
-  const auto shaped = [&](int index) {
-    return ShapedValue{memory_plan.value(index), shapes[static_cast<size_t>(index)], memory_plan.row_sums(index)};
-  };
-  std::vector<ShapedValue> inputs;
-  for (const int index : node.inputs) inputs.push_back(shaped(index));
-  const ValueType type = types[static_cast<size_t>(node.inputs.empty() ? value : node.inputs[0])];
-  return node.op->step({node, inputs, shaped(value), type, kernels});
-}
+// What steps of nodes that are no convolutions are made of.
+class Parts {
+ public:
+  Parts(const Network& network, size_t node, const MemoryPlan& memory_plan, const std::vector<Shape>& shapes,
+        const std::vector<ValueType>& types, const KernelTable& kernels)
+      : node_(network.nodes[node]), kernels_(kernels) {
+    const auto shaped = [&](int index) {
+      return ShapedValue{memory_plan.value(index), shapes[static_cast<size_t>(index)], memory_plan.row_sums(index)};
+    };
+    const int value = network.value_of(node);
+    for (const int index : node_.inputs) inputs_.push_back(shaped(index));
+    output_ = shaped(value);
+    type_ = types[static_cast<size_t>(node_.inputs.empty() ? value : node_.inputs[0])];
+  }
+  StepParts get() const { return {node_, inputs_, output_, type_, kernels_}; }
+
+ private:
+  const NetworkNode& node_;
+  const KernelTable& kernels_;
+  std::vector<ShapedValue> inputs_;
+  ShapedValue output_;
+  ValueType type_;
+};
 
 Checked WeightBytes(const Network& network) {
   Checked bytes = 0;
@@ -99,6 +111,7 @@ Status Plan::Compile(const Network& network, const Target& target, WeightStore& 
                       .estimate = 0,
                       .seconds = 0};
   };
+  const auto parts_of = [&](size_t node) { return Parts(network, node, memory_plan, shapes, types, target.kernels); };
   const auto add_view = [&](StepReport view) {
     auto entry = std::make_unique<Entry>();
     view.kernel = "view";
@@ -120,13 +133,17 @@ Status Plan::Compile(const Network& network, const Target& target, WeightStore& 
     const auto where = static_cast<long long>(i);
     if (network.nodes[i].op->is_convolution())
       add(MakeConvStep(network, i, memory_plan, weights, target), ReportOfConv(network, i, shapes, memory_plan, weights), where);
-    else if (i > 0 && memory_plan.IsInner(i - 1))
+    else if (i > 0 && memory_plan.IsInner(i - 1) && network.nodes[i - 1].op == &kResize) {
+      StepReport sum = report(network.nodes[i - 1].name + " + " + network.nodes[i].name, value);
+      sum.epilogue = DescribeEpilogue(network.nodes[i]);
+      add(MakeResizedSum(parts_of(i - 1).get(), network.value_of(i - 1), parts_of(i).get()), std::move(sum), where);
+    } else if (i > 0 && memory_plan.IsInner(i - 1))
       add(MakeSpreadStep(network, i, memory_plan, weights, target), ReportOfSpread(network, i, shapes, memory_plan, weights), where);
     else if (memory_plan.IsView(i)) add_view(report(network.nodes[i].name, value));
     else if (!memory_plan.IsAlias(i)) {
       StepReport other = report(network.nodes[i].name, value);
       other.epilogue = DescribeEpilogue(network.nodes[i]);
-      add(MakeOther(network.nodes[i], memory_plan, shapes, value, types, target.kernels), std::move(other), where);
+      add(network.nodes[i].op->step(parts_of(i).get()), std::move(other), where);
     }
     add_twin(network.nodes[i].name, value);
   }

@@ -3,8 +3,9 @@
 #include <cmath>
 #include <vector>
 
-#include "operator.h"
+#include "../epilogue.h"
 #include "repfuse/checked.h"
+#include "resize.h"
 
 namespace repfuse {
 namespace {
@@ -205,33 +206,74 @@ void PickRow(const float* x, const std::vector<int64_t>& columns, float* y) {
   for (const int64_t column : columns) y = std::copy_n(x + column * kLanes, kLanes, y);
 }
 
-std::unique_ptr<Step> ResizeStep(const StepParts& parts) {
-  const ResizeOptions options = ResizeLike(parts.node.resize, parts.inputs.size() > 1 ? &parts.inputs[1].shape : nullptr);
-  const Value input = parts.inputs[0].value, output = parts.output.value;
-  const ImageShape& s = input.layout.shape;
-  const AxisTaps rows = TapsOf(options, 0, ResizedAxisOf(options, 0, s.height, s.width));
-  const AxisTaps columns = TapsOf(options, 1, ResizedAxisOf(options, 1, s.height, s.width));
-  const float outside = static_cast<float>(options.extrapolation);
-  const bool blocked = output.layout.lanes() == kBlock;
-  std::vector<int64_t> picked;  // where each pixel of a row is one of the input's, and each row one of its rows
-  if (rows.AreSingle() && columns.AreSingle()) {
-    for (const Tap& tap : columns.taps) picked.push_back(tap.index);
+// Rows of a resized map, wherever they are to lie.
+class ResizedRows {
+ public:
+  explicit ResizedRows(const StepParts& parts)
+      : input_(parts.inputs[0].value), outside_(static_cast<float>(parts.node.resize.extrapolation)) {
+    const ResizeOptions options = ResizeLike(parts.node.resize, parts.inputs.size() > 1 ? &parts.inputs[1].shape : nullptr);
+    const ImageShape& s = input_.layout.shape;
+    rows_ = TapsOf(options, 0, ResizedAxisOf(options, 0, s.height, s.width));
+    columns_ = TapsOf(options, 1, ResizedAxisOf(options, 1, s.height, s.width));
+    if (rows_.AreSingle() && columns_.AreSingle()) {
+      for (const Tap& tap : columns_.taps) picked_.push_back(tap.index);
+    }
+    const bool blocked = parts.output.value.layout.lanes() == kBlock;
+    pick_ = blocked ? PickRow<kBlock> : PickRow<1>;
+    resize_ = blocked ? ResizeRow<kBlock> : ResizeRow<1>;
   }
-  const auto pick = blocked ? PickRow<kBlock> : PickRow<1>;
-  const auto resize = blocked ? ResizeRow<kBlock> : ResizeRow<1>;
-  return MakeStep(parts, "resize", [=](const RunState& run) {
+
+  void Row(const RunState& run, int64_t n, int64_t plane, int64_t y, float* row) const {
+    const float* x = run.at(input_) + input_.layout.at(n, plane, 0, 0);
+    const std::span<const Tap> down = rows_.of(y);
+    if (picked_.empty()) resize_(x, input_.layout.row(), down, columns_, outside_, row);
+    else pick_(x + down[0].index * input_.layout.row(), picked_, row);
+  }
+
+ private:
+  Value input_;
+  float outside_;
+  AxisTaps rows_, columns_;
+  std::vector<int64_t> picked_;  // where each pixel of a row is one of the input's, and each row one of its rows
+  void (*pick_)(const float* x, const std::vector<int64_t>& columns, float* y);
+  void (*resize_)(const float* x, int64_t row, std::span<const Tap> down, const AxisTaps& columns, float outside, float* y);
+};
+
+std::unique_ptr<Step> ResizeStep(const StepParts& parts) {
+  return MakeStep(parts, "resize", [rows = ResizedRows(parts), output = parts.output.value](const RunState& run) {
     ForRows(output.layout, run.threads, [&](int64_t n, int64_t plane, int64_t y) {
       float* row = run.at(output) + output.layout.at(n, plane, y, 0);
-      const float* x = run.at(input) + input.layout.at(n, plane, 0, 0);
-      const std::span<const Tap> down = rows.of(y);
-      if (picked.empty()) resize(x, input.layout.row(), down, columns, outside, row);
-      else pick(x + down[0].index * input.layout.row(), picked, row);
+      rows.Row(run, n, plane, y, row);
       ClearPaddedChannels(output.layout, plane, row);  // what lies outside may be any number
     });
   });
 }
 
 }  // namespace
+
+bool CanTakeResized(const NetworkNode& sum, int resized) {
+  const bool adds = sum.op == &kAdd || (sum.op == &kBinary && sum.function == FindBinaryFunction("add"));
+  const size_t operands = sum.inputs.size() - (AddsItsLastInput(sum) ? 1 : 0);
+  return adds && operands == 2 && (sum.inputs[0] == resized) != (sum.inputs[1] == resized);
+}
+
+std::unique_ptr<Step> MakeResizedSum(const StepParts& resized, int made, const StepParts& sum) {
+  const Value output = sum.output.value;
+  const Value other = sum.inputs[sum.node.inputs[0] == made ? 1 : 0].value;
+  std::optional<Value> residual;
+  if (AddsItsLastInput(sum.node)) residual = sum.inputs.back().value;
+  return MakeStep(sum, "resize + add",
+                  [=, rows = ResizedRows(resized), epilogue = Epilogue(sum.node, sum.kernels), add = sum.kernels.add](const RunState& run) {
+                    ForRows(output.layout, run.threads, [&](int64_t n, int64_t plane, int64_t y) {
+                      float* row = run.at(output) + output.layout.at(n, plane, y, 0);
+                      const int64_t width = output.layout.shape.width;
+                      rows.Row(run, n, plane, y, row);
+                      add(row, run.at(other) + other.layout.at(n, plane, y, 0), row, static_cast<size_t>(width * kBlock));
+                      epilogue.Apply(row, width, plane, residual ? run.at(*residual) + residual->layout.at(n, plane, y, 0) : nullptr);
+                      ClearPaddedChannels(output.layout, plane, row);
+                    });
+                  });
+}
 
 const Operator kResize{"resize", {1, 2}, ValueTypes::kAsInputs, Result, ResizeStep};
 
