@@ -6,6 +6,7 @@ import { namingNode } from '../graph/naming-node';
 import { operatorOf } from '../graph/operators';
 import type { Tensor } from '../tensor/tensor';
 import { channelShuffle } from './channel-shuffle';
+import { joinedChannels } from './joined-channels';
 import { KnownValues } from './known-values';
 import type { Program } from './program';
 import { isConvolution, ProgramBuilder } from './program-builder';
@@ -21,7 +22,8 @@ import { stridedChannels } from './strided-channels';
  * @throws ERR_REPFUSE_NOT_FUSABLE or ERR_REPFUSE_NOT_FINITE naming the node of a BatchNorm that cannot be evaluated
  */
 export function compileGraph(given: Graph, givenTensors: ReadonlyMap<string, Tensor>): Program {
-  const spread = spreadLast(channelShuffle(stridedChannels(given, givenTensors), givenTensors), givenTensors);
+  const selected = channelShuffle(stridedChannels(given, givenTensors), givenTensors);
+  const spread = spreadLast(joinedChannels(selected, givenTensors), givenTensors);
   const { graph, tensors } = sideBySide(spread.graph, spread.tensors);
   const known = new KnownValues(graph, tensors);
   let room = [...tensors.values()].reduce((sum, { size }) => sum + ROOM_FOR_ELEMENT * size, ROOM);
