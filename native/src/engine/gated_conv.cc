@@ -17,14 +17,12 @@ constexpr int64_t kFewWeights = 8;
 class GatedConv final : public Step {
  public:
   GatedConv(const Gated& gated, ConvSetting pointwise, TileSize tile, int threads, Value output)
-      : Step(output),
-        map_(gated.map),
-        gates_(gated.gates),
-        one_row_(gated.one_row),
-        lanes_(one_row_ ? 1 : std::min<int64_t>(threads, gated.map.layout.shape.height)) {
+      : Step(output), map_(gated.map), gates_(gated.gates), one_row_(gated.one_row) {
     const ImageShape& shape = map_.layout.shape;
     const auto weights = static_cast<int64_t>(pointwise.weights->weight.bytes() / sizeof(float));
     scales_weights_ = weights * kFewWeights <= map_.layout.blocks() * kBlock * shape.height * shape.width;
+    if (!one_row_) lanes_ = std::min<int64_t>(threads, shape.height);
+    else groups_ = std::min<int64_t>(threads, static_cast<int64_t>(pointwise.weights->panels.size()));
     Layout middle = RowsInCache(shape.channels, shape.width, (shape.height + lanes_ - 1) / lanes_, kRowsBytes);
     if (one_row_) middle.shape.height = shape.height;
     rows_at_once_ = middle.shape.height;
@@ -37,14 +35,16 @@ class GatedConv final : public Step {
 
   void Run(const RunState& run) const override {
     const ImageShape& to = output_.layout.shape;
-    ForEach(to.batch * lanes_, run.threads, [&](int64_t share, int thread) {
-      const int64_t n = share / lanes_, lane = share % lanes_, end = to.height * (lane + 1) / lanes_;
+    ForEach(to.batch * lanes_ * groups_, run.threads, [&](int64_t share, int thread) {
+      const int64_t n = share / groups_ / lanes_, lane = share / groups_ % lanes_, group = share % groups_;
+      const int64_t end = to.height * (lane + 1) / lanes_;
+      const Group panels{static_cast<size_t>(Panels() * group / groups_), static_cast<size_t>(Panels() * (group + 1) / groups_)};
       float* const scaled = run.workspace + thread * run.workspace_size;
-      if (scales_weights_) ScaleWeights(run, n, scaled);
+      if (scales_weights_) ScaleWeights(run, n, panels, scaled);
       for (int64_t from = to.height * lane / lanes_; from < end; from += rows_at_once_) {
         const Rows rows{n, from, std::min(from + rows_at_once_, end)};
         if (!scales_weights_) ScaleRows(run, rows, scaled);
-        Multiply(run, rows, scaled);
+        Multiply(run, rows, panels, scaled);
       }
     });
   }
@@ -55,6 +55,10 @@ class GatedConv final : public Step {
  private:
   struct Rows {
     int64_t image, from, to;
+  };
+
+  struct Group {
+    size_t first, last;  // panels, without the last
   };
 
   int64_t Panels() const { return static_cast<int64_t>(rows_->setting().weights->panels.size()); }
@@ -79,9 +83,10 @@ class GatedConv final : public Step {
   }
 
   // The weights of each input channel times its gate, packed as they are.
-  void ScaleWeights(const RunState& run, int64_t image, float* scaled) const {
+  void ScaleWeights(const RunState& run, int64_t image, const Group& panels, float* scaled) const {
     const ConvSetting& p = rows_->setting();
-    for (const Panel& panel : p.weights->panels) {
+    for (size_t i = panels.first; i < panels.last; ++i) {
+      const Panel& panel = p.weights->panels[i];
       for (int64_t channel = 0; channel < p.channels.in_channels; channel += kBlock) {
         const int64_t width = panel.blocks * kBlock, at = panel.offset * kBlock * kBlock + channel * width;
         p.kernels->binary.mul({.a = p.weights->weight.as<float>() + at,
@@ -97,11 +102,11 @@ class GatedConv final : public Step {
     }
   }
 
-  void Multiply(const RunState& run, const Rows& rows, float* scaled) const {
+  void Multiply(const RunState& run, const Rows& rows, const Group& panels, float* scaled) const {
     const ConvSetting& p = rows_->setting();
     const float* residual = p.residual ? run.at(*p.residual) + p.residual->layout.at(rows.image, 0, rows.from, 0) : nullptr;
-    rows_->Run({.first_panel = 0,
-                .last_panel = p.weights->panels.size(),
+    rows_->Run({.first_panel = panels.first,
+                .last_panel = panels.last,
                 .rows = one_row_ ? 1 : rows.to - rows.from,
                 .x = scales_weights_ ? run.at(map_) + map_.layout.at(rows.image, 0, rows.from, 0) : scaled,
                 .y = out(run) + output_.layout.at(rows.image, 0, rows.from, 0),
@@ -113,7 +118,7 @@ class GatedConv final : public Step {
 
   Value map_, gates_;
   bool one_row_;
-  int64_t lanes_;
+  int64_t lanes_ = 1, groups_ = 1;  // of rows; of panels, where a map is one row, which each thread scales for its own
   bool scales_weights_ = false;
   Layout middle_;  // of the rows that are multiplied: the map's own, or scaled ones
   int64_t rows_at_once_ = 1;
