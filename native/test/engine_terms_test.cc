@@ -333,7 +333,7 @@ TEST_F(EngineTermsTest, WhatLiesBetweenTwoProductsIsNeverFloat32) {
                                       "tiles bf16x3 2x16",
                                       "depthwise 2x8 + tiles bf16x3 2x16",
                                       "tiles bf16x3 2x16",
-                                      "global average pool",
+                                      "global average pool of sums",
                                       "split",
                                       "tiles bf16x3 2x1",
                                       "deliver"};

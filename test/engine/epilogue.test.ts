@@ -124,6 +124,10 @@ const CASES: Readonly<Record<string, (net: Net) => string>> = {
     const wide = net.act(net.conv('x', 72, 3, { stride: 2 }), 'hardswish');
     return net.act(net.conv(squeezeExcite(net, wide), 40, 1), 'relu');
   },
+  'the same of a narrow map and many weights': (net) => {
+    const wide = net.act(net.conv('x', 1030, 1, { stride: 2 }), 'hardswish');
+    return net.act(net.conv(squeezeExcite(net, wide), 270, 1), 'relu');
+  },
 };
 
 /** What `explain` says of the last step of each case. */
@@ -148,6 +152,7 @@ const GATED: Readonly<Record<keyof typeof CASES, RegExp>> = {
   'a squeeze-excite before a projection': /^gate \+ direct/,
   'the same of few weights': /^gated weights \+ direct/,
   'the same of a narrow map': /^gate \+ direct/,
+  'the same of a narrow map and many weights': /^gate \+ direct/,
 };
 
 describe.each(availableIsas())('%s', (isa) => {

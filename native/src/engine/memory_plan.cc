@@ -28,7 +28,7 @@ constexpr int64_t kMaxTimes = 32, kMaxWeightTimes = 64, kBorderAllowance = int64
 // Of an expanded map: bytes from which on it does not stay in the cache between steps; bytes of the rows under a window that do while one
 // step reads them; rows that each thread has at least, for those at its edges are expanded twice.
 constexpr int64_t kMinMergedBytes = 256 << 10, kMaxMergedRows = 768 << 10, kMinMergedRows = 8;
-// Weights of a pointwise convolution that every thread can read anew for a few rows at a time.
+// Weights of a pointwise convolution that every thread can read anew for a few rows at a time, of maps that are more than one row.
 constexpr int64_t kMaxInnerWeights = 512 << 10, kMaxGatedWeights = 1 << 20;
 // Pixels of a map with a frame, beside those of the map: a larger one is copied, for the map's own readers.
 constexpr int64_t kMaxFramed = 4;
@@ -509,7 +509,8 @@ bool MemoryPlan::IsGate(size_t node, const std::vector<int>& readers) const {
     return kind != Layout::Kind::kPlanar && layouts_[static_cast<size_t>(index)].terms == 0;
   };
   if (readers[made(node)] != 1 || !next.op->is_convolution() || next.inputs[0] != value || !IsPointwise(next) ||
-      choices_[node + 1].method != ConvMethod::kDirect || next.weight_count * static_cast<int64_t>(sizeof(float)) > kMaxGatedWeights ||
+      choices_[node + 1].method != ConvMethod::kDirect ||
+      (next.weight_count * static_cast<int64_t>(sizeof(float)) > kMaxGatedWeights && !IsOneRow(node + 1)) ||
       layouts_[made(node)].kind != Layout::Kind::kBlocked || layouts_[made(node + 1)].kind != Layout::Kind::kBlocked)
     return false;
   const ImageShape& map = shapes_[made(node)];
