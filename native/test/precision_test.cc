@@ -98,7 +98,7 @@ TEST_F(PrecisionTest, AWideLayerIsWinogradsByItself) {
     std::string kernel;
     const Tried tried({kWide, 64, 14, 3}, TriedFilters()[1], TriedInputs()[2]);
     EXPECT_LE(tried.Error({}, &kernel, true), kCommon);
-    EXPECT_EQ(kernel.rfind("winograd F(4", 0), 0u) << IsaName(isa) << " " << kernel;
+    EXPECT_EQ(kernel.rfind("winograd F(", 0), 0u) << IsaName(isa) << " " << kernel;
   }
 }
 
