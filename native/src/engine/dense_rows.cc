@@ -1,6 +1,7 @@
 #include "dense_rows.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "../kernels/pool/sum_map.h"
 #include "../kernels/terms/terms.h"
@@ -25,6 +26,16 @@ Layout RowsInCache(int64_t channels, int64_t width, int64_t rows, int64_t bytes)
   Layout layout{.kind = Layout::Kind::kBlocked, .shape = {1, channels, 1, width}};
   layout.shape.height = EvenPart(rows, std::max<int64_t>(bytes / (layout.elements() * 4), 1));
   return layout;
+}
+
+void SplitRows(const TermKernels& kernels, const Layout& from, float* x, const Layout& to, float* terms, int64_t rows) {
+  if (from.blocks() % 2 == 1) std::memset(terms, 0, static_cast<size_t>(to.elements()) * sizeof(float));
+  const int64_t last = from.blocks() - 1, pixels = rows * from.shape.width;
+  ClearPaddedChannels(x + from.block(last), pixels, from.shape.channels - last * kBlock, kBlock);
+  for (int64_t block = 0; block < from.blocks(); ++block) {
+    auto* y = reinterpret_cast<uint16_t*>(terms + to.block(block));
+    kernels.row({x + from.block(block), pixels, y, kTermBlock, 2 * to.term()}, to.terms);
+  }
 }
 
 std::unique_ptr<DenseRows> MakeDenseRows(ConvSetting setting, TileSize tile, const Layout& in, const Layout& out) {

@@ -55,6 +55,9 @@ class DenseRows {
 // A map between two parts of one step, of so many of a thread's `rows` as the nearest caches hold, or so many bytes: whole parts of them.
 Layout RowsInCache(int64_t channels, int64_t width, int64_t rows, int64_t bytes = 128 << 10);
 
+// Rows that lie as `from` says, without borders, into the terms that `to` says; zeros for the half of a block that does not exist.
+void SplitRows(const TermKernels& kernels, const Layout& from, float* x, const Layout& to, float* terms, int64_t rows);
+
 // In vectors: of float32, or of pairs of bf16.
 std::unique_ptr<DenseRows> MakeDirectRows(ConvSetting setting, TileSize tile, const Layout& in, const Layout& out);
 // In matrix tiles.

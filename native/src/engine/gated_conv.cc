@@ -20,16 +20,19 @@ class GatedConv final : public Step {
       : Step(output), map_(gated.map), gates_(gated.gates), one_row_(gated.one_row) {
     const ImageShape& shape = map_.layout.shape;
     const auto weights = static_cast<int64_t>(pointwise.weights->weight.bytes() / sizeof(float));
-    scales_weights_ = weights * kFewWeights <= map_.layout.blocks() * kBlock * shape.height * shape.width;
+    const int terms = pointwise.packing.terms;
+    scales_weights_ = terms == 0 && weights * kFewWeights <= map_.layout.blocks() * kBlock * shape.height * shape.width;
     if (!one_row_) lanes_ = std::min<int64_t>(threads, shape.height);
     else groups_ = std::min<int64_t>(threads, static_cast<int64_t>(pointwise.weights->panels.size()));
     Layout middle = RowsInCache(shape.channels, shape.width, (shape.height + lanes_ - 1) / lanes_, kRowsBytes);
     if (one_row_) middle.shape.height = shape.height;
     rows_at_once_ = middle.shape.height;
     middle_ = scales_weights_ ? map_.layout : middle;
-    scaled_ = scales_weights_ ? weights : middle.elements();
+    terms_ = middle_;
+    terms_.terms = terms;
+    scaled_ = (scales_weights_ ? weights : middle.elements()) + (terms > 0 ? terms_.elements() : 0);
     if (one_row_ && pointwise.residual) pointwise.residual->layout = pointwise.residual->layout.AsOneRow();
-    rows_ = MakeDenseRows(std::move(pointwise), tile, one_row_ ? middle_.AsOneRow() : middle_,
+    rows_ = MakeDenseRows(std::move(pointwise), tile, one_row_ ? terms_.AsOneRow() : terms_,
                           one_row_ ? output.layout.AsOneRow() : output.layout);
   }
 
@@ -44,6 +47,8 @@ class GatedConv final : public Step {
       for (int64_t from = to.height * lane / lanes_; from < end; from += rows_at_once_) {
         const Rows rows{n, from, std::min(from + rows_at_once_, end)};
         if (!scales_weights_) ScaleRows(run, rows, scaled);
+        if (terms_.terms > 0)
+          SplitRows(rows_->setting().kernels->terms, middle_, scaled, terms_, scaled + middle_.elements(), rows.to - rows.from);
         Multiply(run, rows, panels, scaled);
       }
     });
@@ -108,7 +113,8 @@ class GatedConv final : public Step {
     rows_->Run({.first_panel = panels.first,
                 .last_panel = panels.last,
                 .rows = one_row_ ? 1 : rows.to - rows.from,
-                .x = scales_weights_ ? run.at(map_) + map_.layout.at(rows.image, 0, rows.from, 0) : scaled,
+                .x = scales_weights_ ? run.at(map_) + map_.layout.at(rows.image, 0, rows.from, 0)
+                                     : scaled + (terms_.terms > 0 ? middle_.elements() : 0),
                 .y = out(run) + output_.layout.at(rows.image, 0, rows.from, 0),
                 .residual = residual,
                 .scratch = scaled + scaled_,
@@ -120,9 +126,10 @@ class GatedConv final : public Step {
   bool one_row_;
   int64_t lanes_ = 1, groups_ = 1;  // of rows; of panels, where a map is one row, which each thread scales for its own
   bool scales_weights_ = false;
+  Layout terms_;   // of what is multiplied: the rows, or their terms
   Layout middle_;  // of the rows that are multiplied: the map's own, or scaled ones
   int64_t rows_at_once_ = 1;
-  int64_t scaled_ = 0;  // elements of rows, or of weights
+  int64_t scaled_ = 0;  // elements of rows and of their terms, or of weights
   std::unique_ptr<DenseRows> rows_;
 };
 

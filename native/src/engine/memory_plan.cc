@@ -517,7 +517,7 @@ bool MemoryPlan::IsGate(size_t node, const std::vector<int>& readers) const {
     return kind != Layout::Kind::kPlanar && layouts_[static_cast<size_t>(index)].terms == 0;
   };
   if (readers[made(node)] != 1 || !next.op->is_convolution() || next.inputs[0] != value || !IsPointwise(next) ||
-      choices_[node + 1].method != ConvMethod::kDirect ||
+      (choices_[node + 1].method != ConvMethod::kDirect && !MultipliesTerms(choices_[node + 1].method)) ||
       (next.weight_count * static_cast<int64_t>(sizeof(float)) > kMaxGatedWeights && !IsOneRow(node + 1)) ||
       layouts_[made(node)].kind != Layout::Kind::kBlocked || layouts_[made(node + 1)].kind != Layout::Kind::kBlocked)
     return false;

@@ -1,7 +1,5 @@
 #include <algorithm>
-#include <cstring>
 
-#include "../kernels/terms/terms.h"
 #include "dense_rows.h"
 #include "depthwise_rows.h"
 
@@ -38,7 +36,7 @@ class SeparableConv final : public Step {
           const float* x = run.slots[s.input.slot] + in.at(n, block, from * s.stride_h - s.pad_top, -s.pad_left);
           depthwise_.Run(block, x, middle + middle_.at(0, block, 0, 0), nullptr, rows);
         }
-        if (terms_.terms > 0) Split(middle, terms, rows);
+        if (terms_.terms > 0) SplitRows(p.kernels->terms, middle_, middle, terms_, terms, rows);
         const float* residual = p.residual ? run.slots[p.residual->slot] + p.residual->layout.at(n, 0, from, 0) : nullptr;
         pointwise_->Run({.first_panel = 0,
                          .last_panel = p.weights->panels.size(),
@@ -59,18 +57,6 @@ class SeparableConv final : public Step {
 
  private:
   int64_t scratch_at() const { return middle_.elements() + (terms_.terms == 0 ? 0 : terms_.elements()); }
-
-  // Rows of the map between into the terms that the pointwise one reads; zeros for the half of a block that does not exist.
-  void Split(float* middle, float* terms, int64_t rows) const {
-    if (middle_.blocks() % 2 == 1) std::memset(terms, 0, static_cast<size_t>(terms_.elements()) * sizeof(float));
-    const int64_t last = middle_.blocks() - 1;
-    ClearPaddedChannels(middle + middle_.block(last), rows * middle_.shape.width, middle_.shape.channels - last * kBlock, kBlock);
-    for (int64_t block = 0; block < middle_.blocks(); ++block) {
-      auto* y = reinterpret_cast<uint16_t*>(terms + terms_.block(block));
-      pointwise_->setting().kernels->terms.row(
-          {middle + middle_.block(block), rows * middle_.shape.width, y, kTermBlock, 2 * terms_.term()}, terms_.terms);
-    }
-  }
 
   int64_t lanes_;
   Layout middle_, terms_;  // the map between, and its terms
