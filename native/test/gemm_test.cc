@@ -7,6 +7,7 @@
 
 #include "isa_levels.h"
 #include "repfuse/linear.h"
+#include "repfuse/tensor_op.h"
 
 namespace repfuse {
 namespace {
@@ -113,6 +114,26 @@ TEST_P(GemmTest, LinearMatchesTheDefinition) {
       EXPECT_EQ(y, other) << "the thread count changed the result";
     }
   }
+}
+
+// As in precision_test.cc: what is added to a sum from 128 on would lose almost half of its last place each time.
+TEST_P(GemmTest, LongSumsOfOneSignDoNotDrift) {
+  constexpr int64_t kIn = 1000, kOut = 50;
+  constexpr float kWeight = 1 + 63 * 0x1p-23f;
+  const double want = static_cast<double>(kIn) * kWeight;
+  for (int64_t rows : {3, 17}) {
+    const std::vector<float> x(static_cast<size_t>(rows * kIn), 1.0f), w(static_cast<size_t>(kOut * kIn), kWeight);
+    std::vector<float> y(static_cast<size_t>(rows * kOut), NAN);
+    ASSERT_TRUE(Linear({rows, kIn, kOut}, x.data(), w.data(), nullptr, false, y.data(), 1).ok());
+    for (const float got : y) ASSERT_NEAR(got / want, 1, 4e-7) << rows;
+  }
+  NetworkNode product;
+  product.op = FindOperator("matMul");
+  const std::vector<float> a(static_cast<size_t>(7 * kIn), 1.0f), b(static_cast<size_t>(kIn * kOut), kWeight);
+  std::vector<float> y(static_cast<size_t>(7 * kOut), NAN);
+  const TensorView factors[] = {{a.data(), Shape::Of({7, kIn})}, {b.data(), Shape::Of({kIn, kOut})}};
+  ASSERT_TRUE(RunTensorOp(product, factors, y, 1).ok());
+  for (const float got : y) ASSERT_NEAR(got / want, 1, 4e-7);
 }
 
 TEST(LinearTest, HostileShapesAreRefused) {

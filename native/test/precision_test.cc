@@ -90,6 +90,23 @@ TEST_F(PrecisionTest, OfTheSumOfMagnitudesWhateverTheData) {
   for (const Way& way : kWays) EXPECT_GT(tried_[way.kernel], 100) << way.kernel;
 }
 
+// From 128 on a sum that is added to loses almost half of its last place each time, always to the same side: as much as there are additions
+// in its chain. Of maps, of single pixels, of windows.
+TEST_F(PrecisionTest, LongSumsOfOneSignDoNotDrift) {
+  const TriedFilter drifting{"drifting", false,
+                             [](const TriedLayer&, int64_t, int64_t, int64_t, std::mt19937&) { return 1 + 63 * 0x1p-23f; }};
+  const TriedInput ones{"ones", false, [](const TriedLayer&, int64_t, int64_t, int64_t, std::mt19937&) { return 1.0f; }};
+  for (const TriedLayer& layer : {TriedLayer{1024, 40, 12, 1}, {1016, 16, 1, 1}, {kWide, 16, 9, 3}, {8, 16, 9, 7}}) {
+    const Tried tried(layer, drifting, ones);
+    for (const Isa isa : AvailableIsas()) {
+      ASSERT_TRUE(SetIsa(isa));
+      std::string kernel;
+      EXPECT_LE(tried.Error({.algorithm = Algorithm::kDirect}, &kernel), 4e-7) << kernel << " at " << IsaName(isa);
+      EXPECT_EQ(kernel.rfind("direct", 0), 0u) << kernel;
+    }
+  }
+}
+
 // That what is tried is what a network gets.
 TEST_F(PrecisionTest, AWideLayerIsWinogradsByItself) {
   for (const Isa isa : AvailableIsas()) {

@@ -31,7 +31,7 @@ struct GemmKernel {
   const char* name;
   int rows, columns;  // MR, NR
   int lanes;          // of a vector; columns are a whole number of vectors
-  int64_t k_block;    // rows of B in one panel, so that the panel stays in L1
+  int64_t k_block;    // rows of B in one panel, which stays in L1; additions one after the other before their sum joins what C holds
   void (*run)(const GemmTile& tile);
 };
 using DotF32 = float (*)(const float* a, const float* b, size_t n);

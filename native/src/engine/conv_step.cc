@@ -30,7 +30,8 @@ ConvSetting SettingOf(const Network& network, size_t i, const MemoryPlan& memory
           .epilogue = Epilogue(node, kernels),
           .kernels = &kernels,
           .packing = WeightPackingOf(network, i, memory_plan),
-          .row_sums = memory_plan.row_sums(network.value_of(i))};
+          .row_sums = memory_plan.row_sums(network.value_of(i)),
+          .one_pixel = output.height * output.width == 1};
 }
 
 // Whether all that the windows of one axis read lies in the map or its border.

@@ -23,6 +23,7 @@ struct ConvSetting {
   const KernelTable* kernels;
   WeightPacking packing;                         // of `weights`
   std::optional<Value> row_sums = std::nullopt;  // of its result, where they are wanted
+  bool one_pixel = false;                        // of each image's result
 
   const BlockedKernels& blocked() const { return kernels->blocked; }
 };

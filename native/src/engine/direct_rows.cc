@@ -7,9 +7,12 @@ namespace {
 
 // Weights of one pass over the rows: they stay in the L1 cache meanwhile.
 constexpr int64_t kSlabBytes = 32 << 10;
-// Additions of one pass, one after the other, before their sum joins what the passes before have left: the error of a sum grows with the
-// longest chain of additions, not with their number.
-constexpr int64_t kChain = 256;
+// Inputs of one pass.
+constexpr int64_t kSlabInputs = 256;
+// Additions one after the other before their sum joins what those before have left: the error of a sum grows with the longest chain of
+// additions, not with their number. Each chain costs one addition more; of one pixel, which waits for its weights, nothing, and is there as
+// long as there are chains.
+constexpr int64_t kChain = 128;
 
 // Implicit im2col: the taps of a pixel are read where they lie. What is said of inputs holds for pairs of bf16, which take their place.
 class DirectRows final : public DenseRows {
@@ -27,11 +30,16 @@ class DirectRows final : public DenseRows {
           taps_.push_back(plane * in.plane() + i * s_.dilation_h * in.row() + j * s_.dilation_w * in.pixel());
       }
     }
-    const int64_t most = kChain / channels_;
+    const int64_t most = kSlabInputs / channels_;
     if (kernel_taps_ > most) slab_ = EvenPart(kernel_taps_, std::max<int64_t>(most, 1));
     else
       slab_ = kernel_taps_ * EvenPart(planes_, std::clamp<int64_t>(kSlabBytes / (channels_ * tile.blocks * kBlock * 4 * kernel_taps_), 1,
                                                                    most / kernel_taps_));
+    int64_t chain = kChain;
+    if (s_.one_pixel) {
+      for (chain = channels_; chain * chain < planes_ * kernel_taps_ * channels_;) chain += channels_;
+    }
+    chain_ = EvenPart(slab_, std::max<int64_t>(chain / channels_, 1));
   }
 
   void Run(const DenseShare& share) const override {
@@ -62,6 +70,7 @@ class DirectRows final : public DenseRows {
     const float* const residual = share.residual == nullptr ? nullptr : share.residual + (panel.block - share.block) * other().plane();
     const float* const first = s_.epilogue.sums_first() ? residual : nullptr;  // what the tiles add
     ConvTile tile{};
+    tile.chain = chain_;
     tile.pixel = s_.stride_w * in_.pixel();
     tile.y_block = block_pitch;
     tile.residual_block = other().plane();
@@ -136,7 +145,7 @@ class DirectRows final : public DenseRows {
   void (*conv_)(const ConvTile& tile, int blocks, int pixels);
   std::vector<int64_t> taps_;
   int64_t channels_, planes_ = 1, kernel_taps_ = 1;
-  int64_t slab_ = 1;  // taps of a pass
+  int64_t slab_ = 1, chain_ = 1;  // taps of a pass, and of a chain of additions
 };
 
 }  // namespace

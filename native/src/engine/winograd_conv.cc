@@ -133,6 +133,7 @@ class WinogradConv final : public Step {
     ConvTile tile{};
     tile.pixel = kBlock;
     tile.y_block = tile_.pixels * kBlock;
+    tile.chain = form_.rows == 2 ? kChain : kChainOfFour;
     const int64_t step = panel.in_blocks * panel.blocks * kBlock * kBlock, lines = step * 4 / 64;
     const int64_t paced = (lines + (end - begin) * panel.in_blocks - 1) / ((end - begin) * panel.in_blocks);
     // As in direct_rows.cc: of a last block that is not full the channels that exist.
@@ -148,7 +149,7 @@ class WinogradConv final : public Step {
         tile.y = products + value * out_size_ + group * tile_.blocks * tile_.pixels * kBlock;
         for (int64_t block = 0; block < panel.in_blocks; block += tile.tap_count) {
           tile.taps = taps_.data() + block;
-          tile.tap_count = std::min(form_.rows == 2 ? kChain : kChainOfFour, (block < full ? full : panel.in_blocks) - block);
+          tile.tap_count = (block < full ? full : panel.in_blocks) - block;
           tile.channels = block < full ? kBlock : rest;
           tile.weight = weight + block * panel.blocks * kBlock * kBlock;
           tile.bias = block == 0 ? kZeros : nullptr;

@@ -17,6 +17,7 @@ struct ConvTile {
   const float* x;       // what the first pixel reads is at x + taps[...]
   const int64_t* taps;  // elements from x to the first input of each tap
   int64_t tap_count;
+  int64_t chain;           // taps whose products are added one after the other before their sum joins that of those before
   int64_t channels;        // inputs of a tap, one after the other
   int64_t pixel;           // elements of x from one pixel to the next
   const float* weight;     // [tap][channel][blocks][16]

@@ -18,7 +18,7 @@ struct GemmTile {
   float* c;        // first element of the tile, row stride ldc
   int64_t ldc;
   int rows, columns;  // of this tile: 1..MR, 1..NR
-  bool accumulate;    // go on from what C holds (a reduction in several calls)
+  bool accumulate;    // add to what C holds (a reduction in several calls, each summed by itself)
   const float* bias;  // [rows] initial values if not, or null for zero
   bool relu;          // clamp at zero when storing (the last call of a reduction)
 };
