@@ -75,7 +75,7 @@ async function bundle(entry, file) {
     bundle: true,
     platform: 'node',
     target: 'node20',
-    external: external.flatMap((name) => [name, `${name}/*`]),
+    external: ['@repfuse/*', ...external.flatMap((name) => [name, `${name}/*`])],
     write: false,
     // Lines as they are: Node shows the line of an uncaught error, and a file of one line is all of it.
     legalComments: 'none',

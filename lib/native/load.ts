@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import bindings from 'bindings';
 import { RepfuseError } from '../errors';
 import type { Addon } from './addon';
+import { platformPackages } from './platform-packages';
 
 const PACKAGE_ROOT = resolve(__dirname, '..', '..');
 
@@ -14,8 +15,9 @@ interface Attempt {
 
 /** The binary in use and how it was found. */
 export interface AddonOrigin {
+  /** Its file, or the package that it is in. */
   readonly path: string;
-  /** `REPFUSE_NATIVE_PATH` or `local build`. */
+  /** `REPFUSE_NATIVE_PATH`, `local build` or `package`. */
   readonly from: string;
 }
 
@@ -23,7 +25,7 @@ let loaded: { readonly addon: Addon; readonly origin: AddonOrigin } | undefined;
 
 /**
  * The native addon, loaded on first use and never on import: the file that `REPFUSE_NATIVE_PATH` names, else a local build
- * found by `bindings`. Honours `REPFUSE_ISA`.
+ * found by `bindings`, else the package of this platform. Honours `REPFUSE_ISA`.
  *
  * @throws ERR_REPFUSE_NO_NATIVE with every cause tried and the command that helps; ERR_REPFUSE_NATIVE when
  *   `REPFUSE_ISA` asks for a level that this machine lacks.
@@ -68,6 +70,10 @@ function findAddon(): { readonly addon: Addon; readonly origin: AddonOrigin } {
   if (addon !== undefined) {
     // `bindings` notes on the exports where it found them.
     return { addon: addon as Addon, origin: { path: (addon as { path: string }).path, from: 'local build' } };
+  }
+  for (const [name, require] of platformPackages()) {
+    const addon = attempt(attempts, name, require);
+    if (addon !== undefined) return { addon: addon as Addon, origin: { path: name, from: 'package' } };
   }
   throw noNativeError(attempts);
 }

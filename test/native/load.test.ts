@@ -17,9 +17,9 @@ beforeAll(() => {
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-function run(code: string, env: NodeJS.ProcessEnv = {}, flags: string[] = []): string {
+function run(code: string, env: NodeJS.ProcessEnv = {}, flags: string[] = [], cwd = folder): string {
   const clean = { ...process.env, REPFUSE_NATIVE_PATH: '', REPFUSE_ISA: '', REPFUSE_NUM_THREADS: '', ...env };
-  const child = spawnSync(process.execPath, [...flags, '-e', code], { cwd: folder, env: clean, encoding: 'utf8' });
+  const child = spawnSync(process.execPath, [...flags, '-e', code], { cwd, env: clean, encoding: 'utf8' });
   return child.stdout + child.stderr;
 }
 
@@ -66,6 +66,26 @@ test('a local build is found through bindings', () => {
   copyFileSync(binary, join(folder, 'build', 'Release', 'repfuse.node'));
   expect(run(PRINT_ERROR)).toBe('loaded\n');
   expect(run(PRINT_ERROR, { REPFUSE_NATIVE_PATH: 'absent.node' })).toContain('absent.node: Cannot find module');
+});
+
+test('the package of this platform is used where there is no local build; one that is broken is told', () => {
+  const name = `@repfuse/${process.platform}-${process.arch}`;
+  const home = mkdtempSync(join(tmpdir(), 'repfuse-platform-'));
+  const place = join(home, 'node_modules', name);
+  const others = { NODE_PATH: join(ROOT, 'node_modules') };
+  try {
+    execFileSync('cp', ['-r', join(ROOT, 'dist'), join(ROOT, 'package.json'), home]);
+    mkdirSync(place, { recursive: true });
+    writeFileSync(join(place, 'package.json'), JSON.stringify({ name, version: '0.0.0', main: 'repfuse.node' }));
+    copyFileSync(binary, join(place, 'repfuse.node'));
+    expect(run(PRINT_ERROR, others, [], home)).toBe('loaded\n');
+    writeFileSync(join(place, 'repfuse.node'), 'no binary');
+    const text = run(PRINT_ERROR, others, [], home);
+    expect(text).toContain('local build: Could not locate the bindings file');
+    expect(text).toMatch(new RegExp(`${name}: .*(invalid ELF header|file too short)`));
+  } finally {
+    rmSync(home, { recursive: true, force: true });
+  }
 });
 
 test('--no-addons is recognised', () => {
