@@ -234,7 +234,11 @@ export async function readBytes(
   let next = 0;
   try {
     for (let seen = 0; seen < length; seen += CHUNK) {
-      for (; next < length && pending.length < AT_ONCE; next += CHUNK) pending.push(read(next));
+      for (; next < length && pending.length < AT_ONCE; next += CHUNK) {
+        const chunk = read(next);
+        chunk.catch(() => {}); // it may fail before its turn has come
+        pending.push(chunk);
+      }
       const chunk = await pending[0]!;
       pending.shift();
       onChunk(chunk);
