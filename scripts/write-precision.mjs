@@ -124,10 +124,13 @@ Terms are of float32's range, but the second and third of a value below 2^-110 a
 
 u = 2^-24 is what one rounding in float32 costs at most, of the rounded value. S is the sum of magnitudes of the output in question, or the largest one.
 
-* **Direct and depthwise kernels.** Each addition costs at most u of the partial sum, which never exceeds S: a chain of d additions loses at most d u S. A
-  depthwise kernel is one chain: d is the number of its taps (49 for 7x7, 2.9e-6 S). Direct kernels cut long sums into parts of at most 256
-  additions, whose results are added up: d is 256 and the number of parts, not the number of terms. A 3x3 layer of 512 channels has 4608 terms, 32 parts of 144, and loses at most (144 + 32 + 2) u S = 1.1e-5 S, each output
-  of its own S. Roundings of mixed signs cancel: the error of data without a trap is about the square root of that.
+* **Direct and depthwise kernels.** Each addition costs at most u of the partial sum, which never exceeds S: a chain of
+  d additions loses at most d u S. A depthwise kernel is one chain: d is the number of its taps (49 for 7x7, 2.9e-6 S).
+  Direct kernels cut long sums into parts of at most 128 additions, products of matrices into parts of 96, whose results
+  are added up: d is 128 and the number of parts, not the number of terms. Where a result is one pixel, as a
+  classifier's, there are as many parts as each has additions. A 3x3 layer of 512 channels has 4608 terms, 64 parts of
+  80 and of 64, and loses at most (80 + 64 + 2) u S = 8.7e-6 S, each output of its own S. Roundings of mixed signs
+  cancel: the error of data without a trap is about the square root of that.
 * **Products of terms.** One term errs by 2^-8 at most: a product by 2^-7 + 2^-16 = 7.9e-3. Two terms err by 2^-17 and leave out the product of the second terms, 2^-16: together 2^-15 = 3.1e-5. Three leave out
   2^-24. The rest is the chain of additions, one for each step and product: 864 for 4608 terms in matrix tiles.
 * **Winograd.** A tile of inputs is transformed, multiplied, and transformed back; the factors of the three transforms exceed 1, so rounding errors of values that cancel in exact arithmetic
