@@ -4,7 +4,8 @@ import { type AsyncCallOptions, callNative, callNativeAsync, throwIfAborted, thr
 import { loadAddon } from '../native/load';
 import type { MemoryLimit } from '../native/memory';
 import { nodeArguments } from '../ops/tensor-op';
-import { type Program, type ProgramStep, type SettledStep, scaleAndShift } from './program';
+import { type FuseOptions, type Program, type ProgramStep, type SettledStep, scaleAndShift } from './program';
+import { WeightScratch } from './weight-scratch';
 
 /** Of one input. */
 export type Shape = readonly number[];
@@ -70,10 +71,12 @@ export class NativeEngine {
     const engine = new NativeEngine(addon.engineBuilder(), names, program.settled);
     let copied = 0;
     const { steps } = program;
-    let next = steps.length === 0 ? undefined : completed(steps[0]!, signal);
+    const scratch = new WeightScratch();
+    const fusing = { signal, into: (elements: number) => scratch.take(elements) };
+    let next = steps.length === 0 ? undefined : completed(steps[0]!, fusing);
     for (let i = 0; next !== undefined; i++) {
       const step = await next;
-      next = i + 1 === steps.length ? undefined : completed(steps[i + 1]!, signal); // while this one is copied
+      next = i + 1 === steps.length ? undefined : completed(steps[i + 1]!, fusing); // while this one is copied
       next?.catch(() => {}); // whoever waits for it is told
       throwIfFailed(`engineAdd of ${step.name}`, addon.engineAdd(engine.handle, stepArguments(step)));
       copied += step.weight?.bytes ?? 0;
@@ -178,12 +181,12 @@ export class NativeEngine {
 const COPIED_AT_ONCE = 8 << 20;
 
 /** A step with its weights, fused. @throws as the `fuse` of a step */
-async function completed({ fuse, follows = [], ...rest }: ProgramStep, signal: AbortSignal | undefined) {
-  const weights = await fuse?.({ signal });
+async function completed({ fuse, follows = [], ...rest }: ProgramStep, fusing: FuseOptions) {
+  const weights = await fuse?.(fusing);
   const parts = await Promise.all(
     follows.map(async (part) => {
       if (!('fuse' in part)) return part;
-      const { scale, shift } = await scaleAndShift(part.fuse, signal);
+      const { scale, shift } = await scaleAndShift(part.fuse, fusing.signal);
       return { scale: scale.data, shift: shift.data };
     }),
   );

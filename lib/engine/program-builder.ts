@@ -1,6 +1,7 @@
 import { type AffineConv, fromBranch } from '../algebra';
 import { materializeSoon } from '../algebra/materialize';
 import type { Merging, PendingMap } from '../algebra/merge';
+import { mostWeightElements, weightElements } from '../algebra/weight-size';
 import { type GraphNode, inputsOf, outputsOf } from '../graph';
 import { namingNode } from '../graph/naming-node';
 import { isOpen, namedSizes, nodeOfOnes, settledNode } from '../graph/open-sizes';
@@ -117,11 +118,17 @@ export class ProgramBuilder {
   /** A map as one convolution, whose weights are fused later. */
   addConvolution({ node, source, conv }: Pick<PendingMap<GraphNode>, 'node' | 'source' | 'conv'>): void {
     const input = this.images(source);
-    const fuse: Fuse = (options) =>
-      materializeSoon(conv, { ...options, borrow: true }, () => true).catch((error) => {
-        throwIfAborted(options.signal);
+    const fuse: Fuse = async ({ signal, into }) => {
+      const elements = weightElements(conv);
+      const isAllowed = elements <= mostWeightElements(conv); // else `materialize` says so
+      const place = into === undefined || !isAllowed ? {} : ({ into: into(elements), check: 'during' } as const);
+      try {
+        return await materializeSoon(conv, { signal, borrow: true, ...place }, () => true);
+      } catch (error) {
+        throwIfAborted(signal);
         throw namingNode(node, error);
-      });
+      }
+    };
     const before = isOfChannels(conv) ? this.extensible(source) : undefined;
     if (before !== undefined) {
       follow(before, { fuse });

@@ -21,7 +21,13 @@ export interface ProgramStep extends Omit<NativeStep, 'activation' | 'alpha' | '
   readonly fuse?: Fuse;
 }
 
-export type Fuse = (options: { readonly signal?: AbortSignal | undefined }) => Promise<Materialized>;
+export type Fuse = (options: FuseOptions) => Promise<Materialized>;
+
+export interface FuseOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Where the weight of so many elements goes. Default: a new array. */
+  readonly into?: ((elements: number) => Float32Array) | undefined;
+}
 
 /** Something that a step does to its result: a function of each value, the sum with its last input, or a factor and an addend for each channel. */
 export type FollowUp = Epilogue | { readonly sums: true } | { readonly fuse: Fuse };
