@@ -16,7 +16,7 @@ git ls-files 'native/include/*.h' 'native/src/*.h' |
   xargs -P "$jobs" -I{} sh -c 'g++ -std=c++20 -fsyntax-only -Wall -Wextra -x c++ $folders -include {} /dev/null || { echo "{} does not compile alone"; exit 1; }'
 echo 'headers: each compiles alone'
 
-echo "clang-tidy leaves out what knows one level (*__avx*.cc, *__amx.cc): clang has no '#pragma GCC target'. kernels__scalar.cc reads the same texts."
+echo 'clang-tidy leaves out what knows one level (*__avx*.cc, *__amx.cc): kernels__scalar.cc reads the same texts.'
 node -p "require('./native/sources.json').sources.filter((path) => !/__(avx|amx)/.test(path)).join('\n')" |
   xargs -P "$jobs" -n 4 clang-tidy --quiet --warnings-as-errors='*' -p "$build" 2> >(grep -v 'warnings\? generated\|^Suppressed' >&2)
 echo 'clang-tidy: nothing found'
