@@ -1,5 +1,6 @@
 import { readCheckpoint, writeTorch } from '../../lib';
 import * as unpickling from '../../lib/checkpoint/pickle/unpickle-file';
+import '../../lib/checkpoint/zip/zip'; // else loaded, file by file, with the first archive
 import { convertOne } from '../../lib/convert/batch/convert-one';
 import * as searching from '../../lib/families/sites';
 import { mayHoldThread, ownThisThread } from '../../lib/native/own-thread';
