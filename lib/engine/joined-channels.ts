@@ -1,4 +1,5 @@
-import type { Graph, GraphNode } from '../graph';
+import { type Graph, type GraphNode, outputsOf } from '../graph';
+import { nodesFor } from '../graph/graph';
 import type { Tensor } from '../tensor/tensor';
 import { type Shapes, shapesOfOne } from './shapes-of-one';
 
@@ -7,16 +8,17 @@ import { type Shapes, shapesOfOne } from './shapes-of-one';
  * to shuffle and part them again): it is never made. The values are the same.
  */
 export function joinedChannels(graph: Graph, tensors: ReadonlyMap<string, Tensor>): Graph {
-  const outputs = new Set([graph.output, ...(graph.outputs ?? [])]);
-  // Of nodes that lead to an output: what shuffles were written as leads nowhere now.
+  const outputs = outputsOf(graph);
+  const needed = nodesFor(graph.nodes, outputs); // what shuffles were written as leads nowhere now
   const readers = new Map<string, GraphNode[]>();
-  for (const node of graph.nodes.toReversed()) {
-    if (!outputs.has(node.id) && !readers.has(node.id)) continue;
+  for (const node of needed)
     for (const input of new Set(node.inputs)) readers.set(input, [...(readers.get(input) ?? []), node]);
-  }
   const isOfParts = (node: GraphNode) =>
-    node.op === 'concat' && node.axis === 1 && !outputs.has(node.id) && readers.get(node.id)?.every(selects) === true;
-  const joined = new Map(graph.nodes.filter(isOfParts).map((node) => [node.id, node]));
+    node.op === 'concat' &&
+    node.axis === 1 &&
+    !outputs.includes(node.id) &&
+    readers.get(node.id)?.every(selects) === true;
+  const joined = new Map(needed.filter(isOfParts).map((node) => [node.id, node]));
   const shapes = joined.size === 0 ? undefined : shapesOfOne(graph, tensors);
   if (shapes === undefined) return graph;
   // Of whole images: a slice may end before they do.
@@ -24,9 +26,8 @@ export function joinedChannels(graph: Graph, tensors: ReadonlyMap<string, Tensor
   const areImages = ({ id }: GraphNode) =>
     shapes.get(id)?.length === 4 && readers.get(id)!.every((reader) => pixelsOf(reader.id) === pixelsOf(id));
   for (const [id, node] of joined) if (!areImages(node)) joined.delete(id);
-  const leads = ({ id }: GraphNode) => outputs.has(id) || readers.has(id);
-  const nodes = graph.nodes
-    .filter((node) => leads(node) && !joined.has(node.id))
+  const nodes = needed
+    .filter(({ id }) => !joined.has(id))
     .map((node) => {
       const parts = joined.get(node.inputs[0] ?? '')?.inputs;
       return parts === undefined ? node : selection(node, parts, shapes);

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import bindings from 'bindings';
 import { RepfuseError } from '../errors';
 import type { Addon } from './addon';
-import { platformPackages } from './platform-packages';
+import { platformPackage } from './platform-packages';
 
 const PACKAGE_ROOT = resolve(__dirname, '..', '..');
 
@@ -71,10 +71,9 @@ function findAddon(): { readonly addon: Addon; readonly origin: AddonOrigin } {
     // `bindings` notes on the exports where it found them.
     return { addon: addon as Addon, origin: { path: (addon as { path: string }).path, from: 'local build' } };
   }
-  for (const [name, require] of platformPackages()) {
-    const addon = attempt(attempts, name, require);
-    if (addon !== undefined) return { addon: addon as Addon, origin: { path: name, from: 'package' } };
-  }
+  const ours = platformPackage();
+  const packaged = ours && attempt(attempts, ours.name, ours.load);
+  if (packaged !== undefined) return { addon: packaged as Addon, origin: { path: ours!.name, from: 'package' } };
   throw noNativeError(attempts);
 }
 

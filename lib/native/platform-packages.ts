@@ -3,8 +3,9 @@ const PACKAGES: Readonly<Record<string, () => unknown>> = {
   '@repfuse/linux-x64': () => require('@repfuse/linux-x64'),
 };
 
-/** Those of this machine (for either C library, of which npm installs the one that is there): name, and what loads it. */
-export function platformPackages(): readonly (readonly [string, () => unknown])[] {
-  const own = `@repfuse/${process.platform}-${process.arch}`;
-  return Object.entries(PACKAGES).filter(([name]) => name === own || name === `${own}-musl`);
+/** That of this machine, if there is one: its name, and what loads it. */
+export function platformPackage(): { readonly name: string; readonly load: () => unknown } | undefined {
+  const name = `@repfuse/${process.platform}-${process.arch}`;
+  const load = PACKAGES[name];
+  return load && { name, load };
 }

@@ -1,6 +1,6 @@
 // usage: npm run package -- TARGET...   Builds the binary of each target on a Linux machine, and its package, npm/TARGET, to be published.
 import { execFile } from 'node:child_process';
-import { copyFileSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -16,14 +16,8 @@ const run = promisify(execFile);
 const MAX_BYTES = 2_500_000;
 const { version, license, engines } = require('./package.json');
 const { sources } = require('./native/sources.json');
-/** As native/repfuse.gypi has them for g++. */
-const DEFINES = [
-  'NAPI_VERSION=9',
-  'NODE_ADDON_API_DISABLE_DEPRECATED',
-  'NODE_ADDON_API_CPP_EXCEPTIONS',
-  'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS',
-  'NODE_API_NO_EXTERNAL_BUFFERS_ALLOWED',
-];
+/** As both builds by node-gyp have them. */
+const { defines, cflags_cc: cflags } = readGypi('repfuse.gypi').target_defaults;
 const INCLUDES = [
   join(root, 'native', 'include'),
   dirname(require.resolve('node-addon-api/napi.h')),
@@ -38,6 +32,11 @@ if (names.length === 0 || unknown.length > 0) {
 }
 const zig = installZig(join(root, 'build', 'zig'));
 for (const name of names) await writePackage(name, TARGETS[name]);
+
+/** JSON with comments on lines of their own. */
+function readGypi(name) {
+  return JSON.parse(readFileSync(join(root, 'native', name), 'utf8').replaceAll(/^\s*#.*$/gm, ''));
+}
 
 async function writePackage(name, target) {
   const binary = await build(name, target);
@@ -77,8 +76,8 @@ async function build(name, { zig: target }) {
   const folder = join(root, 'build', 'package', name);
   mkdirSync(folder, { recursive: true });
   const flags = [
-    ...['-target', target, '-std=c++20', '-O3', '-ffp-contract=off', '-fvisibility=hidden', '-fPIC', '-Wno-psabi'],
-    ...DEFINES.map((define) => `-D${define}`),
+    ...['-target', target, '-fPIC', ...cflags],
+    ...defines.map((define) => `-D${define}`),
     ...INCLUDES.flatMap((include) => ['-I', include]),
   ];
   const objects = sources.map((source) => join(folder, source.replaceAll('/', '_').replace(/\.cc$/, '.o')));

@@ -9,9 +9,12 @@ export const underway = new Set<string>();
 /** Threads of this process that write files too: whose files it writes this one cannot know. */
 export const otherWriters = { count: 0 };
 
+let host: string | undefined;
+
 /** Of this machine: the process numbers of another say nothing here. */
 function hostTag(): string {
-  return crypto().createHash('sha256').update(hostname()).digest('hex').slice(0, 4);
+  host ??= crypto().createHash('sha256').update(hostname()).digest('hex').slice(0, 4);
+  return host;
 }
 
 /** A new name beside a file, which says whose it is: machine and process. */
@@ -33,8 +36,8 @@ export async function removeLeftovers(files: readonly string[]): Promise<void> {
   }
   for (const [folder, names] of folders) {
     for (const entry of await promises.readdir(folder).catch(() => [])) {
-      const [, name, host, pid] = TEMPORARY.exec(entry) ?? [];
-      if (name === undefined || !names.has(name) || host !== ours) continue;
+      const [, name, writerHost, pid] = TEMPORARY.exec(entry) ?? [];
+      if (name === undefined || !names.has(name) || writerHost !== ours) continue;
       const path = join(folder, entry);
       const writer = Number.parseInt(pid!, 36);
       // A process may have the number of one that was killed: in containers they often do.
